@@ -1,0 +1,171 @@
+# Everything Lectern is built, run and tested with. Bare `make` lists the targets.
+#
+# Needs: Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. The rest is brought along: Python tools
+# into .venv, Cargo tools into .local/tools.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+PYTHON ?= python3
+FILE ?=
+SUBMISSION ?=
+# Where `make deploy` goes, for which processor, and with which further parameters (KEY=VALUE …) of template.yaml.
+STAGE ?= dev
+ARCHITECTURE ?= arm64
+PARAMETERS ?=
+# What the end-to-end tests are deployed with.
+E2E_PARAMETERS ?=
+FUZZ_SECONDS ?= 20
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_MACHETE_VERSION := 0.9.2
+CARGO_FUZZ_VERSION := 0.13.2
+
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+VENV := $(CURDIR)/.venv
+TOOLS := $(CURDIR)/.local/tools
+LOCAL := $(VENV)/bin/python tools/local.py
+
+# One target triple for `cargo test` and for the functions, and features unified over the workspace although SAM builds
+# one function at a time: so nothing is compiled twice. tools/local/build.py adds what only the local build needs.
+export CARGO_BUILD_TARGET := $(HOST)
+export CARGO_LAMBDA_BUILD := {workspace=true}
+export SAM_CLI_TELEMETRY := 0
+export __SAM_CLI_APP_DIR := $(VENV)/sam
+export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
+export THIRD_PARTY_URL THIRD_PARTY_SECRET THIRD_PARTY_API_KEY
+
+# ---- using it -------------------------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
+
+.PHONY: run
+run: $(VENV)/.stamp ## Start the local cloud, deploy, send samples/ through and show each one's way and record
+	@$(LOCAL) run
+
+.PHONY: upload
+upload: $(VENV)/.stamp ## Send one more file through the running stack: FILE=… (SUBMISSION=…)
+	@test -n "$(FILE)" || { echo 'Failed: no file is named.'; echo 'Name one: make upload FILE=path/to/lesson.mp4'; exit 1; }
+	@$(LOCAL) upload --submission "$(SUBMISSION)" "$(FILE)"
+
+.PHONY: status
+status: $(VENV)/.stamp ## Say what is up
+	@$(LOCAL) status
+
+.PHONY: stop
+stop: $(VENV)/.stamp ## Stop the local cloud; its logs stay in .local/logs
+	@$(LOCAL) down
+
+# ---- checking it ----------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint validate deny unit e2e ## Run every check and every test, end to end too
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: rust ## Check format, clippy and docs; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+.PHONY: validate
+validate: $(VENV)/.stamp ## Check template.yaml and the state machine
+	$(PYTHON) -m json.tool statemachines/document.asl.json >/dev/null
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file template.yaml
+	cfn-lint template.yaml
+
+.PHONY: deny
+deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans, sources and unused dependencies
+	cargo deny --locked check --hide-inclusion-graph --allow unused-wrapper licenses bans sources
+	cargo machete
+
+.PHONY: unit
+unit: rust ## Run the unit, adapter, contract and path tests
+	cargo test --workspace --locked
+
+.PHONY: e2e
+e2e: $(VENV)/.stamp ## Run the end-to-end tests on a local cloud of their own, which ends with them
+	@mkdir -p .local/test/logs
+	@trap 'code=$$?; trap "" INT TERM; $(LOCAL) down --dir .local/test >.local/test/logs/down.log 2>&1 || { \
+		cat .local/test/logs/down.log; code=1; }; exit $$code' EXIT; \
+	trap 'exit 130' INT; trap 'exit 143' TERM HUP; \
+	$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS)); \
+	LECTERN_STACK="$(CURDIR)/.local/test/stack.json" \
+		cargo test -p lectern-tests --features end-to-end --test end_to_end --locked
+
+.PHONY: fuzz
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a bounded time: FUZZ_SECONDS=20 for each
+	@for target in $$(cargo fuzz list); do \
+		echo "== $$target, $(FUZZ_SECONDS) s"; \
+		cargo fuzz run --sanitizer none "$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=0 -verbosity=0; \
+	done
+
+# ---- measuring it ---------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	@echo 'There are no benchmarks yet.'
+
+# ---- building and deploying it to AWS -------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/.stamp ## Build the functions for AWS (release; ARCHITECTURE=arm64|x86_64)
+	env -u CARGO_BUILD_TARGET sam build --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
+
+.PHONY: deploy
+deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
+	@grep -q '^\[$(STAGE)\.deploy\.parameters\]' samconfig.toml && test "$(STAGE)" != local || { \
+		echo 'Failed: there is no stage $(STAGE) to deploy to.'; echo 'Give STAGE=dev or STAGE=prod.'; exit 1; }
+	sam deploy --config-env $(STAGE) \
+		--parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+.PHONY: clean
+clean: ## Stop the local clouds and remove everything that was built or downloaded here
+	@for dir in .local/test .local; do \
+		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
+	rm -rf target .aws-sam .local .venv fuzz/target
+
+# ---- what it brings along -------------------------------------------------------------------------------------------
+
+.PHONY: rust
+rust:
+	@test -n "$(HOST)" || { echo 'Failed: rustc does not run.'; echo 'Install Rust with rustup, see the README.'; exit 1; }
+
+# SAM CLI asks the network for a newer version of itself once a week, unless it was told that it just did.
+$(VENV)/.stamp: requirements.txt | rust
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo 'Failed: $(PYTHON) is missing or older than 3.10.'; echo 'Name another one: make PYTHON=python3.12 …'; exit 1; }
+	@echo 'Installing the Python tools into .venv (about a minute) …'
+	@$(PYTHON) -m venv --clear "$(VENV)"
+	@"$(VENV)/bin/python" -m pip install --quiet --no-deps --disable-pip-version-check -r requirements.txt
+	@mkdir -p "$(VENV)/sam"
+	@echo '{"telemetryEnabled": false, "lastVersionCheck": 32503680000}' >"$(VENV)/sam/metadata.json"
+	@touch $@
+
+# Debug builds: they are made in a third of the time, and are quick enough.
+define cargo_tool
+	@echo 'Building $(1) $(2) into .local/tools (about a minute) …'
+	@env -u CARGO_BUILD_TARGET cargo install --quiet --locked --debug --root "$(TOOLS)" --version $(2) $(1)
+	@touch $@
+endef
+
+$(TOOLS)/bin/cargo-deny: Makefile | rust
+	$(call cargo_tool,cargo-deny,$(CARGO_DENY_VERSION))
+
+$(TOOLS)/bin/cargo-machete: Makefile | rust
+	$(call cargo_tool,cargo-machete,$(CARGO_MACHETE_VERSION))
+
+$(TOOLS)/bin/cargo-fuzz: Makefile | rust
+	$(call cargo_tool,cargo-fuzz,$(CARGO_FUZZ_VERSION))

@@ -1,0 +1,53 @@
+//! The SDK's clients, built once for each process.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+use crate::config::Config;
+
+/// What the clients are built from. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
+/// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (ARCHITECTURE.md, decisions).
+#[derive(Clone, Debug)]
+pub struct Clients {
+    shared: SdkConfig,
+    s3_path_style: bool,
+}
+
+impl Clients {
+    /// Reads region, credentials and endpoint as the SDK does.
+    pub async fn load(config: Config) -> Self {
+        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let shared = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http).load().await;
+        Self { shared, s3_path_style: config.s3_path_style() }
+    }
+
+    /// For the state store.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.shared)
+    }
+
+    /// For both buckets.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let config =
+            aws_sdk_s3::config::Builder::from(&self.shared).force_path_style(self.s3_path_style).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// For executions and task tokens.
+    pub fn sfn(&self) -> aws_sdk_sfn::Client {
+        aws_sdk_sfn::Client::new(&self.shared)
+    }
+
+    /// For the queue that feeds a function.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.shared)
+    }
+
+    /// For the third party's secrets.
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.shared)
+    }
+}

@@ -1,0 +1,30 @@
+//! The machine's clock and randomness.
+
+use lectern::{
+    document::CallbackId,
+    ports::{Clock, Random},
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The time of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        OffsetDateTime::now_utc()
+    }
+}
+
+/// Randomness of the operating system.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// Two version 4 UUIDs: 244 random bits.
+    fn callback_id(&self) -> CallbackId {
+        CallbackId::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
+    }
+}

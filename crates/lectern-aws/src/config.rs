@@ -1,0 +1,140 @@
+//! The only place that reads the environment. A setting that is missing or malformed is an error at the start, never
+//! a silent default.
+
+use std::{str::FromStr, time::Duration};
+
+use lectern::{
+    network::Network,
+    transfer_document::{DeliveryMode, Settings},
+};
+
+/// What `template.yaml` sets for the functions. Each accessor names the variable it needs, so that a function asks
+/// only for what is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Config(());
+
+/// A setting is missing or malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name} {problem}; template.yaml sets it for this function")]
+pub struct ConfigError {
+    name: &'static str,
+    problem: String,
+}
+
+impl Config {
+    /// The settings of this process.
+    pub fn from_env() -> Self {
+        Self(())
+    }
+
+    /// The table of the state store.
+    pub fn table_name(self) -> Result<String, ConfigError> {
+        text("TABLE_NAME")
+    }
+
+    /// The queue that feeds the function.
+    pub fn queue_url(self) -> Result<String, ConfigError> {
+        text("QUEUE_URL")
+    }
+
+    /// The bucket of returned files, large records and quarantine.
+    pub fn returned_bucket(self) -> Result<String, ConfigError> {
+        text("RETURNED_BUCKET")
+    }
+
+    /// The state machine of documents.
+    pub fn state_machine_arn(self) -> Result<String, ConfigError> {
+        text("STATE_MACHINE_ARN")
+    }
+
+    /// The largest upload that is accepted, in bytes.
+    pub fn max_upload_bytes(self) -> Result<u64, ConfigError> {
+        parsed("MAX_UPLOAD_BYTES")
+    }
+
+    /// Where the third party is, without a slash at the end.
+    pub fn third_party_url(self) -> Result<String, ConfigError> {
+        text("THIRD_PARTY_URL").map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// The third party's name in records.
+    pub fn third_party_name(self) -> Result<String, ConfigError> {
+        text("THIRD_PARTY_NAME")
+    }
+
+    /// Where the third party's addresses may lie: `public` or `loopback`.
+    pub fn third_party_network(self) -> Result<Network, ConfigError> {
+        match text("THIRD_PARTY_NETWORK")?.as_str() {
+            "public" => Ok(Network::Public),
+            "loopback" => Ok(Network::Loopback),
+            _ => Err(problem("THIRD_PARTY_NETWORK", "must be public or loopback")),
+        }
+    }
+
+    /// Hosts that returned files may be fetched from, besides the third party's own.
+    pub fn returned_file_hosts(self) -> Result<Vec<String>, ConfigError> {
+        // The list may be empty, but not missing.
+        let list = variable("RETURNED_FILE_HOSTS")?;
+        Ok(list.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// How long one request to the third party may take in all.
+    pub fn request_timeout(self) -> Result<Duration, ConfigError> {
+        parsed("REQUEST_TIMEOUT_SECONDS").map(Duration::from_secs)
+    }
+
+    /// The secret that holds the key for the third party's API.
+    pub fn api_key_secret_arn(self) -> Result<String, ConfigError> {
+        text("API_KEY_SECRET_ARN")
+    }
+
+    /// The secret that holds the signing secrets of callbacks, separated by white space.
+    pub fn signing_secret_arn(self) -> Result<String, ConfigError> {
+        text("SIGNING_SECRET_ARN")
+    }
+
+    /// How documents are handed over, and where callbacks go.
+    pub fn transfer_settings(self) -> Result<Settings, ConfigError> {
+        let delivery = match text("DELIVERY")?.as_str() {
+            "push" => DeliveryMode::Push,
+            "pull" => DeliveryMode::Pull,
+            _ => return Err(problem("DELIVERY", "must be push or pull")),
+        };
+        let callback_base_url = text("CALLBACK_BASE_URL")?.trim_end_matches('/').to_owned();
+        Ok(Settings { delivery, callback_base_url })
+    }
+
+    /// The function's name, which Lambda sets.
+    pub fn function_name(self) -> Result<String, ConfigError> {
+        text("AWS_LAMBDA_FUNCTION_NAME")
+    }
+
+    /// Which lines are logged, in `tracing`'s filter syntax.
+    pub fn log_filter(self) -> Result<String, ConfigError> {
+        text("LOG_FILTER")
+    }
+
+    /// Whether S3 is reached by path instead of by host name, as a local cloud without DNS needs: just where the
+    /// SDK's own `AWS_ENDPOINT_URL` is set.
+    pub fn s3_path_style(self) -> bool {
+        variable("AWS_ENDPOINT_URL").is_ok_and(|url| !url.is_empty())
+    }
+}
+
+fn variable(name: &'static str) -> Result<String, ConfigError> {
+    #[expect(clippy::disallowed_methods, reason = "this is the configuration file")]
+    std::env::var(name).map_err(|_| problem(name, "is missing"))
+}
+
+fn text(name: &'static str) -> Result<String, ConfigError> {
+    let value = variable(name)?;
+    if value.trim().is_empty() { Err(problem(name, "is empty")) } else { Ok(value) }
+}
+
+fn parsed<T: FromStr>(name: &'static str) -> Result<T, ConfigError> {
+    text(name)?.trim().parse().map_err(|_| problem(name, "is not a number"))
+}
+
+fn problem(name: &'static str, problem: &str) -> ConfigError {
+    ConfigError { name, problem: problem.to_owned() }
+}

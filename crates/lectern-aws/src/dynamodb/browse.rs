@@ -1,0 +1,157 @@
+//! Reading for people: lists of submissions, one submission with its documents, one record.
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use lectern::{
+    document::{Document, DocumentRef, SubmissionId},
+    error::Error,
+    ports::{Browse, Cursor},
+    record::Record,
+    submission::{Submission, SubmissionState},
+};
+use serde::Deserialize;
+
+use super::{
+    DynamoDbStore,
+    items::{
+        Item, SUBMISSIONS_BY_STATE, StoredDocument, from_item, record_key, submission_key, submission_pk,
+    },
+};
+use crate::sfn::unavailable;
+
+/// What the index holds of a submission.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    pk: String,
+    created_order: String,
+}
+
+impl Browse for DynamoDbStore {
+    /// One query for each wanted state, merged by their common order, then the submissions themselves.
+    async fn submissions(
+        &self,
+        state: Option<SubmissionState>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Submission>, Error> {
+        let states = state.map_or_else(|| SubmissionState::ALL.to_vec(), |state| vec![state]);
+        let mut listed = Vec::new();
+        for state in states {
+            listed.extend(self.listed(state, after, limit).await?);
+        }
+        listed.sort_by(|a, b| b.created_order.cmp(&a.created_order));
+        // A submission may move between two of the queries and be seen twice.
+        listed.dedup_by(|a, b| a.pk == b.pk);
+        listed.truncate(limit);
+        let mut submissions = self.all_of(&listed).await?;
+        // The index may lag behind the item by a moment; the item is right.
+        submissions.retain(|submission| state.is_none_or(|state| submission.state == state));
+        submissions.sort_by(|a, b| {
+            (&b.created_at, b.submission_id.as_str()).cmp(&(&a.created_at, a.submission_id.as_str()))
+        });
+        Ok(submissions)
+    }
+
+    async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
+        let Some(submission) = self.submission_now(id).await? else { return Ok(None) };
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :documents)")
+            .expression_attribute_values(":pk", AttributeValue::S(submission_pk(id)))
+            .expression_attribute_values(":documents", AttributeValue::S("DOCUMENT#".to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut documents = Vec::new();
+        while let Some(item) = pages.next().await {
+            let stored: StoredDocument = from_item(item.map_err(|error| unavailable("Query", &error))?)?;
+            documents.push(stored.document);
+        }
+        let first_seen = |document: &Document| document.times.values().min().cloned();
+        documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
+        Ok(Some((submission, documents)))
+    }
+
+    async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(record_key(document)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable("GetItem", &error))?;
+        let Some(item) = answer.item else { return Ok(None) };
+        let json = match (item.get("record"), item.get("recordObject")) {
+            (Some(AttributeValue::S(json)), _) => json.clone().into_bytes(),
+            (_, Some(AttributeValue::S(object))) => self.large_records.read_record(object).await?,
+            _ => return Err(Error::StoreUnavailable("a record's item has no record".to_owned())),
+        };
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|error| Error::StoreUnavailable(format!("a record could not be read: {error}")))
+    }
+}
+
+impl DynamoDbStore {
+    async fn listed(
+        &self,
+        state: SubmissionState,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(SUBMISSIONS_BY_STATE)
+            .key_condition_expression(match after {
+                Some(_) => "#state = :state AND createdOrder < :after",
+                None => "#state = :state",
+            })
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":state", AttributeValue::S(state.as_str().to_owned()))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        if let Some(cursor) = after {
+            let order = format!("{}#{}", cursor.created_at, cursor.submission_id);
+            query = query.expression_attribute_values(":after", AttributeValue::S(order));
+        }
+        let answer = query.send().await.map_err(|error| unavailable("Query", &error))?;
+        answer.items.unwrap_or_default().into_iter().map(from_item).collect()
+    }
+
+    async fn all_of(&self, listed: &[Listed]) -> Result<Vec<Submission>, Error> {
+        let mut submissions = Vec::with_capacity(listed.len());
+        let mut wanted: Vec<Item> = listed
+            .iter()
+            .filter_map(|listed| listed.pk.strip_prefix("SUBMISSION#"))
+            .filter_map(|id| SubmissionId::try_from(id.to_owned()).ok())
+            .map(|id| submission_key(&id))
+            .collect();
+        // DynamoDB may answer for a part of the keys and name the rest; each round answers for at least one.
+        while !wanted.is_empty() {
+            let keys =
+                KeysAndAttributes::builder().set_keys(Some(wanted.clone())).consistent_read(true).build();
+            let keys = keys.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+            let request = self.client.batch_get_item().request_items(&self.table, keys);
+            let answer = request.send().await.map_err(|error| unavailable("BatchGetItem", &error))?;
+            let items =
+                answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
+            let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+            let rest: Vec<Item> = rest.map(|keys| keys.keys).unwrap_or_default();
+            if items.is_empty() && rest.len() == wanted.len() {
+                return Err(Error::StoreUnavailable("BatchGetItem answers for none of its keys".to_owned()));
+            }
+            for item in items {
+                submissions.push(from_item(item)?);
+            }
+            wanted = rest;
+        }
+        Ok(submissions)
+    }
+}

@@ -1,0 +1,125 @@
+//! The table's items: their keys, and the domain's types as attributes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use lectern::{
+    document::{CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, SubmissionId, TaskToken},
+    error::Error,
+    keys,
+    limits::MAX_INLINE_RECORD_BYTES,
+    record::Record,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::s3::ReturnedBucket;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Name of the index that lists submissions: partition `state`, sort `createdOrder`. Only submissions have both.
+pub(super) const SUBMISSIONS_BY_STATE: &str = "submissions-by-state";
+
+/// A document's item: `SUBMISSION#<id>` / `DOCUMENT#<id>`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StoredDocument {
+    pub(super) pk: String,
+    pub(super) sk: String,
+    /// Raised by every write, also by those of the state machine.
+    pub(super) revision: u64,
+    /// The token of the execution that waits for the callback, written by the state `AwaitCallback`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) task_token: Option<TaskToken>,
+    /// For the state machine: how the job ended, and how many files it returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) result_outcome: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) result_files: Option<u64>,
+    #[serde(flatten)]
+    pub(super) document: Document,
+}
+
+impl StoredDocument {
+    pub(super) fn new(document: Document) -> Self {
+        Self {
+            pk: submission_pk(&document.reference.submission_id),
+            sk: document_sk(document.reference.document_id),
+            revision: 0,
+            task_token: None,
+            result_outcome: None,
+            result_files: None,
+            document,
+        }
+    }
+
+    /// The item after a move.
+    pub(super) fn moved(self, document: Document) -> Self {
+        Self { revision: self.revision + 1, document, ..self }
+    }
+}
+
+pub(super) fn submission_pk(id: &SubmissionId) -> String {
+    format!("SUBMISSION#{id}")
+}
+
+pub(super) fn document_sk(id: DocumentId) -> String {
+    format!("DOCUMENT#{id}")
+}
+
+pub(super) fn document_key(document: &DocumentRef) -> Item {
+    key(submission_pk(&document.submission_id), document_sk(document.document_id))
+}
+
+pub(super) fn submission_key(id: &SubmissionId) -> Item {
+    key(submission_pk(id), "SUBMISSION".to_owned())
+}
+
+/// The current version of one file. The key is hashed, since an object's key may be as long as a sort key.
+pub(super) fn file_key(submission: &SubmissionId, object: &ObjectVersion) -> Item {
+    let file = DocumentId::of(&object.bucket, object.key.as_bytes(), "");
+    key(submission_pk(submission), format!("FILE#{file}"))
+}
+
+pub(super) fn callback_key(callback: &CallbackId) -> Item {
+    key(format!("CALLBACK#{}", callback.expose()), "CALLBACK".to_owned())
+}
+
+pub(super) fn unknown_callback_key(event_id: &str) -> Item {
+    key(format!("UNKNOWN_CALLBACK#{event_id}"), "UNKNOWN_CALLBACK".to_owned())
+}
+
+pub(super) fn record_key(document: &DocumentRef) -> Item {
+    key(submission_pk(&document.submission_id), format!("RECORD#{}", document.document_id))
+}
+
+pub(super) fn to_item<T: Serialize>(value: &T) -> Result<Item, Error> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
+        .map_err(|error| Error::StoreUnavailable(format!("an item could not be built: {error}")))
+}
+
+pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+        .map_err(|error| Error::StoreUnavailable(format!("an item could not be read: {error}")))
+}
+
+/// A record's item: the record as JSON text, or a pointer to where it lies if an item could not hold it.
+pub(super) async fn record_item(
+    bucket: &ReturnedBucket,
+    document: &DocumentRef,
+    record: &Record,
+) -> Result<Item, Error> {
+    let json = serde_json::to_string(record).map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+    let mut item = record_key(document);
+    if json.len() <= MAX_INLINE_RECORD_BYTES {
+        item.insert("record".to_owned(), AttributeValue::S(json));
+    } else {
+        let object = keys::record(document);
+        bucket.put_record(&object, json).await?;
+        item.insert("recordObject".to_owned(), AttributeValue::S(object));
+    }
+    Ok(item)
+}
+
+fn key(pk: String, sk: String) -> Item {
+    HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))])
+}

@@ -1,0 +1,134 @@
+//! Registering a document: its item, its callback id, its file's current version and its submission, at once.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use lectern::{
+    document::{Document, DocumentRef},
+    error::Error,
+    ports::{NewDocument, Register, Registration, Sequencer},
+    transitions,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DynamoDbStore,
+    items::{Item, StoredDocument, callback_key, file_key, from_item, to_item},
+    write_conflict,
+};
+use crate::sfn::unavailable;
+
+/// The current version of a file: `SUBMISSION#<id>` / `FILE#<hash of bucket and key>`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CurrentVersion {
+    #[serde(flatten)]
+    document: DocumentRef,
+    sequencer: String,
+}
+
+impl Register for DynamoDbStore {
+    async fn register(&self, new: NewDocument) -> Result<Registration, Error> {
+        if let Some(known) = self.stored(&new.reference).await? {
+            return Ok(Registration::Known(known.document));
+        }
+        let reference = new.reference.clone();
+        let (sequencer, now) = (new.sequencer.clone(), new.now);
+        let file_key = file_key(&reference.submission_id, &new.object);
+        let current = self.current_version(&file_key).await?;
+        let plan = transitions::register(
+            new,
+            current.as_ref().map(|(stored, sequencer)| (stored.document.clone(), sequencer.clone())),
+        );
+        let mut writes = vec![
+            self.put_once(to_item(&StoredDocument::new(plan.document.clone()))?)?,
+            self.put_callback(&plan.document)?,
+        ];
+        if plan.is_current {
+            writes.push(self.put_current(
+                file_key,
+                &reference,
+                &sequencer,
+                current.as_ref().map(|(old, _)| old),
+            )?);
+        }
+        if let (Some(superseded), Some((stored, _))) = (plan.superseded, current) {
+            writes.push(self.put_moved(stored, superseded)?);
+        }
+        if let Some(change) = plan.change {
+            writes.push(self.count(&reference.submission_id, change, now).await?);
+        }
+        match self.transact(writes).await {
+            Ok(()) => Ok(Registration::New(plan.document)),
+            // Another delivery of the same event came first, or a write of another document met this one. Which one
+            // it was is found by whoever handles the message's next delivery.
+            Err(Ok(_)) => match self.stored(&reference).await? {
+                Some(known) => Ok(Registration::Known(known.document)),
+                None => Err(write_conflict()),
+            },
+            Err(Err(error)) => Err(error),
+        }
+    }
+}
+
+impl DynamoDbStore {
+    async fn current_version(&self, file_key: &Item) -> Result<Option<(StoredDocument, Sequencer)>, Error> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(file_key.clone()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable("GetItem", &error))?;
+        let Some(item) = answer.item else { return Ok(None) };
+        let current: CurrentVersion = from_item(item)?;
+        let stored = self.stored(&current.document).await?;
+        Ok(stored.map(|stored| (stored, Sequencer::new(&current.sequencer))))
+    }
+
+    fn put_once(&self, item: Item) -> Result<TransactWriteItem, Error> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        write(put)
+    }
+
+    fn put_callback(&self, document: &Document) -> Result<TransactWriteItem, Error> {
+        let mut item = callback_key(&document.callback_id);
+        item.extend(to_item(&document.reference)?);
+        self.put_once(item)
+    }
+
+    /// Makes the document its file's current version, unless another one became that meanwhile.
+    fn put_current(
+        &self,
+        file_key: Item,
+        document: &DocumentRef,
+        sequencer: &Sequencer,
+        replaced: Option<&StoredDocument>,
+    ) -> Result<TransactWriteItem, Error> {
+        let mut item = file_key;
+        item.extend(to_item(&CurrentVersion {
+            document: document.clone(),
+            sequencer: sequencer.as_str().to_owned(),
+        })?);
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        write(match replaced {
+            None => put.condition_expression("attribute_not_exists(pk)").build(),
+            Some(old) => put
+                .condition_expression("documentId = :replaced")
+                .expression_attribute_values(
+                    ":replaced",
+                    AttributeValue::S(old.document.reference.document_id.to_string()),
+                )
+                .build(),
+        })
+    }
+}
+
+fn write(put: Result<Put, aws_sdk_dynamodb::error::BuildError>) -> Result<TransactWriteItem, Error> {
+    let put = put.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}

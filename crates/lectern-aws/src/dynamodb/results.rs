@@ -1,0 +1,100 @@
+//! Results of the third party, the store's half of the rendezvous.
+//!
+//! The state `AwaitCallback` stores the task token on the condition that there is no result; here the result is stored
+//! on the condition that there is none, and the token is read in the same write. One of the two always sees the other.
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    primitives::Blob,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use lectern::{
+    document::{CallbackId, DocumentRef, JobResult},
+    error::{Error, rfc3339},
+    ports::{Recorded, Results},
+};
+use time::OffsetDateTime;
+
+use super::{
+    DynamoDbStore,
+    items::{StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
+};
+use crate::sfn::unavailable;
+
+impl Results for DynamoDbStore {
+    async fn resolve(&self, callback: &CallbackId) -> Result<Option<DocumentRef>, Error> {
+        // A sort key's limit, and an empty key is none.
+        if callback.expose().is_empty() || callback.expose().len() > 512 {
+            return Ok(None);
+        }
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(callback_key(callback)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable("GetItem", &error))?;
+        answer.item.map(from_item).transpose()
+    }
+
+    async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {
+        let (outcome, files) = match result {
+            JobResult::Succeeded(job) => ("succeeded", job.files.len()),
+            JobResult::Failed(_) => ("failed", 0),
+        };
+        let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
+            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(document_key(document)))
+            .update_expression(
+                "SET #result = :result, resultOutcome = :outcome, resultFiles = :files ADD revision :one",
+            )
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(#result)")
+            .expression_attribute_names("#result", "result")
+            .expression_attribute_values(":result", value)
+            .expression_attribute_values(":outcome", AttributeValue::S(outcome.to_owned()))
+            .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(answer) => {
+                let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
+                Ok(Recorded::First(stored.task_token))
+            }
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
+                    return Ok(Recorded::Unknown);
+                };
+                let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
+                let stored: StoredDocument = from_item(item)?;
+                Ok(if stored.document.result.as_ref() == Some(result) {
+                    Recorded::Same(stored.task_token)
+                } else {
+                    Recorded::Conflict
+                })
+            }
+            Err(error) => Err(unavailable("UpdateItem", &error)),
+        }
+    }
+
+    async fn keep_unknown(&self, event_id: &str, body: &[u8], now: OffsetDateTime) -> Result<(), Error> {
+        let mut item = unknown_callback_key(event_id);
+        item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
+        item.insert("receivedAt".to_owned(), AttributeValue::S(rfc3339(now)));
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| unavailable("PutItem", &error))
+    }
+}

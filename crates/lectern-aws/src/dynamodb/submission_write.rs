@@ -1,0 +1,148 @@
+//! The submission's part of a transaction: counts are added to, and the state that follows is guarded.
+//!
+//! Adding never conflicts by itself, but the state depends on whether a document is the last open one. The write
+//! therefore guards just that boundary: far from it many documents of one submission move side by side, and at it
+//! exactly one of them writes the state that follows.
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use lectern::{
+    document::SubmissionId,
+    error::{Error, rfc3339},
+    submission::{CountChange, Counts, Submission, SubmissionState},
+};
+use time::OffsetDateTime;
+
+use super::{
+    DynamoDbStore,
+    items::{from_item, submission_key},
+};
+use crate::sfn::unavailable;
+
+impl DynamoDbStore {
+    /// The write that counts a document's move.
+    pub(super) async fn count(
+        &self,
+        id: &SubmissionId,
+        change: CountChange,
+        now: OffsetDateTime,
+    ) -> Result<TransactWriteItem, Error> {
+        let stored = self.submission_now(id).await?;
+        let before = stored.map(|submission| submission.counts).unwrap_or_default();
+        let guard = Guard::of(before, change);
+        let created_at = rfc3339(now);
+        let mut update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(submission_key(id)))
+            .update_expression(
+                "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
+                 createdOrder = if_not_exists(createdOrder, :order) ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed",
+            )
+            .set_condition_expression(guard.condition.map(str::to_owned))
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#ready", "ready")
+            .expression_attribute_names("#rejected", "rejected")
+            .expression_attribute_names("#failed", "failed")
+            .expression_attribute_values(":state", AttributeValue::S(guard.after.state().as_str().to_owned()))
+            .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
+            .expression_attribute_values(":order", AttributeValue::S(format!("{created_at}#{id}")))
+            .expression_attribute_values(":created", AttributeValue::S(created_at));
+        for (name, value) in guard.additions.into_iter().chain(guard.values) {
+            update = update.expression_attribute_values(name, AttributeValue::N(value.to_string()));
+        }
+        let update = update.build().map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    pub(super) async fn submission_now(&self, id: &SubmissionId) -> Result<Option<Submission>, Error> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(submission_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| unavailable("GetItem", &error))?;
+        answer.item.map(from_item).transpose()
+    }
+}
+
+struct Guard {
+    condition: Option<&'static str>,
+    after: Counts,
+    additions: [(&'static str, i128); 4],
+    values: Vec<(&'static str, i128)>,
+}
+
+impl Guard {
+    fn of(before: Counts, change: CountChange) -> Self {
+        let after = before.after(change);
+        let difference = |new: u64, old: u64| i128::from(new) - i128::from(old);
+        let [open, ready, rejected, failed] = [
+            difference(after.open, before.open),
+            difference(after.ready, before.ready),
+            difference(after.rejected, before.rejected),
+            difference(after.failed, before.failed),
+        ];
+        let (condition, values) = match after.state() {
+            // A document more on its way: in progress, whatever there was.
+            SubmissionState::InProgress if open > 0 => (None, Vec::new()),
+            SubmissionState::InProgress => (Some("#open >= :least"), vec![(":least", 1 - open)]),
+            SubmissionState::Ready => (
+                Some("#open = :wasOpen AND #rejected = :wasRejected AND #failed = :wasFailed"),
+                vec![(":wasOpen", -open), (":wasRejected", -rejected), (":wasFailed", -failed)],
+            ),
+            // The last open document ends badly, or one is rejected where none is open.
+            SubmissionState::NeedsAttention if rejected + failed > 0 && open == 0 => {
+                (Some("attribute_not_exists(#open) OR #open = :wasOpen"), vec![(":wasOpen", 0)])
+            }
+            SubmissionState::NeedsAttention if rejected + failed > 0 => {
+                (Some("#open = :wasOpen"), vec![(":wasOpen", -open)])
+            }
+            SubmissionState::NeedsAttention => (
+                Some("#open = :wasOpen AND (#rejected > :lessRejected OR #failed > :lessFailed)"),
+                vec![(":wasOpen", -open), (":lessRejected", -rejected), (":lessFailed", -failed)],
+            ),
+        };
+        let additions = [(":open", open), (":ready", ready), (":rejected", rejected), (":failed", failed)];
+        Self { condition, after, additions, values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lectern::document::DocumentState::{self, Failed, Normalizing, Ready, Received, Rejected};
+
+    use super::*;
+
+    fn guard(before: Counts, leaves: Option<DocumentState>, enters: DocumentState) -> Guard {
+        Guard::of(before, CountChange { leaves, enters: Some(enters) })
+    }
+
+    #[test]
+    fn documents_far_from_the_boundary_need_only_that_another_one_is_open() {
+        let many = guard(Counts { open: 7, ..Counts::default() }, Some(Normalizing), Ready);
+        assert_eq!((many.condition, many.values), (Some("#open >= :least"), vec![(":least", 2)]));
+        let rejected = guard(Counts { open: 7, ..Counts::default() }, None, Rejected);
+        assert_eq!((rejected.condition, rejected.values), (Some("#open >= :least"), vec![(":least", 1)]));
+    }
+
+    #[test]
+    fn case_45_documents_that_arrive_together_never_wait_for_each_other() {
+        for before in [Counts::default(), Counts { open: 3, failed: 1, ..Counts::default() }] {
+            assert_eq!(guard(before, None, Received).condition, None);
+        }
+    }
+
+    #[test]
+    fn last_open_document_writes_the_state_that_follows_or_nothing() {
+        let ready = guard(Counts { open: 1, ready: 4, ..Counts::default() }, Some(Normalizing), Ready);
+        assert_eq!(ready.after.state(), SubmissionState::Ready);
+        assert_eq!(ready.values, [(":wasOpen", 1), (":wasRejected", 0), (":wasFailed", 0)]);
+        let failed = guard(Counts { open: 1, ready: 4, ..Counts::default() }, Some(Normalizing), Failed);
+        assert_eq!((failed.condition, failed.values), (Some("#open = :wasOpen"), vec![(":wasOpen", 1)]));
+        let attention = guard(Counts { open: 1, rejected: 2, ..Counts::default() }, Some(Normalizing), Ready);
+        assert!(attention.condition.is_some_and(|condition| condition.contains("OR #failed > :lessFailed")));
+    }
+}

@@ -1,0 +1,27 @@
+//! Lectern's ports on AWS: one file for each service, the configuration and the glue to Lambda.
+//!
+//! Clients are built once, when a function starts. Nothing here retries beyond the SDK's own defaults for a
+//! connection, and every error becomes the [`lectern::error::Error`] that says what the workflow does next.
+
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod dynamodb;
+pub mod house_third_party;
+pub mod http_api;
+pub mod lambda;
+pub mod logging;
+pub mod s3;
+pub mod secrets;
+pub mod sfn;
+pub mod sqs;
+
+pub use clients::Clients;
+pub use clock::SystemClock;
+pub use config::Config;
+pub use dynamodb::DynamoDbStore;
+pub use house_third_party::HouseThirdParty;
+pub use s3::{ReturnedBucket, UploadsBucket};
+pub use secrets::{CachedSecret, SigningSecretsSource};
+pub use sfn::StateMachine;
+pub use sqs::SourceQueue;

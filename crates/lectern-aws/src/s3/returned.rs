@@ -1,0 +1,302 @@
+//! The bucket of returned files: `quarantine/`, `returned/` and `records/`.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    presigning::PresigningConfig,
+    primitives::ByteStream as Body,
+    types::{CompletedMultipartUpload, CompletedPart, MetadataDirective},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use lectern::{
+    document::ObjectVersion,
+    error::Error,
+    limits::READ_URL_LIFETIME,
+    ports::{ByteStream, ReadUrls, ReturnedFiles, StreamFacts},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{PART_BYTES, UploadsBucket, is_missing};
+use crate::sfn::unavailable;
+
+const FIRST_BYTES: usize = 4096;
+
+/// The bucket of what the third party returned, and of records that an item cannot hold.
+#[derive(Clone, Debug)]
+pub struct ReturnedBucket {
+    client: Client,
+    bucket: String,
+}
+
+impl ReturnedBucket {
+    /// The bucket of this name.
+    pub fn new(client: Client, bucket: String) -> Self {
+        Self { client, bucket }
+    }
+
+    /// Writes a large record.
+    pub(crate) async fn put_record(&self, key: &str, json: String) -> Result<(), Error> {
+        self.put(key, json.into_bytes().into(), "application/json").await
+    }
+
+    /// Reads a large record.
+    pub(crate) async fn read_record(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let answer = request.send().await.map_err(|error| unavailable("GetObject", &error))?;
+        let body = answer.body.collect().await;
+        body.map(aws_sdk_s3::primitives::AggregatedBytes::to_vec)
+            .map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), Error> {
+        self.client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(content_type)
+            .body(Body::from(bytes))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| unavailable("PutObject", &error))
+    }
+
+    async fn upload_parts(&self, key: &str, body: &mut Hashing, first: Bytes) -> Result<(), Error> {
+        let created = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(QUARANTINE_TYPE)
+            .send()
+            .await
+            .map_err(|error| unavailable("CreateMultipartUpload", &error))?;
+        let upload_id = created.upload_id.unwrap_or_default();
+        // A function that dies here leaves parts behind; the bucket's lifecycle rule removes them.
+        match self.upload_each_part(key, &upload_id, body, first).await {
+            Ok(parts) => {
+                let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+                self.client
+                    .complete_multipart_upload()
+                    .bucket(&self.bucket)
+                    .key(key)
+                    .upload_id(upload_id)
+                    .multipart_upload(parts)
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|error| unavailable("CompleteMultipartUpload", &error))
+            }
+            Err(error) => {
+                let abort =
+                    self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
+                if let Err(abort_error) = abort.send().await {
+                    tracing::warn!(detail = %unavailable("AbortMultipartUpload", &abort_error), "Parts were left behind.");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn upload_each_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        body: &mut Hashing,
+        first: Bytes,
+    ) -> Result<Vec<CompletedPart>, Error> {
+        let mut parts = Vec::new();
+        let mut part = first;
+        while !part.is_empty() {
+            let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
+            let answer = self
+                .client
+                .upload_part()
+                .bucket(&self.bucket)
+                .key(key)
+                .upload_id(upload_id)
+                .part_number(number)
+                .body(Body::from(part))
+                .send()
+                .await
+                .map_err(|error| unavailable("UploadPart", &error))?;
+            parts.push(CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag).build());
+            part = body.next_part().await;
+        }
+        Ok(parts)
+    }
+}
+
+/// Content type of what was not checked yet: nothing opens it by itself.
+const QUARANTINE_TYPE: &str = "application/octet-stream";
+
+impl ReturnedFiles for ReturnedBucket {
+    /// A body that breaks off ends there: what came is kept, and its size tells.
+    async fn quarantine(&self, key: &str, body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
+        let mut body = Hashing::new(body, limit);
+        let first = body.next_part().await;
+        if first.len() < PART_BYTES {
+            self.put(key, first, QUARANTINE_TYPE).await?;
+        } else {
+            self.upload_parts(key, &mut body, first).await?;
+        }
+        Ok(body.facts())
+    }
+
+    async fn promote(&self, quarantine_key: &str, key: &str, media_type: &str) -> Result<(), Error> {
+        self.client
+            .copy_object()
+            .bucket(&self.bucket)
+            .key(key)
+            // Both keys are of our own making and hold no character that would need encoding.
+            .copy_source(format!("{}/{quarantine_key}", self.bucket))
+            .metadata_directive(MetadataDirective::Replace)
+            .content_type(media_type)
+            .send()
+            .await
+            .map_err(|error| unavailable("CopyObject", &error))?;
+        self.client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(quarantine_key)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| unavailable("DeleteObject", &error))
+    }
+
+    async fn promoted(&self, key: &str) -> Result<Option<u64>, Error> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(head) => Ok(head.content_length.and_then(|length| u64::try_from(length).ok())),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(unavailable("HeadObject", &error)),
+        }
+    }
+
+    async fn read(&self, key: &str, limit: u64) -> Result<Option<Bytes>, Error> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(unavailable("GetObject", &error)),
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut bytes = BytesMut::new();
+        while bytes.len() < limit
+            && let Some(chunk) = answer.body.next().await
+        {
+            bytes.extend_from_slice(
+                &chunk.map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))?,
+            );
+        }
+        bytes.truncate(limit);
+        Ok(Some(bytes.freeze()))
+    }
+}
+
+impl ReadUrls for ReturnedBucket {
+    async fn upload_url(&self, object: &ObjectVersion, file_name: &str) -> Result<String, Error> {
+        UploadsBucket::new(self.client.clone()).read_url(object, file_name).await
+    }
+
+    async fn returned_url(&self, key: &str, file_name: &str) -> Result<String, Error> {
+        self.presigned(key, READ_URL_LIFETIME, file_name).await
+    }
+}
+
+impl ReturnedBucket {
+    async fn presigned(&self, key: &str, lifetime: Duration, file_name: &str) -> Result<String, Error> {
+        let config = PresigningConfig::expires_in(lifetime)
+            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .response_content_disposition(attachment(file_name))
+            .presigned(config)
+            .await
+            .map_err(|error| unavailable("presigning GetObject", &error))?;
+        Ok(request.uri().to_owned())
+    }
+}
+
+/// A `Content-Disposition` (RFC 6266) under which a browser saves the file and never opens it in place.
+pub(super) fn attachment(file_name: &str) -> String {
+    let encoded: String = file_name
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("attachment; filename*=UTF-8''{encoded}")
+}
+
+/// A body that is hashed and measured while it is cut into parts, up to a limit.
+struct Hashing {
+    body: ByteStream,
+    limit: u64,
+    size_bytes: u64,
+    hash: Sha256,
+    first_bytes: BytesMut,
+    rest: Bytes,
+    ended: bool,
+}
+
+impl Hashing {
+    fn new(body: ByteStream, limit: u64) -> Self {
+        Self {
+            body,
+            limit,
+            size_bytes: 0,
+            hash: Sha256::new(),
+            first_bytes: BytesMut::new(),
+            rest: Bytes::new(),
+            ended: false,
+        }
+    }
+
+    /// The next [`PART_BYTES`], or what is left, or nothing.
+    async fn next_part(&mut self) -> Bytes {
+        let mut part = BytesMut::with_capacity(PART_BYTES.min(self.expected()));
+        while part.len() < PART_BYTES {
+            if self.rest.is_empty() && !self.receive().await {
+                break;
+            }
+            let room = PART_BYTES - part.len();
+            part.extend_from_slice(&self.rest.split_to(self.rest.len().min(room)));
+        }
+        part.freeze()
+    }
+
+    fn expected(&self) -> usize {
+        usize::try_from(self.limit.saturating_sub(self.size_bytes)).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
+    async fn receive(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let Some(Ok(mut chunk)) = self.body.next().await else {
+            self.ended = true;
+            return false;
+        };
+        // One byte more than the limit shows that it was exceeded; no more is taken.
+        chunk.truncate(self.expected());
+        self.size_bytes += chunk.len() as u64;
+        self.ended = self.size_bytes > self.limit;
+        self.hash.update(&chunk);
+        let missing = FIRST_BYTES.saturating_sub(self.first_bytes.len());
+        self.first_bytes.extend_from_slice(&chunk[..chunk.len().min(missing)]);
+        self.rest = chunk;
+        !self.rest.is_empty() || !self.ended
+    }
+
+    fn facts(self) -> StreamFacts {
+        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze() }
+    }
+}

@@ -1,0 +1,112 @@
+//! Step Functions: starting executions and answering task tokens.
+
+use aws_sdk_sfn::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
+use lectern::{
+    document::{DocumentRef, TaskToken},
+    error::Error,
+    message::SCHEMA_VERSION,
+    ports::{Executions, Tasks, TokenUse},
+};
+use serde_json::{Value, json};
+
+/// The state machine of documents.
+#[derive(Clone, Debug)]
+pub struct StateMachine {
+    client: Client,
+    arn: String,
+}
+
+impl StateMachine {
+    /// Starts executions of this state machine.
+    pub fn new(client: Client, arn: String) -> Self {
+        Self { client, arn }
+    }
+}
+
+impl Executions for StateMachine {
+    /// The execution is named by the document's id, so that a second start, or one whose answer was lost, finds the
+    /// first: `ExecutionAlreadyExists` is success.
+    async fn start(&self, document: &DocumentRef) -> Result<(), Error> {
+        let input = json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "submissionId": document.submission_id,
+            "documentId": document.document_id,
+        });
+        let request = self
+            .client
+            .start_execution()
+            .state_machine_arn(&self.arn)
+            .name(document.document_id.to_string())
+            .input(input.to_string());
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ExecutionAlreadyExists") => Ok(()),
+            Err(error) => Err(unavailable("StartExecution", &error)),
+        }
+    }
+}
+
+/// Task tokens, of whatever state machine.
+#[derive(Clone, Debug)]
+pub struct TaskTokens(Client);
+
+impl TaskTokens {
+    /// Answers tokens through this client.
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Tasks for TaskTokens {
+    async fn succeed(&self, token: &TaskToken, output: Value) -> Result<TokenUse, Error> {
+        let request = self.0.send_task_success().task_token(token.expose()).output(output.to_string());
+        token_use("SendTaskSuccess", request.send().await)
+    }
+
+    async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
+        let request = self
+            .0
+            .send_task_failure()
+            .task_token(token.expose())
+            .error(error.name())
+            .cause(error.cause().to_string());
+        token_use("SendTaskFailure", request.send().await)
+    }
+}
+
+/// A token that is answered, timed out or whose execution is over is no error: nobody waits for it any more.
+fn token_use<T, E>(call: &str, result: Result<T, SdkError<E>>) -> Result<TokenUse, Error>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match result {
+        Ok(_) => Ok(TokenUse::Delivered),
+        Err(error) if matches!(error.code(), Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken")) => {
+            tracing::info!(call, code = error.code(), "Nobody waits for this token any more.");
+            Ok(TokenUse::Gone)
+        }
+        Err(error) => Err(unavailable(call, &error)),
+    }
+}
+
+/// Names the call and the service's error code; the whole chain goes to the debug log only, since a transport error
+/// may quote the request.
+pub(crate) fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    tracing::debug!(call, error = %DisplayErrorContext(error), "A call to AWS failed.");
+    let kind = match error {
+        SdkError::ConstructionFailure(_) => "the request could not be built",
+        SdkError::TimeoutError(_) => "it timed out",
+        SdkError::DispatchFailure(_) => "it could not be reached",
+        SdkError::ResponseError(_) => "its answer could not be read",
+        SdkError::ServiceError(_) => "it answered with an error",
+        _ => "it failed",
+    };
+    let code = error.code().unwrap_or("no code");
+    Error::StoreUnavailable(format!("{call}: {kind} ({code})"))
+}

@@ -1,0 +1,53 @@
+//! SQS: when a message that could not be handled comes again.
+
+use aws_sdk_sqs::Client;
+
+use crate::sfn::unavailable;
+
+/// Seconds until the second and the third delivery. From then on the queue's own visibility timeout holds, so that a
+/// long outage does not use up the deliveries.
+const FIRST_PAUSES_S: [i32; 2] = [2, 10];
+
+/// The queue that feeds a function.
+#[derive(Clone, Debug)]
+pub struct SourceQueue {
+    client: Client,
+    url: String,
+}
+
+impl SourceQueue {
+    /// The queue of this URL.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Lets a message that stays on its queue come again soon: most often two writers met, and the next moment will
+    /// do. If that cannot be said, it comes again after the visibility timeout.
+    pub(crate) async fn pause(&self, receipt_handle: &str, receive_count: &str) {
+        let Some(pause_s) = pause_s(receive_count) else { return };
+        let request = self
+            .client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt_handle)
+            .visibility_timeout(pause_s);
+        if let Err(error) = request.send().await {
+            tracing::warn!(detail = %unavailable("ChangeMessageVisibility", &error), "A message comes again late.");
+        }
+    }
+}
+
+fn pause_s(receive_count: &str) -> Option<i32> {
+    let received: usize = receive_count.parse().ok()?;
+    FIRST_PAUSES_S.get(received.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_deliveries_come_again_soon_and_later_ones_after_the_visibility_timeout() {
+        assert_eq!(["1", "2", "3", "0", "x"].map(pause_s), [Some(2), Some(10), None, None, None]);
+    }
+}

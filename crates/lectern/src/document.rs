@@ -1,0 +1,331 @@
+//! A document: one version of one uploaded object, its identity, its states and what is known of it.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{house, media_type::MediaType};
+
+/// Identity of a document: a version 5 UUID of bucket, key and version, so that every repetition of an event, and
+/// every writer, arrives at the same one. It is the execution's name and the root of the idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DocumentId(Uuid);
+
+impl DocumentId {
+    const NAMESPACE: Uuid = Uuid::from_u128(0x9a4f_7a0e_3d5c_4c5e_9b1a_6c1f_0e7d_2b43);
+
+    /// The id of one version of one object. `key` is the object's key as bytes, never normalised: keys that differ
+    /// in their Unicode form are different objects.
+    pub fn of(bucket: &str, key: &[u8], version_id: &str) -> Self {
+        let mut name = Vec::with_capacity(bucket.len() + key.len() + version_id.len() + 2);
+        name.extend_from_slice(bucket.as_bytes());
+        name.push(0);
+        name.extend_from_slice(version_id.as_bytes());
+        name.push(0);
+        name.extend_from_slice(key);
+        Self(Uuid::new_v5(&Self::NAMESPACE, &name))
+    }
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for DocumentId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidId)
+    }
+}
+
+/// Identity of a submission: what groups the documents that one teacher hands in together. It is the second part
+/// of an object's key: 1 to 64 of `A-Z a-z 0-9 _ -`, starting with a letter or a digit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubmissionId(String);
+
+impl SubmissionId {
+    /// Where uploads are kept whose key names no valid submission. No key can name it.
+    pub fn unassigned() -> Self {
+        Self("_unassigned".to_owned())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SubmissionId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        let bytes = text.as_bytes();
+        let valid = (1..=64).contains(&bytes.len())
+            && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.iter().copied().all(plain);
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidId) }
+    }
+}
+
+impl TryFrom<String> for SubmissionId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == Self::unassigned().0 { Ok(Self(text)) } else { text.parse() }
+    }
+}
+
+impl From<SubmissionId> for String {
+    fn from(id: SubmissionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SubmissionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is not an id of the expected form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid id")]
+pub struct InvalidId;
+
+/// What the third party calls back to: opaque, unguessable, one for each document.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallbackId(String);
+
+impl CallbackId {
+    /// Takes any text; what no document has is simply unknown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as text, for the callback URL and the store's key. Never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CallbackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallbackId(…)")
+    }
+}
+
+/// A Step Functions task token. It never leaves AWS and is never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskToken(String);
+
+impl TaskToken {
+    /// Takes the token that the state machine gave.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The token as text, for the call to Step Functions. Never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TaskToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskToken(…)")
+    }
+}
+
+/// Where to find a document in the store, as every message carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentRef {
+    /// The submission it belongs to.
+    pub submission_id: SubmissionId,
+    /// The document.
+    pub document_id: DocumentId,
+}
+
+/// One version of one object in S3.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectVersion {
+    /// The bucket.
+    pub bucket: String,
+    /// The key, decoded. It holds a file name, so it is never logged.
+    pub key: String,
+    /// The version; `null` where the bucket had no versioning.
+    pub version_id: String,
+}
+
+impl fmt::Debug for ObjectVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectVersion")
+            .field("bucket", &self.bucket)
+            .field("version_id", &self.version_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Number of a transfer attempt, `entry × 1000 + retry`: a later attempt has a larger number. `entry` counts how
+/// often the state machine has entered its Transfer state, `retry` is its `RetryCount` there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(pub u32);
+
+/// How often the document has been handed over in earnest; a new round asks for a new job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Round(pub u32);
+
+/// Where a document is on its way. A state only moves forward.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum DocumentState {
+    /// Registered; its execution is started.
+    Received,
+    /// On its way to the third party.
+    Transferring,
+    /// Accepted by the third party.
+    Processing,
+    /// The third party is done; its files are fetched and checked.
+    Verifying,
+    /// The files are turned into the record.
+    Normalizing,
+    /// The record can be read.
+    Ready,
+    /// The upload itself is not acceptable.
+    Rejected,
+    /// Given up; an operator can start it again.
+    Failed,
+}
+
+impl DocumentState {
+    /// All of them, in the order of the way.
+    pub const ALL: [Self; 8] = [
+        Self::Received,
+        Self::Transferring,
+        Self::Processing,
+        Self::Verifying,
+        Self::Normalizing,
+        Self::Ready,
+        Self::Rejected,
+        Self::Failed,
+    ];
+
+    /// The name on the wire and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "Received",
+            Self::Transferring => "Transferring",
+            Self::Processing => "Processing",
+            Self::Verifying => "Verifying",
+            Self::Normalizing => "Normalizing",
+            Self::Ready => "Ready",
+            Self::Rejected => "Rejected",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether the document's way ends here.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Ready | Self::Rejected | Self::Failed)
+    }
+}
+
+impl fmt::Display for DocumentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a document was rejected or failed, for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Reason {
+    /// A stable camelCase word that programs can match.
+    pub code: String,
+    /// A sentence that says what happened and what to do.
+    pub message: String,
+}
+
+impl Reason {
+    /// Builds a reason.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.code)
+    }
+}
+
+/// What the third party said of a document's job, the first time it said anything final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "camelCase")]
+pub enum JobResult {
+    /// It is done.
+    Succeeded(house::JobSucceeded),
+    /// It is given up.
+    Failed(house::JobFailed),
+}
+
+/// A returned file that was fetched, checked and put where others may read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifiedFile {
+    /// Its position among the files that the callback declared.
+    pub index: u32,
+    /// Where it lies in the bucket of returned files.
+    pub key: String,
+}
+
+/// All that the store knows of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Which one it is.
+    #[serde(flatten)]
+    pub reference: DocumentRef,
+    /// The uploaded object.
+    #[serde(flatten)]
+    pub object: ObjectVersion,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its media type; unknown for an upload that was rejected before it could be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// Where it is on its way.
+    pub state: DocumentState,
+    /// Why it was rejected or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// When it first reached each state, RFC 3339, by the state's name.
+    #[serde(default)]
+    pub times: BTreeMap<String, String>,
+    /// The newer version of the same file, if there is one. A superseded document no longer counts in its submission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<DocumentId>,
+    /// What the third party calls back to.
+    pub callback_id: CallbackId,
+    /// The newest transfer attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// The third party's id of the newest job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// What the third party returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+}

@@ -1,0 +1,160 @@
+//! The errors of the workflow, named by what the state machine does next.
+//!
+//! [`Error::name`] is an API: `statemachines/document.asl.json` matches these names in `ErrorEquals`, and a
+//! contract test holds the two lists equal. What an operator reads in a log is the `Display` text; what a teacher
+//! reads is a [`Reason`](crate::document::Reason).
+
+use time::OffsetDateTime;
+
+use crate::document::Reason;
+
+/// Why a step could not do its work. The variant decides what the state machine does; nothing here retries.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The third party (or our own limiter) gives a time: wait until then, transfer again, do not count it.
+    #[error("the third party asks to wait until {retry_at}")]
+    RateLimited {
+        /// When the next attempt may be made, already bounded by [`crate::limits::MAX_RATE_LIMIT_WAIT`].
+        retry_at: OffsetDateTime,
+    },
+    /// The third party could not be reached or answered 5xx: retried with exponential backoff and jitter.
+    #[error("the third party is unavailable: {0}")]
+    Unavailable(String),
+    /// The third party refuses this document for good: the document fails with this reason.
+    #[error("the third party rejected the document: {0}")]
+    Rejected(Reason),
+    /// The third party does not accept our credentials: parked with long pauses, never retried hot.
+    #[error("the third party refuses our credentials")]
+    Unauthorized,
+    /// The third party neither called back nor knows the job, as often as the workflow was willing to wait.
+    #[error("the third party never finished the job")]
+    Overdue,
+    /// The uploaded object was deleted or replaced by a newer version: the document fails.
+    #[error("the uploaded object is gone: {0}")]
+    SourceGone(String),
+    /// A returned file is not what the callback declared: refetched a few times, then the document fails.
+    #[error("a returned file does not match its declaration: {0}")]
+    ReturnedMismatch(Reason),
+    /// The returned content cannot be turned into a record: the document fails with this reason.
+    #[error("the returned content cannot be normalised: {0}")]
+    RecordInvalid(Reason),
+    /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.
+    #[error("our own store is unavailable: {0}")]
+    StoreUnavailable(String),
+}
+
+impl Error {
+    /// The name by which `ErrorEquals` matches this error.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "ThirdParty.RateLimited",
+            Self::Unavailable(_) => "ThirdParty.Unavailable",
+            Self::Rejected(_) => "ThirdParty.Rejected",
+            Self::Unauthorized => "ThirdParty.Unauthorized",
+            Self::Overdue => "ThirdParty.Overdue",
+            Self::SourceGone(_) => "Source.Gone",
+            Self::ReturnedMismatch(_) => "Returned.Mismatch",
+            Self::RecordInvalid(_) => "Record.Invalid",
+            Self::StoreUnavailable(_) => "Store.Unavailable",
+        }
+    }
+
+    /// Every name that [`Error::name`] can give, for the contract test.
+    pub const NAMES: [&'static str; 9] = [
+        "ThirdParty.RateLimited",
+        "ThirdParty.Unavailable",
+        "ThirdParty.Rejected",
+        "ThirdParty.Unauthorized",
+        "ThirdParty.Overdue",
+        "Source.Gone",
+        "Returned.Mismatch",
+        "Record.Invalid",
+        "Store.Unavailable",
+    ];
+
+    /// Why the document failed, in words a teacher can act on. Never holds a name, a URL or a token.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Rejected(reason) | Self::ReturnedMismatch(reason) | Self::RecordInvalid(reason) => {
+                reason.clone()
+            }
+            Self::RateLimited { .. } => Reason::new(
+                "rateLimited",
+                "The processing service had no room for this file. It can be sent again.",
+            ),
+            Self::Unavailable(_) => Reason::new(
+                "thirdPartyUnavailable",
+                "The processing service could not be reached for a long time. The file can be sent again.",
+            ),
+            Self::Unauthorized => Reason::new(
+                "thirdPartyUnauthorized",
+                "The processing service refuses our credentials. An operator has to renew them.",
+            ),
+            Self::Overdue => Reason::new(
+                "overdue",
+                "The processing service accepted the file and never returned a result. It can be sent again.",
+            ),
+            Self::SourceGone(_) => Reason::new(
+                "sourceGone",
+                "The uploaded file was deleted or replaced before it could be processed.",
+            ),
+            Self::StoreUnavailable(_) => {
+                Reason::new("internal", "Lectern's own store did not answer. The file can be sent again.")
+            }
+        }
+    }
+
+    /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
+    ///
+    /// Shape: `{"reason": {"code", "message"}, "retryAt": "RFC 3339, only for ThirdParty.RateLimited"}`.
+    pub fn cause(&self) -> serde_json::Value {
+        let mut cause = serde_json::json!({ "reason": self.reason() });
+        if let Self::RateLimited { retry_at } = self {
+            cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));
+        }
+        cause
+    }
+}
+
+/// `time` as RFC 3339 in UTC with whole milliseconds, the one form used on every wire and in every item.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    let utc = time.to_offset(time::UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        utc.year(),
+        u8::from(utc.month()),
+        utc.day(),
+        utc.hour(),
+        utc.minute(),
+        utc.second(),
+        utc.millisecond()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_is_utc_with_milliseconds() {
+        let time = time::macros::datetime!(2026-11-20 18:04:05.006_7 +02:00);
+        assert_eq!(rfc3339(time), "2026-11-20T16:04:05.006Z");
+    }
+
+    #[test]
+    fn every_variant_has_its_name_in_the_list() {
+        let reason = Reason::new("x", "y");
+        let all = [
+            Error::RateLimited { retry_at: OffsetDateTime::UNIX_EPOCH },
+            Error::Unavailable(String::new()),
+            Error::Rejected(reason.clone()),
+            Error::Unauthorized,
+            Error::Overdue,
+            Error::SourceGone(String::new()),
+            Error::ReturnedMismatch(reason.clone()),
+            Error::RecordInvalid(reason),
+            Error::StoreUnavailable(String::new()),
+        ];
+        assert_eq!(all.each_ref().map(Error::name), Error::NAMES);
+    }
+}

@@ -1,0 +1,81 @@
+//! `fail-document`: records that a document was given up, and why.
+//!
+//! Invoked by the state machine's common Catch. It is a function, not a direct DynamoDB call of the state machine,
+//! because ending a document and counting it in its submission is one write with the same rules as in
+//! `normalize-document`, and those rules are kept, and tested against a model, in one place.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    document::{Document, DocumentRef, JobResult, Reason},
+    error::Error,
+    ports::{Clock, Finish, Finishing, Load, Outcome},
+};
+
+/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "error", "cause"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// See [`crate::message::SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// The error's name, one of ours or of Step Functions' own.
+    pub error: String,
+    /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
+    #[serde(default)]
+    pub cause: String,
+}
+
+/// The answer: `{"reason": {"code", "message"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// What was recorded.
+    pub reason: Reason,
+}
+
+/// Records the failure once. A document that has ended stays as it is.
+///
+/// # Errors
+/// `Store.Unavailable`, for the state machine to try again.
+pub async fn handle(
+    store: &(impl Load + Finishing),
+    clock: &impl Clock,
+    input: Input,
+) -> Result<Output, Error> {
+    let document = store.load(&input.document).await?;
+    let reason = reason_of(&input, document.as_ref());
+    match store.finish(&input.document, Outcome::Failed(reason.clone()), clock.now()).await? {
+        Finish::Finished => {
+            tracing::error!(error = input.error, reason = reason.code, "The document failed.");
+        }
+        Finish::AlreadyTerminal => tracing::warn!(error = input.error, "The document had ended before."),
+        Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
+    }
+    Ok(Output { reason })
+}
+
+fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
+    let told = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
+        JobResult::Failed(job) => Some(Reason::new(&job.error.code, &job.error.message)),
+        JobResult::Succeeded(_) => None,
+    });
+    told.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
+        "ThirdParty.Overdue" => Error::Overdue.reason(),
+        "States.Timeout" => {
+            Reason::new("timeout", "A step took longer than it may. The file can be sent again.")
+        }
+        _ => Reason::new("internal", "A step of the workflow failed. An operator has to look at it."),
+    })
+}
+
+/// Our own cause, or the one inside Lambda's `{"errorType", "errorMessage"}`.
+fn reason_in(cause: &str) -> Option<Reason> {
+    let value: Value = serde_json::from_str(cause).ok()?;
+    if let Some(message) = value.get("errorMessage").and_then(Value::as_str) {
+        return reason_in(message);
+    }
+    serde_json::from_value(value.get("reason")?.clone()).ok()
+}

@@ -1,0 +1,231 @@
+//! The wire types of the house contract with the third party: `docs/third-party.openapi.yaml`.
+//!
+//! Both sides use these types: the adapter and the callback's reader in Lectern, and the reference third party.
+//! Field names on the wire are camelCase, sizes are bytes, times are RFC 3339, hashes are lower-case hex SHA-256.
+
+use serde::{Deserialize, Serialize};
+
+use crate::media_type::MediaType;
+
+/// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Request header of a pushed document: where to call back.
+pub const CALLBACK_URL: &str = "lectern-callback-url";
+/// Path that takes a pushed document: `POST`, the file as body with its exact `Content-Length`.
+pub const PUSH_PATH: &str = "/v1/jobs/push";
+/// Path that takes a document by URL: `POST` of a [`PullRequest`].
+pub const PULL_PATH: &str = "/v1/jobs/pull";
+/// Path of a job: `GET {JOBS_PATH}/{jobId}` and `GET {JOBS_PATH}?idempotencyKey=…`, both answer a [`JobStatus`].
+pub const JOBS_PATH: &str = "/v1/jobs";
+
+/// Body of `POST /v1/jobs/pull`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequest {
+    /// Where to fetch the document; a bearer secret with a short life.
+    pub source_url: String,
+    /// Its media type.
+    pub media_type: MediaType,
+    /// Its exact size.
+    pub size_bytes: u64,
+    /// Where to call back.
+    pub callback_url: String,
+}
+
+/// Answer to both submissions: `201` for a new job, `200` for the job that the idempotency key already has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobAccepted {
+    /// The third party's id of the job.
+    pub job_id: String,
+}
+
+/// Answer to a status question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum JobStatus {
+    /// Not finished.
+    Working {
+        /// The job.
+        job_id: String,
+    },
+    /// Finished: just what the callback would have said.
+    Succeeded(JobSucceeded),
+    /// Failed for good: just what the callback would have said.
+    Failed(JobFailed),
+}
+
+/// A callback's body, signed by the Standard Webhooks scheme.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// When the event happened, RFC 3339.
+    pub timestamp: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: CallbackEvent,
+}
+
+/// What a callback reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum CallbackEvent {
+    /// The job is done and its files can be fetched.
+    #[serde(rename = "job.succeeded")]
+    Succeeded(JobSucceeded),
+    /// The job is given up for good.
+    #[serde(rename = "job.failed")]
+    Failed(JobFailed),
+}
+
+/// A finished job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobSucceeded {
+    /// The job.
+    pub job_id: String,
+    /// What it produced.
+    pub files: Vec<ReturnedFile>,
+}
+
+/// A job that was given up for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobFailed {
+    /// The job.
+    pub job_id: String,
+    /// Why.
+    pub error: JobError,
+}
+
+/// Why the third party gave a document up, or refused it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobError {
+    /// A short camelCase word such as `encrypted`, `truncated`, `tooComplex`, `unreadable`.
+    pub code: String,
+    /// A sentence for the teacher.
+    pub message: String,
+}
+
+/// One file that a job produced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReturnedFile {
+    /// A file name; never a path.
+    pub name: String,
+    /// What it is for.
+    pub role: FileRole,
+    /// Where to fetch it, no credentials needed.
+    pub url: String,
+    /// Its exact size.
+    pub size_bytes: u64,
+    /// Its SHA-256, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Its media type, without parameters.
+    pub media_type: String,
+}
+
+/// What a returned file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FileRole {
+    /// Captions of a video: `text/vtt`, `application/x-subrip` or `application/json` ([`TranscriptFile`]).
+    Transcript,
+    /// Findings of the proofreading: `application/json` ([`FindingsFile`]).
+    Findings,
+    /// Facts of a video: `application/json` ([`MediaFile`]).
+    Media,
+    /// The text of a document: `text/plain`, UTF-8.
+    Text,
+    /// Anything else, kept for the evaluator as it is.
+    Attachment,
+}
+
+/// A transcript as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TranscriptFile {
+    /// BCP 47 tag, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// In the order of speech.
+    pub segments: Vec<TranscriptFileSegment>,
+}
+
+/// One segment of a [`TranscriptFile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TranscriptFileSegment {
+    /// Milliseconds from the start of the video.
+    pub start_ms: u64,
+    /// Milliseconds from the start of the video.
+    pub end_ms: u64,
+    /// What was said.
+    pub text: String,
+    /// Who said it, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
+}
+
+/// Findings as JSON. Offsets count Unicode scalar values of the text file that the same job returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingsFile {
+    /// In the order of the text.
+    pub findings: Vec<FileFinding>,
+}
+
+/// One finding of a [`FindingsFile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileFinding {
+    /// First character, counted from 0.
+    pub start: u64,
+    /// One past the last character.
+    pub end: u64,
+    /// The rule, such as `doubledWord`.
+    pub rule: String,
+    /// A sentence for the evaluator.
+    pub message: String,
+    /// What to write instead, if the rule knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// A matter of taste.
+    Info,
+    /// Probably wrong.
+    Warning,
+    /// Wrong.
+    Error,
+}
+
+/// Facts of a video as JSON. Unknown facts are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaFile {
+    /// Length in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Width in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width_px: Option<u32>,
+    /// Height in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height_px: Option<u32>,
+    /// Codec of the first video track, such as `avc1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_codec: Option<String>,
+    /// Codec of the first audio track, such as `mp4a`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_codec: Option<String>,
+    /// When it was recorded, RFC 3339 with any offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<String>,
+}

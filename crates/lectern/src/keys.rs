@@ -1,0 +1,157 @@
+//! Object keys: reading those of uploads, which anyone may choose, and building our own, in this one place.
+
+use percent_encoding::percent_decode;
+
+use crate::document::{DocumentRef, Reason, SubmissionId};
+
+/// The prefix of uploads.
+pub const UPLOADS_PREFIX: &str = "submissions/";
+const MAX_KEY_BYTES: usize = 1024;
+
+/// What the key of a new object says.
+#[derive(Clone, PartialEq, Eq)]
+pub enum UploadKey {
+    /// A document of a submission.
+    Document {
+        /// The submission.
+        submission_id: SubmissionId,
+        /// The key, decoded.
+        key: String,
+    },
+    /// Not under the prefix of uploads, or a folder marker: none of our business.
+    Foreign,
+    /// Under our prefix, but not a document's key.
+    Invalid {
+        /// The key, decoded as far as bytes.
+        key: Vec<u8>,
+        /// What is wrong with it.
+        reason: Reason,
+    },
+}
+
+impl std::fmt::Debug for UploadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Document { .. } => "Document(…)",
+            Self::Foreign => "Foreign",
+            Self::Invalid { .. } => "Invalid(…)",
+        })
+    }
+}
+
+impl UploadKey {
+    /// Reads a key as S3 events carry it: form-encoded, so `+` is a space, then percent-decoded, then strict UTF-8.
+    pub fn from_event(encoded: &str) -> Self {
+        let bytes: Vec<u8> = percent_decode(encoded.replace('+', " ").as_bytes()).collect();
+        if !bytes.starts_with(UPLOADS_PREFIX.as_bytes()) {
+            return Self::Foreign;
+        }
+        let invalid =
+            |message: &str| Self::Invalid { key: bytes.clone(), reason: Reason::new("invalidKey", message) };
+        let Ok(key) = std::str::from_utf8(&bytes) else {
+            return invalid("The object's key is not UTF-8. Upload the file again under another name.");
+        };
+        if key.ends_with('/') {
+            return Self::Foreign;
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return invalid("The object's key is too long. Upload the file again under a shorter name.");
+        }
+        if key.chars().any(char::is_control) {
+            return invalid("The file's name holds control characters. Upload it again under another name.");
+        }
+        let parts: Vec<&str> = key.split('/').collect();
+        let [_, submission, file_name] = parts.as_slice() else {
+            return invalid(
+                "The key must be submissions/<submission id>/<file name>, with no further folders.",
+            );
+        };
+        let Ok(submission_id) = submission.parse() else {
+            return invalid(
+                "The submission id must be 1 to 64 letters, digits, _ or -, starting with a letter or digit.",
+            );
+        };
+        if matches!(*file_name, "." | "..") || file_name.contains('\\') {
+            return invalid("The file's name is a path. Upload it again under another name.");
+        }
+        Self::Document { submission_id, key: key.to_owned() }
+    }
+}
+
+/// The file name of an upload's key, for display.
+pub fn file_name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+/// Where a returned file lies that was fetched and checked. Never built from the name that the third party gave.
+pub fn returned_file(document: &DocumentRef, index: usize) -> String {
+    format!("returned/{}/{}/{index}", document.submission_id, document.document_id)
+}
+
+/// Where a returned file lies until it is checked, and stays if it does not match.
+pub fn quarantined_file(document: &DocumentRef, index: usize) -> String {
+    format!("quarantine/{}/{}/{index}", document.submission_id, document.document_id)
+}
+
+/// Where a record lies that is too large for the table.
+pub fn record(document: &DocumentRef) -> String {
+    format!("records/{}/{}.json", document.submission_id, document.document_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("submissions/s1/a%2Bb+c%25.mp4", "submissions/s1/a+b c%.mp4")]
+    #[case("submissions/s1/%E6%95%99%E6%A1%88.docx", "submissions/s1/教案.docx")]
+    #[case("submissions/s1/%F0%9F%8E%93.pdf", "submissions/s1/🎓.pdf")]
+    fn case_04_key_is_decoded_to_the_exact_object(#[case] encoded: &str, #[case] decoded: &str) {
+        let expected = UploadKey::Document { submission_id: "s1".parse().unwrap(), key: decoded.to_owned() };
+        assert!(UploadKey::from_event(encoded) == expected);
+    }
+
+    #[rstest]
+    #[case::not_utf8("submissions/s1/%FF%FE.pdf")]
+    #[case::nul("submissions/s1/a%00b.pdf")]
+    #[case::parent("submissions/../secret.pdf")]
+    #[case::parent_as_file("submissions/s1/..")]
+    #[case::deeper("submissions/s1/../../x.pdf")]
+    #[case::backslash("submissions/s1/..%5Cx.pdf")]
+    #[case::no_file("submissions/x.pdf")]
+    #[case::bad_submission("submissions/_unassigned/x.pdf")]
+    #[case::newline("submissions/s1/a%0Ab.pdf")]
+    fn case_05_bad_key_is_rejected_and_never_a_path(#[case] encoded: &str) {
+        assert!(matches!(UploadKey::from_event(encoded), UploadKey::Invalid { .. }));
+    }
+
+    #[rstest]
+    #[case("submissions/s1/")]
+    #[case("submissions/")]
+    #[case("elsewhere/s1/x.pdf")]
+    #[case("")]
+    fn case_07_folder_marker_and_foreign_prefix_are_none_of_our_business(#[case] encoded: &str) {
+        assert_eq!(format!("{:?}", UploadKey::from_event(encoded)), "Foreign");
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_round_trips_through_the_event_encoding(file in "[^/\\\\\\p{C}]{1,40}") {
+            prop_assume!(file != "." && file != "..");
+            let key = format!("submissions/s1/{file}");
+            let encoded = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC).to_string();
+            match UploadKey::from_event(&encoded) {
+                UploadKey::Document { key: decoded, .. } => prop_assert_eq!(decoded, key),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in any::<String>()) {
+            let _ = UploadKey::from_event(&text);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Which URLs of returned files may be fetched. They come from outside, so each is a way into our network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// Where the third party and its files may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The internet: `https` only, global addresses only.
+    Public,
+    /// This machine, for the local cloud: `http` or `https`, loopback addresses only.
+    Loopback,
+}
+
+impl Network {
+    /// Whether a connection to this address may be opened. Checked after the name was resolved, on the address that
+    /// is then connected to, so that a name that resolves differently the second time gains nothing.
+    pub fn allows(self, address: IpAddr) -> bool {
+        match self {
+            Self::Public => is_global(address),
+            Self::Loopback => address.to_canonical().is_loopback(),
+        }
+    }
+
+    /// Whether a file may be fetched from `url`: scheme, host on the list, no credentials, no forbidden address.
+    ///
+    /// # Errors
+    /// [`ForbiddenUrl`] says which rule was broken and never repeats the URL.
+    pub fn check(self, url: &str, allowed_hosts: &[String]) -> Result<Url, ForbiddenUrl> {
+        let url = Url::parse(url).map_err(|_| ForbiddenUrl("it is no URL"))?;
+        match (self, url.scheme()) {
+            (_, "https") | (Self::Loopback, "http") => {}
+            _ => return Err(ForbiddenUrl("its scheme is not https")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ForbiddenUrl("it holds credentials"));
+        }
+        match url.host() {
+            Some(Host::Ipv4(address)) if !self.allows(address.into()) => {
+                return Err(ForbiddenUrl("its address is not one that may be reached"));
+            }
+            Some(Host::Ipv6(address)) if !self.allows(address.into()) => {
+                return Err(ForbiddenUrl("its address is not one that may be reached"));
+            }
+            Some(Host::Ipv4(_) | Host::Ipv6(_) | Host::Domain(_)) => {}
+            None => return Err(ForbiddenUrl("it has no host")),
+        }
+        let host = url.host_str().unwrap_or_default();
+        if !allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+            return Err(ForbiddenUrl("its host is not on the list of allowed hosts"));
+        }
+        Ok(url)
+    }
+}
+
+/// A URL that must not be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the URL must not be fetched: {0}")]
+pub struct ForbiddenUrl(pub &'static str);
+
+/// Whether an address is of the public internet. After the IANA special-purpose registries
+/// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`), like the standard
+/// library's unstable `is_global`, and refusing every form that carries an IPv4 address inside unless that is global.
+fn is_global(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => is_global_v4(v4),
+        IpAddr::V6(v6) => is_global_v6(v6),
+    }
+}
+
+fn is_global_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, c, _] = v4.octets();
+    !(a == 0
+        || v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_broadcast()
+        || v4.is_documentation()
+        || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT
+        || (a == 192 && b == 0 && c == 0) // IETF protocol assignments
+        || (a == 192 && b == 88 && c == 99) // 6to4 relays
+        || (a == 198 && (18..20).contains(&b)) // benchmarking
+        || a >= 240) // reserved
+}
+
+fn is_global_v6(v6: Ipv6Addr) -> bool {
+    let segments = v6.segments();
+    let [.., high, low] = segments;
+    let [a, b] = high.to_be_bytes();
+    let [c, d] = low.to_be_bytes();
+    match segments {
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => is_global_v4(Ipv4Addr::new(a, b, c, d)), // NAT64
+        [0x64, 0xff9b, 1, ..] | [0x2002, ..] | [0x5f00, ..] => false, // local NAT64, 6to4, SRv6
+        [0x2001, second, ..] if second < 0x200 || second == 0x0db8 => false, // Teredo and others, documentation
+        [0x3fff, second, ..] if second < 0x1000 => false,                    // documentation
+        // Global unicast is 2000::/3; all else is loopback, unspecified, local, multicast or unassigned.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn hosts() -> Vec<String> {
+        ["files.example.com", "169.254.169.254", "[::1]", "[fd00::1]", "127.0.0.1", "10.0.0.1", "8.8.8.8"]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    #[rstest]
+    #[case::metadata("https://169.254.169.254/latest/meta-data")]
+    #[case::metadata_as_number("https://2852039166/")]
+    #[case::loopback("https://127.0.0.1/")]
+    #[case::private("https://10.0.0.1/")]
+    #[case::private_v6("https://[fd00::1]/")]
+    #[case::loopback_v6("https://[::1]/")]
+    #[case::mapped("https://[::ffff:169.254.169.254]/")]
+    #[case::plain_http("http://files.example.com/x")]
+    #[case::other_scheme("file:///etc/passwd")]
+    #[case::other_host("https://evil.example.com/x")]
+    #[case::suffix("https://files.example.com.evil.com/x")]
+    #[case::credentials("https://files.example.com@evil.com/x")]
+    #[case::user("https://user:pass@files.example.com/x")]
+    #[case::nonsense("not a url")]
+    fn case_41_forbidden_url_is_refused(#[case] url: &str) {
+        let error = Network::Public.check(url, &hosts()).unwrap_err();
+        assert!(!error.to_string().contains("example"), "the URL is not repeated");
+    }
+
+    #[test]
+    fn allowed_host_over_https_is_fetched() {
+        assert!(Network::Public.check("https://FILES.example.com/x?y#z", &hosts()).is_ok());
+        assert!(Network::Public.check("https://8.8.8.8/", &hosts()).is_ok());
+    }
+
+    #[test]
+    fn local_cloud_reaches_this_machine_only() {
+        assert!(Network::Loopback.check("http://127.0.0.1:8080/x", &hosts()).is_ok());
+        assert!(Network::Loopback.check("http://8.8.8.8/x", &hosts()).is_err());
+        assert!(!Network::Loopback.allows("169.254.169.254".parse().unwrap()));
+    }
+
+    #[rstest]
+    #[case("64:ff9b::a9fe:a9fe")]
+    #[case("2002:a9fe:a9fe::")]
+    #[case("::ffff:10.0.0.1")]
+    #[case("::10.0.0.1")]
+    #[case("fe80::1")]
+    #[case("2001:db8::1")]
+    #[case("100.64.0.1")]
+    #[case("0.0.0.0")]
+    #[case("255.255.255.255")]
+    fn case_41_address_that_a_name_resolves_to_is_checked(#[case] address: &str) {
+        assert!(!Network::Public.allows(address.parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_url_never_panics(url in any::<String>()) {
+            let _ = Network::Public.check(&url, &hosts());
+        }
+    }
+}

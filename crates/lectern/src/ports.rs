@@ -1,0 +1,429 @@
+//! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, [`crate::memory`] in
+//! memory for tests.
+//!
+//! Every method that meets a failing store or service reports [`Error::StoreUnavailable`] (or, towards the third
+//! party, the error that fits); none of them retries.
+
+use std::{future::Future, pin::Pin};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use time::OffsetDateTime;
+
+use crate::{
+    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Reason, TaskToken},
+    error::Error,
+    house::{JobStatus, ReturnedFile},
+    media_type::MediaType,
+    receive_callback::VerifiedCallback,
+    record::Record,
+    submission::{Submission, SubmissionState},
+    webhook::{SigningSecrets, VerifyError},
+};
+
+/// A body in chunks, read once, never held whole.
+pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now, in UTC.
+    fn now(&self) -> OffsetDateTime;
+}
+
+/// Randomness.
+pub trait Random: Send + Sync {
+    /// A new callback id of at least 128 random bits.
+    fn callback_id(&self) -> CallbackId;
+}
+
+/// What `HEAD` says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its version.
+    pub version_id: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The `Content-Type` that the uploader declared.
+    pub content_type: Option<String>,
+}
+
+/// The bucket of uploads.
+pub trait Uploads: Send + Sync {
+    /// Facts of one version, `None` if that version is gone.
+    fn head(&self, object: &ObjectVersion) -> impl Future<Output = Result<Option<ObjectHead>, Error>> + Send;
+
+    /// The version that a reader of the key gets now, `None` if there is none or a delete marker.
+    fn current_version(
+        &self,
+        object: &ObjectVersion,
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+
+    /// The first bytes of one version, at most `length`; fewer if the object is shorter.
+    fn first_bytes(
+        &self,
+        object: &ObjectVersion,
+        length: u64,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send;
+}
+
+/// Reading one version of an upload for the third party.
+pub trait Delivery: Send + Sync {
+    /// The whole object, in ranged reads pinned to the version, at constant memory.
+    fn open(
+        &self,
+        object: &ObjectVersion,
+        size_bytes: u64,
+    ) -> impl Future<Output = Result<ByteStream, Error>> + Send;
+
+    /// A URL that anyone may read the version from, for [`crate::limits::PULL_URL_LIFETIME`].
+    fn presign(&self, object: &ObjectVersion) -> impl Future<Output = Result<String, Error>> + Send;
+}
+
+/// A document to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Its identity.
+    pub reference: DocumentRef,
+    /// The uploaded object.
+    pub object: ObjectVersion,
+    /// Orders the versions of one key; larger is newer.
+    pub sequencer: Sequencer,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its media type, if it was seen.
+    pub media_type: Option<MediaType>,
+    /// Why it is not accepted, if so.
+    pub rejected: Option<Reason>,
+    /// What the third party will call back to.
+    pub callback_id: CallbackId,
+    /// Now.
+    pub now: OffsetDateTime,
+}
+
+/// S3's `sequencer`: hexadecimal text that orders the events of one key. Shorter ones are padded with zeros on the
+/// right and compared as text, as the S3 user guide says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequencer(String);
+
+impl Sequencer {
+    const DIGITS: usize = 64;
+
+    /// Takes the event's text; an absent sequencer is older than every other.
+    pub fn new(text: &str) -> Self {
+        Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
+    }
+
+    /// The padded text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What registering a document found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It is new and now stored.
+    New(Document),
+    /// It was registered before; nothing was changed.
+    Known(Document),
+}
+
+/// The store's part for `receive-upload`.
+pub trait Register: Send + Sync {
+    /// Registers a document once: the document, its callback id, the file's current version and the submission's
+    /// counts, in one write. A newer version of the same key supersedes the older one; a version older than the
+    /// current one is registered as superseded and `Rejected`.
+    fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
+}
+
+/// Starts the state machine.
+pub trait Executions: Send + Sync {
+    /// Starts the document's execution, named by its id. One that was started before is left alone.
+    fn start(&self, document: &DocumentRef) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Reads one document.
+pub trait Load: Send + Sync {
+    /// The document with all that was written before, `None` if it is unknown.
+    fn load(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Document>, Error>> + Send;
+}
+
+/// Whether a step may work on a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Yes; this is the document as now stored.
+    Begun(Document),
+    /// No: it has moved on, or a newer attempt is at work. The message is dropped.
+    Stale,
+}
+
+/// The store's part for `transfer-document`.
+pub trait Transfers: Send + Sync {
+    /// Moves the document to `Transferring` for this attempt, unless it has moved on.
+    fn begin_transfer(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Keeps the third party's job id of this attempt.
+    fn record_job(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        job_id: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Reports to the state machine.
+pub trait Tasks: Send + Sync {
+    /// Completes the task. A token that nobody waits for any more is no error.
+    fn succeed(
+        &self,
+        token: &TaskToken,
+        output: serde_json::Value,
+    ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+
+    /// Fails the task with the error's name and cause. A token that nobody waits for any more is no error.
+    fn fail(&self, token: &TaskToken, error: &Error) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+}
+
+/// What became of a task token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenUse {
+    /// The execution goes on.
+    Delivered,
+    /// Nobody waits for it any more: answered before, timed out, or its execution is over.
+    Gone,
+}
+
+/// How a document is handed to the third party.
+pub enum Content {
+    /// The bytes themselves.
+    Push(ByteStream),
+    /// A URL to fetch them from.
+    Pull(String),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Push(_) => "Push(…)",
+            Self::Pull(_) => "Pull(…)",
+        })
+    }
+}
+
+/// A document for the third party.
+#[derive(Debug)]
+pub struct JobRequest {
+    /// Makes the submission idempotent.
+    pub idempotency_key: String,
+    /// Its media type.
+    pub media_type: MediaType,
+    /// Its exact size.
+    pub size_bytes: u64,
+    /// Where to call back.
+    pub callback_url: String,
+    /// The bytes, or where they are.
+    pub content: Content,
+}
+
+/// The service that processes documents. The house contract is `docs/third-party.openapi.yaml`; a service with
+/// another one is another implementation of this trait.
+pub trait ThirdParty: Send + Sync {
+    /// Hands a document over and returns the job's id. Submitting again with the same key returns the same job.
+    ///
+    /// # Errors
+    /// `RateLimited`, `Unavailable`, `Rejected` or `Unauthorized`.
+    fn submit(&self, request: JobRequest) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// How a job stands, by the key it was submitted with; `None` if the third party does not know it.
+    ///
+    /// # Errors
+    /// `RateLimited`, `Unavailable` or `Unauthorized`.
+    fn status(&self, idempotency_key: &str) -> impl Future<Output = Result<Option<JobStatus>, Error>> + Send;
+
+    /// Checks a callback's signature over its raw body, then reads it. Needs no client, so it has no `self`.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if no secret fits, or the time is off.
+    fn verify_callback(
+        headers: &http::HeaderMap,
+        body: &[u8],
+        secrets: &SigningSecrets,
+        now: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError>;
+}
+
+/// What keeping a result found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is the first one and now stored; the token is there if the execution waits.
+    First(Option<TaskToken>),
+    /// The same result was stored before; the token is there if the execution still waits, so that a caller that
+    /// died between storing and waking is made good.
+    Same(Option<TaskToken>),
+    /// A different result was stored before. That one stands.
+    Conflict,
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for results: `receive-callback` and `probe-job`.
+pub trait Results: Send + Sync {
+    /// The document that a callback id belongs to.
+    fn resolve(
+        &self,
+        callback: &CallbackId,
+    ) -> impl Future<Output = Result<Option<DocumentRef>, Error>> + Send;
+
+    /// Keeps the document's result if there is none yet, and reads the task token in the same write.
+    fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+    ) -> impl Future<Output = Result<Recorded, Error>> + Send;
+
+    /// Keeps a well-signed callback that belongs to no document, by its event id.
+    fn keep_unknown(
+        &self,
+        event_id: &str,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The secrets that callbacks are signed with.
+pub trait Secrets: Send + Sync {
+    /// All that are accepted now; cached for minutes at most.
+    fn signing_secrets(&self) -> impl Future<Output = Result<SigningSecrets, Error>> + Send;
+}
+
+/// Fetches what the third party returned.
+pub trait Fetch: Send + Sync {
+    /// Opens the file's URL: no redirects, allowed hosts and addresses only, bounded in time.
+    ///
+    /// # Errors
+    /// `ReturnedMismatch` for a URL that is not allowed or an answer that is no file, `Unavailable` for the rest.
+    fn fetch(&self, file: &ReturnedFile) -> impl Future<Output = Result<ByteStream, Error>> + Send;
+}
+
+/// The bucket of returned files.
+pub trait ReturnedFiles: Send + Sync {
+    /// Streams a body into quarantine, where nothing but an operator reads, and returns its facts. Stops after
+    /// `limit` bytes, keeping what came so far.
+    fn quarantine(
+        &self,
+        key: &str,
+        body: ByteStream,
+        limit: u64,
+    ) -> impl Future<Output = Result<StreamFacts, Error>> + Send;
+
+    /// Copies a quarantined object to where others read, with its media type, and removes it from quarantine.
+    fn promote(
+        &self,
+        quarantine_key: &str,
+        key: &str,
+        media_type: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Size and SHA-256 (as promoted) of a file that was promoted before, `None` if there is none.
+    fn promoted(&self, key: &str) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+
+    /// A whole returned file, at most `limit` bytes; `None` if there is none.
+    fn read(&self, key: &str, limit: u64) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
+}
+
+/// What was seen of a body while it streamed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// How many bytes came, up to the limit and one more.
+    pub size_bytes: u64,
+    /// SHA-256 of those, lower-case hex.
+    pub sha256: String,
+    /// The first bytes, for sniffing.
+    pub first_bytes: Bytes,
+}
+
+/// How a document's way ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// With a record.
+    Ready(Box<Record>),
+    /// Given up.
+    Failed(Reason),
+}
+
+/// What ending a document found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It is ended now.
+    Finished,
+    /// It had ended before; nothing was changed.
+    AlreadyTerminal,
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for the end of a document's way: `normalize-document` and `fail-document`.
+pub trait Finishing: Send + Sync {
+    /// Moves the document to `Normalizing`, unless it has ended.
+    fn begin_normalize(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Ends the document once: its state, its record and the submission's counts, in one write.
+    fn finish(
+        &self,
+        document: &DocumentRef,
+        outcome: Outcome,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Finish, Error>> + Send;
+}
+
+/// Where in the list of submissions a page starts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// Creation time of the last submission seen, RFC 3339.
+    pub created_at: String,
+    /// Its id.
+    pub submission_id: String,
+}
+
+/// The store's part for `records-api`.
+pub trait Browse: Send + Sync {
+    /// Submissions, newest first, those of one state or all, after the cursor, at most `limit`.
+    fn submissions(
+        &self,
+        state: Option<SubmissionState>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Submission>, Error>> + Send;
+
+    /// One submission with its documents, oldest first.
+    fn submission(
+        &self,
+        id: &crate::document::SubmissionId,
+    ) -> impl Future<Output = Result<Option<(Submission, Vec<Document>)>, Error>> + Send;
+
+    /// A document's record.
+    fn record(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Record>, Error>> + Send;
+}
+
+/// Short-lived URLs for a person.
+pub trait ReadUrls: Send + Sync {
+    /// A URL of the uploaded object, downloaded under `file_name`.
+    fn upload_url(
+        &self,
+        object: &ObjectVersion,
+        file_name: &str,
+    ) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// A URL of a returned file, downloaded under `file_name`.
+    fn returned_url(&self, key: &str, file_name: &str) -> impl Future<Output = Result<String, Error>> + Send;
+}

@@ -1,0 +1,83 @@
+//! `probe-job`: asks the third party once how an overdue job stands.
+//!
+//! Invoked by the state machine when a callback is overdue, never on a schedule. A final answer is kept just like a
+//! callback's, so that whichever comes first stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    document::{DocumentRef, JobResult, Round},
+    error::Error,
+    house::JobStatus,
+    ports::{Load, Results, ThirdParty},
+    receive_callback::check_limits,
+    transfer_document::idempotency_key,
+};
+
+/// The state machine's question: `{"schemaVersion": 1, "submissionId", "documentId", "round"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// See [`crate::message::SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// The round whose job is overdue.
+    pub round: Round,
+}
+
+/// The answer, `{"status": "resultKept" | "working" | "unknown"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// How the job stands.
+    pub status: Status,
+}
+
+/// How an overdue job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// There is a result, from now or from a late callback.
+    ResultKept,
+    /// The third party is still at it.
+    Working,
+    /// The third party does not know it.
+    Unknown,
+}
+
+/// Asks once.
+///
+/// # Errors
+/// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`, for the state machine to decide.
+pub async fn handle(
+    store: &(impl Load + Results),
+    third_party: &impl ThirdParty,
+    input: Input,
+) -> Result<Output, Error> {
+    let document = store.load(&input.document).await?;
+    if document.is_some_and(|document| document.result.is_some()) {
+        tracing::info!(probe = "resultKept", "A late result is there already.");
+        return Ok(Output { status: Status::ResultKept });
+    }
+    let key = idempotency_key(input.document.document_id, input.round);
+    let result = match third_party.status(&key).await? {
+        Some(JobStatus::Succeeded(job)) => {
+            check_limits(&job.files).map_err(|error| Error::Unavailable(error.to_string()))?;
+            JobResult::Succeeded(job)
+        }
+        Some(JobStatus::Failed(job)) => JobResult::Failed(job),
+        Some(JobStatus::Working { .. }) => {
+            tracing::info!(probe = "working", "The third party is still at it.");
+            return Ok(Output { status: Status::Working });
+        }
+        None => {
+            tracing::warn!(probe = "unknown", "The third party does not know the job.");
+            return Ok(Output { status: Status::Unknown });
+        }
+    };
+    store.record_result(&input.document, &result).await?;
+    tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
+    Ok(Output { status: Status::ResultKept })
+}

@@ -1,0 +1,235 @@
+//! `receive-callback`: takes the third party's word that a job is over, once, and wakes the execution.
+//!
+//! Nothing of the body is believed, or even read, before its signature fits. The first result stands. The answers are
+//! part of the contract: 2xx the event is kept and need not come again, 401 the signature does not fit, 400 the event
+//! is not of the contract's form, 5xx our own trouble, send it again.
+
+use http::{HeaderMap, StatusCode};
+use time::OffsetDateTime;
+use tracing::Instrument as _;
+
+use crate::{
+    document::{CallbackId, DocumentRef, JobResult},
+    error::Error,
+    house::{Callback, CallbackEvent},
+    limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
+    ports::{Clock, Recorded, Results, Secrets, Tasks, ThirdParty},
+    webhook::{self, SigningSecrets, VerifyError},
+};
+
+/// Handles one delivery and says with which status to answer it.
+pub async fn handle<T: ThirdParty>(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    secrets: &impl Secrets,
+    clock: &impl Clock,
+    delivery: Delivery<'_>,
+) -> Answer {
+    match receive::<T>(store, tasks, secrets, clock, delivery).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
+            Answer::Unavailable
+        }
+    }
+}
+
+/// A request to the webhook. The body is as it came over the wire, after any base64 of the gateway was undone.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'d> {
+    /// The last part of the path.
+    pub callback_id: &'d str,
+    /// All headers.
+    pub headers: &'d HeaderMap,
+    /// The raw bytes.
+    pub body: &'d [u8],
+}
+
+/// What the third party is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Kept, now or before.
+    Kept,
+    /// Kept, though it belongs to nothing known.
+    KeptUnknown,
+    /// Not signed by anyone we trust, or not now.
+    Unauthorized,
+    /// Signed, but not of the contract's form.
+    Malformed,
+    /// Larger than the contract allows.
+    TooLarge,
+    /// Our own trouble.
+    Unavailable,
+}
+
+impl Answer {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Kept => StatusCode::OK,
+            Self::KeptUnknown => StatusCode::ACCEPTED,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A callback whose signature fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCallback {
+    /// The event's id, the same for every delivery of it.
+    pub event_id: String,
+    /// What it reports, or why it is not of the contract's form.
+    pub result: Result<JobResult, CallbackError>,
+}
+
+/// Why a well-signed callback cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallbackError {
+    /// Not JSON of the contract's shape; the text says where, never what.
+    #[error("the body is not of the contract's form ({0})")]
+    Form(String),
+    /// A limit of the contract is exceeded.
+    #[error("the body exceeds the contract's limit on {0}")]
+    Limit(&'static str),
+}
+
+/// The house contract's way to verify a callback: Standard Webhooks over the raw body, then [`parse`].
+///
+/// # Errors
+/// [`VerifyError`] if the signature does not fit.
+pub fn verify_house_callback(
+    headers: &HeaderMap,
+    body: &[u8],
+    secrets: &SigningSecrets,
+    now: OffsetDateTime,
+) -> Result<VerifiedCallback, VerifyError> {
+    let verified = webhook::verify(headers, body, secrets, now)?;
+    Ok(VerifiedCallback { event_id: verified.id, result: parse(body) })
+}
+
+/// Reads a callback's body.
+///
+/// # Errors
+/// [`CallbackError`] if it is not of the contract's form.
+pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
+    if body.len() > MAX_CALLBACK_BYTES {
+        return Err(CallbackError::Limit("bytes"));
+    }
+    let callback: Callback = serde_json::from_slice(body).map_err(|error| {
+        CallbackError::Form(format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))
+    })?;
+    Ok(match callback.event {
+        CallbackEvent::Succeeded(job) => {
+            check_limits(&job.files)?;
+            JobResult::Succeeded(job)
+        }
+        CallbackEvent::Failed(job) => JobResult::Failed(job),
+    })
+}
+
+/// The limits on what a job may return, also for what a status question answers.
+///
+/// # Errors
+/// [`CallbackError::Limit`] names the first that is exceeded.
+pub fn check_limits(files: &[crate::house::ReturnedFile]) -> Result<(), CallbackError> {
+    if files.len() > MAX_RETURNED_FILES {
+        return Err(CallbackError::Limit("the number of files"));
+    }
+    for file in files {
+        if file.url.len() > MAX_URL_BYTES {
+            return Err(CallbackError::Limit("the length of a URL"));
+        }
+        if file.name.len() > MAX_FILE_NAME_BYTES || file.media_type.len() > MAX_FILE_NAME_BYTES {
+            return Err(CallbackError::Limit("the length of a name"));
+        }
+        if file.sha256.len() != 64 {
+            return Err(CallbackError::Limit("the length of a hash"));
+        }
+    }
+    Ok(())
+}
+
+async fn receive<T: ThirdParty>(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    secrets: &impl Secrets,
+    clock: &impl Clock,
+    delivery: Delivery<'_>,
+) -> Result<Answer, Error> {
+    if delivery.body.len() > MAX_CALLBACK_BYTES {
+        tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
+        return Ok(Answer::TooLarge);
+    }
+    let now = clock.now();
+    let verified = match T::verify_callback(
+        delivery.headers,
+        delivery.body,
+        &secrets.signing_secrets().await?,
+        now,
+    ) {
+        Ok(verified) => verified,
+        Err(error) => {
+            tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
+            return Ok(Answer::Unauthorized);
+        }
+    };
+    let Some(document) = store.resolve(&CallbackId::new(delivery.callback_id)).await? else {
+        store.keep_unknown(&verified.event_id, delivery.body, now).await?;
+        tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
+        return Ok(Answer::KeptUnknown);
+    };
+    let span = tracing::info_span!(
+        "callback",
+        submissionId = %document.submission_id,
+        documentId = %document.document_id
+    );
+    match verified.result {
+        Ok(result) => keep(store, tasks, &document, &result).instrument(span).await,
+        Err(error) => {
+            store.keep_unknown(&verified.event_id, delivery.body, now).await?;
+            span.in_scope(|| {
+                tracing::error!(callback = "malformed", detail = %error, "A well-signed callback breaks the contract; it was kept.");
+            });
+            Ok(Answer::Malformed)
+        }
+    }
+}
+
+async fn keep(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    document: &DocumentRef,
+    result: &JobResult,
+) -> Result<Answer, Error> {
+    let token = match store.record_result(document, result).await? {
+        Recorded::First(token) => {
+            let waiting = token.is_some();
+            tracing::info!(callback = if waiting { "accepted" } else { "early" }, "The result was kept.");
+            token
+        }
+        Recorded::Same(token) => {
+            tracing::info!(callback = "duplicate", "The same result had been kept before.");
+            token
+        }
+        Recorded::Conflict => {
+            tracing::error!(
+                callback = "contradictory",
+                "A different result had been kept before; that one stands."
+            );
+            return Ok(Answer::Kept);
+        }
+        Recorded::Unknown => None,
+    };
+    if let Some(token) = token {
+        tasks.succeed(&token, serde_json::json!({})).await?;
+    }
+    Ok(Answer::Kept)
+}

@@ -1,0 +1,138 @@
+//! One returned file to its part of the record. Every refusal is a [`Refused`] with a stable code; nothing here
+//! knows the document or the order of files.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
+use crate::{
+    content::{Cue, docx, mp4, pdf, srt, text, vtt},
+    error::rfc3339,
+    house::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
+    limits,
+    media_type::MediaType,
+};
+
+/// Why a returned file cannot be part of a record: a stable camelCase word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) &'static str);
+
+impl From<crate::content::ContentError> for Refused {
+    fn from(error: crate::content::ContentError) -> Self {
+        Self(error.code())
+    }
+}
+
+/// Captions as `WebVTT`, `SubRip` or [`TranscriptFile`], in the order of their start.
+pub(super) fn transcript(media_type: &str, bytes: &[u8]) -> Result<Transcript, Refused> {
+    let (language, mut segments): (_, Vec<_>) = match essence(media_type).as_str() {
+        "text/vtt" => (None, vtt::parse(bytes)?.iter().map(from_cue).collect()),
+        "application/x-subrip" | "application/srt" | "text/srt" => {
+            (None, srt::parse(bytes)?.iter().map(from_cue).collect())
+        }
+        "application/json" => {
+            let file: TranscriptFile = json(bytes)?;
+            (file.language, file.segments.iter().map(from_file).collect::<Result<_, _>>()?)
+        }
+        _ => return Err(Refused("unknownTranscriptType")),
+    };
+    if segments.len() > limits::MAX_RECORD_SEGMENTS {
+        return Err(Refused("tooManySegments"));
+    }
+    segments.sort_by_key(|segment: &TranscriptSegment| segment.start_ms);
+    Ok(Transcript { language, segments })
+}
+
+fn from_cue(cue: &Cue) -> TranscriptSegment {
+    TranscriptSegment {
+        start_ms: cue.start_ms,
+        end_ms: cue.end_ms,
+        text: nfc(&cue.text),
+        speaker: cue.speaker.as_deref().and_then(name),
+    }
+}
+
+fn from_file(segment: &TranscriptFileSegment) -> Result<TranscriptSegment, Refused> {
+    if segment.end_ms < segment.start_ms {
+        return Err(Refused("reversedSegment"));
+    }
+    Ok(TranscriptSegment {
+        start_ms: segment.start_ms,
+        end_ms: segment.end_ms,
+        text: nfc(&segment.text),
+        speaker: segment.speaker.as_deref().and_then(name),
+    })
+}
+
+/// A name for display; a blank one is none.
+fn name(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| nfc(text))
+}
+
+/// The findings as they came: their offsets wait for the text.
+pub(super) fn findings(media_type: &str, bytes: &[u8]) -> Result<Vec<FileFinding>, Refused> {
+    if essence(media_type) != "application/json" {
+        return Err(Refused("unknownFindingsType"));
+    }
+    Ok(json::<FindingsFile>(bytes)?.findings)
+}
+
+/// Facts of a video, the time of recording in UTC.
+pub(super) fn media(media_type: &str, bytes: &[u8]) -> Result<Media, Refused> {
+    if essence(media_type) != "application/json" {
+        return Err(Refused("unknownMediaFactsType"));
+    }
+    let file: MediaFile = json(bytes)?;
+    Ok(Media {
+        duration_ms: file.duration_ms,
+        width_px: file.width_px,
+        height_px: file.height_px,
+        video_codec: file.video_codec.as_deref().map(nfc),
+        audio_codec: file.audio_codec.as_deref().map(nfc),
+        recorded_at: file.recorded_at.as_deref().map(utc).transpose()?,
+    })
+}
+
+/// A time with any offset, in UTC. Years that RFC 3339 cannot write, before or after the shift, are refused.
+fn utc(text: &str) -> Result<String, Refused> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
+        .filter(|time| (0..=9999).contains(&time.year()))
+        .map(rfc3339)
+        .ok_or(Refused("badTime"))
+}
+
+/// The text of a document, with its own line ends; offsets of findings count in it.
+pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<String, Refused> {
+    if essence(media_type) != "text/plain" {
+        return Err(Refused("unknownTextType"));
+    }
+    Ok(text::decode(bytes)?)
+}
+
+/// Whether an attachment of this type can be opened to see that it is sound.
+pub(super) fn can_open(media_type: &str) -> bool {
+    matches!(media_type.parse(), Ok(MediaType::Docx | MediaType::Pdf | MediaType::Mp4))
+}
+
+/// Opens an attachment that claims to be a DOCX, PDF or MP4; what it says is not used.
+pub(super) fn open(media_type: &str, bytes: &Bytes) -> Result<(), Refused> {
+    match media_type.parse() {
+        Ok(MediaType::Docx) => docx::extract_text(bytes).map(drop)?,
+        Ok(MediaType::Pdf) => pdf::extract_text(bytes).map(drop)?,
+        Ok(MediaType::Mp4) => mp4::facts(std::io::Cursor::new(bytes), bytes.len() as u64).map(drop)?,
+        Ok(MediaType::WebM | MediaType::Text) | Err(_) => (),
+    }
+    Ok(())
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    serde_json::from_str(&text::decode(bytes)?).map_err(|_| Refused("badJson"))
+}
+
+fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}

@@ -1,0 +1,77 @@
+//! The record's JSON Schema, as published in `docs/record.schema.json`, and which versions a reader takes.
+
+use serde::{Deserialize as _, Deserializer, de};
+
+use super::{Record, SCHEMA_VERSION};
+
+/// Where the schema says that it lives.
+const SCHEMA_ID: &str = "urn:lectern:record:1";
+
+/// JSON Schema (2020-12) of the record that this code writes.
+pub fn json_schema() -> serde_json::Value {
+    let generator = schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut schema = generator.into_root_schema_for::<Record>();
+    schema.insert("$id".to_owned(), SCHEMA_ID.into());
+    schema.to_value()
+}
+
+/// The oldest version that is read: the one before the current one, if there was one.
+const OLDEST_READABLE: u32 = if SCHEMA_VERSION > 1 { SCHEMA_VERSION - 1 } else { 1 };
+
+/// Reads `schemaVersion`; a record of a newer or a forgotten version is an error, not a guess.
+pub(super) fn readable_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let version = u32::deserialize(deserializer)?;
+    if (OLDEST_READABLE..=SCHEMA_VERSION).contains(&version) {
+        Ok(version)
+    } else {
+        Err(de::Error::custom(format_args!(
+            "record schema version {version} cannot be read: this reader knows {OLDEST_READABLE} to {SCHEMA_VERSION}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn published_schema_equals_the_types() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/record.schema.json");
+        let generated = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, &generated).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published == generated,
+            "run `UPDATE_SCHEMA=1 cargo test -p lectern schema` and commit docs/"
+        );
+    }
+
+    #[test]
+    fn published_schema_is_a_valid_schema() {
+        jsonschema::meta::validate(&json_schema()).unwrap();
+    }
+
+    #[test]
+    fn newer_and_forgotten_versions_are_refused_by_name() {
+        let mut record = serde_json::to_value(super::super::tests::minimal()).unwrap();
+        assert!(serde_json::from_value::<Record>(record.clone()).is_ok());
+        for version in [json!(0), json!(SCHEMA_VERSION + 1)] {
+            record["schemaVersion"] = version.clone();
+            let error = serde_json::from_value::<Record>(record.clone()).unwrap_err().to_string();
+            assert!(error.contains(&format!("record schema version {version} cannot be read")), "{error}");
+        }
+    }
+
+    #[test]
+    fn field_of_a_later_minor_change_is_ignored() {
+        let mut record = serde_json::to_value(super::super::tests::minimal()).unwrap();
+        record["addedLater"] = json!(true);
+        assert_eq!(serde_json::from_value::<Record>(record).unwrap(), super::super::tests::minimal());
+    }
+}

@@ -1,0 +1,112 @@
+//! What a file is, from its first bytes.
+
+use crate::media_type::MediaType;
+
+/// The accepted media type that the first bytes show, `None` for anything else.
+///
+/// `first_bytes` should hold 4 KiB or more: Matroska names its document type late, and a DOCX is a ZIP whose first
+/// entries must be looked at. No entry is decompressed.
+pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
+    if first_bytes.is_empty() {
+        return None;
+    }
+    match infer::get(first_bytes).map(|kind| kind.mime_type()) {
+        Some("video/mp4" | "video/x-m4v") => Some(MediaType::Mp4),
+        Some("video/webm") => Some(MediaType::WebM),
+        Some("application/pdf") => Some(MediaType::Pdf),
+        Some(mime) if mime == MediaType::Docx.as_str() => Some(MediaType::Docx),
+        Some("application/zip") => names_word_parts(first_bytes).then_some(MediaType::Docx),
+        Some("video/x-matroska") => contains(first_bytes, b"webm").then_some(MediaType::WebM),
+        Some("video/quicktime") if contains(&first_bytes[..first_bytes.len().min(64)], b"ftyp") => {
+            Some(MediaType::Mp4)
+        }
+        // `infer` takes some plain text for scripts or markup; what is text by its bytes stays text.
+        Some(_) | None => is_text(first_bytes).then_some(MediaType::Text),
+    }
+}
+
+/// Whether the first bytes may be a file of the declared media type, for files that the third party returns.
+///
+/// Types that Lectern parses are checked strictly; for others, bytes that clearly are something else disagree.
+pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if let Ok(known) = essence.parse::<MediaType>() {
+        // An empty text is still a text: a document without a word has one.
+        return sniff(first_bytes) == Some(known) || (known == MediaType::Text && first_bytes.is_empty());
+    }
+    match essence.as_str() {
+        "text/vtt" => {
+            is_text(first_bytes) && starts_after_bom(first_bytes, |text| text.starts_with(b"WEBVTT"))
+        }
+        "application/x-subrip" => is_text(first_bytes),
+        "application/json" => {
+            is_text(first_bytes)
+                && starts_after_bom(first_bytes, |text| {
+                    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+                })
+        }
+        other => infer::get(first_bytes)
+            .map_or(!first_bytes.is_empty() || other.starts_with("text/"), |kind| kind.mime_type() == other),
+    }
+}
+
+/// UTF-8 (whose last character may be cut off) or UTF-16 with a byte order mark, without NUL.
+fn is_text(bytes: &[u8]) -> bool {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return true;
+    }
+    let complete = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && bytes.len() - error.valid_up_to() < 4,
+    };
+    complete && !bytes.contains(&0)
+}
+
+fn starts_after_bom(bytes: &[u8], check: impl Fn(&[u8]) -> bool) -> bool {
+    match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
+        [0xEF, 0xBB, 0xBF, rest @ ..] => check(rest),
+        rest => check(rest),
+    }
+}
+
+fn names_word_parts(zip: &[u8]) -> bool {
+    contains(zip, b"word/") && contains(zip, b"[Content_Types].xml")
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_cut_in_a_character_is_still_text() {
+        assert_eq!(sniff(&"Grüße".as_bytes()[..3]), Some(MediaType::Text));
+        assert_eq!(sniff(b"a\0b"), None);
+        assert_eq!(sniff(&[0xC3, 0x28, 0x41, 0x42, 0x43]), None);
+        assert_eq!(sniff(b""), None);
+    }
+
+    #[test]
+    fn returned_types_are_checked_against_the_bytes() {
+        assert!(agrees("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
+        assert!(!agrees("text/vtt", b"<html>"));
+        assert!(agrees("application/json", b" {\"a\":1}"));
+        assert!(!agrees("application/json", b"%PDF-1.7"));
+        assert!(!agrees("image/png", b"%PDF-1.7"));
+        assert!(agrees("text/plain", b""));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), declared in any::<String>()) {
+            let _ = sniff(&bytes);
+            let _ = agrees(&declared, &bytes);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A submission: what groups documents, and how its state follows from theirs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::{DocumentState, SubmissionId};
+
+/// A submission as the store keeps it. Superseded documents do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submission {
+    /// Which one it is.
+    pub submission_id: SubmissionId,
+    /// How it stands.
+    pub state: SubmissionState,
+    /// How many documents stand where.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// When its first document was registered, RFC 3339.
+    pub created_at: String,
+}
+
+/// How a submission stands as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum SubmissionState {
+    /// At least one document is on its way.
+    InProgress,
+    /// Every document is `Ready`.
+    Ready,
+    /// No document is on its way, and at least one was rejected or failed.
+    NeedsAttention,
+}
+
+impl SubmissionState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::InProgress, Self::Ready, Self::NeedsAttention];
+
+    /// The name on the wire and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "InProgress",
+            Self::Ready => "Ready",
+            Self::NeedsAttention => "NeedsAttention",
+        }
+    }
+}
+
+impl std::str::FromStr for SubmissionState {
+    type Err = crate::document::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(crate::document::InvalidId)
+    }
+}
+
+/// How many documents of a submission stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// On their way.
+    pub open: u64,
+    /// `Ready`.
+    pub ready: u64,
+    /// `Rejected`.
+    pub rejected: u64,
+    /// `Failed`.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// The state that follows.
+    pub fn state(self) -> SubmissionState {
+        if self.open > 0 {
+            SubmissionState::InProgress
+        } else if self.rejected + self.failed > 0 {
+            SubmissionState::NeedsAttention
+        } else {
+            SubmissionState::Ready
+        }
+    }
+
+    /// The counts after a document moved.
+    pub fn after(mut self, change: CountChange) -> Self {
+        if let Some(state) = change.leaves {
+            let count = self.of(state);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(state) = change.enters {
+            *self.of(state) += 1;
+        }
+        self
+    }
+
+    fn of(&mut self, state: DocumentState) -> &mut u64 {
+        match state {
+            DocumentState::Ready => &mut self.ready,
+            DocumentState::Rejected => &mut self.rejected,
+            DocumentState::Failed => &mut self.failed,
+            DocumentState::Received
+            | DocumentState::Transferring
+            | DocumentState::Processing
+            | DocumentState::Verifying
+            | DocumentState::Normalizing => &mut self.open,
+        }
+    }
+}
+
+/// One document's move, as its submission sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountChange {
+    /// The state in which a document no longer counts.
+    pub leaves: Option<DocumentState>,
+    /// The state in which a document counts now.
+    pub enters: Option<DocumentState>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_follows_from_the_counts() {
+        let counts = |open, ready, rejected, failed| Counts { open, ready, rejected, failed };
+        assert_eq!(counts(1, 5, 5, 5).state(), SubmissionState::InProgress);
+        assert_eq!(counts(0, 5, 0, 0).state(), SubmissionState::Ready);
+        assert_eq!(counts(0, 5, 1, 0).state(), SubmissionState::NeedsAttention);
+        assert_eq!(counts(0, 0, 0, 1).state(), SubmissionState::NeedsAttention);
+    }
+}

@@ -1,0 +1,143 @@
+//! `transfer-document`: hands one document to the third party and reports to the state machine.
+//!
+//! Started by an SQS message with a task token. It tries once. What goes wrong is reported by name and the state
+//! machine decides; only when even that cannot be reported does the message stay on the queue.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    document::{Attempt, Document, DocumentId, DocumentRef, Round, TaskToken},
+    error::Error,
+    ports::{Begin, Clock, Content, Delivery, JobRequest, Tasks, ThirdParty, Transfers, Uploads},
+};
+
+/// The message: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "round", "taskToken"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// See [`crate::message::SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// Orders the attempts.
+    pub attempt: Attempt,
+    /// Part of the idempotency key.
+    pub round: Round,
+    /// Whom to tell.
+    pub task_token: TaskToken,
+}
+
+/// How documents are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryMode {
+    /// The function streams the bytes.
+    Push,
+    /// The third party fetches a presigned URL.
+    Pull,
+}
+
+/// What the function is configured with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How documents are handed over.
+    pub delivery: DeliveryMode,
+    /// Where callbacks go: `{callback_base_url}/callbacks/{callback id}`.
+    pub callback_base_url: String,
+}
+
+/// What became of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The third party has the document, and the state machine knows.
+    Transferred,
+    /// The state machine knows the named error.
+    Reported(&'static str),
+    /// The document has moved on; the message is of the past.
+    Dropped,
+}
+
+/// Handles one message.
+///
+/// # Errors
+/// Only when nothing could be reported: the message stays on the queue.
+pub async fn handle(
+    store: &impl Transfers,
+    uploads: &(impl Uploads + Delivery),
+    third_party: &impl ThirdParty,
+    tasks: &impl Tasks,
+    clock: &impl Clock,
+    settings: &Settings,
+    input: Input,
+) -> Result<Outcome, Error> {
+    match transfer(store, uploads, third_party, clock, settings, &input).await {
+        Ok(Some(job_id)) => {
+            tasks.succeed(&input.task_token, json!({ "jobId": job_id })).await?;
+            tracing::info!("The third party has the document.");
+            Ok(Outcome::Transferred)
+        }
+        Ok(None) => {
+            tracing::info!("A message of an attempt that is over was dropped.");
+            Ok(Outcome::Dropped)
+        }
+        Err(error) => {
+            tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
+            tasks.fail(&input.task_token, &error).await?;
+            Ok(Outcome::Reported(error.name()))
+        }
+    }
+}
+
+/// The key under which the third party knows a document's round.
+pub fn idempotency_key(document: DocumentId, round: Round) -> String {
+    format!("{document}-{}", round.0)
+}
+
+async fn transfer(
+    store: &impl Transfers,
+    uploads: &(impl Uploads + Delivery),
+    third_party: &impl ThirdParty,
+    clock: &impl Clock,
+    settings: &Settings,
+    input: &Input,
+) -> Result<Option<String>, Error> {
+    let Begin::Begun(document) = store.begin_transfer(&input.document, input.attempt, clock.now()).await?
+    else {
+        return Ok(None);
+    };
+    if document.result.is_some() {
+        tracing::info!("A late result is there already; the document is not sent again.");
+        return Ok(Some(document.job_id.unwrap_or_default()));
+    }
+    let request = request(uploads, settings, input, &document).await?;
+    let job_id = third_party.submit(request).await?;
+    store.record_job(&input.document, input.attempt, &job_id).await?;
+    Ok(Some(job_id))
+}
+
+async fn request(
+    uploads: &(impl Uploads + Delivery),
+    settings: &Settings,
+    input: &Input,
+    document: &Document,
+) -> Result<JobRequest, Error> {
+    let media_type =
+        document.media_type.ok_or_else(|| Error::SourceGone("its media type was never known".to_owned()))?;
+    match uploads.current_version(&document.object).await? {
+        Some(current) if current == document.object.version_id => {}
+        Some(_) => return Err(Error::SourceGone("a newer version has replaced it".to_owned())),
+        None => return Err(Error::SourceGone("it was deleted".to_owned())),
+    }
+    let content = match settings.delivery {
+        DeliveryMode::Push => Content::Push(uploads.open(&document.object, document.size_bytes).await?),
+        DeliveryMode::Pull => Content::Pull(uploads.presign(&document.object).await?),
+    };
+    Ok(JobRequest {
+        idempotency_key: idempotency_key(input.document.document_id, input.round),
+        media_type,
+        size_bytes: document.size_bytes,
+        callback_url: format!("{}/callbacks/{}", settings.callback_base_url, document.callback_id.expose()),
+        content,
+    })
+}

@@ -1,0 +1,132 @@
+//! The moves of a document, as pure functions over what is stored: what changes, and what its submission counts.
+//!
+//! Every store calls these and adds only how the change is written at once. `None` means: this move is not for this
+//! document (any more), and nothing is to be written.
+
+use time::OffsetDateTime;
+
+use crate::{
+    document::{Attempt, Document, DocumentState, JobResult, Reason},
+    error::rfc3339,
+    ports::{NewDocument, Sequencer},
+    submission::CountChange,
+};
+
+/// All that registering a document changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registering {
+    /// The new document.
+    pub document: Document,
+    /// Whether it is now its file's current version.
+    pub is_current: bool,
+    /// The version that it supersedes, as it is stored then.
+    pub superseded: Option<Document>,
+    /// What its submission counts.
+    pub change: Option<CountChange>,
+}
+
+/// Registers `new` beside the file's `current` version, if there is one. The newer version wins, in whatever order
+/// the events come.
+pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Registering {
+    let NewDocument { reference, object, sequencer, size_bytes, media_type, rejected, callback_id, now } =
+        new;
+    let document_id = reference.document_id;
+    let newer = current.as_ref().filter(|(_, stored)| *stored > sequencer).map(|(document, _)| document);
+    let superseded_by = newer.map(|document| document.reference.document_id);
+    let rejected = rejected.or_else(|| {
+        superseded_by.map(|_| {
+            Reason::new(
+                "superseded",
+                "A newer version of this file had arrived before this one was looked at.",
+            )
+        })
+    });
+    let state = if rejected.is_some() { DocumentState::Rejected } else { DocumentState::Received };
+    let mut document = Document {
+        reference,
+        object,
+        size_bytes,
+        media_type,
+        state,
+        reason: rejected,
+        times: std::collections::BTreeMap::new(),
+        superseded_by,
+        callback_id,
+        attempt: None,
+        job_id: None,
+        result: None,
+    };
+    enter(&mut document, state, now);
+    if superseded_by.is_some() {
+        return Registering { document, is_current: false, superseded: None, change: None };
+    }
+    let superseded = current.map(|(older, _)| Document { superseded_by: Some(document_id), ..older });
+    let change =
+        CountChange { leaves: superseded.as_ref().map(|older| older.state), enters: Some(document.state) };
+    Registering { document, is_current: true, superseded, change: Some(change) }
+}
+
+/// Starts a transfer attempt, unless a newer attempt has started or the document is past `Processing`.
+pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime) -> Option<Document> {
+    if document.state > DocumentState::Processing || document.attempt.is_some_and(|newest| newest > attempt) {
+        return None;
+    }
+    let mut document = document.clone();
+    document.attempt = Some(attempt);
+    enter(&mut document, DocumentState::Transferring, now);
+    Some(document)
+}
+
+/// Keeps the job of an attempt, unless a newer attempt has started.
+pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option<Document> {
+    if document.attempt != Some(attempt) {
+        return None;
+    }
+    Some(Document { job_id: Some(job_id.to_owned()), ..document.clone() })
+}
+
+/// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands.
+pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {
+    if document.result.is_some() {
+        return None;
+    }
+    Some(Document { result: Some(result.clone()), ..document.clone() })
+}
+
+/// Starts normalising, unless the document has ended.
+pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Document> {
+    if document.state.is_terminal() {
+        return None;
+    }
+    let mut document = document.clone();
+    enter(&mut document, DocumentState::Normalizing, now);
+    Some(document)
+}
+
+/// Ends the document as `Ready`, or as `Failed` with a reason, unless it has ended. A superseded document ends
+/// without its submission counting it.
+pub fn finish(
+    document: &Document,
+    failed: Option<Reason>,
+    now: OffsetDateTime,
+) -> Option<(Document, Option<CountChange>)> {
+    if document.state.is_terminal() {
+        return None;
+    }
+    let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };
+    let change = document
+        .superseded_by
+        .is_none()
+        .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
+    let mut document = Document { reason: failed, ..document.clone() };
+    enter(&mut document, state, now);
+    Some((document, change))
+}
+
+/// Moves forward, never back, and notes the time of the first arrival.
+pub fn enter(document: &mut Document, state: DocumentState, now: OffsetDateTime) {
+    if state >= document.state {
+        document.state = state;
+        document.times.entry(state.as_str().to_owned()).or_insert_with(|| rfc3339(now));
+    }
+}

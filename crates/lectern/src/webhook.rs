@@ -1,0 +1,150 @@
+//! Signatures of the Standard Webhooks scheme, <https://www.standardwebhooks.com>, both ways.
+//!
+//! The signed content is `id.timestamp.body` over the raw bytes; the `webhook-signature` header may hold several
+//! space-separated `v1,<base64>` signatures; the receiver may hold several secrets, so that one can be rotated.
+//! The crate `standardwebhooks` takes one secret, wants a UTF-8 body and overflows on extreme timestamps, so it
+//! serves only as the oracle of the tests.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderMap;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+
+use crate::limits::WEBHOOK_TOLERANCE;
+
+/// Header with the event's id, the same for every delivery of one event.
+pub const WEBHOOK_ID: &str = "webhook-id";
+/// Header with the time of the delivery, in whole seconds since the epoch.
+pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
+/// Header with the signatures.
+pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
+
+const SECRET_PREFIX: &str = "whsec_";
+const MAX_ID_BYTES: usize = 256;
+const MAX_SIGNATURES: usize = 16;
+
+/// Checks that `body` was signed by the holder of one of `secrets`, close to `now`.
+///
+/// # Errors
+/// [`VerifyError`] says which part was wrong; the caller answers 401 to each, with no detail.
+pub fn verify(
+    headers: &HeaderMap,
+    body: &[u8],
+    secrets: &SigningSecrets,
+    now: OffsetDateTime,
+) -> Result<Verified, VerifyError> {
+    let id = single(headers, WEBHOOK_ID)?;
+    let timestamp_text = single(headers, WEBHOOK_TIMESTAMP)?;
+    let signatures = single(headers, WEBHOOK_SIGNATURE)?;
+    if id.is_empty() || id.len() > MAX_ID_BYTES {
+        return Err(VerifyError::Header(WEBHOOK_ID));
+    }
+    let timestamp: i64 = timestamp_text.parse().map_err(|_| VerifyError::Header(WEBHOOK_TIMESTAMP))?;
+    let distance_s = timestamp.abs_diff(now.unix_timestamp());
+    if distance_s > WEBHOOK_TOLERANCE.as_secs() {
+        return Err(VerifyError::Timestamp);
+    }
+    // Every secret is tried against every signature, so that the time says nothing about which one fitted.
+    let mut accepted = subtle::Choice::from(0);
+    for given in signatures.split(' ').take(MAX_SIGNATURES) {
+        let Some(given) = given.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok()) else {
+            continue;
+        };
+        for secret in &secrets.0 {
+            accepted |= secret.mac(id, timestamp_text, body).ct_eq(given.as_slice());
+        }
+    }
+    if bool::from(accepted) { Ok(Verified { id: id.to_owned() }) } else { Err(VerifyError::Signature) }
+}
+
+/// One `v1,<base64>` signature of a delivery, for the sender's side.
+pub fn sign(secret: &SigningSecret, id: &str, timestamp: OffsetDateTime, body: &[u8]) -> String {
+    let mac = secret.mac(id, &timestamp.unix_timestamp().to_string(), body);
+    format!("v1,{}", STANDARD.encode(mac))
+}
+
+/// A delivery whose signature fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The event's id.
+    pub id: String,
+}
+
+/// Why a delivery is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A header is missing, given twice, or not of its form.
+    #[error("header {0} is missing, given twice or not of its form")]
+    Header(&'static str),
+    /// Too far in the past or in the future.
+    #[error("the timestamp is outside the tolerance")]
+    Timestamp,
+    /// No signature fits any secret.
+    #[error("no signature fits")]
+    Signature,
+}
+
+/// A signing secret; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningSecret(Vec<u8>);
+
+impl SigningSecret {
+    /// Reads `whsec_<base64>`; the prefix may be missing. The key must hold 24 to 64 bytes, as the standard asks.
+    ///
+    /// # Errors
+    /// [`SecretError`] if it is not base64 or of another length.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let encoded = text.strip_prefix(SECRET_PREFIX).unwrap_or(text);
+        let key = STANDARD.decode(encoded).map_err(|_| SecretError)?;
+        if (24..=64).contains(&key.len()) { Ok(Self(key)) } else { Err(SecretError) }
+    }
+
+    fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+        // HMAC takes keys of any length, so that this cannot fail; an empty key would verify nothing.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 32] };
+        mac.update(id.as_bytes());
+        mac.update(b".");
+        mac.update(timestamp.as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningSecret(…)")
+    }
+}
+
+/// The secrets accepted at one time: the current one and, during a rotation, the one before or after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningSecrets(Vec<SigningSecret>);
+
+impl SigningSecrets {
+    /// Reads secrets separated by white space.
+    ///
+    /// # Errors
+    /// [`SecretError`] if one is malformed or there is none.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let secrets = text.split_whitespace().map(SigningSecret::parse).collect::<Result<Vec<_>, _>>()?;
+        if secrets.is_empty() { Err(SecretError) } else { Ok(Self(secrets)) }
+    }
+}
+
+/// The text is no signing secret. It is not repeated here, since it may be a secret all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signing secret is `whsec_` and base64 of 24 to 64 bytes; several are separated by spaces")]
+pub struct SecretError;
+
+fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, VerifyError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().map_err(|_| VerifyError::Header(name)),
+        _ => Err(VerifyError::Header(name)),
+    }
+}

@@ -1,0 +1,79 @@
+//! The admin endpoints, by which a test asks for misbehaviour and looks at what happened. No part of the contract.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Query, State, rejection::JsonRejection, rejection::QueryRejection},
+    routing::get,
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::{app::App, faults::FaultRule, jobs::JobView, problem::Problem, requests::RequestsView};
+
+/// `/admin/faults`, `/admin/jobs` and `/admin/requests`, behind the admin key.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/jobs", get(list_jobs))
+        .route("/requests", get(list_requests))
+}
+
+/// A rule with its number; `times` is what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultEntry {
+    /// Its number.
+    pub id: u64,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: FaultRule,
+}
+
+#[derive(Debug, Serialize)]
+struct Added {
+    id: u64,
+}
+
+async fn add_fault(
+    State(app): State<Arc<App>>,
+    rule: Result<Json<FaultRule>, JsonRejection>,
+) -> Result<(StatusCode, Json<Added>), Problem> {
+    let Json(rule) =
+        rule.map_err(|rejection| Problem::bad_request("faultInvalid", &rejection.body_text()))?;
+    Ok((StatusCode::CREATED, Json(Added { id: app.faults.add(rule) })))
+}
+
+async fn list_faults(State(app): State<Arc<App>>) -> Json<Vec<FaultEntry>> {
+    Json(app.faults.list())
+}
+
+async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
+    app.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Filter {
+    #[serde(default)]
+    idempotency_key_prefix: String,
+}
+
+type MaybeFilter = Result<Query<Filter>, QueryRejection>;
+
+fn prefix(filter: MaybeFilter) -> Result<String, Problem> {
+    let invalid = |_| Problem::bad_request("queryInvalid", "The query cannot be read.");
+    filter.map(|Query(filter)| filter.idempotency_key_prefix).map_err(invalid)
+}
+
+async fn list_jobs(State(app): State<Arc<App>>, filter: MaybeFilter) -> Result<Json<Vec<JobView>>, Problem> {
+    Ok(Json(app.jobs.list(&prefix(filter)?)))
+}
+
+async fn list_requests(
+    State(app): State<Arc<App>>,
+    filter: MaybeFilter,
+) -> Result<Json<RequestsView>, Problem> {
+    Ok(Json(app.requests.view(&prefix(filter)?)))
+}

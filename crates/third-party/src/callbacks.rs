@@ -1,0 +1,220 @@
+//! Callbacks: signed, retried until they are taken, and wrong in every way that a fault asks for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use lectern::{
+    error::rfc3339,
+    house::{Callback, CallbackEvent, JobError},
+    webhook::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
+};
+use tokio::{sync::oneshot, time::sleep};
+use url::Url;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    clock,
+    fault_book::Pinned,
+    faults::{CallbackDefect, Contradiction, JobFault},
+    jobs::CallbackView,
+    run_job::{failed, succeeded_anyway},
+};
+
+/// How long the receiver may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const FAULTY_TIMESTAMP_OFFSET: time::Duration = time::Duration::hours(1);
+
+/// Sends what is to be said of the job, one callback after the other. `called` is told after the first delivery,
+/// whatever became of it.
+pub(crate) async fn send(
+    app: &App,
+    job_id: &str,
+    url: &Url,
+    messages: &[Message],
+    mut called: Option<oneshot::Sender<()>>,
+) {
+    for message in messages {
+        deliver(app, job_id, url, message, &mut called).await;
+    }
+}
+
+/// One event on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// What it says.
+    pub(crate) event: CallbackEvent,
+    webhook_id: String,
+    name: &'static str,
+    body: Bytes,
+    defect: Option<CallbackDefect>,
+}
+
+impl Message {
+    fn new(event: CallbackEvent) -> Self {
+        let name = match &event {
+            CallbackEvent::Succeeded(_) => "job.succeeded",
+            CallbackEvent::Failed(_) => "job.failed",
+        };
+        let callback = Callback { timestamp: rfc3339(clock::now()), event: event.clone() };
+        // Plain structs with text keys always serialise.
+        let body = serde_json::to_vec(&callback).unwrap_or_default().into();
+        Self { webhook_id: format!("evt_{}", Uuid::new_v4().simple()), event, name, body, defect: None }
+    }
+}
+
+/// What is to be said of a job that came to `event`, now; the faults may make more or less of it.
+pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> Vec<Message> {
+    let withdrawn =
+        || JobError { code: "withdrawn".to_owned(), message: "The result was withdrawn.".to_owned() };
+    let mut messages = vec![Message::new(event.clone())];
+    for fault in &pinned.job {
+        match fault {
+            JobFault::ContradictoryCallback { order } => {
+                let bad = match event {
+                    CallbackEvent::Failed(_) => event.clone(),
+                    CallbackEvent::Succeeded(_) => failed(job_id, withdrawn()),
+                };
+                let good = succeeded_anyway(job_id, event.clone());
+                messages = match order {
+                    Contradiction::SucceededThenFailed => vec![Message::new(good), Message::new(bad)],
+                    Contradiction::FailedThenSucceeded => vec![Message::new(bad), Message::new(good)],
+                };
+            }
+            JobFault::DoubleCallback { same_id } => {
+                let again = messages.first().cloned();
+                messages.extend(again.map(|first| Message {
+                    webhook_id: if *same_id {
+                        first.webhook_id
+                    } else {
+                        format!("{}_again", first.webhook_id)
+                    },
+                    ..first
+                }));
+            }
+            JobFault::DefectiveCallback { defect, then_proper } => {
+                let proper = if *then_proper { messages.clone() } else { Vec::new() };
+                for message in &mut messages {
+                    message.defect = Some(*defect);
+                }
+                messages.extend(proper);
+            }
+            JobFault::NoCallback { .. }
+            | JobFault::EarlyCallback
+            | JobFault::LateCallback { .. }
+            | JobFault::JobFails { .. }
+            | JobFault::ManyFiles { .. } => {}
+        }
+    }
+    messages
+}
+
+/// Tries until the receiver takes it (2xx), refuses it for good (401, 410), or the tries are used up.
+async fn deliver(
+    app: &App,
+    job_id: &str,
+    url: &Url,
+    message: &Message,
+    called: &mut Option<oneshot::Sender<()>>,
+) {
+    let mut pause = app.config.callback_backoff;
+    for tried in 1..=app.config.callback_tries {
+        let sent_at = rfc3339(clock::now());
+        let answer = attempt(app, url, message).await;
+        let (status, error) = match &answer {
+            Ok(status) => (Some(status.as_u16()), None),
+            Err(error) => (None, Some(kind(error))),
+        };
+        tracing::info!(job_id, event = message.name, status, error, tried, "a callback was sent");
+        app.jobs.called_back(
+            job_id,
+            CallbackView {
+                webhook_id: message.webhook_id.clone(),
+                event: message.name.to_owned(),
+                status,
+                error: error.map(str::to_owned),
+                sent_at,
+                ended_at: rfc3339(clock::now()),
+            },
+        );
+        if let Some(called) = called.take() {
+            // Nobody waits for it unless the callback was to be early.
+            let _ = called.send(());
+        }
+        let over = answer.is_ok_and(|status| {
+            status.is_success() || status == StatusCode::UNAUTHORIZED || status == StatusCode::GONE
+        });
+        if over {
+            return;
+        }
+        if tried < app.config.callback_tries {
+            sleep(pause).await;
+            pause = (pause * 2).min(app.config.callback_backoff_max);
+        }
+    }
+    tracing::warn!(job_id, event = message.name, "a callback was given up");
+}
+
+async fn attempt(app: &App, url: &Url, message: &Message) -> Result<StatusCode, reqwest::Error> {
+    // The semaphore is never closed; without a permit there is only less order.
+    let _permit = app.calling_back.acquire().await.ok();
+    let response = app
+        .http
+        .post(url.clone())
+        .headers(headers(app, message))
+        .timeout(ANSWER_WITHIN)
+        .body(message.body.clone())
+        .send()
+        .await?;
+    Ok(response.status())
+}
+
+/// The headers of this attempt: the timestamp is its own, the id is the event's.
+fn headers(app: &App, message: &Message) -> HeaderMap {
+    let now = clock::now();
+    let timestamp = match message.defect {
+        Some(CallbackDefect::StaleTimestamp) => now - FAULTY_TIMESTAMP_OFFSET,
+        Some(CallbackDefect::FutureTimestamp) => now + FAULTY_TIMESTAMP_OFFSET,
+        Some(
+            CallbackDefect::BadSignature
+            | CallbackDefect::MissingSignature
+            | CallbackDefect::MissingId
+            | CallbackDefect::MissingTimestamp,
+        )
+        | None => now,
+    };
+    // The signature of another body fits no secret, whichever the receiver holds.
+    let signed: &[u8] =
+        if message.defect == Some(CallbackDefect::BadSignature) { b"another" } else { &message.body };
+    let signatures: Vec<String> = app
+        .config
+        .secrets
+        .signing
+        .iter()
+        .map(|secret| sign(secret, &message.webhook_id, timestamp, signed))
+        .collect();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut put = |name: &'static str, value: &str, without: CallbackDefect| {
+        if message.defect != Some(without)
+            && let Ok(value) = HeaderValue::from_str(value)
+        {
+            headers.insert(name, value);
+        }
+    };
+    put(WEBHOOK_ID, &message.webhook_id, CallbackDefect::MissingId);
+    put(WEBHOOK_TIMESTAMP, &timestamp.unix_timestamp().to_string(), CallbackDefect::MissingTimestamp);
+    put(WEBHOOK_SIGNATURE, &signatures.join(" "), CallbackDefect::MissingSignature);
+    headers
+}
+
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else if error.is_connect() {
+        "connect"
+    } else {
+        "other"
+    }
+}

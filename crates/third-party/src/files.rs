@@ -1,0 +1,176 @@
+//! The result files: kept on disk, served under an unguessable token, with faults on demand.
+
+use std::{
+    collections::HashMap,
+    io::{self, SeekFrom},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http::{HeaderValue, StatusCode, header};
+use lectern::house::{FileRole, ReturnedFile};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt as _, AsyncSeekExt as _},
+};
+use url::Url;
+use uuid::Uuid;
+
+use crate::{app::App, faults::FileFault, intake::hex, problem::Problem, work::Produced};
+
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// All result files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    dir: PathBuf,
+    by_token: Mutex<HashMap<String, Stored>>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    name: &'static str,
+    role: FileRole,
+    media_type: &'static str,
+    size_bytes: u64,
+    key: String,
+    document_sha256: String,
+}
+
+impl Files {
+    /// Keeps files in `dir`.
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir, by_token: Mutex::default() }
+    }
+
+    /// Stores one file of the job with `key`, whose document has the hash `document_sha256`, and declares it.
+    pub(crate) async fn store(
+        &self,
+        produced: Produced,
+        base: &Url,
+        key: &str,
+        document_sha256: &str,
+    ) -> io::Result<ReturnedFile> {
+        let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let size_bytes = produced.bytes.len() as u64;
+        let sha256 = hex(&Sha256::digest(&produced.bytes));
+        tokio::fs::write(self.dir.join(&token), &produced.bytes).await?;
+        let stored = Stored {
+            name: produced.name,
+            role: produced.role,
+            media_type: produced.media_type,
+            size_bytes,
+            key: key.to_owned(),
+            document_sha256: document_sha256.to_owned(),
+        };
+        let url = format!("{}/v1/files/{token}/{}", base.as_str().trim_end_matches('/'), produced.name);
+        self.lock().insert(token, stored);
+        Ok(ReturnedFile {
+            name: produced.name.to_owned(),
+            role: produced.role,
+            url,
+            size_bytes,
+            sha256,
+            media_type: produced.media_type.to_owned(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Stored>> {
+        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `GET /v1/files/{token}/{name}`.
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let unknown = || Problem::not_found("file");
+    let Path((token, name)) = path.map_err(|_| unknown())?;
+    let stored =
+        app.files.lock().get(&token).filter(|stored| stored.name == name).cloned().ok_or_else(unknown)?;
+    let mut length = stored.size_bytes;
+    let mut keep = None;
+    let mut altered_at = None;
+    match app.faults.download(&stored.key, &stored.document_sha256, stored.role) {
+        Some(FileFault::FileMissing) => return Err(unknown()),
+        Some(FileFault::FileUnavailable { status }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            return Err(Problem::new(status, "unavailable", "The file cannot be served now."));
+        }
+        Some(FileFault::FileRedirect { location }) => return Ok(redirect(&location)),
+        Some(FileFault::FileTruncated { keep_bytes }) => keep = Some(keep_bytes.unwrap_or(length / 2)),
+        Some(FileFault::FileAltered) => altered_at = Some(length / 2),
+        Some(FileFault::FileOversized { factor }) => length = length.saturating_mul(factor),
+        Some(
+            FileFault::DeclaredSize { .. }
+            | FileFault::DeclaredSha256 { .. }
+            | FileFault::DeclaredMediaType { .. }
+            | FileFault::FileName { .. }
+            | FileFault::FileUrl { .. },
+        )
+        | None => {}
+    }
+    // The token names the file on disk, and is known, so that it is no path.
+    let file = File::open(app.files.dir.join(&token)).await.map_err(|_| Problem::internal())?;
+    let mut response =
+        Response::new(Body::from_stream(read(Transfer { file, done: 0, length, keep, altered_at })));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(stored.media_type));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+fn redirect(location: &str) -> Response {
+    match HeaderValue::from_str(location) {
+        Ok(location) => (StatusCode::FOUND, [(header::LOCATION, location)]).into_response(),
+        Err(_) => Problem::internal().into_response(),
+    }
+}
+
+struct Transfer {
+    file: File,
+    done: u64,
+    length: u64,
+    keep: Option<u64>,
+    altered_at: Option<u64>,
+}
+
+/// `length` bytes of the file, from its start again where it is shorter. An error ends the connection early.
+fn read(transfer: Transfer) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold(transfer, |mut transfer| async move {
+        if transfer.done == transfer.length {
+            return Ok(None);
+        }
+        let until = transfer.keep.unwrap_or(transfer.length).min(transfer.length);
+        if transfer.done >= until {
+            // While the body has nothing to give, hyper sends what it has; an error at once would drop it.
+            tokio::task::yield_now().await;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut chunk = vec![0; usize::try_from((until - transfer.done).min(CHUNK_BYTES)).unwrap_or(0)];
+        let mut read = transfer.file.read(&mut chunk).await?;
+        if read == 0 {
+            transfer.file.seek(SeekFrom::Start(0)).await?;
+            read = transfer.file.read(&mut chunk).await?;
+        }
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        chunk.truncate(read);
+        let alter = transfer.altered_at.and_then(|at| usize::try_from(at.checked_sub(transfer.done)?).ok());
+        if let Some(byte) = alter.and_then(|at| chunk.get_mut(at)) {
+            *byte ^= 1;
+        }
+        transfer.done += read as u64;
+        Ok(Some((Bytes::from(chunk), transfer)))
+    })
+}

@@ -1,0 +1,36 @@
+//! The reference third party: a server that keeps the house contract (`docs/third-party.openapi.yaml`), does real
+//! work on the bytes it is given, and misbehaves on demand.
+//!
+//! Tests start it inside their own process: [`serve`] takes a bound listener and returns a running [`Server`].
+//! It keeps its jobs in memory, so that a restart forgets them; documents and results lie in the data folder.
+
+mod admin;
+mod app;
+mod callbacks;
+mod clock;
+mod config;
+mod connection;
+mod fault_book;
+mod faults;
+mod files;
+mod intake;
+mod jobs;
+mod outbound;
+mod problem;
+mod requests;
+mod routes;
+mod run_job;
+mod server;
+mod submit;
+mod work;
+
+pub use admin::FaultEntry;
+pub use config::{Config, InvalidConfig, Secrets};
+pub use faults::{
+    CallbackDefect, Contradiction, Fault, FaultRule, FileFault, JobFault, Matcher, ReportedStatus,
+    RetryAfter, SubmissionFault,
+};
+pub use jobs::{CallbackView, JobView};
+pub use requests::{RequestCount, RequestsView, SubmissionView};
+pub use routes::Route;
+pub use server::{Server, StartError, serve};

@@ -1,0 +1,128 @@
+//! The command `third-party`: reads its settings, serves the house contract until it is told to stop.
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+use third_party::{Config, Secrets, serve};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// The reference third party of Lectern.
+#[derive(Debug, Parser)]
+#[command(name = "third-party", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the house contract; prints `{"listening":"http://…"}` once it is ready.
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", env = "THIRD_PARTY_LISTEN")]
+    listen: SocketAddr,
+    /// Folder for documents and results.
+    #[arg(long, env = "THIRD_PARTY_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Time from the acceptance of a job to its callback.
+    #[arg(long, default_value_t = 1000, env = "THIRD_PARTY_DELAY_MS")]
+    delay_ms: u64,
+    /// Base of the result files' URLs; the listening address without it.
+    #[arg(long, env = "THIRD_PARTY_PUBLIC_URL")]
+    public_url: Option<Url>,
+    #[command(flatten)]
+    secrets: SecretArgs,
+}
+
+#[derive(Args)]
+struct SecretArgs {
+    /// JSON file with `apiKey`, `signingSecret` and `adminKey`; the other ways to give a secret win over it.
+    #[arg(long, env = "THIRD_PARTY_SECRETS_FILE")]
+    secrets_file: Option<PathBuf>,
+    /// API keys that are accepted, separated by spaces.
+    #[arg(long, env = "THIRD_PARTY_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// Signing secrets (`whsec_…`), separated by spaces; a callback carries a signature of each.
+    #[arg(long, env = "THIRD_PARTY_SIGNING_SECRET", hide_env_values = true)]
+    signing_secret: Option<String>,
+    /// Key of the admin endpoints.
+    #[arg(long, env = "THIRD_PARTY_ADMIN_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+}
+
+impl std::fmt::Debug for SecretArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretArgs").field("secrets_file", &self.secrets_file).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct SecretsFile {
+    api_key: String,
+    signing_secret: String,
+    admin_key: String,
+}
+
+impl SecretArgs {
+    fn read(self) -> anyhow::Result<Secrets> {
+        let file = match &self.secrets_file {
+            Some(path) => {
+                let text = std::fs::read(path).context("the secrets file cannot be read")?;
+                // The parser's own message may quote a secret.
+                serde_json::from_slice(&text).map_err(|_| anyhow::anyhow!("the secrets file is malformed"))?
+            }
+            None => SecretsFile::default(),
+        };
+        Ok(Secrets::parse(
+            &self.api_key.unwrap_or(file.api_key),
+            &self.signing_secret.unwrap_or(file.signing_secret),
+            &self.admin_key.unwrap_or(file.admin_key),
+        )?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .json()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new("warn,third_party=info"))
+        .init();
+    match Cli::parse().command {
+        Command::Serve(args) => run(args).await,
+    }
+}
+
+async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let config = Config {
+        delay: Duration::from_millis(args.delay_ms),
+        public_url: args.public_url,
+        ..Config::new(args.secrets.read()?, args.data_dir)
+    };
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(args.listen).await.context("the address cannot be listened on")?;
+    let server = serve(config, listener).await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", serde_json::json!({ "listening": server.url() }))?;
+    stdout.flush()?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    server.stop().await?;
+    Ok(())
+}

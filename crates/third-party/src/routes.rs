@@ -1,0 +1,138 @@
+//! The routes of the house contract, as one list, and the router that is built from it.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, Request, State, rejection::PathRejection, rejection::QueryRejection},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use http::{HeaderMap, Method, StatusCode};
+use lectern::house::{self, JobStatus};
+use serde::Deserialize;
+
+use crate::{
+    admin,
+    app::App,
+    files,
+    problem::Problem,
+    submit::{self, Cut},
+};
+
+/// A route of the house contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Route {
+    /// Submit a document as the request's body.
+    PushJob,
+    /// Submit a document by URL.
+    PullJob,
+    /// A job by its id.
+    Job,
+    /// A job by its idempotency key.
+    JobByKey,
+    /// A result file.
+    File,
+}
+
+impl Route {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::PushJob, Self::PullJob, Self::Job, Self::JobByKey, Self::File];
+
+    /// The HTTP method.
+    pub fn method(self) -> Method {
+        match self {
+            Self::PushJob | Self::PullJob => Method::POST,
+            Self::Job | Self::JobByKey | Self::File => Method::GET,
+        }
+    }
+
+    /// The path, with parameters as `{name}`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::PushJob => house::PUSH_PATH,
+            Self::PullJob => house::PULL_PATH,
+            Self::Job => "/v1/jobs/{jobId}",
+            Self::JobByKey => house::JOBS_PATH,
+            Self::File => "/v1/files/{token}/{name}",
+        }
+    }
+
+    fn handler(self) -> MethodRouter<Arc<App>> {
+        match self {
+            Self::PushJob => post(submit::push),
+            Self::PullJob => post(submit::pull),
+            Self::Job => get(job),
+            Self::JobByKey => get(job_by_key),
+            Self::File => get(files::get),
+        }
+    }
+}
+
+/// The whole server: the house contract, the admin endpoints, and a problem for everything else.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in Route::ALL {
+        let counter = Arc::clone(&app);
+        let count = from_fn(move |request: Request, next: Next| {
+            let app = Arc::clone(&counter);
+            async move {
+                let response = next.run(request).await;
+                let cut = response.extensions().get::<Cut>().is_some();
+                app.requests.count(route, (!cut).then(|| response.status().as_u16()));
+                response
+            }
+        });
+        router = router.route(route.path(), route.handler().layer(count));
+    }
+    router
+        .nest("/admin", admin::router().layer(from_fn_with_state(Arc::clone(&app), require_admin)))
+        .fallback(async || Problem::not_found("path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", "This path has another method.")
+        })
+        .with_state(app)
+}
+
+async fn require_admin(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    match app.authorize_admin(&headers) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// `GET /v1/jobs/{jobId}`.
+async fn job(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<JobStatus>, Problem> {
+    app.authorize(&headers)?;
+    let found = path.ok().and_then(|Path(job_id)| app.jobs.status(&job_id));
+    found.map(Json).ok_or_else(|| Problem::not_found("job"))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ByKey {
+    idempotency_key: String,
+}
+
+/// `GET /v1/jobs?idempotencyKey=…`.
+async fn job_by_key(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    query: Result<Query<ByKey>, QueryRejection>,
+) -> Result<Json<JobStatus>, Problem> {
+    app.authorize(&headers)?;
+    let Query(query) = query.map_err(|_| {
+        Problem::bad_request("idempotencyKeyMissing", "The query parameter idempotencyKey is missing.")
+    })?;
+    app.jobs.status_by_key(&query.idempotency_key).map(Json).ok_or_else(|| Problem::not_found("job"))
+}

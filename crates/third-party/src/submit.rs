@@ -1,0 +1,386 @@
+//! The two submissions: a document as body, or as a URL to fetch. The same idempotency key gets the same job.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::{Body, BodyDataStream, to_bytes},
+    extract::{ConnectInfo, State},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use lectern::{
+    house::{self, JobAccepted, PullRequest},
+    limits::MAX_URL_BYTES,
+    media_type::MediaType,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+use url::Url;
+
+use crate::{
+    app::App,
+    clock,
+    connection::Cutter,
+    fault_book::{Known, Pinned},
+    faults::{JobFault, RetryAfter, SubmissionFault},
+    intake::{Incoming, IntakeError, Pace, take_in},
+    jobs::{Received, Submitted},
+    problem::Problem,
+    requests::SubmissionView,
+    run_job::{self, Source, Work},
+};
+
+const MAX_KEY_BYTES: usize = 255;
+const MAX_PULL_BODY_BYTES: usize = 64 * 1024;
+/// How much of a refused body is still read, so that the client sees the answer and not a reset.
+const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
+/// How long that may take.
+const MAX_DRAIN: Duration = Duration::from_mins(1);
+/// How long an answer waits for its early callback.
+const MAX_EARLY: Duration = Duration::from_secs(30);
+
+/// Marks a response that is never sent, since its connection is cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut;
+
+/// Why a submission is not answered with a job.
+enum Refusal {
+    Problem(Problem),
+    Cut,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// `POST /v1/jobs/push`.
+pub(crate) async fn push(
+    State(app): State<Arc<App>>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut note = SubmissionView::begun(text(&headers, house::IDEMPOTENCY_KEY).unwrap_or_default());
+    let mut body = body.into_data_stream();
+    let outcome = push_document(&app, &headers, &mut body, &mut note).await;
+    match &outcome {
+        // An answer that comes while the client still sends would be lost with the connection.
+        Ok(_) => drain(&mut body, u64::MAX).await,
+        Err(Refusal::Problem(_)) => drain(&mut body, MAX_DRAINED_BYTES).await,
+        Err(Refusal::Cut) => {}
+    }
+    answer(&app, &cutter, note, outcome)
+}
+
+/// `POST /v1/jobs/pull`.
+pub(crate) async fn pull(
+    State(app): State<Arc<App>>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut note = SubmissionView::begun(text(&headers, house::IDEMPOTENCY_KEY).unwrap_or_default());
+    let outcome = pull_document(&app, &headers, body, &mut note).await;
+    answer(&app, &cutter, note, outcome)
+}
+
+async fn push_document(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+    note: &mut SubmissionView,
+) -> Result<Submitted, Refusal> {
+    app.authorize(headers)?;
+    let key = idempotency_key(headers)?;
+    let callback_url =
+        web_url(text(headers, house::CALLBACK_URL).unwrap_or_default()).ok_or_else(bad_callback_url)?;
+    let media_type = text(headers, header::CONTENT_TYPE.as_str())
+        .and_then(|value| value.parse::<MediaType>().ok())
+        .ok_or_else(|| {
+            let message = "The Content-Type is none of the media types that this service works on.";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "mediaTypeUnknown", message)
+        })?;
+    let length = text(headers, header::CONTENT_LENGTH.as_str())
+        .and_then(|value| value.parse::<u64>().ok())
+        .ok_or_else(|| {
+        let message = "A document is sent with its exact Content-Length.";
+        Problem::new(StatusCode::LENGTH_REQUIRED, "lengthRequired", message)
+    })?;
+    let mut behaviour = Behaviour::default();
+    if let Some(fault) = app.faults.submission(Known::Key(key)) {
+        note.fault = Some(fault.clone());
+        behaviour = Behaviour::of(&fault)?;
+    }
+    if let Some(existing) = app.jobs.resubmit(key) {
+        return behaviour.finish(existing).await;
+    }
+    if length == 0 {
+        let message = "An empty document cannot be processed.";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "empty", message).into());
+    }
+    check_size(app, length)?;
+
+    let taken = take_in(&app.incoming_dir, body, length, behaviour.pace, &mut note.bytes_received).await;
+    let incoming = taken.map_err(refuse_intake)?;
+    if let Some(fault) = app.faults.submission(Known::Sha256(&incoming.received.sha256)) {
+        note.fault = Some(fault.clone());
+        behaviour = Behaviour::of(&fault)?;
+        if behaviour.pace.cut_after.is_some() {
+            return Err(Refusal::Cut);
+        }
+    }
+    let submitted = submit(app, key, media_type, callback_url, Taken::Pushed(incoming)).await;
+    behaviour.finish(submitted).await
+}
+
+async fn pull_document(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: Body,
+    note: &mut SubmissionView,
+) -> Result<Submitted, Refusal> {
+    let body = to_bytes(body, MAX_PULL_BODY_BYTES).await;
+    app.authorize(headers)?;
+    let key = idempotency_key(headers)?;
+    let request: PullRequest = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .ok_or_else(|| Problem::bad_request("bodyInvalid", "The body is no PullRequest."))?;
+    let callback_url = web_url(&request.callback_url).ok_or_else(bad_callback_url)?;
+    let url = web_url(&request.source_url)
+        .ok_or_else(|| Problem::bad_request("sourceUrlInvalid", "The source URL is not usable."))?;
+    let mut behaviour = Behaviour::default();
+    if let Some(fault) = app.faults.submission(Known::Key(key)) {
+        note.fault = Some(fault.clone());
+        behaviour = Behaviour::of(&fault)?;
+    }
+    if behaviour.pace.cut_after.is_some() {
+        return Err(Refusal::Cut);
+    }
+    if let Some(existing) = app.jobs.resubmit(key) {
+        return behaviour.finish(existing).await;
+    }
+    check_size(app, request.size_bytes)?;
+    let taken = Taken::Pulled { url, size_bytes: request.size_bytes };
+    let submitted = submit(app, key, request.media_type, callback_url, taken).await;
+    behaviour.finish(submitted).await
+}
+
+enum Taken {
+    Pushed(Incoming),
+    Pulled { url: Url, size_bytes: u64 },
+}
+
+/// Creates the job and starts it; waits for its callback if a fault asks for an early one.
+async fn submit(
+    app: &Arc<App>,
+    key: &str,
+    media_type: MediaType,
+    callback_url: Url,
+    taken: Taken,
+) -> Submitted {
+    let received: Option<Received> = match &taken {
+        Taken::Pushed(incoming) => Some(incoming.received.clone()),
+        Taken::Pulled { .. } => None,
+    };
+    let submitted = app.jobs.submit(key, media_type, received.clone());
+    if !submitted.created {
+        return submitted;
+    }
+    let pinned: Pinned = match &received {
+        Some(received) => app.faults.pin(Known::Both(key, &received.sha256)),
+        None => app.faults.pin(Known::Key(key)),
+    };
+    let early = pinned.job.contains(&JobFault::EarlyCallback);
+    let (called, wait_for_call) = oneshot::channel();
+    let source = match taken {
+        Taken::Pushed(incoming) => Source::Received(incoming),
+        Taken::Pulled { url, size_bytes } => Source::Pull { url, size_bytes },
+    };
+    app.spawn(run_job::run(
+        Arc::clone(app),
+        Work {
+            job_id: submitted.job_id.clone(),
+            key: key.to_owned(),
+            media_type,
+            callback_url,
+            source,
+            pinned,
+            accepted: Instant::now(),
+            called: Some(called),
+        },
+    ));
+    if early {
+        // The job's end, or the bound, lets the answer go out all the same.
+        let _ = timeout(MAX_EARLY, wait_for_call).await;
+    }
+    submitted
+}
+
+/// What a fault does to a submission that is not refused at once.
+#[derive(Default)]
+struct Behaviour {
+    pace: Pace,
+    pause: Duration,
+    lose_answer: bool,
+}
+
+impl Behaviour {
+    fn of(fault: &SubmissionFault) -> Result<Self, Refusal> {
+        let status = |status: u16| StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = match fault {
+            SubmissionFault::RateLimited { retry_after } => Problem {
+                retry_after: retry_after.as_ref().and_then(retry_after_header),
+                ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "rateLimited", "Too many documents at once.")
+            },
+            SubmissionFault::NoRoom { retry_in } => Problem {
+                retry_in_s: Some(*retry_in),
+                ..Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "noRoom",
+                    "There is no room for this document now.",
+                )
+            },
+            SubmissionFault::ServerError { status: code } => {
+                Problem::new(status(*code), "unavailable", "The service cannot take documents now.")
+            }
+            SubmissionFault::Unauthorized { status: code } => {
+                Problem::new(status(*code), "unauthorized", "The credentials are refused.")
+            }
+            SubmissionFault::Rejected { code, message } => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code.as_str(), message.as_str())
+            }
+            SubmissionFault::ResetUpload { after_bytes } => {
+                let pace = Pace { cut_after: Some(*after_bytes), ..Pace::default() };
+                return Ok(Self { pace, ..Self::default() });
+            }
+            SubmissionFault::SlowUpload { bytes_per_second, pause_ms } => {
+                let pace = Pace { bytes_per_second: *bytes_per_second, ..Pace::default() };
+                let pause = Duration::from_millis(pause_ms.unwrap_or(0));
+                return Ok(Self { pace, pause, ..Self::default() });
+            }
+            SubmissionFault::LoseAnswer => return Ok(Self { lose_answer: true, ..Self::default() }),
+        };
+        Err(problem.into())
+    }
+
+    async fn finish(self, submitted: Submitted) -> Result<Submitted, Refusal> {
+        sleep(self.pause).await;
+        if self.lose_answer { Err(Refusal::Cut) } else { Ok(submitted) }
+    }
+}
+
+fn retry_after_header(retry_after: &RetryAfter) -> Option<HeaderValue> {
+    match retry_after {
+        RetryAfter::Seconds(seconds) => Some(HeaderValue::from(*seconds)),
+        RetryAfter::Date { date_in_s } => {
+            let date = clock::now().checked_add(time::Duration::seconds(*date_in_s))?;
+            HeaderValue::from_str(&http_date(date)?).ok()
+        }
+        RetryAfter::Text(text) => HeaderValue::from_str(text).ok(),
+    }
+}
+
+/// `Fri, 20 Nov 2026 16:31:19 GMT`: RFC 2822 with another name for UTC.
+fn http_date(date: OffsetDateTime) -> Option<String> {
+    let text = date.to_offset(time::UtcOffset::UTC).format(&Rfc2822).ok()?;
+    text.strip_suffix("+0000").map(|text| format!("{text}GMT"))
+}
+
+fn answer(
+    app: &App,
+    cutter: &Cutter,
+    mut note: SubmissionView,
+    outcome: Result<Submitted, Refusal>,
+) -> Response {
+    let response = match outcome {
+        Ok(submitted) => {
+            let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
+            (status, Json(JobAccepted { job_id: submitted.job_id })).into_response()
+        }
+        Err(Refusal::Problem(problem)) => problem.into_response(),
+        Err(Refusal::Cut) => {
+            cutter.cut();
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Cut);
+            response
+        }
+    };
+    let cut = response.extensions().get::<Cut>().is_some();
+    note.status = (!cut).then(|| response.status().as_u16());
+    tracing::info!(status = note.status, bytes_received = note.bytes_received, "a submission was answered");
+    app.requests.note(note);
+    response
+}
+
+async fn drain(body: &mut BodyDataStream, mut budget: u64) {
+    let drained = timeout(MAX_DRAIN, async {
+        while let Some(Ok(chunk)) = body.next().await {
+            budget = budget.saturating_sub(chunk.len() as u64);
+            if budget == 0 {
+                break;
+            }
+        }
+    });
+    // What was not read in time is the client's to lose.
+    let _ = drained.await;
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
+    text(headers, house::IDEMPOTENCY_KEY)
+        .filter(|key| {
+            (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        })
+        .ok_or_else(|| {
+            let message = "Idempotency-Key is missing, or not 1 to 255 visible ASCII characters.";
+            Problem::bad_request("idempotencyKeyInvalid", message)
+        })
+}
+
+fn bad_callback_url() -> Problem {
+    Problem::bad_request(
+        "callbackUrlInvalid",
+        "The callback URL is not an http or https URL of at most 2048 bytes.",
+    )
+}
+
+fn check_size(app: &App, size_bytes: u64) -> Result<(), Problem> {
+    if size_bytes <= app.config.max_document_bytes {
+        return Ok(());
+    }
+    let message = format!("A document may have at most {} bytes.", app.config.max_document_bytes);
+    Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "tooLarge", message))
+}
+
+fn refuse_intake(error: IntakeError) -> Refusal {
+    match error {
+        IntakeError::Cut => Refusal::Cut,
+        // Not a 400, which would be for good: the next submission may bring the whole body.
+        IntakeError::Incomplete | IntakeError::TooLong => {
+            let message = "The body did not arrive with its declared Content-Length.";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "bodyIncomplete", message).into()
+        }
+        IntakeError::Io(error) => {
+            tracing::error!(%error, "a document could not be stored");
+            Problem::internal().into()
+        }
+    }
+}
+
+fn web_url(text: &str) -> Option<Url> {
+    if text.len() > MAX_URL_BYTES {
+        return None;
+    }
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,76 @@
+//! The command: how it starts, what it prints, how it ends.
+
+use std::{path::Path, process::Stdio};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::support::{ADMIN_KEY, API_KEY, House, KEY, NOTES, SIGNING_SECRET};
+
+fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_third-party"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--delay-ms", "0", "--data-dir"]).arg(data_dir);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn listening(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).await.unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    ready["listening"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn it_serves_until_sigterm_and_case_53_logs_no_secret() {
+    let house = House::start().await;
+    let secrets = house.folder().join("secrets.json");
+    let content = json!({ "apiKey": API_KEY, "signingSecret": SIGNING_SECRET, "adminKey": ADMIN_KEY });
+    std::fs::write(&secrets, content.to_string()).unwrap();
+    let data_dir = house.folder().join("data");
+    let mut child = command(&data_dir).arg("--secrets-file").arg(&secrets).spawn().unwrap();
+    let url = listening(&mut child).await;
+
+    let submission = house
+        .client
+        .post(format!("{url}/v1/jobs/push"))
+        .bearer_auth(API_KEY)
+        .header("idempotency-key", KEY)
+        .header("lectern-callback-url", &house.receiver.url)
+        .header("content-type", "text/plain")
+        .body(NOTES);
+    assert_eq!(submission.send().await.unwrap().status(), StatusCode::CREATED);
+    let files = house.receiver.wait_for(1).await[0].succeeded().files;
+
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert!(child.wait().await.unwrap().success());
+    assert_eq!(std::fs::read_dir(&data_dir).unwrap().count(), 0, "nothing is left");
+
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    assert!(log.lines().count() >= 2);
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
+    for secret in [API_KEY, ADMIN_KEY, SIGNING_SECRET, &house.receiver.url, &files[0].url, "http://"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_an_error_that_names_it() {
+    let house = House::start().await;
+    let output = command(&house.folder().join("data"))
+        .env("THIRD_PARTY_API_KEY", API_KEY)
+        .env("THIRD_PARTY_SIGNING_SECRET", "whsec_short")
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("the signing secret is missing or malformed"), "{message}");
+    assert!(!message.contains("whsec_short"));
+}

@@ -1,0 +1,11 @@
+//! The reference third party over real HTTP: what it promises, and each fault it can be asked for.
+
+#![cfg(test)]
+
+mod callbacks;
+mod command;
+mod contract;
+mod files;
+mod submissions;
+mod support;
+mod work;

@@ -1,0 +1,9 @@
+//! Fuzzes the events of S3, as they come out of the queue.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &str| {
+    let _ = lectern::receive_upload::parse_event(body);
+});

@@ -1,0 +1,12 @@
+//! Fuzzes SubRip captions: any bytes are sorted cues or a typed error.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(cues) = lectern::content::srt::parse(data) {
+        assert!(cues.is_sorted_by_key(|cue| cue.start_ms));
+        assert!(cues.iter().all(|cue| cue.start_ms <= cue.end_ms && !cue.text.is_empty()));
+    }
+});

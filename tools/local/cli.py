@@ -1,0 +1,132 @@
+"""The commands: up, run, upload, down, status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from . import cloud, documents, samples, stack
+from .console import Problem, fail, say
+from .place import ROOT, Place
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; every failure ends with lines that say what failed and what to do."""
+    options = parser().parse_args(arguments)
+    place = Place(Path(options.dir).resolve())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return int(options.command(place, options))
+    except Problem as problem:
+        return fail(problem)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except (ClientError, BotoCoreError) as error:
+        return fail(Problem(f"The local cloud refused a request: {error}", f"Its log is {place.logs / 'ministack.log'}."))
+    except OSError as error:
+        return fail(Problem(str(error), f"The logs are in {place.logs}."))
+
+
+def parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--dir", default=str(ROOT / ".local"), help="where this local cloud keeps its files")
+    deploying = argparse.ArgumentParser(add_help=False)
+    deploying.add_argument(
+        "--parameter", action="append", default=[], metavar="KEY=VALUE", help="a parameter of template.yaml"
+    )
+    top = argparse.ArgumentParser(prog="tools/local.py", description=stack.__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    add = commands.add_parser("up", parents=[shared, deploying], help="start the local cloud and deploy the stack")
+    add.set_defaults(command=up)
+    add = commands.add_parser("run", parents=[shared, deploying], help="up, then send the samples and check their ends")
+    add.set_defaults(command=run)
+    add = commands.add_parser("upload", parents=[shared], help="send one more file through a running stack")
+    add.add_argument("file", type=Path)
+    add.add_argument("--submission", default="", help="the submission it belongs to; a fresh one if not given")
+    add.set_defaults(command=upload)
+    commands.add_parser("down", parents=[shared], help="end everything; the logs stay").set_defaults(command=down)
+    commands.add_parser("status", parents=[shared], help="say what is up").set_defaults(command=status)
+    return top
+
+
+def up(place: Place, options: argparse.Namespace) -> int:
+    other = stack.OtherThirdParty.from_environment(os.environ)
+    parameters = parse_parameters(options.parameter)
+    with place.locked():
+        stack.up(place, parameters, other)
+    return 0
+
+
+def run(place: Place, options: argparse.Namespace) -> int:
+    chosen = samples.read_samples()
+    up(place, options)
+    running = place.stack()
+    api = documents.Evaluator(place, running)
+    stamp = stack.timestamp()
+    say("\nThe samples on their way:")
+    sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
+    documents.follow(api, sent)
+    documents.show_records(api, sent)
+    wrong = samples.summarise(list(zip(chosen, sent)))
+    if wrong:
+        cloud.save_function_logs(running["endpoint"], place.logs)
+        raise Problem("; ".join(wrong) + ".", look_at(place, sent))
+    say("\nEvery sample reached the end it should. The stack is still up: `make upload FILE=…`, `make stop`.")
+    return 0
+
+
+def upload(place: Place, options: argparse.Namespace) -> int:
+    path: Path = options.file
+    if not path.is_file():
+        raise Problem(f"There is no file {path}.", "Give the path of a file: make upload FILE=…")
+    running = place.stack()
+    cloud.need(place, running)
+    api = documents.Evaluator(place, running)
+    submission = options.submission or f"upload-{stack.timestamp()}"
+    say(f"{path.name} on its way, submission {submission}:")
+    sent = documents.send(running, [(path, submission)])
+    documents.follow(api, sent)
+    documents.show_records(api, sent)
+    if sent[0].state == "Ready":
+        return 0
+    cloud.save_function_logs(running["endpoint"], place.logs)
+    if sent[0].took_s is None:
+        what = f"{path.name} is still {sent[0].outcome} after {documents.BOUND_S:.0f} s."
+    else:
+        what = f"{path.name} is {sent[0].outcome}. {sent[0].message}".rstrip()
+    raise Problem(what, look_at(place, sent))
+
+
+def down(place: Place, _options: argparse.Namespace) -> int:
+    with place.locked():
+        stack.down(place)
+    return 0
+
+
+def status(place: Place, _options: argparse.Namespace) -> int:
+    return 0 if stack.status(place) else 1
+
+
+def look_at(place: Place, sent: Sequence[documents.Sent]) -> str:
+    ids = [document.document_id for document in sent if document.document_id]
+    hint = f" Search them for a document id, such as {ids[0]}." if ids else ""
+    return f"The functions' logs are in {place.logs / 'functions'}, the others in {place.logs}.{hint}"
+
+
+def parse_parameters(given: Sequence[str]) -> Mapping[str, str]:
+    parameters: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise Problem(f"--parameter {text} is not KEY=VALUE.", "Give for example --parameter Delivery=pull")
+        parameters[name] = value
+    return parameters

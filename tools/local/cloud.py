@@ -1,0 +1,130 @@
+"""MiniStack: how it is started so that two checkouts do not disturb each other, and how it is talked to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from . import processes
+from .console import Problem, say
+from .place import ROOT, Place
+
+REGION = "us-east-1"
+ACCOUNT_ID = "000000000000"
+# With AUTH on, MiniStack takes the access key of its own environment for the account's root; every other key needs
+# a role or a user, as on AWS.
+ACCESS_KEY_ID = "test"
+SECRET_ACCESS_KEY = "test"
+READY_BOUND_S = 60.0
+PROCESS = "ministack"
+
+
+def clean_environment() -> dict[str, str]:
+    """The caller's environment without what would lead to another account, endpoint or secret."""
+    foreign = ("AWS_", "THIRD_PARTY_", "MINISTACK_", "LOCALSTACK_", "SAM_CLI_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
+    return env
+
+
+def client_environment(endpoint: str) -> dict[str, str]:
+    """What a command line tool needs to use the local cloud in place of AWS."""
+    return clean_environment() | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def start(place: Place) -> str:
+    """Starts MiniStack with IAM enforced and returns its endpoint."""
+    with processes.held_port() as holder:
+        port = holder.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    shutil.rmtree(place.cloud_state, ignore_errors=True)
+    temporary = place.cloud_state / "tmp"
+    temporary.mkdir(parents=True)
+    # The functions are children of this process and inherit its environment.
+    env = client_environment(endpoint) | {
+        "AUTH": "true",
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        "MINISTACK_REGION": REGION,
+        "STATE_DIR": str(place.cloud_state / "state"),
+        "S3_DATA_DIR": str(place.cloud_state / "s3"),
+        "TMPDIR": str(temporary),
+        "IOT_MTLS_ENABLED": "0",  # listens on a fixed port of every interface
+        "SFTP_ENABLED": "0",
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
+    }
+    say("Starting the local cloud …")
+    began = time.monotonic()
+    process = processes.start(place, PROCESS, [sys.executable, "-m", "ministack"], env, ROOT)
+    log = place.logs / f"{PROCESS}.log"
+    processes.wait_until("The local cloud", lambda: is_healthy(endpoint), process, log, READY_BOUND_S)
+    say(f"Local cloud at {endpoint}, ready in {time.monotonic() - began:.1f} s")
+    return endpoint
+
+
+def is_healthy(endpoint: str) -> bool:
+    """Whether a MiniStack with IAM enforced answers there."""
+    try:
+        with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2) as answer:
+            return json.load(answer).get("auth") == "enabled"
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+def client(endpoint: str, service: str) -> Any:
+    """A boto3 client for the local cloud, whatever the caller's own AWS settings are."""
+    session = boto3.session.Session(
+        aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+    )
+    config = Config(
+        connect_timeout=5,
+        read_timeout=30,
+        retries={"total_max_attempts": 2},
+        proxies={},
+        s3={"addressing_style": "path"},
+    )
+    return session.client(service, endpoint_url=endpoint, config=config)
+
+
+def save_function_logs(endpoint: str, logs: Path) -> list[Path]:
+    """Copies what the functions wrote from the local CloudWatch Logs into one file for each function."""
+    target = logs / "functions"
+    target.mkdir(parents=True, exist_ok=True)
+    cloudwatch = client(endpoint, "logs")
+    written = []
+    for page in cloudwatch.get_paginator("describe_log_groups").paginate():
+        for group in page["logGroups"]:
+            events = []
+            for found in cloudwatch.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+                events += [(event["timestamp"], event["message"].rstrip()) for event in found["events"]]
+            if events:
+                path = target / (group["logGroupName"].strip("/").rpartition("/")[2] + ".log")
+                path.write_text("".join(f"{text}\n" for _, text in sorted(events, key=lambda e: e[0])), encoding="utf-8")
+                written.append(path)
+    return written
+
+
+def need(place: Place, stack: dict[str, Any]) -> None:
+    """Fails if the stack that `up` wrote down is not there any more."""
+    if not is_healthy(stack["endpoint"]):
+        raise Problem(f"The stack of {place.directory} does not answer.", "Start it with `make run`.")

@@ -1,0 +1,85 @@
+"""What the person at the terminal sees: steps with their time, and errors that say what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Mapping, Sequence
+
+BEAT_S = 10.0
+TAIL_LINES = 25
+
+
+class Problem(Exception):
+    """Something failed that a person can act on: `what` failed, and what `to_do` about it."""
+
+    def __init__(self, what: str, to_do: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.to_do = to_do
+
+
+def say(text: str = "") -> None:
+    """Prints one line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def run_step(name: str, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path, bound_s: float) -> None:
+    """Runs `command` with its whole output in `log`; shows its name, its time and now and then its last line."""
+    started = time.monotonic()
+    say(f"{name} …")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd
+        )
+        try:
+            code = wait_with_beats(process, log, started, bound_s)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    elapsed = time.monotonic() - started
+    if code != 0:
+        for line in last_lines(log, TAIL_LINES):
+            say(f"    {line}")
+        outcome = f"took longer than {bound_s:.0f} s" if code is None else f"failed with exit code {code}"
+        raise Problem(f"“{name}” {outcome}.", f"Its whole output is in {log}.")
+    say(f"{name}: done in {elapsed:.1f} s")
+
+
+def wait_with_beats(process: subprocess.Popen[bytes], log: Path, started: float, bound_s: float) -> int | None:
+    """The exit code, or `None` if the process was ended because it took longer than `bound_s`."""
+    while True:
+        try:
+            return process.wait(timeout=BEAT_S)
+        except subprocess.TimeoutExpired:
+            elapsed = time.monotonic() - started
+            newest = last_lines(log, 1)
+            say(f"  {elapsed:5.0f} s  {shorten(newest[0], 100) if newest else ''}".rstrip())
+            if elapsed > bound_s:
+                process.terminate()
+                process.wait()
+                return None
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of a log that are not blank."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+
+
+def shorten(text: str, length: int) -> str:
+    """At most `length` characters of `text`."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def fail(problem: Problem) -> int:
+    """Prints the last lines of a failed command."""
+    sys.stdout.flush()
+    print(f"\nFailed: {problem.what}\n{problem.to_do}", file=sys.stderr, flush=True)
+    return 1

@@ -1,0 +1,157 @@
+"""Sends files through a running stack and shows each one's way, read through the records API as an evaluator."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from . import cloud
+from .console import BEAT_S, Problem, say, shorten
+from .place import Place, read_json
+
+BOUND_S = 120.0
+POLL_S = 0.25
+ENDS = ("Ready", "Rejected", "Failed")
+MEDIA_TYPES = {
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+@dataclass
+class Sent:
+    """One file on its way."""
+
+    path: Path
+    submission: str
+    state: str = "Uploaded"
+    reason: str | None = None
+    message: str = ""
+    document_id: str | None = None
+    record: dict[str, Any] | None = None
+    started: float = field(default_factory=time.monotonic)
+    took_s: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        return f"{self.state}({self.reason})" if self.reason else self.state
+
+
+class Evaluator:
+    """The records API, signed in as the evaluator whom `up` created."""
+
+    def __init__(self, place: Place, stack: Mapping[str, Any]) -> None:
+        self.base = stack["apiUrlLocal"]
+        user = read_json(place.evaluator_file)
+        if user is None:
+            raise Problem("The evaluator's credentials are gone.", "Run `make stop`, then `make run`.")
+        answer = cloud.client(stack["endpoint"], "cognito-idp").admin_initiate_auth(
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+            UserPoolId=stack["userPoolId"],
+            ClientId=stack["userPoolClientId"],
+            AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
+        )
+        self.token = answer["AuthenticationResult"]["IdToken"]
+        # Proxies of the caller's environment have no business with the loopback interface.
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The answer, or `None` for what does not exist (yet)."""
+        request = urllib.request.Request(self.base + path, headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with self.opener.open(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            detail = error.read(400).decode("utf-8", "replace")
+            raise Problem(f"The records API answered {error.code} to GET {path}: {detail}", "See the functions' logs.") from error
+        except OSError as error:
+            raise Problem(f"The records API does not answer: {error}", "Start the stack with `make run`.") from error
+
+
+def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Sent]:
+    """Uploads each file under its submission."""
+    s3 = cloud.client(stack["endpoint"], "s3")
+    sent = []
+    for path, submission in files:
+        with path.open("rb") as body:
+            s3.put_object(
+                Bucket=stack["uploadsBucket"],
+                Key=f"submissions/{submission}/{path.name}",
+                Body=body,
+                ContentType=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"),
+            )
+        sent.append(Sent(path, submission))
+    return sent
+
+
+def follow(api: Evaluator, sent: Sequence[Sent], bound_s: float = BOUND_S) -> None:
+    """Shows every change of state until each document has reached an end, or the bound is over."""
+    began = time.monotonic()
+    beat = began
+    width = max(len(document.path.name) for document in sent)
+    while any(document.took_s is None for document in sent) and time.monotonic() - began < bound_s:
+        for submission in dict.fromkeys(document.submission for document in sent if document.took_s is None):
+            answer = api.get(f"/submissions/{urllib.parse.quote(submission)}")
+            for shown in (answer or {}).get("documents", []):
+                for document in sent:
+                    if (document.submission, document.path.name) == (submission, shown["fileName"]):
+                        if advance(document, shown, time.monotonic() - began, width):
+                            beat = time.monotonic()
+        if time.monotonic() - beat > BEAT_S:
+            beat = time.monotonic()
+            waiting = sum(document.took_s is None for document in sent)
+            say(f"  {beat - began:5.1f} s  still on their way: {waiting} of {len(sent)}")
+        time.sleep(POLL_S)
+
+
+def advance(document: Sent, shown: Mapping[str, Any], elapsed: float, width: int) -> bool:
+    """Takes over what the API shows, and prints it if it is new; whether it was."""
+    document.document_id = shown["documentId"]
+    if shown["state"] == document.state:
+        return False
+    before = document.state
+    document.state = shown["state"]
+    reason = shown.get("reason") or {}
+    document.reason, document.message = reason.get("code"), reason.get("message", "")
+    if document.state in ENDS:
+        document.took_s = time.monotonic() - document.started
+    because = f": {document.message}" if document.message else ""
+    say(f"  {elapsed:5.1f} s  {document.path.name:<{width}}  {before} → {document.outcome}{because}")
+    return True
+
+
+def show_records(api: Evaluator, sent: Sequence[Sent]) -> None:
+    """Fetches and prints the record of every document that is ready."""
+    for document in sent:
+        if document.state != "Ready" or document.document_id is None:
+            continue
+        path = f"/submissions/{urllib.parse.quote(document.submission)}/documents/{document.document_id}/record"
+        document.record = api.get(path)
+        say(f"\nRecord of {document.path.name}")
+        if document.record is None:
+            say("  (there is none)")
+        else:
+            say(json.dumps(shortened(document.record), indent=2, ensure_ascii=False))
+
+
+def shortened(value: Any) -> Any:
+    """The same JSON with long texts and long lists cut, for reading."""
+    if isinstance(value, str):
+        return shorten(value, 140)
+    if isinstance(value, list):
+        rest = len(value) - 3
+        return [shortened(item) for item in value[:3]] + ([f"… and {rest} more"] if rest > 0 else [])
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    return value

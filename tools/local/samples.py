@@ -1,0 +1,65 @@
+"""The files of `samples/` and the ends they should reach, which `samples/expected.json` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import Problem, say
+from .documents import MEDIA_TYPES, Sent
+from .place import ROOT, read_json
+
+SAMPLES = ROOT / "samples"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One file and the end it should reach."""
+
+    path: Path
+    bad: bool
+    state: str
+    reason: str | None
+
+    @property
+    def outcome(self) -> str:
+        return f"{self.state}({self.reason})" if self.reason else self.state
+
+
+def read_samples() -> list[Sample]:
+    """Every sample; a file without an expectation and an expectation without a file are both mistakes."""
+    expected = (read_json(SAMPLES / "expected.json") or {}).get("documents", {})
+    found = {
+        path.relative_to(SAMPLES).as_posix(): path
+        for path in sorted([*SAMPLES.iterdir(), *(SAMPLES / "bad").glob("*")])
+        if path.is_file() and path.suffix.lower() in MEDIA_TYPES
+    }
+    if not found or set(found) != set(expected):
+        differing = ", ".join(sorted(set(found) ^ set(expected))) or "no samples at all"
+        raise Problem(
+            f"samples/ and samples/expected.json differ: {differing}.", "Say in expected.json what becomes of each file."
+        )
+    return [
+        Sample(path, name.startswith("bad/"), expected[name]["state"], expected[name].get("reason"))
+        for name, path in found.items()
+    ]
+
+
+def summarise(pairs: list[tuple[Sample, Sent]]) -> list[str]:
+    """Prints a table of what became of each sample; returns what is wrong, one line for each."""
+    header = ("Sample", "Expected", "Reached", "Time")
+    rows = []
+    wrong = []
+    for sample, sent in pairs:
+        right = (sent.state, sent.reason) == (sample.state, sample.reason)
+        right = right and (sent.state != "Ready" or sent.record is not None)
+        took = "" if sent.took_s is None else f"{sent.took_s:.1f} s"
+        rows.append((sample.path.relative_to(SAMPLES).as_posix(), sample.outcome, sent.outcome, took, "ok" if right else "WRONG"))
+        if not right:
+            wrong.append(f"{rows[-1][0]} should be {sample.outcome} and is {sent.outcome}")
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    say()
+    say("  ".join(f"{title:<{width}}" for title, width in zip(header, widths)).rstrip())
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)) + f"  {row[-1]}")
+    return wrong

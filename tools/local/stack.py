@@ -1,0 +1,282 @@
+"""Brings a stack up, or an existing one up to date, and takes it down again."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+import shutil
+import socket
+import string
+import time
+import urllib.parse
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+from . import build, cloud, processes
+from .console import Problem, last_lines, say
+from .place import ROOT, Place, read_json, write_private_json
+
+THIRD_PARTY = "third-party"
+THIRD_PARTY_DELAY_MS = 1000
+THIRD_PARTY_READY_BOUND_S = 20.0
+EVALUATOR = "evaluator@lectern.example"
+EVALUATOR_GROUP = "evaluators"
+
+
+@dataclass(frozen=True)
+class OtherThirdParty:
+    """A service that keeps the house contract and runs somewhere else."""
+
+    url: str
+    signing_secret: str
+    api_key: str
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> OtherThirdParty | None:
+        """The service named by `THIRD_PARTY_URL`, if one is."""
+        url = env.get("THIRD_PARTY_URL", "").rstrip("/")
+        if not url:
+            return None
+        secret = env.get("THIRD_PARTY_SECRET", "")
+        if not secret:
+            raise Problem("THIRD_PARTY_URL is given without THIRD_PARTY_SECRET.", "Give the signing secret, whsec_…")
+        if urllib.parse.urlsplit(url).hostname is None:
+            raise Problem(f"THIRD_PARTY_URL is not a URL: {url}", "Give one like https://api.example.com")
+        return cls(url, secret, env.get("THIRD_PARTY_API_KEY") or secret)
+
+    @property
+    def network(self) -> str:
+        """`loopback` for a service on this machine, `public` for any other."""
+        host = urllib.parse.urlsplit(self.url).hostname or ""
+        try:
+            return "loopback" if ipaddress.ip_address(host).is_loopback else "public"
+        except ValueError:
+            return "loopback" if host == "localhost" else "public"
+
+
+def up(place: Place, parameters: Mapping[str, str], other: OtherThirdParty | None) -> dict[str, Any]:
+    """Builds, starts what does not run yet, deploys, and writes `stack.json`."""
+    place.create()
+    build.build(place)
+    existing = running_stack(place)
+    if existing is None:
+        processes.stop(place)
+        place.stack_file.unlink(missing_ok=True)
+    try:
+        endpoint = existing["endpoint"] if existing else cloud.start(place)
+        stack = deploy_and_describe(place, endpoint, existing, parameters, other)
+    except BaseException:
+        # What this very call started ends with it; a stack that was up before stays.
+        if existing is None:
+            processes.stop(place)
+        raise
+    write_private_json(place.stack_file, stack)
+    say(f"The stack is up; {place.stack_file} says where.")
+    return stack
+
+
+def running_stack(place: Place) -> dict[str, Any] | None:
+    """The stack of this place, if its cloud is up and well."""
+    stack = read_json(place.stack_file)
+    well = stack is not None and cloud.PROCESS in processes.pids(place) and cloud.is_healthy(stack["endpoint"])
+    return stack if well else None
+
+
+def deploy_and_describe(
+    place: Place,
+    endpoint: str,
+    existing: dict[str, Any] | None,
+    parameters: Mapping[str, str],
+    other: OtherThirdParty | None,
+) -> dict[str, Any]:
+    reused = existing is not None and other is None and THIRD_PARTY in processes.pids(place)
+    holder: socket.socket | None = None
+    if other is not None:
+        url, network = other.url, other.network
+    elif existing is not None and reused:
+        url, network = existing["thirdPartyUrl"], "loopback"
+    else:
+        holder = processes.held_port()
+        url, network = f"http://127.0.0.1:{holder.getsockname()[1]}", "loopback"
+    defaults = {
+        "Stage": "local",
+        "Architecture": build.architecture(),
+        "ThirdPartyUrl": url,
+        "ThirdPartyNetwork": network,
+    }
+    build.deploy(place, endpoint, defaults | dict(parameters))
+    outputs = stack_outputs(endpoint)
+    admin_key = existing["thirdPartyAdminKey"] if existing is not None and reused else None
+    if other is not None:
+        processes.stop(place, [THIRD_PARTY])
+        store_secrets(endpoint, outputs, other)
+    elif holder is not None:
+        processes.stop(place, [THIRD_PARTY])
+        admin_key = start_third_party(place, endpoint, outputs, holder)
+    create_evaluator(place, endpoint, outputs)
+    return describe(place, endpoint, outputs, url, admin_key)
+
+
+def stack_outputs(endpoint: str) -> dict[str, str]:
+    stacks = cloud.client(endpoint, "cloudformation").describe_stacks(StackName=build.STACK_NAME)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+
+def output(outputs: Mapping[str, str], name: str) -> str:
+    if name not in outputs:
+        raise Problem(f"The stack has no output {name}.", "Give template.yaml this output, then deploy again.")
+    return outputs[name]
+
+
+def store_secrets(endpoint: str, outputs: Mapping[str, str], other: OtherThirdParty) -> None:
+    client = cloud.client(endpoint, "secretsmanager")
+    client.put_secret_value(SecretId=output(outputs, "ThirdPartyApiKeySecretArn"), SecretString=other.api_key)
+    client.put_secret_value(SecretId=output(outputs, "WebhookSigningSecretArn"), SecretString=other.signing_secret)
+
+
+def start_third_party(place: Place, endpoint: str, outputs: Mapping[str, str], holder: socket.socket) -> str:
+    """Starts the reference third party with the stack's own secrets on the port that `holder` keeps."""
+    client = cloud.client(endpoint, "secretsmanager")
+
+    def secret(name: str) -> str:
+        return str(client.get_secret_value(SecretId=output(outputs, name))["SecretString"])
+
+    admin_key = secrets.token_urlsafe(32)
+    keys = {
+        "apiKey": secret("ThirdPartyApiKeySecretArn"),
+        "signingSecret": secret("WebhookSigningSecretArn"),
+        "adminKey": admin_key,
+    }
+    write_private_json(place.third_party_secrets, keys)
+    address = f"127.0.0.1:{holder.getsockname()[1]}"
+    command = [str(build.third_party_binary()), "serve", "--listen", address]
+    command += ["--secrets-file", str(place.third_party_secrets), "--data-dir", str(place.third_party_data)]
+    command += ["--delay-ms", str(THIRD_PARTY_DELAY_MS)]
+    holder.close()
+    env = cloud.clean_environment() | {"RUST_BACKTRACE": "0"}
+    process = processes.start(place, THIRD_PARTY, command, env, ROOT)
+    log = place.logs / f"{THIRD_PARTY}.log"
+    processes.wait_until(
+        "The reference third party",
+        lambda: any('"listening"' in line for line in last_lines(log, 50)),
+        process,
+        log,
+        THIRD_PARTY_READY_BOUND_S,
+    )
+    say(f"Reference third party at http://{address}")
+    return admin_key
+
+
+def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) -> None:
+    """A user who may read records; the credentials stay in a file of their owner."""
+    pool = output(outputs, "UserPoolId")
+    known = read_json(place.evaluator_file)
+    if known is not None and known.get("userPoolId") == pool:
+        return
+    cognito = cloud.client(endpoint, "cognito-idp")
+    password = new_password()
+    try:
+        cognito.admin_create_user(
+            UserPoolId=pool,
+            Username=EVALUATOR,
+            MessageAction="SUPPRESS",
+            UserAttributes=[{"Name": "email", "Value": EVALUATOR}, {"Name": "email_verified", "Value": "true"}],
+        )
+    except cognito.exceptions.UsernameExistsException:
+        pass
+    cognito.admin_set_user_password(UserPoolId=pool, Username=EVALUATOR, Password=password, Permanent=True)
+    cognito.admin_add_user_to_group(UserPoolId=pool, Username=EVALUATOR, GroupName=EVALUATOR_GROUP)
+    write_private_json(place.evaluator_file, {"username": EVALUATOR, "password": password, "userPoolId": pool})
+
+
+def new_password() -> str:
+    """Long and random, with a character of each class that a password policy may ask for."""
+    alphabet = string.ascii_letters + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(28)) + "aA1-"
+
+
+def describe(
+    place: Place, endpoint: str, outputs: Mapping[str, str], third_party_url: str, admin_key: str | None
+) -> dict[str, Any]:
+    """What `stack.json` holds."""
+    queues = {
+        "receiveUpload": "ReceiveUpload",
+        "transferDocument": "TransferDocument",
+        "normalizeDocument": "NormalizeDocument",
+    }
+    return {
+        "endpoint": endpoint,
+        "region": cloud.REGION,
+        "accountId": cloud.ACCOUNT_ID,
+        "accessKeyId": cloud.ACCESS_KEY_ID,
+        "secretAccessKey": cloud.SECRET_ACCESS_KEY,
+        "stackName": build.STACK_NAME,
+        "apiUrl": output(outputs, "ApiUrl"),
+        "apiUrlLocal": local_api_url(endpoint),
+        "uploadsBucket": output(outputs, "UploadsBucketName"),
+        "returnedBucket": output(outputs, "ReturnedBucketName"),
+        "table": output(outputs, "TableName"),
+        "stateMachineArn": output(outputs, "StateMachineArn"),
+        "userPoolId": output(outputs, "UserPoolId"),
+        "userPoolClientId": output(outputs, "UserPoolClientId"),
+        "queueUrls": {key: output(outputs, f"{name}QueueUrl") for key, name in queues.items()},
+        "deadLetterQueueUrls": {key: output(outputs, f"{name}DeadLetterQueueUrl") for key, name in queues.items()},
+        "thirdPartyUrl": third_party_url,
+        "thirdPartyAdminKey": admin_key,
+        "evaluatorFile": str(place.evaluator_file),
+        "logs": str(place.logs),
+        "pids": processes.pids(place),
+    }
+
+
+def local_api_url(endpoint: str) -> str:
+    """The HTTP API under MiniStack's path form, which needs no `*.localhost` names to resolve."""
+    resources = cloud.client(endpoint, "cloudformation").describe_stack_resources(StackName=build.STACK_NAME)
+    for resource in resources["StackResources"]:
+        if resource["ResourceType"] == "AWS::ApiGatewayV2::Api":
+            return f"{endpoint}/_aws/execute-api/{resource['PhysicalResourceId']}/$default"
+    raise Problem("The stack has no HTTP API.", "Give template.yaml an AWS::ApiGatewayV2::Api.")
+
+
+def down(place: Place) -> None:
+    """Ends every process of this place and removes its state; the logs stay."""
+    if not place.directory.exists():
+        say(f"Nothing is up in {place.directory}.")
+        return
+    keep_function_logs(place)
+    ended = processes.stop(place)
+    for folder in (place.cloud_state, place.third_party_data, place.build):
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (place.stack_file, place.evaluator_file, place.third_party_secrets, place.processes_file):
+        file.unlink(missing_ok=True)
+    say(f"Stopped {' and '.join(ended)}; logs are kept in {place.logs}" if ended else "Nothing was up.")
+
+
+def keep_function_logs(place: Place) -> None:
+    """The functions' logs live in the local cloud's memory; they are worth a try, never worth a failure."""
+    stack = running_stack(place)
+    if stack is None:
+        return
+    try:
+        cloud.save_function_logs(stack["endpoint"], place.logs)
+    except Exception as error:  # noqa: BLE001
+        say(f"The functions' logs could not be kept: {error}")
+
+
+def status(place: Place) -> bool:
+    """Says what is up; whether the stack is usable."""
+    alive = processes.pids(place)
+    stack = running_stack(place)
+    for name, pid in alive.items():
+        say(f"{name}: runs, process {pid}, log {place.logs / (name + '.log')}")
+    if stack is None:
+        say(f"No stack is up in {place.directory}. Start one with `make run`.")
+        return False
+    shown = {key: stack[key] for key in ("endpoint", "apiUrlLocal", "uploadsBucket", "thirdPartyUrl")}
+    say(json.dumps(shown, indent=2))
+    return True
+
+
+def timestamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
