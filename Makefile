@@ -31,10 +31,9 @@ VENV := $(CURDIR)/.venv
 TOOLS := $(CURDIR)/.local/tools
 LOCAL := $(VENV)/bin/python tools/local.py
 
-# One target triple for `cargo test` and for the functions, and features unified over the workspace although SAM builds
-# one function at a time: so nothing is compiled twice. tools/local/build.py adds what only the local build needs.
+# One target triple for `cargo test` and for the functions, so that nothing is compiled twice. tools/local/build.py adds
+# what only the local build needs.
 export CARGO_BUILD_TARGET := $(HOST)
-export CARGO_LAMBDA_BUILD := {workspace=true}
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(VENV)/sam
 export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
@@ -80,8 +79,7 @@ lint: rust ## Check format, clippy and docs; warnings are errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 .PHONY: validate
-validate: $(VENV)/.stamp ## Check template.yaml and the state machine
-	$(PYTHON) -m json.tool statemachines/document.asl.json >/dev/null
+validate: $(VENV)/.stamp ## Check template.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file template.yaml
 	cfn-lint template.yaml
 
@@ -117,6 +115,10 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a boun
 .PHONY: bench
 bench: ## Run the benchmarks
 	@echo 'There are no benchmarks yet.'
+
+.PHONY: bench-latency
+bench-latency: $(VENV)/.stamp ## Measure what a document takes in the running stack beyond the third party's own delay
+	@$(LOCAL) latency
 
 # ---- building and deploying it to AWS -------------------------------------------------------------------------------
 

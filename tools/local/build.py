@@ -60,7 +60,6 @@ def tool_environment(base: Mapping[str, str]) -> dict[str, str]:
     return dict(base) | {
         "PATH": f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "CARGO_BUILD_TARGET": target_triple(),
-        "CARGO_LAMBDA_BUILD": "{workspace=true}",
         "CARGO_LAMBDA_COMPILER": "cargo",
         "SAM_BUILD_MODE": "debug",
         "SAM_CLI_TELEMETRY": "0",

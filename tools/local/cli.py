@@ -1,4 +1,4 @@
-"""The commands: up, run, upload, down, status."""
+"""The commands: up, run, upload, latency, down, status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cloud, documents, samples, stack
+from . import cloud, documents, latency, samples, stack
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one command; every failure ends with lines that say what failed and what to do."""
     options = parser().parse_args(arguments)
     place = Place(Path(options.dir).resolve())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return int(options.command(place, options))
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         print("\nInterrupted.", file=sys.stderr)
         return INTERRUPTED
     except (ClientError, BotoCoreError) as error:
-        return fail(Problem(f"The local cloud refused a request: {error}", f"Its log is {place.logs / 'ministack.log'}."))
+        log = place.logs / "ministack.log"
+        return fail(Problem(f"The local cloud refused a request: {error}", f"Its log is {log}."))
     except OSError as error:
         return fail(Problem(str(error), f"The logs are in {place.logs}."))
 
@@ -53,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("file", type=Path)
     add.add_argument("--submission", default="", help="the submission it belongs to; a fresh one if not given")
     add.set_defaults(command=upload)
+    add = commands.add_parser("latency", parents=[shared], help="measure a document's way beyond the third party's delay")
+    add.set_defaults(command=measure_latency)
     commands.add_parser("down", parents=[shared], help="end everything; the logs stay").set_defaults(command=down)
     commands.add_parser("status", parents=[shared], help="say what is up").set_defaults(command=status)
     return top
@@ -104,6 +108,13 @@ def upload(place: Place, options: argparse.Namespace) -> int:
     else:
         what = f"{path.name} is {sent[0].outcome}. {sent[0].message}".rstrip()
     raise Problem(what, look_at(place, sent))
+
+
+def measure_latency(place: Place, _options: argparse.Namespace) -> int:
+    running = place.stack()
+    cloud.need(place, running)
+    latency.measure(running, documents.Evaluator(place, running))
+    return 0
 
 
 def down(place: Place, _options: argparse.Namespace) -> int:

@@ -119,7 +119,8 @@ def save_function_logs(endpoint: str, logs: Path) -> list[Path]:
                 events += [(event["timestamp"], event["message"].rstrip()) for event in found["events"]]
             if events:
                 path = target / (group["logGroupName"].strip("/").rpartition("/")[2] + ".log")
-                path.write_text("".join(f"{text}\n" for _, text in sorted(events, key=lambda e: e[0])), encoding="utf-8")
+                events.sort(key=lambda event: event[0])
+                path.write_text("".join(f"{text}\n" for _, text in events), encoding="utf-8")
                 written.append(path)
     return written
 

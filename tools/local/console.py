@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,13 +35,18 @@ def run_step(name: str, command: Sequence[str], log: Path, env: Mapping[str, str
     say(f"{name} …")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
         )
         try:
             code = wait_with_beats(process, log, started, bound_s)
         except BaseException:
-            process.terminate()
-            process.wait()
+            end_group(process)
             raise
     elapsed = time.monotonic() - started
     if code != 0:
@@ -59,9 +67,20 @@ def wait_with_beats(process: subprocess.Popen[bytes], log: Path, started: float,
             newest = last_lines(log, 1)
             say(f"  {elapsed:5.0f} s  {shorten(newest[0], 100) if newest else ''}".rstrip())
             if elapsed > bound_s:
-                process.terminate()
-                process.wait()
+                end_group(process)
                 return None
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a step with all it started, such as the compilers under SAM."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -74,7 +74,8 @@ class Evaluator:
             if error.code == 404:
                 return None
             detail = error.read(400).decode("utf-8", "replace")
-            raise Problem(f"The records API answered {error.code} to GET {path}: {detail}", "See the functions' logs.") from error
+            what = f"The records API answered {error.code} to GET {path}: {detail}"
+            raise Problem(what, "See the functions' output in the local cloud's log, `make status`.") from error
         except OSError as error:
             raise Problem(f"The records API does not answer: {error}", "Start the stack with `make run`.") from error
 

@@ -17,7 +17,9 @@ from .place import Place, read_json, write_private_json
 STOP_BOUND_S = 10.0
 
 
-def start(place: Place, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+def start(
+    place: Place, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path
+) -> subprocess.Popen[bytes]:
     """Starts a process in its own group and remembers it before anything else happens."""
     with (place.logs / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -115,7 +117,9 @@ def held_port() -> socket.socket:
     return holder
 
 
-def wait_until(what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, bound_s: float) -> None:
+def wait_until(
+    what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, bound_s: float
+) -> None:
     """Waits for a started process to be ready."""
     started = time.monotonic()
     while not ready():

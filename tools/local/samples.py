@@ -37,7 +37,8 @@ def read_samples() -> list[Sample]:
     if not found or set(found) != set(expected):
         differing = ", ".join(sorted(set(found) ^ set(expected))) or "no samples at all"
         raise Problem(
-            f"samples/ and samples/expected.json differ: {differing}.", "Say in expected.json what becomes of each file."
+            f"samples/ and samples/expected.json differ: {differing}.",
+            "Say in expected.json what becomes of each file.",
         )
     return [
         Sample(path, name.startswith("bad/"), expected[name]["state"], expected[name].get("reason"))
@@ -54,9 +55,10 @@ def summarise(pairs: list[tuple[Sample, Sent]]) -> list[str]:
         right = (sent.state, sent.reason) == (sample.state, sample.reason)
         right = right and (sent.state != "Ready" or sent.record is not None)
         took = "" if sent.took_s is None else f"{sent.took_s:.1f} s"
-        rows.append((sample.path.relative_to(SAMPLES).as_posix(), sample.outcome, sent.outcome, took, "ok" if right else "WRONG"))
+        name = sample.path.relative_to(SAMPLES).as_posix()
+        rows.append((name, sample.outcome, sent.outcome, took, "ok" if right else "WRONG"))
         if not right:
-            wrong.append(f"{rows[-1][0]} should be {sample.outcome} and is {sent.outcome}")
+            wrong.append(f"{name} should be {sample.outcome} and is {sent.outcome}")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     say()
     say("  ".join(f"{title:<{width}}" for title, width in zip(header, widths)).rstrip())
