@@ -18,8 +18,11 @@ SUBMISSION ?=
 STAGE ?= dev
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# What the end-to-end tests are deployed with.
-E2E_PARAMETERS ?=
+# What the end-to-end tests are deployed with: short timeouts, and a small limit that a test can exceed.
+E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
+	ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
+	TransferTimeoutSeconds=8 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
+	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
 FUZZ_SECONDS ?= 20
 
 CARGO_DENY_VERSION := 0.20.2
@@ -98,9 +101,10 @@ e2e: $(VENV)/.stamp ## Run the end-to-end tests on a local cloud of their own, w
 	@trap 'code=$$?; trap "" INT TERM; $(LOCAL) down --dir .local/test >.local/test/logs/down.log 2>&1 || { \
 		cat .local/test/logs/down.log; code=1; }; exit $$code' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM HUP; \
+	export SFN_WAIT_SCALE=0.05 LECTERN_STACK="$(CURDIR)/.local/test/stack.json"; \
 	$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS)); \
-	LECTERN_STACK="$(CURDIR)/.local/test/stack.json" \
-		cargo test -p lectern-tests --features end-to-end --test end_to_end --locked
+	cargo test -p lectern-tests --features end-to-end --test end_to_end --locked -- --test-threads=24; \
+	cargo test -p lectern-tests --features end-to-end --test end_to_end --locked -- --ignored --test-threads=1
 
 .PHONY: fuzz
 fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a bounded time: FUZZ_SECONDS=20 for each
@@ -113,8 +117,8 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a boun
 # ---- measuring it ---------------------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	@echo 'There are no benchmarks yet.'
+bench: rust ## Measure the memory that streaming a 4 GiB file takes, both ways, in the release profile
+	@cargo run --release --locked --quiet -p lectern-aws --example stream_memory
 
 .PHONY: bench-latency
 bench-latency: $(VENV)/.stamp ## Measure what a document takes in the running stack beyond the third party's own delay

@@ -8,6 +8,9 @@ use lectern::{
     transfer_document::{DeliveryMode, Settings},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What `template.yaml` sets for the functions. Each accessor names the variable it needs, so that a function asks
 /// only for what is its own.
 #[derive(Clone, Copy, Debug)]

@@ -32,6 +32,8 @@ use time::OffsetDateTime;
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A download that sends nothing for so long is over.
+const STALLED_AFTER: Duration = Duration::from_mins(1);
 /// Nothing of a small answer is read beyond this: a job's status with all its files fits.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
@@ -96,10 +98,16 @@ impl ThirdParty for HouseThirdParty {
         // The key is a UUID and a number, so it needs no encoding.
         let url = format!("{}{JOBS_PATH}?idempotencyKey={idempotency_key}", self.base_url);
         let response = self.send(self.client.get(url)).await?;
-        if response.status() == StatusCode::NOT_FOUND {
+        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
             return Ok(None);
         }
-        answer(response).await.map(Some)
+        match answer(response).await {
+            // A refused question says nothing of the document.
+            Err(Error::Rejected(reason)) => {
+                Err(Error::Unavailable(format!("it refused to tell the status ({reason})")))
+            }
+            status => status.map(Some),
+        }
     }
 
     fn verify_callback(
@@ -132,7 +140,10 @@ impl ReturnedFileFetcher {
         network: Network,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let client = builder(timeout).dns_resolver(Arc::new(CheckedResolver(network))).build()?;
+        let client = builder(timeout)
+            .dns_resolver(Arc::new(CheckedResolver(network)))
+            .read_timeout(STALLED_AFTER)
+            .build()?;
         let own_host =
             url::Url::parse(third_party_url).ok().and_then(|url| url.host_str().map(str::to_owned));
         Ok(Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() })
@@ -179,6 +190,10 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(Policy::none())
+        // A proxy of the environment would resolve names by itself, past the checked addresses.
+        .no_proxy()
+        // A connection that was idle while the function was frozen is most often dead.
+        .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .user_agent(concat!("lectern/", env!("CARGO_PKG_VERSION")))

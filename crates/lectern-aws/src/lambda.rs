@@ -15,6 +15,9 @@ use tracing::Instrument as _;
 pub use crate::http_api::HttpRequest;
 use crate::{config::Config, logging, sqs::SourceQueue};
 
+#[cfg(test)]
+mod tests;
+
 /// Runs a function that is fed by SQS. Each message of a batch is handled alone: those that fail are reported
 /// (`ReportBatchItemFailures`) and come again, the others are done.
 ///
@@ -33,28 +36,44 @@ where
     let function = config.function_name()?;
     let (function, queue, handle) = (&function, &queue, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
-        let invocation_trace = event.context.xray_trace_id;
-        let mut failures = BatchResponse::default();
-        for message in event.payload.records {
-            let trace = message.attributes.trace_header.as_deref().or(invocation_trace.as_deref());
-            let span = logging::invocation_span(function, trace);
-            let result = Box::pin(handle(message.body)).instrument(span.clone()).await;
-            if let Err(error) = result {
-                span.in_scope(|| {
-                    tracing::error!(
-                        messageId = message.message_id,
-                        receiveCount = message.attributes.receive_count,
-                        detail = %error,
-                        "A message stays on its queue."
-                    );
-                });
-                queue.pause(&message.receipt_handle, &message.attributes.receive_count).await;
-                failures.batch_item_failures.push(BatchItemFailure { item_identifier: message.message_id });
-            }
-        }
-        Ok::<_, Diagnostic>(failures)
+        let trace = event.context.xray_trace_id;
+        Ok::<_, Diagnostic>(handle_batch(function, trace.as_deref(), queue, handle, event.payload).await)
     }))
     .await
+}
+
+pub(crate) async fn handle_batch<H, F, T, E>(
+    function: &str,
+    invocation_trace: Option<&str>,
+    queue: &SourceQueue,
+    handle: &H,
+    event: SqsEvent,
+) -> BatchResponse
+where
+    H: Fn(String) -> F,
+    F: Future<Output = Result<T, E>>,
+    E: Display,
+{
+    let mut failures = BatchResponse::default();
+    for message in event.records {
+        let trace = message.attributes.trace_header.as_deref().or(invocation_trace);
+        let span = logging::invocation_span(function, trace);
+        let result = Box::pin(handle(message.body)).instrument(span.clone()).await;
+        if let Err(error) = result {
+            span.in_scope(|| {
+                tracing::error!(
+                    messageId = message.message_id,
+                    receiveCount = message.attributes.receive_count,
+                    detail = %error,
+                    "A message stays on its queue."
+                );
+            });
+            let receive_count = &message.attributes.receive_count;
+            queue.pause(&message.receipt_handle, receive_count).instrument(span).await;
+            failures.batch_item_failures.push(BatchItemFailure { item_identifier: message.message_id });
+        }
+    }
+    failures
 }
 
 /// Runs a function that is fed with messages of the state machine: [`run_sqs`], with the message read and the span of
@@ -73,12 +92,18 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     let handle = &handle;
-    run_sqs(config, queue, move |body: String| async move {
-        let input: I = message::parse(&body).map_err(Retained::Unreadable)?;
-        let span = task_span(&input);
-        Box::pin(handle(input)).instrument(span).await.map_err(Retained::Store)
-    })
-    .await
+    run_sqs(config, queue, move |body: String| handle_message(handle, body)).await
+}
+
+pub(crate) async fn handle_message<I, H, F, T>(handle: &H, body: String) -> Result<T, Retained>
+where
+    I: DeserializeOwned + TaskInput,
+    H: Fn(I) -> F,
+    F: Future<Output = Result<T, Error>>,
+{
+    let input: I = message::parse(&body).map_err(Retained::Unreadable)?;
+    let span = task_span(&input);
+    Box::pin(handle(input)).instrument(span).await.map_err(Retained::Store)
 }
 
 /// Runs a function that the state machine invokes. A workflow error becomes `errorType` = its name, which
@@ -103,10 +128,14 @@ where
             span.in_scope(
                 || tracing::warn!(error = error.name(), detail = %error, "The task did not succeed."),
             );
-            Diagnostic { error_type: error.name().to_owned(), error_message: error.cause().to_string() }
+            task_error(&error)
         })
     }))
     .await
+}
+
+fn task_error(error: &Error) -> Diagnostic {
+    Diagnostic { error_type: error.name().to_owned(), error_message: error.cause().to_string() }
 }
 
 /// Runs a function behind a webhook route: a request in, a status without a body out.
@@ -173,17 +202,29 @@ impl TaskInput for lectern::probe_job::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
+
+    fn attempt(&self) -> Option<Attempt> {
+        Some(self.attempt)
+    }
 }
 
 impl TaskInput for lectern::verify_returned_file::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
+
+    fn attempt(&self) -> Option<Attempt> {
+        Some(self.attempt)
+    }
 }
 
 impl TaskInput for lectern::fail_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
+    }
+
+    fn attempt(&self) -> Option<Attempt> {
+        Some(self.attempt)
     }
 }
 
@@ -223,7 +264,7 @@ pub struct SqsAttributes {
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BatchResponse {
+pub(crate) struct BatchResponse {
     batch_item_failures: Vec<BatchItemFailure>,
 }
 

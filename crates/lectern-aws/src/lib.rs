@@ -15,6 +15,8 @@ pub mod s3;
 pub mod secrets;
 pub mod sfn;
 pub mod sqs;
+#[cfg(test)]
+mod test_support;
 
 pub use clients::Clients;
 pub use clock::SystemClock;

@@ -1,24 +1,43 @@
-//! Structured logs: one JSON object a line on standard output, with the fields of all spans on its top level.
+//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level.
+
+use std::{fmt, io::Write as _};
 
 use lambda_runtime::tracing::Span;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use lectern::{error::rfc3339, ports::Clock as _};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::filter_fn,
+    fmt::MakeWriter,
+    layer::{Context, SubscriberExt as _},
+    registry::{LookupSpan, Scope},
+    util::SubscriberInitExt as _,
+};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    clock::SystemClock,
+    config::{Config, ConfigError},
+};
+
+#[cfg(test)]
+mod silence_tests;
+#[cfg(test)]
+mod tests;
 
 /// Sets up logging for the process. A line has `timestamp`, `level`, `message`, its own fields, and from the spans
-/// `function`, `traceId`, `submissionId`, `documentId` and `attempt`.
+/// `function`, `traceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
 ///
 /// # Errors
 /// [`ConfigError`] if `LOG_FILTER` is missing.
 pub fn init(config: Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::new(config.log_filter()?);
-    let mut layer = json_subscriber::JsonLayer::stdout();
-    layer.with_timer("timestamp", tracing_subscriber::fmt::time::SystemTime);
-    layer.with_level("level");
-    layer.with_flattened_event();
-    layer.with_top_level_flattened_span_list();
+    let subscriber = subscriber(&config.log_filter()?, std::io::stdout);
     // A second set-up in one process (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    let _ = subscriber.try_init();
     Ok(())
 }
 
@@ -28,4 +47,100 @@ pub fn invocation_span(function: &str, trace_id: Option<&str>) -> Span {
         header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).or(Some(header))
     });
     tracing::info_span!("invocation", function, traceId = root.unwrap_or("none"))
+}
+
+fn subscriber<W>(filter: &str, make_writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::registry()
+        .with(EnvFilter::new(filter))
+        .with(FlatJson { make_writer }.with_filter(filter_fn(may_be_logged)))
+}
+
+/// Whatever the filter asks for: what libraries say below `info` may quote requests and payloads, and with them
+/// names, URLs and tokens.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("lectern") || *metadata.level() <= Level::INFO
+}
+
+/// Writes each event as one flat object. A field that is given twice is written once, as it was given last.
+struct FlatJson<W> {
+    make_writer: W,
+}
+
+impl<S, W> Layer<S> for FlatJson<W>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut line = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<Fields>() {
+                line.0.extend(fields.0.clone());
+            }
+        }
+        // The runtime's own span has the whole trace header; `traceId` is in ours.
+        line.0.remove("xrayTraceId");
+        event.record(&mut line);
+        line.0.insert("timestamp".to_owned(), rfc3339(SystemClock.now()).into());
+        line.0.insert("level".to_owned(), event.metadata().level().as_str().into());
+        let mut bytes = Value::Object(line.0).to_string().into_bytes();
+        bytes.push(b'\n');
+        // There is nowhere to tell that a log line was lost.
+        let _ = self.make_writer.make_writer_for(event.metadata()).write_all(&bytes);
+    }
+}
+
+/// The fields of a span or of an event.
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format!("{value:?}"));
+    }
 }

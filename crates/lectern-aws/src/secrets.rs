@@ -8,8 +8,11 @@ use tokio::sync::Mutex;
 
 use crate::sfn::unavailable;
 
+#[cfg(test)]
+mod tests;
+
 /// How long a secret is used before it is read again: a rotated one is known everywhere after that time.
-pub const SECRET_LIFETIME: Duration = Duration::from_secs(120);
+pub const SECRET_LIFETIME: Duration = Duration::from_mins(2);
 
 /// One secret.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use aws_sdk_sfn::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId as _,
 };
 use lectern::{
     document::{DocumentRef, TaskToken},
@@ -11,6 +12,9 @@ use lectern::{
     ports::{Executions, Tasks, TokenUse},
 };
 use serde_json::{Value, json};
+
+#[cfg(test)]
+mod tests;
 
 /// The state machine of documents.
 #[derive(Clone, Debug)]
@@ -66,6 +70,11 @@ impl Tasks for TaskTokens {
         token_use("SendTaskSuccess", request.send().await)
     }
 
+    async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
+        let request = self.0.send_task_heartbeat().task_token(token.expose());
+        token_use("SendTaskHeartbeat", request.send().await)
+    }
+
     async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
         let request = self
             .0
@@ -92,21 +101,23 @@ where
     }
 }
 
-/// Names the call and the service's error code; the whole chain goes to the debug log only, since a transport error
-/// may quote the request.
+/// Names the call and the service's error code, and nothing of what the request or the answer held: services quote
+/// keys, tokens and names in their messages.
 pub(crate) fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    tracing::debug!(call, error = %DisplayErrorContext(error), "A call to AWS failed.");
     let kind = match error {
         SdkError::ConstructionFailure(_) => "the request could not be built",
         SdkError::TimeoutError(_) => "it timed out",
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "it timed out",
         SdkError::DispatchFailure(_) => "it could not be reached",
         SdkError::ResponseError(_) => "its answer could not be read",
         SdkError::ServiceError(_) => "it answered with an error",
         _ => "it failed",
     };
     let code = error.code().unwrap_or("no code");
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    tracing::debug!(call, kind, code, status, requestId = error.request_id(), "A call to AWS failed.");
     Error::StoreUnavailable(format!("{call}: {kind} ({code})"))
 }

@@ -4,6 +4,9 @@ use aws_sdk_sqs::Client;
 
 use crate::sfn::unavailable;
 
+#[cfg(test)]
+mod tests;
+
 /// Seconds until the second and the third delivery. From then on the queue's own visibility timeout holds, so that a
 /// long outage does not use up the deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
@@ -40,14 +43,4 @@ impl SourceQueue {
 fn pause_s(receive_count: &str) -> Option<i32> {
     let received: usize = receive_count.parse().ok()?;
     FIRST_PAUSES_S.get(received.checked_sub(1)?).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_deliveries_come_again_soon_and_later_ones_after_the_visibility_timeout() {
-        assert_eq!(["1", "2", "3", "0", "x"].map(pause_s), [Some(2), Some(10), None, None, None]);
-    }
 }

@@ -1,6 +1,6 @@
 //! `fail-document`: records that a document was given up, and why.
 //!
-//! Invoked by the state machine's common Catch. It is a function, not a direct DynamoDB call of the state machine,
+//! Invoked by the state machine's common Catch. It is a function, not a direct `DynamoDB` call of the state machine,
 //! because ending a document and counting it in its submission is one write with the same rules as in
 //! `normalize-document`, and those rules are kept, and tested against a model, in one place.
 
@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    document::{Document, DocumentRef, JobResult, Reason},
+    document::{Attempt, Document, DocumentRef, JobResult, Reason},
     error::Error,
+    house_answer::job_reason,
     ports::{Clock, Finish, Finishing, Load, Outcome},
 };
 
-/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "error", "cause"}`.
+/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "error", "cause"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -22,6 +23,8 @@ pub struct Input {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
+    /// The newest transfer attempt, for the log.
+    pub attempt: Attempt,
     /// The error's name, one of ours or of Step Functions' own.
     pub error: String,
     /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
@@ -29,11 +32,12 @@ pub struct Input {
     pub cause: String,
 }
 
-/// The answer: `{"reason": {"code", "message"}}`.
+/// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
+/// execution's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// What was recorded.
-    pub reason: Reason,
+    /// The code of the reason that was found.
+    pub code: String,
 }
 
 /// Records the failure once. A document that has ended stays as it is.
@@ -54,12 +58,12 @@ pub async fn handle(
         Finish::AlreadyTerminal => tracing::warn!(error = input.error, "The document had ended before."),
         Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
     }
-    Ok(Output { reason })
+    Ok(Output { code: reason.code })
 }
 
 fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
     let told = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
-        JobResult::Failed(job) => Some(Reason::new(&job.error.code, &job.error.message)),
+        JobResult::Failed(job) => Some(job_reason(&job.error)),
         JobResult::Succeeded(_) => None,
     });
     told.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
@@ -79,3 +83,6 @@ fn reason_in(cause: &str) -> Option<Reason> {
     }
     serde_json::from_value(value.get("reason")?.clone()).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::{
     document::Reason,
     error::Error,
+    house::JobError,
     limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT},
 };
 
@@ -71,17 +72,23 @@ fn reason(body: &[u8], code: &str, message: &str) -> Reason {
     #[derive(Default, Deserialize)]
     struct Problem {
         code: Option<String>,
-        detail: Option<String>,
+        message: Option<String>,
     }
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
-    let plain_word = |text: &String| {
-        (1..=64).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
     Reason {
-        code: problem.code.filter(plain_word).unwrap_or_else(|| code.to_owned()),
-        message: problem.detail.map_or_else(|| message.to_owned(), |text| displayable(&text)),
+        code: problem.code.filter(|text| is_plain_word(text)).unwrap_or_else(|| code.to_owned()),
+        message: problem.message.map_or_else(|| message.to_owned(), |text| displayable(&text)),
     }
+}
+
+/// The reason that a failed job gives, made fit for a person and for the store.
+pub fn job_reason(error: &JobError) -> Reason {
+    let code = if is_plain_word(&error.code) { error.code.as_str() } else { "rejected" };
+    Reason::new(code, displayable(&error.message))
+}
+
+fn is_plain_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Text of theirs that a person may see: without control characters, and not long.
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn case_30_rejection_carries_their_reason_made_displayable() {
-        let body = br#"{"code":"drmProtected","detail":"No\u0007 DRM, please."}"#;
+        let body = br#"{"code":"drmProtected","message":"No\u0007 DRM, please."}"#;
         let error = error_of(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body, NOW);
         assert_eq!(error.reason(), Reason::new("drmProtected", "No DRM, please."));
         let hostile = error_of(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"code":"<script>"}"#, NOW);

@@ -75,6 +75,9 @@ impl FromStr for MediaType {
     /// Reads a `Content-Type` value; parameters such as `; charset=utf-8` are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let essence = text.split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("video/x-m4v") {
+            return Ok(Self::Mp4);
+        }
         Self::ALL
             .into_iter()
             .find(|known| known.as_str().eq_ignore_ascii_case(essence))

@@ -1,11 +1,14 @@
 //! The ports in memory: one stateful fake for each, with the same meaning as the real ones.
 //!
 //! [`Faults`] kills any call before or after its effect, so that a test can cut a step off at every point. The
-//! store's writes are the pure functions of [`crate::transitions`], like those of the store on DynamoDB.
+//! store's writes are the pure functions of [`crate::transitions`], like those of the store on `DynamoDB`.
 
+pub mod model;
 mod objects;
 mod outside;
+mod reference;
 mod store;
+pub mod world;
 
 use std::{collections::BTreeMap, sync::Mutex};
 

@@ -92,7 +92,7 @@ fn is_global_v6(v6: Ipv6Addr) -> bool {
     let [c, d] = low.to_be_bytes();
     match segments {
         [0x64, 0xff9b, 0, 0, 0, 0, _, _] => is_global_v4(Ipv4Addr::new(a, b, c, d)), // NAT64
-        [0x64, 0xff9b, 1, ..] | [0x2002, ..] | [0x5f00, ..] => false, // local NAT64, 6to4, SRv6
+        [0x64, 0xff9b, 1, ..] | [0x2002 | 0x5f00, ..] => false, // local NAT64, 6to4, SRv6
         [0x2001, second, ..] if second < 0x200 || second == 0x0db8 => false, // Teredo and others, documentation
         [0x3fff, second, ..] if second < 0x1000 => false,                    // documentation
         // Global unicast is 2000::/3; all else is loopback, unspecified, local, multicast or unassigned.

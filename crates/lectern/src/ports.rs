@@ -152,7 +152,7 @@ pub trait Load: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// Yes; this is the document as now stored.
-    Begun(Document),
+    Begun(Box<Document>),
     /// No: it has moved on, or a newer attempt is at work. The message is dropped.
     Stale,
 }
@@ -184,6 +184,9 @@ pub trait Tasks: Send + Sync {
         token: &TaskToken,
         output: serde_json::Value,
     ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+
+    /// Whether anybody still waits for the token: a message may have lain in its queue longer than its task.
+    fn is_awaited(&self, token: &TaskToken) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 
     /// Fails the task with the error's name and cause. A token that nobody waits for any more is no error.
     fn fail(&self, token: &TaskToken, error: &Error) -> impl Future<Output = Result<TokenUse, Error>> + Send;
@@ -286,10 +289,12 @@ pub trait Results: Send + Sync {
         result: &JobResult,
     ) -> impl Future<Output = Result<Recorded, Error>> + Send;
 
-    /// Keeps a well-signed callback that belongs to no document, by its event id.
+    /// Keeps a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
+    /// part of the path it came to.
     fn keep_unknown(
         &self,
         event_id: &str,
+        callback_id: &str,
         body: &[u8],
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<(), Error>> + Send;
@@ -321,15 +326,17 @@ pub trait ReturnedFiles: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<StreamFacts, Error>> + Send;
 
-    /// Copies a quarantined object to where others read, with its media type, and removes it from quarantine.
+    /// Copies a quarantined object to where others read, with its media type, and removes it from quarantine; only
+    /// if it still has this tag, so that what is promoted is what was checked.
     fn promote(
         &self,
         quarantine_key: &str,
+        tag: &str,
         key: &str,
         media_type: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Size and SHA-256 (as promoted) of a file that was promoted before, `None` if there is none.
+    /// The size of a file that was promoted before, `None` if there is none.
     fn promoted(&self, key: &str) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
 
     /// A whole returned file, at most `limit` bytes; `None` if there is none.
@@ -345,6 +352,8 @@ pub struct StreamFacts {
     pub sha256: String,
     /// The first bytes, for sniffing.
     pub first_bytes: Bytes,
+    /// The `ETag` under which just these bytes were stored.
+    pub tag: String,
 }
 
 /// How a document's way ends.

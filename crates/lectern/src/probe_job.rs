@@ -6,15 +6,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{DocumentRef, JobResult, Round},
+    document::{Attempt, DocumentRef, JobResult, Round},
     error::Error,
     house::JobStatus,
     ports::{Load, Results, ThirdParty},
-    receive_callback::check_limits,
+    receive_callback::{check_limits, contract_broken},
     transfer_document::idempotency_key,
 };
 
-/// The state machine's question: `{"schemaVersion": 1, "submissionId", "documentId", "round"}`.
+/// The state machine's question: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "round"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -23,6 +23,8 @@ pub struct Input {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
+    /// The newest transfer attempt, for the log.
+    pub attempt: Attempt,
     /// The round whose job is overdue.
     pub round: Round,
 }
@@ -64,8 +66,12 @@ pub async fn handle(
     let key = idempotency_key(input.document.document_id, input.round);
     let result = match third_party.status(&key).await? {
         Some(JobStatus::Succeeded(job)) => {
-            check_limits(&job.files).map_err(|error| Error::Unavailable(error.to_string()))?;
-            JobResult::Succeeded(job)
+            if let Err(error) = check_limits(&job.files) {
+                tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
+                contract_broken(job.job_id)
+            } else {
+                JobResult::Succeeded(job)
+            }
         }
         Some(JobStatus::Failed(job)) => JobResult::Failed(job),
         Some(JobStatus::Working { .. }) => {
@@ -81,3 +87,6 @@ pub async fn handle(
     tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
     Ok(Output { status: Status::ResultKept })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,19 @@
 //! `receive-callback`: takes the third party's word that a job is over, once, and wakes the execution.
 //!
 //! Nothing of the body is believed, or even read, before its signature fits. The first result stands. The answers are
-//! part of the contract: 2xx the event is kept and need not come again, 401 the signature does not fit, 400 the event
-//! is not of the contract's form, 5xx our own trouble, send it again.
+//! part of the contract: 2xx the event is kept and need not come again, 401 the signature does not fit, 413 it is too
+//! large, 5xx our own trouble, send it again. A well-signed event that breaks the contract is kept too, and makes the
+//! document fail: waiting would not mend it. One of a type that we do not know is kept and changes nothing.
 
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use tracing::Instrument as _;
 
 use crate::{
     document::{CallbackId, DocumentRef, JobResult},
     error::Error,
-    house::{Callback, CallbackEvent},
+    house::{Callback, CallbackEvent, JobError, JobFailed},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
     ports::{Clock, Recorded, Results, Secrets, Tasks, ThirdParty},
     webhook::{self, SigningSecrets, VerifyError},
@@ -54,8 +56,6 @@ pub enum Answer {
     KeptUnknown,
     /// Not signed by anyone we trust, or not now.
     Unauthorized,
-    /// Signed, but not of the contract's form.
-    Malformed,
     /// Larger than the contract allows.
     TooLarge,
     /// Our own trouble.
@@ -69,7 +69,6 @@ impl Answer {
             Self::Kept => StatusCode::OK,
             Self::KeptUnknown => StatusCode::ACCEPTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Malformed => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -91,6 +90,9 @@ pub enum CallbackError {
     /// Not JSON of the contract's shape; the text says where, never what.
     #[error("the body is not of the contract's form ({0})")]
     Form(String),
+    /// An event that this code does not know.
+    #[error("the event is of an unknown type")]
+    UnknownType,
     /// A limit of the contract is exceeded.
     #[error("the body exceeds the contract's limit on {0}")]
     Limit(&'static str),
@@ -118,14 +120,7 @@ pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
     if body.len() > MAX_CALLBACK_BYTES {
         return Err(CallbackError::Limit("bytes"));
     }
-    let callback: Callback = serde_json::from_slice(body).map_err(|error| {
-        CallbackError::Form(format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        ))
-    })?;
+    let callback: Callback = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
     Ok(match callback.event {
         CallbackEvent::Succeeded(job) => {
             check_limits(&job.files)?;
@@ -182,7 +177,7 @@ async fn receive<T: ThirdParty>(
         }
     };
     let Some(document) = store.resolve(&CallbackId::new(delivery.callback_id)).await? else {
-        store.keep_unknown(&verified.event_id, delivery.body, now).await?;
+        store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
         tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
         return Ok(Answer::KeptUnknown);
     };
@@ -194,12 +189,49 @@ async fn receive<T: ThirdParty>(
     match verified.result {
         Ok(result) => keep(store, tasks, &document, &result).instrument(span).await,
         Err(error) => {
-            store.keep_unknown(&verified.event_id, delivery.body, now).await?;
+            store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+            if error == CallbackError::UnknownType {
+                span.in_scope(|| {
+                    tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
+                });
+                return Ok(Answer::KeptUnknown);
+            }
             span.in_scope(|| {
-                tracing::error!(callback = "malformed", detail = %error, "A well-signed callback breaks the contract; it was kept.");
+                tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
             });
-            Ok(Answer::Malformed)
+            let result = contract_broken(String::new());
+            keep(store, tasks, &document, &result).instrument(span).await
         }
+    }
+}
+
+/// The result of a job whose answer is not of the contract's form.
+pub fn contract_broken(job_id: String) -> JobResult {
+    JobResult::Failed(JobFailed {
+        job_id,
+        error: JobError {
+            code: "contractBroken".to_owned(),
+            message: "The processing service returned an answer that cannot be used. An operator has to look at it."
+                .to_owned(),
+        },
+    })
+}
+
+fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
+    #[derive(Deserialize)]
+    struct Typed {
+        r#type: String,
+    }
+    match serde_json::from_slice::<Typed>(body) {
+        Ok(event) if !matches!(event.r#type.as_str(), "job.succeeded" | "job.failed") => {
+            CallbackError::UnknownType
+        }
+        _ => CallbackError::Form(format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        )),
     }
 }
 
@@ -233,3 +265,6 @@ async fn keep(
     }
     Ok(Answer::Kept)
 }
+
+#[cfg(test)]
+mod tests;

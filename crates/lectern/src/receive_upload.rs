@@ -47,9 +47,10 @@ pub async fn handle(
         let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found)
             .instrument(span)
             .await?;
-        match registered.state {
-            DocumentState::Rejected => summary.rejected += 1,
-            _ => summary.accepted += 1,
+        if registered.state == DocumentState::Rejected {
+            summary.rejected += 1;
+        } else {
+            summary.accepted += 1;
         }
     }
     Ok(summary)
@@ -248,3 +249,6 @@ fn agreed_type(key: &str, head: &ObjectHead, first_bytes: &Bytes) -> Result<Medi
     }
     Ok(claimed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,8 +65,7 @@ fn is_text(bytes: &[u8]) -> bool {
 fn starts_after_bom(bytes: &[u8], check: impl Fn(&[u8]) -> bool) -> bool {
     match bytes {
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
-        [0xEF, 0xBB, 0xBF, rest @ ..] => check(rest),
-        rest => check(rest),
+        [0xEF, 0xBB, 0xBF, rest @ ..] | rest => check(rest),
     }
 }
 

@@ -79,6 +79,7 @@ impl Counts {
     }
 
     /// The counts after a document moved.
+    #[must_use]
     pub fn after(mut self, change: CountChange) -> Self {
         if let Some(state) = change.leaves {
             let count = self.of(state);

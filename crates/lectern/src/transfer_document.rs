@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    document::{Attempt, Document, DocumentId, DocumentRef, Round, TaskToken},
+    document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round, TaskToken},
     error::Error,
-    ports::{Begin, Clock, Content, Delivery, JobRequest, Tasks, ThirdParty, Transfers, Uploads},
+    ports::{
+        Begin, Clock, Content, Delivery, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, Uploads,
+    },
 };
 
 /// The message: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "round", "taskToken"}`.
@@ -63,7 +65,7 @@ pub enum Outcome {
 /// # Errors
 /// Only when nothing could be reported: the message stays on the queue.
 pub async fn handle(
-    store: &impl Transfers,
+    store: &(impl Transfers + Load),
     uploads: &(impl Uploads + Delivery),
     third_party: &impl ThirdParty,
     tasks: &impl Tasks,
@@ -71,6 +73,10 @@ pub async fn handle(
     settings: &Settings,
     input: Input,
 ) -> Result<Outcome, Error> {
+    if tasks.is_awaited(&input.task_token).await? == TokenUse::Gone {
+        tracing::info!("Nobody waits for this transfer any more; its message was dropped.");
+        return Ok(Outcome::Dropped);
+    }
     match transfer(store, uploads, third_party, clock, settings, &input).await {
         Ok(Some(job_id)) => {
             tasks.succeed(&input.task_token, json!({ "jobId": job_id })).await?;
@@ -95,7 +101,7 @@ pub fn idempotency_key(document: DocumentId, round: Round) -> String {
 }
 
 async fn transfer(
-    store: &impl Transfers,
+    store: &(impl Transfers + Load),
     uploads: &(impl Uploads + Delivery),
     third_party: &impl ThirdParty,
     clock: &impl Clock,
@@ -104,7 +110,7 @@ async fn transfer(
 ) -> Result<Option<String>, Error> {
     let Begin::Begun(document) = store.begin_transfer(&input.document, input.attempt, clock.now()).await?
     else {
-        return Ok(None);
+        return ended(store, &input.document).await;
     };
     if document.result.is_some() {
         tracing::info!("A late result is there already; the document is not sent again.");
@@ -114,6 +120,19 @@ async fn transfer(
     let job_id = third_party.submit(request).await?;
     store.record_job(&input.document, input.attempt, &job_id).await?;
     Ok(Some(job_id))
+}
+
+/// What to tell of a document that this attempt may not work on: nothing, unless it is given up, so that a task that
+/// waits for it ends at once and not by its timeout.
+async fn ended(store: &impl Load, document: &DocumentRef) -> Result<Option<String>, Error> {
+    match store.load(document).await? {
+        Some(Document {
+            state: DocumentState::Rejected | DocumentState::Failed,
+            reason: Some(reason),
+            ..
+        }) => Err(Error::Rejected(reason)),
+        _ => Ok(None),
+    }
 }
 
 async fn request(
@@ -141,3 +160,6 @@ async fn request(
         content,
     })
 }
+
+#[cfg(test)]
+mod tests;

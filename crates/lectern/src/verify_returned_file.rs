@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{DocumentRef, JobResult, Reason},
+    document::{Attempt, DocumentRef, JobResult, Reason},
     error::Error,
     house::ReturnedFile,
     keys,
@@ -15,7 +15,7 @@ use crate::{
     sniff::agrees,
 };
 
-/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "index"}`.
+/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "index"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -24,6 +24,8 @@ pub struct Input {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
+    /// The newest transfer attempt, for the log.
+    pub attempt: Attempt,
     /// Which of the files that the result declares.
     pub index: usize,
 }
@@ -63,7 +65,7 @@ pub async fn handle(
     let quarantine_key = keys::quarantined_file(&input.document, input.index);
     let facts = files.quarantine(&quarantine_key, body, file.size_bytes).await?;
     check_content(file, &facts)?;
-    files.promote(&quarantine_key, &key, &file.media_type).await?;
+    files.promote(&quarantine_key, &facts.tag, &key, &file.media_type).await?;
     tracing::info!(
         index = input.index,
         sizeBytes = facts.size_bytes,
@@ -113,3 +115,6 @@ fn check_content(file: &ReturnedFile, facts: &StreamFacts) -> Result<(), Error> 
 fn mismatch(code: &str, message: &str) -> Error {
     Error::ReturnedMismatch(Reason::new(code, message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,6 @@ fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, Ver
         _ => Err(VerifyError::Header(name)),
     }
 }
+
+#[cfg(test)]
+mod tests;

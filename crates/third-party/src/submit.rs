@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lectern::{
     house::{self, JobAccepted, PullRequest},
-    limits::MAX_URL_BYTES,
+    limits::{MAX_SOURCE_URL_BYTES, MAX_URL_BYTES},
     media_type::MediaType,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
@@ -99,8 +99,8 @@ async fn push_document(
 ) -> Result<Submitted, Refusal> {
     app.authorize(headers)?;
     let key = idempotency_key(headers)?;
-    let callback_url =
-        web_url(text(headers, house::CALLBACK_URL).unwrap_or_default()).ok_or_else(bad_callback_url)?;
+    let callback_url = web_url(text(headers, house::CALLBACK_URL).unwrap_or_default(), MAX_URL_BYTES)
+        .ok_or_else(bad_callback_url)?;
     let media_type = text(headers, header::CONTENT_TYPE.as_str())
         .and_then(|value| value.parse::<MediaType>().ok())
         .ok_or_else(|| {
@@ -153,8 +153,8 @@ async fn pull_document(
         .ok()
         .and_then(|body| serde_json::from_slice(&body).ok())
         .ok_or_else(|| Problem::bad_request("bodyInvalid", "The body is no PullRequest."))?;
-    let callback_url = web_url(&request.callback_url).ok_or_else(bad_callback_url)?;
-    let url = web_url(&request.source_url)
+    let callback_url = web_url(&request.callback_url, MAX_URL_BYTES).ok_or_else(bad_callback_url)?;
+    let url = web_url(&request.source_url, MAX_SOURCE_URL_BYTES)
         .ok_or_else(|| Problem::bad_request("sourceUrlInvalid", "The source URL is not usable."))?;
     let mut behaviour = Behaviour::default();
     if let Some(fault) = app.faults.submission(Known::Key(key)) {
@@ -374,8 +374,8 @@ fn refuse_intake(error: IntakeError) -> Refusal {
     }
 }
 
-fn web_url(text: &str) -> Option<Url> {
-    if text.len() > MAX_URL_BYTES {
+fn web_url(text: &str, max_bytes: usize) -> Option<Url> {
+    if text.len() > max_bytes {
         return None;
     }
     Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())

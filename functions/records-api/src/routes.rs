@@ -19,6 +19,7 @@ use axum::{
 };
 use lambda_http::{Context, request::RequestContext};
 use lectern::{
+    document::{DocumentId, SubmissionId},
     ports::{Browse, Load, ReadUrls},
     records_api::{self, ApiError, Evaluator, ListQuery},
 };
@@ -56,11 +57,28 @@ where
 pub(crate) fn with_spans(router: Router, function: String) -> Router {
     let function: Arc<str> = function.into();
     router.layer(from_fn(move |request: Request, next: Next| {
+        let request_path = request.uri().path().to_owned();
         let context = request.extensions().get::<Context>();
         let span =
             logging::invocation_span(&function, context.and_then(|context| context.xray_trace_id.as_deref()));
-        next.run(request).instrument(span)
+        next.run(request).instrument(ids_span(&span, request_path))
     }))
+}
+
+/// A span with the ids that a path names, if they are ids: what else a path holds is never logged.
+fn ids_span(parent: &tracing::Span, path: String) -> tracing::Span {
+    let mut parts = path.split('/').skip(1);
+    let mut named = |collection: &str| {
+        (parts.next() == Some(collection)).then(|| parts.next()).flatten().unwrap_or_default().to_owned()
+    };
+    let submission = SubmissionId::try_from(named("submissions")).ok();
+    let document = named("documents").parse::<DocumentId>().ok();
+    tracing::info_span!(
+        parent: parent,
+        "request",
+        submissionId = submission.map(String::from),
+        documentId = document.map(|id| id.to_string())
+    )
 }
 
 struct Ports<S, U> {

@@ -44,8 +44,8 @@ impl Browse for DynamoDbStore {
         listed.dedup_by(|a, b| a.pk == b.pk);
         listed.truncate(limit);
         let mut submissions = self.all_of(&listed).await?;
-        // The index may lag behind the item by a moment; the item is right.
-        submissions.retain(|submission| state.is_none_or(|state| submission.state == state));
+        // The index lags behind the item by a moment, so a submission that has just moved on may still be listed under
+        // its old state, with its new one. Leaving it out here would cut the page short, and the list with it.
         submissions.sort_by(|a, b| {
             (&b.created_at, b.submission_id.as_str()).cmp(&(&a.created_at, a.submission_id.as_str()))
         });
@@ -61,6 +61,15 @@ impl Browse for DynamoDbStore {
             .key_condition_expression("pk = :pk AND begins_with(sk, :documents)")
             .expression_attribute_values(":pk", AttributeValue::S(submission_pk(id)))
             .expression_attribute_values(":documents", AttributeValue::S("DOCUMENT#".to_owned()))
+            // All but the result, which may be 192 KiB for each of thousands of documents.
+            .projection_expression(
+                "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
+                 reason, #times, supersededBy, callbackId, attempt, jobId",
+            )
+            .expression_attribute_names("#bucket", "bucket")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#times", "times")
             .consistent_read(true)
             .into_paginator()
             .items()

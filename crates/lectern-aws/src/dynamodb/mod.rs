@@ -1,4 +1,4 @@
-//! The state store on one DynamoDB table. ARCHITECTURE.md lists each access pattern with the key that serves it.
+//! The state store on one `DynamoDB` table. ARCHITECTURE.md lists each access pattern with the key that serves it.
 //!
 //! What a move changes is decided by the pure functions of [`lectern::transitions`]; here it is written at once. A
 //! document's item carries a `revision` that every write raises: a move reads the item, decides, and writes on the
@@ -10,10 +10,12 @@ mod items;
 mod register;
 mod results;
 mod submission_write;
+#[cfg(test)]
+mod tests;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata as _, SdkError},
+    error::ProvideErrorMetadata as _,
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, CancellationReason, Put, TransactWriteItem},
 };
@@ -98,18 +100,13 @@ impl DynamoDbStore {
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), Result<Vec<CancellationReason>, Error>> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        request.send().await.map(drop).map_err(|error| match error {
-            SdkError::ServiceError(service) => match service.into_err() {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                    Ok(cancelled.cancellation_reasons.unwrap_or_default())
-                }
-                other => Err(Error::StoreUnavailable(format!(
-                    "TransactWriteItems: it answered with an error ({})",
-                    other.code().unwrap_or("no code")
-                ))),
-            },
-            other => Err(unavailable("TransactWriteItems", &other)),
-        })
+        let Err(error) = request.send().await else { return Ok(()) };
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+            error.as_service_error()
+        {
+            return Err(Ok(cancelled.cancellation_reasons().to_vec()));
+        }
+        Err(Err(unavailable("TransactWriteItems", &error)))
     }
 }
 
@@ -128,7 +125,7 @@ impl Transfers for DynamoDbStore {
     ) -> Result<Begin, Error> {
         let moved =
             self.move_document(document, |stored| transitions::begin_transfer(stored, attempt, now)).await?;
-        Ok(moved.map_or(Begin::Stale, Begin::Begun))
+        Ok(moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(moved))))
     }
 
     async fn record_job(&self, document: &DocumentRef, attempt: Attempt, job_id: &str) -> Result<(), Error> {
@@ -141,7 +138,7 @@ impl Transfers for DynamoDbStore {
 impl Finishing for DynamoDbStore {
     async fn begin_normalize(&self, document: &DocumentRef, now: OffsetDateTime) -> Result<Begin, Error> {
         let moved = self.move_document(document, |stored| transitions::begin_normalize(stored, now)).await?;
-        Ok(moved.map_or(Begin::Stale, Begin::Begun))
+        Ok(moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(moved))))
     }
 
     async fn finish(
@@ -170,10 +167,20 @@ impl Finishing for DynamoDbStore {
         }
         match self.transact(writes).await {
             Ok(()) => Ok(Finish::Finished),
-            Err(Ok(_)) => Err(write_conflict()),
+            Err(Ok(reasons)) => Err(cancelled(&reasons)),
             Err(Err(error)) => Err(error),
         }
     }
+}
+
+/// Why a transaction was cancelled: two writers met, or something that trying again will not mend so soon.
+fn cancelled(reasons: &[CancellationReason]) -> Error {
+    let codes: Vec<&str> =
+        reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
+    if codes.iter().all(|code| matches!(*code, "ConditionalCheckFailed" | "TransactionConflict")) {
+        return write_conflict();
+    }
+    Error::StoreUnavailable(format!("TransactWriteItems: it was cancelled ({})", codes.join(", ")))
 }
 
 /// Two writers met; nothing was written.

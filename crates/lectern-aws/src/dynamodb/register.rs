@@ -10,9 +10,8 @@ use lectern::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DynamoDbStore,
+    DynamoDbStore, cancelled,
     items::{Item, StoredDocument, callback_key, file_key, from_item, to_item},
-    write_conflict,
 };
 use crate::sfn::unavailable;
 
@@ -60,9 +59,9 @@ impl Register for DynamoDbStore {
             Ok(()) => Ok(Registration::New(plan.document)),
             // Another delivery of the same event came first, or a write of another document met this one. Which one
             // it was is found by whoever handles the message's next delivery.
-            Err(Ok(_)) => match self.stored(&reference).await? {
+            Err(Ok(reasons)) => match self.stored(&reference).await? {
                 Some(known) => Ok(Registration::Known(known.document)),
-                None => Err(write_conflict()),
+                None => Err(cancelled(&reasons)),
             },
             Err(Err(error)) => Err(error),
         }

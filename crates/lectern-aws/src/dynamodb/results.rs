@@ -24,7 +24,7 @@ use crate::sfn::unavailable;
 
 impl Results for DynamoDbStore {
     async fn resolve(&self, callback: &CallbackId) -> Result<Option<DocumentRef>, Error> {
-        // A sort key's limit, and an empty key is none.
+        // No callback id is that long, and an empty one is none.
         if callback.expose().is_empty() || callback.expose().len() > 512 {
             return Ok(None);
         }
@@ -84,8 +84,15 @@ impl Results for DynamoDbStore {
         }
     }
 
-    async fn keep_unknown(&self, event_id: &str, body: &[u8], now: OffsetDateTime) -> Result<(), Error> {
+    async fn keep_unknown(
+        &self,
+        event_id: &str,
+        callback_id: &str,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
         let mut item = unknown_callback_key(event_id);
+        item.insert("callbackId".to_owned(), AttributeValue::S(callback_id.to_owned()));
         item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
         item.insert("receivedAt".to_owned(), AttributeValue::S(rfc3339(now)));
         self.client

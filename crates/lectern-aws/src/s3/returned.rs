@@ -38,7 +38,7 @@ impl ReturnedBucket {
 
     /// Writes a large record.
     pub(crate) async fn put_record(&self, key: &str, json: String) -> Result<(), Error> {
-        self.put(key, json.into_bytes().into(), "application/json").await
+        self.put(key, json.into_bytes().into(), "application/json").await.map(drop)
     }
 
     /// Reads a large record.
@@ -50,7 +50,8 @@ impl ReturnedBucket {
             .map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))
     }
 
-    async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), Error> {
+    /// Returns the `ETag`.
+    async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<Option<String>, Error> {
         self.client
             .put_object()
             .bucket(&self.bucket)
@@ -59,11 +60,16 @@ impl ReturnedBucket {
             .body(Body::from(bytes))
             .send()
             .await
-            .map(drop)
+            .map(|stored| stored.e_tag)
             .map_err(|error| unavailable("PutObject", &error))
     }
 
-    async fn upload_parts(&self, key: &str, body: &mut Hashing, first: Bytes) -> Result<(), Error> {
+    async fn upload_parts(
+        &self,
+        key: &str,
+        body: &mut Hashing,
+        first: Bytes,
+    ) -> Result<Option<String>, Error> {
         let created = self
             .client
             .create_multipart_upload()
@@ -75,29 +81,37 @@ impl ReturnedBucket {
             .map_err(|error| unavailable("CreateMultipartUpload", &error))?;
         let upload_id = created.upload_id.unwrap_or_default();
         // A function that dies here leaves parts behind; the bucket's lifecycle rule removes them.
-        match self.upload_each_part(key, &upload_id, body, first).await {
-            Ok(parts) => {
-                let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-                self.client
-                    .complete_multipart_upload()
-                    .bucket(&self.bucket)
-                    .key(key)
-                    .upload_id(upload_id)
-                    .multipart_upload(parts)
-                    .send()
-                    .await
-                    .map(drop)
-                    .map_err(|error| unavailable("CompleteMultipartUpload", &error))
-            }
-            Err(error) => {
-                let abort =
-                    self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
-                if let Err(abort_error) = abort.send().await {
-                    tracing::warn!(detail = %unavailable("AbortMultipartUpload", &abort_error), "Parts were left behind.");
-                }
-                Err(error)
+        let uploaded = match self.upload_each_part(key, &upload_id, body, first).await {
+            Ok(parts) => self.complete(key, &upload_id, parts).await,
+            Err(error) => Err(error),
+        };
+        if uploaded.is_err() {
+            let abort =
+                self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
+            if let Err(error) = abort.send().await {
+                tracing::warn!(detail = %unavailable("AbortMultipartUpload", &error), "Parts were left behind.");
             }
         }
+        uploaded
+    }
+
+    async fn complete(
+        &self,
+        key: &str,
+        upload_id: &str,
+        parts: Vec<CompletedPart>,
+    ) -> Result<Option<String>, Error> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        self.client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .multipart_upload(parts)
+            .send()
+            .await
+            .map(|stored| stored.e_tag)
+            .map_err(|error| unavailable("CompleteMultipartUpload", &error))
     }
 
     async fn upload_each_part(
@@ -137,21 +151,28 @@ impl ReturnedFiles for ReturnedBucket {
     async fn quarantine(&self, key: &str, body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
         let mut body = Hashing::new(body, limit);
         let first = body.next_part().await;
-        if first.len() < PART_BYTES {
-            self.put(key, first, QUARANTINE_TYPE).await?;
+        let tag = if first.len() < PART_BYTES {
+            self.put(key, first, QUARANTINE_TYPE).await?
         } else {
-            self.upload_parts(key, &mut body, first).await?;
-        }
-        Ok(body.facts())
+            self.upload_parts(key, &mut body, first).await?
+        };
+        Ok(body.facts(tag.unwrap_or_default()))
     }
 
-    async fn promote(&self, quarantine_key: &str, key: &str, media_type: &str) -> Result<(), Error> {
+    async fn promote(
+        &self,
+        quarantine_key: &str,
+        tag: &str,
+        key: &str,
+        media_type: &str,
+    ) -> Result<(), Error> {
         self.client
             .copy_object()
             .bucket(&self.bucket)
             .key(key)
             // Both keys are of our own making and hold no character that would need encoding.
             .copy_source(format!("{}/{quarantine_key}", self.bucket))
+            .copy_source_if_match(tag)
             .metadata_directive(MetadataDirective::Replace)
             .content_type(media_type)
             .send()
@@ -295,8 +316,17 @@ impl Hashing {
         !self.rest.is_empty() || !self.ended
     }
 
-    fn facts(self) -> StreamFacts {
-        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze() }
+    fn facts(self, tag: String) -> StreamFacts {
+        let sha256 = hex(&self.hash.finalize());
+        StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze(), tag }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -118,36 +118,51 @@ struct Reading {
     object: ObjectVersion,
     size_bytes: u64,
     offset: u64,
-    range: Option<aws_sdk_s3::primitives::ByteStream>,
+    range: Option<Range>,
+}
+
+struct Range {
+    start: u64,
+    end: u64,
+    body: aws_sdk_s3::primitives::ByteStream,
 }
 
 impl Reading {
+    /// A range that ends early is taken up where it ended; one that brings nothing, or too much, ends the body.
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
-            if let Some(range) = self.range.as_mut()
-                && let Some(chunk) = range.next().await
-            {
-                let chunk = chunk.map_err(io::Error::other)?;
-                self.offset += chunk.len() as u64;
-                return Ok(Some((chunk, self)));
+            if let Some(range) = self.range.as_mut() {
+                if let Some(chunk) = range.body.next().await {
+                    let chunk = chunk.map_err(io::Error::other)?;
+                    self.offset += chunk.len() as u64;
+                    if self.offset > range.end {
+                        return Err(io::Error::other("S3 returned more than the range"));
+                    }
+                    return Ok(Some((chunk, self)));
+                }
+                if self.offset == range.start {
+                    return Err(io::Error::other("S3 returned an empty range"));
+                }
             }
             if self.offset >= self.size_bytes {
                 return Ok(None);
             }
-            let last = self.size_bytes.min(self.offset - self.offset % RANGE_BYTES + RANGE_BYTES) - 1;
-            let request = self
-                .client
-                .get_object()
-                .bucket(&self.object.bucket)
-                .key(&self.object.key)
-                .version_id(&self.object.version_id)
-                .range(format!("bytes={}-{last}", self.offset));
-            let answer =
-                request.send().await.map_err(|error| io::Error::other(unavailable("GetObject", &error)))?;
-            if answer.content_length.unwrap_or_default() <= 0 {
-                return Err(io::Error::other("S3 returned an empty range"));
-            }
-            self.range = Some(answer.body);
+            self.range = Some(self.open_range().await?);
         }
+    }
+
+    async fn open_range(&self) -> io::Result<Range> {
+        let start = self.offset;
+        let end = self.size_bytes.min(start - start % RANGE_BYTES + RANGE_BYTES);
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.object.bucket)
+            .key(&self.object.key)
+            .version_id(&self.object.version_id)
+            .range(format!("bytes={start}-{}", end - 1));
+        let answer =
+            request.send().await.map_err(|error| io::Error::other(unavailable("GetObject", &error)))?;
+        Ok(Range { start, end, body: answer.body })
     }
 }

@@ -124,21 +124,34 @@ impl ReturnedFiles for MemoryObjects {
         self.faults.run("quarantine", || {
             let facts = StreamFacts {
                 size_bytes: seen.len() as u64,
-                sha256: hex(&Sha256::digest(&seen)),
+                sha256: sha256(&seen),
                 first_bytes: Bytes::copy_from_slice(&seen[..seen.len().min(4096)]),
+                tag: sha256(&seen),
             };
             self.put_returned(key, seen);
             facts
         })
     }
 
-    async fn promote(&self, quarantine_key: &str, key: &str, _media_type: &str) -> Result<(), Error> {
+    async fn promote(
+        &self,
+        quarantine_key: &str,
+        tag: &str,
+        key: &str,
+        _media_type: &str,
+    ) -> Result<(), Error> {
         self.faults.run("promote", || {
             let mut returned = lock(&self.returned);
+            if returned.get(quarantine_key).is_none_or(|bytes| sha256(bytes) != tag) {
+                return Err(Error::StoreUnavailable(
+                    "another run has replaced the quarantined file".to_owned(),
+                ));
+            }
             if let Some(bytes) = returned.remove(quarantine_key) {
                 returned.insert(key.to_owned(), bytes);
             }
-        })
+            Ok(())
+        })?
     }
 
     async fn promoted(&self, key: &str) -> Result<Option<u64>, Error> {
@@ -163,9 +176,10 @@ impl ReadUrls for MemoryObjects {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256 in lower-case hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -63,6 +63,7 @@ impl Random for SequentialRandom {
 pub struct MemoryStates {
     started: Mutex<BTreeSet<DocumentRef>>,
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
+    causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
     faults: Arc<Faults>,
 }
@@ -81,6 +82,11 @@ impl MemoryStates {
     /// The first answer that a token got: its output or the error's name.
     pub fn answer(&self, token: &TaskToken) -> Option<Result<Value, &'static str>> {
         lock(&self.answers).get(token.expose()).cloned()
+    }
+
+    /// The cause that came with the error.
+    pub fn cause(&self, token: &TaskToken) -> Option<Value> {
+        lock(&self.causes).get(token.expose()).cloned()
     }
 
     /// Makes a token one that nobody waits for, as after a timeout.
@@ -110,8 +116,22 @@ impl Tasks for MemoryStates {
         self.faults.run("succeed", || self.answer_with(token, Ok(output)))
     }
 
+    async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
+        self.faults.run("is_awaited", || {
+            let over =
+                lock(&self.gone).contains(token.expose()) || lock(&self.answers).contains_key(token.expose());
+            if over { TokenUse::Gone } else { TokenUse::Delivered }
+        })
+    }
+
     async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
-        self.faults.run("fail", || self.answer_with(token, Err(error.name())))
+        self.faults.run("fail", || {
+            let used = self.answer_with(token, Err(error.name()));
+            if used == TokenUse::Delivered {
+                lock(&self.causes).insert(token.expose().to_owned(), error.cause());
+            }
+            used
+        })
     }
 }
 

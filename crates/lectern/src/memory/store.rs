@@ -34,7 +34,7 @@ pub struct MemoryStore {
 struct State {
     documents: BTreeMap<DocumentRef, Document>,
     tokens: BTreeMap<DocumentRef, TaskToken>,
-    files: BTreeMap<(String, String), (DocumentRef, Sequencer)>,
+    files: BTreeMap<(SubmissionId, String, String), (DocumentRef, Sequencer)>,
     submissions: BTreeMap<SubmissionId, Submission>,
     callbacks: BTreeMap<CallbackId, DocumentRef>,
     records: BTreeMap<DocumentRef, Record>,
@@ -71,7 +71,8 @@ impl MemoryStore {
     pub fn await_callback(&self, document: &DocumentRef, token: TaskToken, now: OffsetDateTime) -> bool {
         let mut state = lock(&self.state);
         let Some(stored) = state.documents.get_mut(document) else { return false };
-        if stored.result.is_some() || stored.state > DocumentState::Processing {
+        let transferred = [DocumentState::Transferring, DocumentState::Processing].contains(&stored.state);
+        if stored.result.is_some() || !transferred {
             return false;
         }
         transitions::enter(stored, DocumentState::Processing, now);
@@ -79,12 +80,16 @@ impl MemoryStore {
         true
     }
 
-    /// What the state `BeginVerify` writes, on the condition that there is a result.
+    /// What the state `BeginVerify` writes, on the condition that there is a result and the document was transferred.
     pub fn begin_verify(&self, document: &DocumentRef, now: OffsetDateTime) -> Option<JobResult> {
         let mut state = lock(&self.state);
         let stored = state.documents.get_mut(document)?;
+        let result = stored.result.clone()?;
+        if !(DocumentState::Transferring..=DocumentState::Verifying).contains(&stored.state) {
+            return None;
+        }
         transitions::enter(stored, DocumentState::Verifying, now);
-        stored.result.clone()
+        Some(result)
     }
 }
 
@@ -110,7 +115,7 @@ impl State {
         if let Some(known) = self.documents.get(&new.reference) {
             return Registration::Known(known.clone());
         }
-        let file = file_of(&new.object);
+        let file = file_of(&new.reference.submission_id, &new.object);
         let (sequencer, now) = (new.sequencer.clone(), new.now);
         let current = self
             .files
@@ -184,7 +189,7 @@ impl Transfers for MemoryStore {
                 .documents
                 .get(document)
                 .and_then(|stored| transitions::begin_transfer(stored, attempt, now));
-            moved.map_or(Begin::Stale, |moved| Begin::Begun(state.put(moved)))
+            moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(state.put(moved))))
         })
     }
 
@@ -211,7 +216,13 @@ impl Results for MemoryStore {
         self.faults.run("record_result", || lock(&self.state).record_result(document, result))
     }
 
-    async fn keep_unknown(&self, event_id: &str, body: &[u8], _now: OffsetDateTime) -> Result<(), Error> {
+    async fn keep_unknown(
+        &self,
+        event_id: &str,
+        _callback_id: &str,
+        body: &[u8],
+        _now: OffsetDateTime,
+    ) -> Result<(), Error> {
         self.faults.run("keep_unknown", || {
             lock(&self.state).unknown.insert(event_id.to_owned(), body.to_vec());
         })
@@ -224,7 +235,7 @@ impl Finishing for MemoryStore {
             let mut state = lock(&self.state);
             let moved =
                 state.documents.get(document).and_then(|stored| transitions::begin_normalize(stored, now));
-            moved.map_or(Begin::Stale, |moved| Begin::Begun(state.put(moved)))
+            moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(state.put(moved))))
         })
     }
 
@@ -274,7 +285,8 @@ impl Browse for MemoryStore {
                 .filter(|document| document.reference.submission_id == *id)
                 .cloned()
                 .collect();
-            documents.sort_by_key(|document| document.times.get(DocumentState::Received.as_str()).cloned());
+            let first_seen = |document: &Document| document.times.values().min().cloned();
+            documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
             Some((submission, documents))
         })
     }
@@ -284,6 +296,7 @@ impl Browse for MemoryStore {
     }
 }
 
-fn file_of(object: &ObjectVersion) -> (String, String) {
-    (object.bucket.clone(), object.key.clone())
+/// A file belongs to its submission: an invalid key that is kept encoded may read like a valid one.
+fn file_of(submission: &SubmissionId, object: &ObjectVersion) -> (SubmissionId, String, String) {
+    (submission.clone(), object.bucket.clone(), object.key.clone())
 }

@@ -91,7 +91,7 @@ impl Draft {
     /// Whether [`Draft::add`] needs the content of this file.
     ///
     /// Transcripts, findings, media facts and texts are always read. Of attachments, the first
-    /// [`limits::MAX_OPENED_ATTACHMENTS`] that claim to be DOCX, PDF or MP4 and are not too large are opened to see
+    /// [`limits::MAX_OPENED_ATTACHMENTS`] that claim to be DOCX or MP4 and are not too large are opened to see
     /// that they are what they claim; all others are listed unopened, since nothing in Lectern ever opens them.
     pub fn reads(&self, file: &ReturnedFile) -> bool {
         let small = file.size_bytes <= limits::MAX_PARSED_FILE_BYTES;

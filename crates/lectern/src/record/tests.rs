@@ -275,7 +275,6 @@ fn names_are_composed_and_otherwise_inert() {
 
 #[rstest]
 #[case::docx(MediaType::Docx)]
-#[case::pdf(MediaType::Pdf)]
 #[case::mp4(MediaType::Mp4)]
 fn attachment_that_is_not_what_it_claims_is_refused_and_a_large_one_is_only_listed(
     #[case] media_type: MediaType,

@@ -1,0 +1,102 @@
+//! Settings that are missing, malformed or there. The environment of a process cannot be changed safely while it
+//! runs, so the tests that need one look at themselves in a child process.
+
+use std::process::Command;
+
+use super::*;
+
+const CHILD: &str = "config::tests::child_reads_its_environment";
+
+fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
+    fn of<T>(result: Result<T, ConfigError>) -> Option<String> {
+        result.err().map(|error| error.to_string())
+    }
+    vec![
+        ("TABLE_NAME", of(config.table_name())),
+        ("QUEUE_URL", of(config.queue_url())),
+        ("RETURNED_BUCKET", of(config.returned_bucket())),
+        ("STATE_MACHINE_ARN", of(config.state_machine_arn())),
+        ("MAX_UPLOAD_BYTES", of(config.max_upload_bytes())),
+        ("THIRD_PARTY_URL", of(config.third_party_url())),
+        ("THIRD_PARTY_NAME", of(config.third_party_name())),
+        ("THIRD_PARTY_NETWORK", of(config.third_party_network())),
+        ("RETURNED_FILE_HOSTS", of(config.returned_file_hosts())),
+        ("REQUEST_TIMEOUT_SECONDS", of(config.request_timeout())),
+        ("API_KEY_SECRET_ARN", of(config.api_key_secret_arn())),
+        ("SIGNING_SECRET_ARN", of(config.signing_secret_arn())),
+        ("DELIVERY", of(config.transfer_settings())),
+        ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
+        ("LOG_FILTER", of(config.log_filter())),
+    ]
+}
+
+/// Run by the tests below in a process of their making; by itself it has nothing to look at.
+#[test]
+fn child_reads_its_environment() {
+    for (name, problem) in problems(Config::from_env()) {
+        println!("{name}={}", problem.unwrap_or_else(|| "fine".to_owned()));
+    }
+    println!("path style={}", Config::from_env().s3_path_style());
+}
+
+/// What the accessors say under just these variables.
+fn said_under(variables: &[(&str, &str)]) -> String {
+    let this = std::env::current_exe().unwrap();
+    let output = Command::new(this)
+        .args([CHILD, "--exact", "--nocapture"])
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn missing_setting_is_an_error_that_names_its_variable() {
+    let said = said_under(&[]);
+    for (name, _) in problems(Config::from_env()) {
+        let line = format!("{name}=environment variable {name} is missing; template.yaml sets it");
+        assert!(said.contains(&line), "{name}: {said}");
+    }
+    assert!(said.contains("path style=false"));
+}
+
+#[test]
+fn malformed_setting_is_an_error_and_never_a_default() {
+    let said = said_under(&[
+        ("TABLE_NAME", " "),
+        ("MAX_UPLOAD_BYTES", "many"),
+        ("REQUEST_TIMEOUT_SECONDS", "-1"),
+        ("THIRD_PARTY_NETWORK", "any"),
+        ("DELIVERY", "carry"),
+    ]);
+    for line in [
+        "TABLE_NAME=environment variable TABLE_NAME is empty",
+        "MAX_UPLOAD_BYTES=environment variable MAX_UPLOAD_BYTES is not a number",
+        "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
+        "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",
+        "DELIVERY=environment variable DELIVERY must be push or pull",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+#[test]
+fn settings_that_are_there_are_read() {
+    let said = said_under(&[
+        ("TABLE_NAME", "t"),
+        ("MAX_UPLOAD_BYTES", "5"),
+        ("REQUEST_TIMEOUT_SECONDS", "30"),
+        ("THIRD_PARTY_NETWORK", "loopback"),
+        ("RETURNED_FILE_HOSTS", ""),
+        ("DELIVERY", "pull"),
+        ("CALLBACK_BASE_URL", "http://127.0.0.1/"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
+    ]);
+    let fine = ["TABLE_NAME", "MAX_UPLOAD_BYTES", "REQUEST_TIMEOUT_SECONDS", "THIRD_PARTY_NETWORK"];
+    for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "DELIVERY"]) {
+        assert!(said.contains(&format!("{name}=fine")), "{name}: {said}");
+    }
+    assert!(said.contains("path style=true"));
+}

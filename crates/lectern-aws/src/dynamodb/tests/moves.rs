@@ -1,0 +1,196 @@
+//! Moves of one document, each a read and a write on the condition that nobody wrote in between.
+
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{
+        get_item::GetItemOutput,
+        put_item::{PutItemInput, PutItemOutput},
+    },
+};
+use aws_smithy_mocks::mock;
+use lectern::{
+    document::{Attempt, DocumentState, Reason},
+    ports::{Begin, Finish, Finishing as _, Load as _, Outcome, Transfers as _},
+    submission::{Counts, Submission, SubmissionState},
+};
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    dynamodb::items::submission_key,
+    test_support::{NOW, Seen},
+};
+
+fn puts_one(seen: &Seen<PutItemInput>) -> Rule {
+    let seen = seen.clone();
+    mock!(Client::put_item).then_compute_output(move |request| {
+        seen.note(request);
+        PutItemOutput::builder().build()
+    })
+}
+
+fn one_open() -> Submission {
+    Submission {
+        submission_id: "s1".parse().unwrap(),
+        state: SubmissionState::InProgress,
+        counts: Counts { open: 1, ..Counts::default() },
+        created_at: "2026-11-20T11:00:00.000Z".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn move_is_written_on_the_condition_of_the_revision_that_was_read() {
+    let seen = Seen::new();
+    let store = store!(reads_document(Some(stored(document(), |_| {}))), puts_one(&seen));
+    let begun = store.begin_transfer(&reference(), Attempt(2000), NOW).await.unwrap();
+    let Begin::Begun(moved) = begun else { panic!("not begun") };
+    assert_eq!((moved.state, moved.attempt), (DocumentState::Processing, Some(Attempt(2000))));
+    let put = seen.only();
+    assert_eq!(put.table_name(), Some("table"));
+    assert_eq!(put.condition_expression(), Some("revision = :read"));
+    assert_eq!(put.expression_attribute_values(), Some(&values(&[(":read", number(7))])));
+    let item = put.item().unwrap();
+    assert_eq!((&item["revision"], &item["attempt"]), (&number(8), &number(2000)));
+}
+
+#[tokio::test]
+async fn move_keeps_what_the_state_machine_has_written() {
+    let seen = Seen::new();
+    let item = stored(document(), |stored| {
+        stored.task_token = Some(lectern::document::TaskToken::new("token"));
+        stored.result_outcome = Some("succeeded".to_owned());
+        stored.result_files = Some(2);
+    });
+    let store = store!(reads_document(Some(item)), puts_one(&seen));
+    store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
+    let put = seen.only();
+    let item = put.item().unwrap();
+    assert_eq!((&item["taskToken"], &item["jobId"]), (&text("token"), &text("j1")));
+    assert_eq!((&item["resultOutcome"], &item["resultFiles"]), (&text("succeeded"), &number(2)));
+}
+
+#[tokio::test]
+async fn case_45_two_writers_that_meet_lose_no_update() {
+    let other = Attempt(3000);
+    let read = mock!(Client::get_item)
+        .match_requests(is_read_of(&document_key(&reference())))
+        .sequence()
+        .output(|| GetItemOutput::builder().set_item(Some(stored(document(), |_| {}))).build())
+        .output(move || {
+            let item = stored(Document { attempt: Some(other), ..document() }, |s| s.revision = 8);
+            GetItemOutput::builder().set_item(Some(item)).build()
+        })
+        .build();
+    let put = mock!(Client::put_item)
+        .match_requests(|request| {
+            request.expression_attribute_values() == Some(&values(&[(":read", number(7))]))
+        })
+        .then_http_response(|| json_error("ConditionalCheckFailedException"));
+    let store = store!(read, put);
+    let error = store.record_job(&reference(), Attempt(1000), "j1").await.unwrap_err();
+    assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
+    // Whoever tries again decides on what the other one has written: here, that this attempt is over.
+    store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
+    assert_eq!(put.num_calls(), 1, "the newer attempt's item is left alone");
+}
+
+#[rstest]
+#[case("ProvisionedThroughputExceededException")]
+#[case("RequestLimitExceeded")]
+#[case("AccessDeniedException")]
+#[tokio::test]
+async fn failing_table_is_unavailable_and_says_so(#[case] code: &'static str) {
+    let put = mock!(Client::put_item).then_http_response(move || json_error(code));
+    let store = store!(reads_document(Some(stored(document(), |_| {}))), put);
+    let error = store.begin_normalize(&reference(), NOW).await.unwrap_err();
+    assert_eq!(error.name(), "Store.Unavailable");
+    assert!(error.to_string().contains(&format!("PutItem: it answered with an error ({code})")), "{error}");
+    let unreadable = mock!(Client::get_item).then_http_response(move || json_error(code));
+    let error = store!(unreadable).load(&reference()).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("GetItem: it answered with an error ({code})")), "{error}");
+    assert!(!format!("{error:?}").contains("secret detail"));
+}
+
+#[tokio::test]
+async fn item_of_another_form_is_an_error_and_no_panic() {
+    let mut item = stored(document(), |_| {});
+    item.insert("state".to_owned(), text("Nowhere"));
+    assert_eq!(
+        store!(reads_document(Some(item))).load(&reference()).await.unwrap_err().name(),
+        "Store.Unavailable"
+    );
+}
+
+#[tokio::test]
+async fn unknown_document_is_nothing_stale_or_unknown() {
+    let store = store!(reads_document(None));
+    assert_eq!(store.load(&reference()).await.unwrap(), None);
+    assert_eq!(store.begin_transfer(&reference(), Attempt(1), NOW).await.unwrap(), Begin::Stale);
+    let failed = Outcome::Failed(Reason::new("x", "y"));
+    assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
+}
+
+#[tokio::test]
+async fn document_that_has_ended_is_left_alone() {
+    let ended = stored(Document { state: DocumentState::Ready, ..document() }, |_| {});
+    let store = store!(reads_document(Some(ended)));
+    assert_eq!(store.begin_normalize(&reference(), NOW).await.unwrap(), Begin::Stale);
+    let failed = Outcome::Failed(Reason::new("x", "y"));
+    assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::AlreadyTerminal);
+}
+
+#[tokio::test]
+async fn end_of_a_document_and_its_submissions_count_are_one_write() {
+    let seen = Seen::new();
+    let store = store!(
+        reads_document(Some(stored(document(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
+        transacts(&seen)
+    );
+    let failed = Outcome::Failed(Reason::new("drm", "No."));
+    assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Finished);
+    let request = seen.only();
+    assert_eq!(request.transact_items().len(), 2);
+    let puts = puts(&request);
+    assert_eq!(puts[0].condition_expression(), Some("revision = :read"));
+    assert_eq!(puts[0].item()["state"], text("Failed"));
+    let update = request.transact_items()[1].update().unwrap();
+    assert_eq!(update.key(), &submission_key(&reference().submission_id));
+    let sent = update.expression_attribute_values().unwrap();
+    assert_eq!((&sent[":open"], &sent[":failed"]), (&AttributeValue::N("-1".to_owned()), &number(1)));
+    assert_eq!(sent[":state"], text("NeedsAttention"));
+    assert_eq!(update.condition_expression(), Some("#open = :wasOpen"));
+}
+
+#[rstest]
+#[case(&["ConditionalCheckFailed", "None"])]
+#[case(&["None", "ConditionalCheckFailed"])]
+#[case(&["TransactionConflict", "None"])]
+#[case(&[])]
+#[tokio::test]
+async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'static [&'static str]) {
+    let transact = mock!(Client::transact_write_items).then_http_response(move || cancelled(reasons));
+    let store = store!(
+        reads_document(Some(stored(document(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
+        transact
+    );
+    let error = store.finish(&reference(), Outcome::Failed(Reason::new("x", "y")), NOW).await.unwrap_err();
+    assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
+}
+
+#[rstest]
+#[case("ThrottlingException")]
+#[case("TransactionInProgressException")]
+#[tokio::test]
+async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
+    let transact = mock!(Client::transact_write_items).then_http_response(move || json_error(code));
+    let store = store!(
+        reads_document(Some(stored(document(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), None),
+        transact
+    );
+    let error = store.finish(&reference(), Outcome::Failed(Reason::new("x", "y")), NOW).await.unwrap_err();
+    assert!(error.to_string().contains(code), "{error}");
+    assert!(!format!("{error:?}").contains("secret detail"));
+}

@@ -1,0 +1,123 @@
+//! Batches of which a part fails, and errors as the state machine sees them.
+
+use std::sync::Mutex;
+
+use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityOutput;
+use aws_smithy_mocks::{Rule, mock};
+use lectern::{document::Reason, transfer_document};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::test_support::{NOW, client, json_error, reference};
+
+fn visibility() -> Rule {
+    mock!(aws_sdk_sqs::Client::change_message_visibility)
+        .then_output(|| ChangeMessageVisibilityOutput::builder().build())
+}
+
+fn queue(rule: &Rule) -> SourceQueue {
+    SourceQueue::new(client!(aws_sdk_sqs, *rule), "https://queue".to_owned())
+}
+
+fn batch(bodies: &[String]) -> SqsEvent {
+    let records: Vec<Value> = bodies
+        .iter()
+        .enumerate()
+        .map(|(index, body)| {
+            json!({
+                "messageId": format!("m{index}"), "receiptHandle": format!("r{index}"), "body": body,
+                "attributes": {"ApproximateReceiveCount": "1", "AWSTraceHeader": "Root=1-a;Sampled=1"},
+                "messageAttributes": {}, "md5OfBody": "x", "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:q", "awsRegion": "us-east-1"
+            })
+        })
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+fn message(attempt: u32) -> String {
+    json!({
+        "schemaVersion": 1, "submissionId": "s1", "documentId": reference().document_id,
+        "attempt": attempt, "round": 1, "taskToken": "token"
+    })
+    .to_string()
+}
+
+fn ids(response: &BatchResponse) -> Value {
+    serde_json::to_value(response).unwrap()
+}
+
+#[tokio::test]
+async fn case_17_one_poisonous_message_of_ten_alone_is_reported() {
+    let bodies: Vec<String> = (0..10).map(|index| format!("body {index}")).collect();
+    let (rule, handled) = (visibility(), Mutex::new(Vec::new()));
+    let handle = async |body: String| {
+        handled.lock().unwrap().push(body.clone());
+        if body == "body 4" { Err("poison") } else { Ok(()) }
+    };
+    let response = handle_batch("f", None, &queue(&rule), &handle, batch(&bodies)).await;
+    assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m4"}]}));
+    assert_eq!(*handled.lock().unwrap(), bodies, "its neighbours were handled");
+    assert_eq!(rule.num_calls(), 1, "only its delivery was changed");
+}
+
+#[tokio::test]
+async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
+    let bodies = [
+        "not json".to_owned(),
+        message(1000).replace("\"schemaVersion\":1", "\"schemaVersion\":99"),
+        message(1000),
+        "{}".to_owned(),
+    ];
+    let (rule, handled) = (visibility(), Mutex::new(Vec::new()));
+    let handle = async |input: transfer_document::Input| {
+        handled.lock().unwrap().push(input.attempt);
+        Ok(())
+    };
+    let parse = |body| handle_message(&handle, body);
+    let response = handle_batch("f", None, &queue(&rule), &parse, batch(&bodies)).await;
+    let unreadable = ["m0", "m1", "m3"].map(|id| json!({"itemIdentifier": id}));
+    assert_eq!(ids(&response), json!({ "batchItemFailures": unreadable }));
+    assert_eq!(*handled.lock().unwrap(), [Attempt(1000)]);
+}
+
+#[tokio::test]
+async fn whole_batch_that_succeeds_reports_an_empty_list() {
+    let handle = async |_: String| Ok::<_, &str>(());
+    let bodies = [message(1000), message(1001)];
+    let response = handle_batch("f", None, &queue(&visibility()), &handle, batch(&bodies)).await;
+    assert_eq!(ids(&response), json!({"batchItemFailures": []}));
+}
+
+#[tokio::test]
+async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
+    let rule = mock!(aws_sdk_sqs::Client::change_message_visibility)
+        .then_http_response(|| json_error("AccessDenied"));
+    let handle = async |_: String| Err::<(), _>("no store");
+    let response = handle_batch("f", None, &queue(&rule), &handle, batch(&[message(1000)])).await;
+    assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
+}
+
+#[tokio::test]
+async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
+    let handle = async |_: transfer_document::Input| Err::<(), _>(Error::StoreUnavailable("x".to_owned()));
+    let parse = |body| handle_message(&handle, body);
+    let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[message(1000)])).await;
+    assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
+}
+
+#[test]
+fn error_type_is_the_workflows_name_and_the_message_its_cause() {
+    let errors = [
+        Error::RateLimited { retry_at: NOW },
+        Error::Unauthorized,
+        Error::ReturnedMismatch(Reason::new("wrongHash", "Other bytes.")),
+        Error::StoreUnavailable("x".to_owned()),
+    ];
+    for error in errors {
+        let diagnostic = task_error(&error);
+        assert_eq!(diagnostic.error_type, error.name());
+        let cause: Value = serde_json::from_str(&diagnostic.error_message).unwrap();
+        assert_eq!(cause, error.cause());
+    }
+}

@@ -1,0 +1,309 @@
+//! Case 53: every function's handler, through success and failure, at the loudest filter, with names, URLs, tokens
+//! and secrets that can be recognised. What was logged is searched for them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use aws_smithy_mocks::mock;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderMap;
+use lectern::{
+    document::{CallbackId, Document, DocumentState, JobResult, ObjectVersion, Reason, TaskToken},
+    error::Error,
+    fail_document,
+    house::{FileRole, JobStatus, JobSucceeded, ReturnedFile},
+    keys,
+    memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
+    normalize_document,
+    ports::{Executions as _, Random, Results as _, Tasks as _, TokenUse},
+    probe_job, receive_callback, receive_upload,
+    transfer_document::{self, DeliveryMode, Settings},
+    verify_returned_file,
+    webhook::{SigningSecret, SigningSecrets, sign},
+};
+use serde_json::json;
+
+use super::subscriber;
+use crate::{
+    SourceQueue, StateMachine,
+    lambda::{SqsEvent, handle_batch, handle_message},
+    sfn::TaskTokens,
+    test_support::{Captured, NOW, client, json_error, sha256, xml_error},
+};
+
+/// In everything that must not be logged.
+const MARK: &str = "mArKeD";
+const TEXT: &[u8] = b"mArKeD content of a lesson plan.\n";
+const KEY: &str = "submissions/s1/mArKeD name.txt";
+
+struct OneCallback;
+
+impl Random for OneCallback {
+    fn callback_id(&self) -> CallbackId {
+        CallbackId::new("mArKeD-callback")
+    }
+}
+
+/// The ports of all functions.
+struct World {
+    faults: Arc<Faults>,
+    store: MemoryStore,
+    objects: MemoryObjects,
+    states: MemoryStates,
+    third_party: MemoryThirdParty,
+    clock: MemoryClock,
+    queue: SourceQueue,
+    tokens: AtomicU32,
+}
+
+impl World {
+    fn new() -> Self {
+        let faults = Arc::<Faults>::default();
+        let third_party = MemoryThirdParty::new(Arc::clone(&faults));
+        third_party.set_secrets(SigningSecrets::parse(&secret_text()).unwrap());
+        let visibility =
+            mock!(aws_sdk_sqs::Client::change_message_visibility).then_http_response(|| json_error("X"));
+        Self {
+            store: MemoryStore::new(Arc::clone(&faults)),
+            objects: MemoryObjects::new(Arc::clone(&faults)),
+            states: MemoryStates::new(Arc::clone(&faults)),
+            third_party,
+            clock: MemoryClock::at(NOW),
+            queue: SourceQueue::new(client!(aws_sdk_sqs, visibility), "https://mArKeD/queue".to_owned()),
+            tokens: AtomicU32::new(0),
+            faults,
+        }
+    }
+
+    fn document(&self) -> Document {
+        self.store.all().into_iter().next().unwrap()
+    }
+
+    async fn upload(&self, key: &str) {
+        let event = json!({"Records": [{
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "uploads"}, "object": {"key": key, "versionId": "v1", "sequencer": "0A"}}
+        }]});
+        let handle = async |body: String| {
+            let (uploads, store, states) = (&self.objects, &self.store, &self.states);
+            receive_upload::handle(uploads, store, states, &self.clock, &OneCallback, 1 << 20, &body).await
+        };
+        handle_batch("receive-upload", Some("Root=1-a"), &self.queue, &handle, batch(&event.to_string()))
+            .await;
+    }
+
+    async fn transfer(&self, attempt: u32, delivery: DeliveryMode) {
+        let base = format!("https://callbacks.example/{MARK}");
+        let settings = Settings { delivery, callback_base_url: base };
+        let handle = async |input: transfer_document::Input| {
+            let (store, uploads, tasks) = (&self.store, &self.objects, &self.states);
+            transfer_document::handle(store, uploads, &self.third_party, tasks, &self.clock, &settings, input)
+                .await
+        };
+        let message = self.message(&json!({ "attempt": attempt, "round": 1 }));
+        let parse = |body| handle_message(&handle, body);
+        handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
+    }
+
+    async fn normalize(&self) {
+        let handle = async |input: normalize_document::Input| {
+            let (store, files, tasks) = (&self.store, &self.objects, &self.states);
+            normalize_document::handle(store, files, tasks, &self.clock, "house", input).await
+        };
+        let message = self.message(&json!({ "attempt": 1000 }));
+        let parse = |body| handle_message(&handle, body);
+        handle_batch("normalize-document", None, &self.queue, &parse, batch(&message)).await;
+    }
+
+    fn message(&self, more: &serde_json::Value) -> String {
+        let number = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let mut message = json!({"schemaVersion": 1, "taskToken": format!("{MARK}-token-{number}")});
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(serde_json::to_value(self.document().reference).unwrap().as_object().unwrap().clone());
+        message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        message.to_string()
+    }
+
+    async fn call_back(&self, callback_id: &str, body: &str, secret: &str) {
+        let secret = SigningSecret::parse(secret).unwrap();
+        let signature = sign(&secret, "mArKeD-event", NOW, body.as_bytes());
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", "mArKeD-event".parse().unwrap());
+        headers.insert("webhook-timestamp", NOW.unix_timestamp().into());
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        let delivery = receive_callback::Delivery { callback_id, headers: &headers, body: body.as_bytes() };
+        let (store, tasks, third_party) = (&self.store, &self.states, &self.third_party);
+        receive_callback::handle::<MemoryThirdParty>(store, tasks, third_party, &self.clock, delivery).await;
+    }
+
+    async fn verify(&self) -> Result<verify_returned_file::Output, Error> {
+        let input = serde_json::from_str(&self.message(&json!({ "attempt": 1000, "index": 0 }))).unwrap();
+        let result = verify_returned_file::handle(&self.store, &self.third_party, &self.objects, input).await;
+        if let Err(error) = &result {
+            tracing::warn!(target: "lectern_aws::lambda", error = error.name(), detail = %error, "As the glue says it.");
+        }
+        result
+    }
+}
+
+fn secret_text() -> String {
+    format!("whsec_{}", STANDARD.encode(format!("{MARK}-signing-secret-of-lectern")))
+}
+
+fn batch(body: &str) -> SqsEvent {
+    let message = json!({
+        "messageId": "m1", "receiptHandle": "mArKeD-receipt", "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"}
+    });
+    serde_json::from_value(json!({ "Records": [message] })).unwrap()
+}
+
+fn returned() -> ReturnedFile {
+    ReturnedFile {
+        name: "mArKeD.txt".to_owned(),
+        role: FileRole::Text,
+        url: "https://files.example/mArKeD".to_owned(),
+        size_bytes: TEXT.len() as u64,
+        sha256: sha256(TEXT),
+        media_type: "text/plain".to_owned(),
+    }
+}
+
+fn callback(files: &[ReturnedFile]) -> String {
+    json!({"timestamp": "2026-11-20T12:00:00Z", "type": "job.succeeded", "data": {"jobId": "mArKeD-job", "files": files}})
+        .to_string()
+}
+
+async fn upload(world: &World) {
+    let object =
+        ObjectVersion { bucket: "uploads".to_owned(), key: KEY.to_owned(), version_id: "v1".to_owned() };
+    world.faults.cut_next("head", Cut::Before);
+    world.upload(KEY).await;
+    world.objects.upload(&object, Some("text/plain"), TEXT);
+    for (call, cut) in [("register", Cut::After), ("start", Cut::After), ("start", Cut::Before)] {
+        world.faults.cut_next(call, cut);
+        world.upload(KEY).await;
+    }
+    world.upload(KEY).await;
+    let handle = async |_: transfer_document::Input| Ok(());
+    let parse = |body| handle_message(&handle, body);
+    for unreadable in
+        ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":1,"taskToken":"mArKeD"}"#]
+    {
+        handle_batch("transfer-document", None, &world.queue, &parse, batch(unreadable)).await;
+    }
+}
+
+async fn transfer(world: &World) {
+    let refusals = [
+        Error::Unavailable("it answered 503".to_owned()),
+        Error::RateLimited { retry_at: NOW },
+        Error::Rejected(Reason::new("drm", "The file mArKeD is protected.")),
+        Error::Unauthorized,
+    ];
+    for refusal in refusals {
+        world.third_party.refuse_next(refusal);
+        world.transfer(1000, DeliveryMode::Push).await;
+    }
+    world.faults.cut_next("fail", Cut::Before);
+    world.third_party.refuse_next(Error::Unauthorized);
+    world.transfer(1001, DeliveryMode::Pull).await;
+    world.transfer(1002, DeliveryMode::Pull).await;
+    world.transfer(1000, DeliveryMode::Push).await;
+}
+
+async fn call_back(world: &World) {
+    let (good, stranger) = (secret_text(), format!("whsec_{}", STANDARD.encode([7; 24])));
+    world.store.await_callback(&world.document().reference, TaskToken::new("mArKeD-waiting"), NOW);
+    let body = callback(&[returned()]);
+    world.call_back("mArKeD-callback", &body, &stranger).await;
+    world.call_back("mArKeD-unknown", &body, &good).await;
+    world.call_back("mArKeD-callback", r#"{"type": "mArKeD"}"#, &good).await;
+    world.faults.cut_next("record_result", Cut::Before);
+    for body in [&body, &body, &body, &callback(&[])] {
+        world.call_back("mArKeD-callback", body, &good).await;
+    }
+    world.call_back("mArKeD-callback", r#"{"type": "job.failed", "mArKeD": 1}"#, &good).await;
+    world.call_back("mArKeD-callback", &"mArKeD ".repeat(100_000), &good).await;
+}
+
+async fn finish(world: &World) {
+    let document = world.document().reference;
+    let input = serde_json::from_str(&world.message(&json!({ "attempt": 1000, "round": 1 }))).unwrap();
+    probe_job::handle(&world.store, &world.third_party, input).await.unwrap();
+    for wrong in [&b"mArKeD other bytes"[..], TEXT] {
+        world.third_party.serve(&returned().url, wrong);
+        let _ = world.verify().await;
+    }
+    world.verify().await.unwrap();
+    world.objects.put_returned(&keys::returned_file(&document, 0), &b"\xFF mArKeD"[..]);
+    world.normalize().await;
+    world.objects.put_returned(&keys::returned_file(&document, 0), TEXT);
+    world.faults.cut_next("finish", Cut::Before);
+    world.normalize().await;
+    world.normalize().await;
+    assert_eq!(world.document().state, DocumentState::Ready);
+    let cause = r#"{"reason":{"code":"x","message":"mArKeD"}}"#.to_owned();
+    let failure = json!({ "attempt": 1000, "error": "States.Timeout", "cause": cause });
+    let input = serde_json::from_str(&world.message(&failure)).unwrap();
+    fail_document::handle(&world.store, &world.clock, input).await.unwrap();
+}
+
+/// The adapters, where a service quotes what it was asked.
+async fn meet_failing_services(world: &World) {
+    let start =
+        mock!(aws_sdk_sfn::Client::start_execution).then_http_response(|| json_error("ThrottlingException"));
+    let answer =
+        mock!(aws_sdk_sfn::Client::send_task_success).then_http_response(|| json_error("InvalidToken"));
+    let client = client!(aws_sdk_sfn, start, answer);
+    let machine = StateMachine::new(client.clone(), "arn:m".to_owned());
+    assert!(machine.start(&world.document().reference).await.is_err());
+    let used = TaskTokens::new(client).succeed(&TaskToken::new("mArKeD"), json!({})).await;
+    assert_eq!(used.unwrap(), TokenUse::Gone);
+    let head = mock!(aws_sdk_s3::Client::head_object).then_http_response(|| xml_error(403, "AccessDenied"));
+    let uploads = crate::UploadsBucket::new(client!(aws_sdk_s3, head));
+    assert!(lectern::ports::Uploads::head(&uploads, &world.document().object).await.is_err());
+}
+
+#[test]
+fn case_53_no_name_url_token_or_secret_is_ever_logged() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tracing::subscriber::with_default(subscriber("trace", move || writer.clone()), || {
+        runtime.block_on(async {
+            let world = World::new();
+            upload(&world).await;
+            transfer(&world).await;
+            world.third_party.set_status("unused", JobStatus::Working { job_id: MARK.to_owned() });
+            call_back(&world).await;
+            finish(&world).await;
+            meet_failing_services(&world).await;
+            let again = JobResult::Succeeded(JobSucceeded { job_id: MARK.to_owned(), files: vec![] });
+            world.store.record_result(&world.document().reference, &again).await.unwrap();
+        });
+    });
+    let text = captured.text();
+    for secret in [MARK, "secret detail", &STANDARD.encode(MARK), "0a".repeat(40).as_str(), "files.example"] {
+        assert!(!text.contains(secret), "{secret} was logged:\n{text}");
+    }
+    let lines = captured.lines();
+    assert!(lines.len() > 30, "{} lines were searched", lines.len());
+    for function in ["receive-upload", "transfer-document", "normalize-document"] {
+        let of_function = || lines.iter().filter(|line| line["function"] == function);
+        assert!(of_function().all(|line| line.get("traceId").is_some()), "{function}");
+        let named = of_function().find(|line| line.get("documentId").is_some()).expect(function);
+        assert_eq!(named["submissionId"], "s1");
+    }
+    let attempts =
+        lines.iter().filter(|line| line["function"] == "transfer-document" && line["attempt"] == 1002);
+    assert!(attempts.count() > 0, "the attempt is on its lines");
+    for line in &lines {
+        let flat = line.as_object().unwrap().values().all(|value| !value.is_object() && !value.is_array());
+        assert!(flat, "{line}");
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading uploads: what is missing, what is forbidden, and ranges that cover exactly the object.
+
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    operation::{
+        get_object::{GetObjectInput, GetObjectOutput},
+        head_object::HeadObjectOutput,
+    },
+    primitives::{ByteStream as Body, SdkBody},
+};
+use aws_smithy_mocks::{Rule, mock};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use lectern::{
+    document::ObjectVersion,
+    ports::{Delivery as _, ReadUrls as _, Uploads as _},
+};
+use rstest::rstest;
+
+use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket};
+use crate::test_support::{Seen, client, object, xml_error};
+
+/// Chunks of zeros that cost no memory: each is the same static block.
+static BLOCK: [u8; 1 << 20] = [0; 1 << 20];
+
+fn bucket(rule: &Rule) -> UploadsBucket {
+    UploadsBucket::new(client!(aws_sdk_s3, *rule))
+}
+
+fn head_of(version: &'static str, length: i64) -> Rule {
+    mock!(Client::head_object)
+        .match_requests(move |request| {
+            request.bucket() == Some("uploads")
+                && request.key() == Some("submissions/s1/plan.txt")
+                && request.version_id().is_none_or(|asked| asked == version)
+        })
+        .then_output(move || {
+            HeadObjectOutput::builder()
+                .version_id(version)
+                .content_length(length)
+                .content_type("text/plain")
+                .build()
+        })
+}
+
+#[tokio::test]
+async fn head_says_version_size_and_type() {
+    let head = bucket(&head_of("v1", 12)).head(&object()).await.unwrap().unwrap();
+    assert_eq!((head.version_id.as_str(), head.size_bytes), ("v1", 12));
+    assert_eq!(head.content_type.as_deref(), Some("text/plain"));
+}
+
+#[tokio::test]
+async fn bucket_without_versions_has_the_version_null() {
+    let rule = mock!(Client::head_object).then_output(|| HeadObjectOutput::builder().build());
+    let head = bucket(&rule).head(&object()).await.unwrap().unwrap();
+    assert_eq!((head.version_id.as_str(), head.size_bytes), ("null", 0));
+}
+
+#[tokio::test]
+async fn case_16_current_version_is_asked_for_without_a_version() {
+    let rule = head_of("v2", 1);
+    let current = bucket(&rule).current_version(&object()).await.unwrap();
+    assert_eq!(current.as_deref(), Some("v2"), "a newer one than that of the document");
+}
+
+/// A delete marker is a 404 for the key and a 405 for its own version.
+#[rstest]
+#[case(404)]
+#[case(405)]
+#[tokio::test]
+async fn case_16_deleted_object_or_delete_marker_is_nothing(#[case] status: u16) {
+    let rule = mock!(Client::head_object).then_http_response(move || xml_error(status, ""));
+    let bucket = bucket(&rule);
+    assert_eq!(bucket.head(&object()).await.unwrap(), None);
+    assert_eq!(bucket.current_version(&object()).await.unwrap(), None);
+}
+
+#[rstest]
+#[case(400)]
+#[case(403)]
+#[case(500)]
+#[case(503)]
+#[tokio::test]
+async fn forbidden_or_failing_head_is_unavailable_and_never_gone(#[case] status: u16) {
+    let rule = mock!(Client::head_object).then_http_response(move || xml_error(status, ""));
+    let bucket = bucket(&rule);
+    assert_eq!(bucket.head(&object()).await.unwrap_err().name(), "Store.Unavailable");
+    assert_eq!(bucket.current_version(&object()).await.unwrap_err().name(), "Store.Unavailable");
+}
+
+#[rstest]
+#[case(403, "AccessDenied")]
+#[case(404, "NoSuchVersion")]
+#[case(416, "InvalidRange")]
+#[case(503, "SlowDown")]
+#[tokio::test]
+async fn first_bytes_that_cannot_be_read_are_an_error(#[case] status: u16, #[case] code: &'static str) {
+    let rule = mock!(Client::get_object).then_http_response(move || xml_error(status, code));
+    let error = bucket(&rule).first_bytes(&object(), 10).await.unwrap_err();
+    assert_eq!(error.name(), "Store.Unavailable");
+    assert!(error.to_string().contains(code), "{error}");
+    assert!(!format!("{error:?}").contains("secret detail"));
+}
+
+#[tokio::test]
+async fn first_bytes_are_a_range_of_the_version() {
+    let rule = mock!(Client::get_object)
+        .match_requests(|request| request.version_id() == Some("v1") && request.range() == Some("bytes=0-9"))
+        .then_output(|| GetObjectOutput::builder().body(Body::from_static(b"0123456789")).build());
+    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap(), "0123456789");
+}
+
+#[rstest]
+#[case(0, 0)]
+#[case(1, 1)]
+#[case(RANGE_BYTES - 1, 1)]
+#[case(RANGE_BYTES, 1)]
+#[case(RANGE_BYTES + 1, 2)]
+#[case(3 * RANGE_BYTES, 3)]
+#[case(3 * RANGE_BYTES + 5, 4)]
+#[tokio::test]
+async fn ranges_pinned_to_the_version_cover_exactly_the_object(#[case] size: u64, #[case] requests: usize) {
+    let seen = Seen::<GetObjectInput>::new();
+    let rule = zeros(&seen, |length| length);
+    let mut body = bucket(&rule).open(&object(), size).await.unwrap();
+    let mut received = 0;
+    while let Some(chunk) = body.next().await {
+        received += chunk.unwrap().len() as u64;
+    }
+    assert_eq!(received, size);
+    assert_eq!(seen.all().len(), requests);
+    let mut next = 0;
+    for request in seen.all() {
+        let (first, last) = range_of(&request);
+        assert_eq!((request.version_id(), first), (Some("v1"), next));
+        assert!(last - first < RANGE_BYTES);
+        next = last + 1;
+    }
+    assert_eq!(next, size);
+}
+
+#[tokio::test]
+async fn range_that_ends_early_is_taken_up_where_it_ended() {
+    let seen = Seen::<GetObjectInput>::new();
+    let rule = zeros(&seen, |length| length.div_ceil(2));
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    let mut received = 0;
+    while let Some(chunk) = body.next().await {
+        received += chunk.unwrap().len();
+    }
+    assert_eq!(received, 8);
+    let ranges: Vec<_> = seen.all().iter().map(range_of).collect();
+    assert_eq!(ranges, [(0, 7), (4, 7), (6, 7), (7, 7)]);
+}
+
+#[tokio::test]
+async fn empty_range_is_an_error_and_no_hang() {
+    let seen = Seen::<GetObjectInput>::new();
+    let rule = zeros(&seen, |_| 0);
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    assert!(body.next().await.unwrap().is_err());
+    assert!(body.next().await.is_none(), "the stream is over");
+    assert_eq!(seen.all().len(), 1);
+}
+
+/// S3 answers a range without its length, and without a byte.
+#[tokio::test]
+async fn range_without_length_and_bytes_is_an_error_and_no_hang() {
+    let rule = mock!(Client::get_object).then_output(|| GetObjectOutput::builder().build());
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    assert!(body.next().await.unwrap().is_err());
+}
+
+/// A range that says it has bytes and has none must not be asked for again and again.
+#[tokio::test]
+async fn range_that_promises_bytes_and_has_none_is_an_error_and_no_hang() {
+    let rule = mock!(Client::get_object).then_output(|| GetObjectOutput::builder().content_length(8).build());
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    let first = tokio::time::timeout(std::time::Duration::from_secs(5), body.next()).await;
+    assert!(first.expect("no hang").unwrap().is_err());
+}
+
+#[tokio::test]
+async fn range_with_more_bytes_than_asked_for_never_makes_the_body_longer() {
+    let rule = mock!(Client::get_object).then_output(|| {
+        GetObjectOutput::builder().content_length(12).body(Body::from_static(b"0123456789ab")).build()
+    });
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    let mut received = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        received += chunk.len();
+    }
+    assert!(received <= 8, "{received} bytes of 8");
+}
+
+#[tokio::test]
+async fn case_16_object_that_goes_away_in_mid_read_breaks_the_body_off() {
+    let rule = mock!(Client::get_object)
+        .sequence()
+        .output(|| GetObjectOutput::builder().content_length(4).body(Body::from_static(b"0123")).build())
+        .http_response(|| xml_error(404, "NoSuchVersion"))
+        .build();
+    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), "0123");
+    let error = body.next().await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("NoSuchVersion"), "{error}");
+    assert!(!format!("{error:?}").contains("plan.txt"));
+}
+
+#[tokio::test]
+async fn presigned_urls_name_the_version_and_end() {
+    let object = ObjectVersion { key: "submissions/s1/a b+ü.txt".to_owned(), ..object() };
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("eu-central-1"))
+        .credentials_provider(Credentials::for_tests())
+        .build();
+    let client = Client::from_conf(config);
+    let pull = UploadsBucket::new(client.clone()).presign(&object).await.unwrap();
+    assert!(pull.contains("versionId=v1") && pull.contains("X-Amz-Expires=21600"), "{pull}");
+    assert!(pull.contains("a%20b%2B%C3%BC.txt"), "{pull}");
+    let returned = ReturnedBucket::new(client, "returned".to_owned());
+    let read = returned.upload_url(&object, "a b\"ü.txt").await.unwrap();
+    assert!(read.contains("X-Amz-Expires=300"), "{read}");
+    assert!(read.contains("attachment%3B%20filename%2A%3DUTF-8%27%27a%2520b%2522%25C3%25BC.txt"), "{read}");
+    let file = returned.returned_url("returned/s1/d1/0", "x.vtt").await.unwrap();
+    assert!(file.contains("/returned/s1/d1/0?") && file.contains("X-Amz-Expires=300"), "{file}");
+}
+
+/// Answers each range with so many of its bytes.
+fn zeros(seen: &Seen<GetObjectInput>, kept: fn(u64) -> u64) -> Rule {
+    let seen = seen.clone();
+    mock!(Client::get_object).then_compute_output(move |request| {
+        seen.note(request);
+        let (first, last) = range_of(request);
+        let length = kept(last - first + 1);
+        GetObjectOutput::builder()
+            .content_length(i64::try_from(length).unwrap())
+            .body(zero_body(length))
+            .build()
+    })
+}
+
+fn zero_body(length: u64) -> Body {
+    let block = BLOCK.len() as u64;
+    let chunks = (0..length.div_ceil(block)).map(move |index| {
+        let size = usize::try_from(block.min(length - index * block)).unwrap();
+        Ok::<_, std::io::Error>(Bytes::from_static(&BLOCK[..size]))
+    });
+    Body::new(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(stream::iter(chunks))))
+}
+
+fn range_of(request: &GetObjectInput) -> (u64, u64) {
+    let range = request.range().unwrap().strip_prefix("bytes=").unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    (first.parse().unwrap(), last.parse().unwrap())
+}

@@ -1,0 +1,40 @@
+//! When messages come again, and that nothing else depends on it.
+
+use aws_sdk_sqs::operation::change_message_visibility::{
+    ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput,
+};
+use aws_smithy_mocks::mock;
+
+use super::*;
+use crate::test_support::{Seen, client, json_error};
+
+#[test]
+fn first_deliveries_come_again_soon_and_later_ones_after_the_visibility_timeout() {
+    assert_eq!(["1", "2", "3", "0", "x"].map(pause_s), [Some(2), Some(10), None, None, None]);
+}
+
+#[tokio::test]
+async fn pause_is_set_for_just_this_delivery() {
+    let seen = Seen::<ChangeMessageVisibilityInput>::new();
+    let noted = seen.clone();
+    let rule = mock!(Client::change_message_visibility).then_compute_output(move |request| {
+        noted.note(request);
+        ChangeMessageVisibilityOutput::builder().build()
+    });
+    let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
+    queue.pause("receipt", "2").await;
+    queue.pause("receipt", "3").await;
+    let request = seen.only();
+    assert_eq!(request.queue_url(), Some("https://queue"));
+    assert_eq!(request.receipt_handle(), Some("receipt"));
+    assert_eq!(request.visibility_timeout(), Some(10));
+}
+
+#[tokio::test]
+async fn pause_that_cannot_be_set_is_let_go() {
+    let rule =
+        mock!(Client::change_message_visibility).then_http_response(|| json_error("ReceiptHandleIsInvalid"));
+    let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
+    queue.pause("receipt", "1").await;
+    assert_eq!(rule.num_calls(), 1);
+}

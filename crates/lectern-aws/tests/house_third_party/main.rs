@@ -1,0 +1,8 @@
+//! The adapter of the house contract against the reference third party, over real HTTP.
+
+#![cfg(test)]
+
+mod answers;
+mod fetching;
+mod submitting;
+mod support;

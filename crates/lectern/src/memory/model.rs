@@ -1,0 +1,291 @@
+//! The reference model of the state store, and the harness that holds any store to it.
+//!
+//! The model is written from the design and knows nothing of [`crate::transitions`]: a list of documents in the order
+//! of their registration, from which everything else (who supersedes whom, what a submission counts) is computed anew
+//! each time. [`check`] runs the same operations on both, and compares every answer and all that can be read.
+
+use std::{collections::BTreeMap, fmt::Debug, future::Future};
+
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    MemoryStore,
+    reference::{Model, WHICH},
+    world::START,
+};
+use crate::{
+    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Reason, SubmissionId, TaskToken},
+    error::Error,
+    ports::{
+        Begin, Browse, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration, Results,
+        Transfers,
+    },
+    submission::{Submission, SubmissionState},
+};
+
+/// The two writes that the state machine makes itself, without a function.
+pub trait DirectWrites: Send + Sync {
+    /// The state `AwaitCallback`: keeps the token. `false` if its condition fails.
+    fn await_callback(
+        &self,
+        document: &DocumentRef,
+        token: TaskToken,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The state `BeginVerify`: what it returns, `None` if its condition fails.
+    fn begin_verify(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Option<Returned>, Error>> + Send;
+}
+
+/// What the state `BeginVerify` returns to the state machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Whether the job succeeded.
+    pub succeeded: bool,
+    /// How many files it returned.
+    pub files: usize,
+}
+
+impl Returned {
+    pub(super) fn of(result: &JobResult) -> Self {
+        match result {
+            JobResult::Succeeded(job) => Self { succeeded: true, files: job.files.len() },
+            JobResult::Failed(_) => Self { succeeded: false, files: 0 },
+        }
+    }
+}
+
+impl DirectWrites for MemoryStore {
+    async fn await_callback(
+        &self,
+        document: &DocumentRef,
+        token: TaskToken,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        Ok(self.await_callback(document, token, now))
+    }
+
+    async fn begin_verify(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> Result<Option<Returned>, Error> {
+        Ok(self.begin_verify(document, now).as_ref().map(Returned::of))
+    }
+}
+
+/// One operation on one of the few documents that a run plays with, registered or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Which document, below [`Op::DOCUMENTS`].
+    pub document: usize,
+    /// What happens to it.
+    pub action: Action,
+}
+
+/// What happens to a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Its event arrives.
+    Register {
+        /// Whether it is acceptable.
+        acceptable: bool,
+    },
+    /// An attempt begins.
+    BeginTransfer(Attempt),
+    /// An attempt learns its job.
+    RecordJob(Attempt),
+    /// A result comes, one of three.
+    RecordResult(usize),
+    /// The execution begins to wait.
+    AwaitCallback,
+    /// The execution goes on to verify.
+    BeginVerify,
+    /// The files are verified.
+    BeginNormalize,
+    /// It ends.
+    Finish {
+        /// With a record.
+        ready: bool,
+    },
+}
+
+impl Op {
+    /// How many documents a run plays with: some files in two submissions, each in some versions.
+    pub const DOCUMENTS: usize = WHICH;
+
+    /// Any number is an operation; a smaller one is a simpler one.
+    pub fn decode(number: u32) -> Self {
+        let number = number as usize;
+        let (document, action, detail) = (number % WHICH, number / WHICH % 12, number / WHICH / 12);
+        let attempt = Attempt([1000, 1001, 2000][detail % 3]);
+        let action = match action {
+            0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
+            4 => Action::BeginTransfer(attempt),
+            5 => Action::RecordJob(attempt),
+            6 => Action::RecordResult(detail % 3),
+            7 => Action::AwaitCallback,
+            8 => Action::BeginVerify,
+            9 => Action::BeginNormalize,
+            _ => Action::Finish { ready: detail.is_multiple_of(2) },
+        };
+        Self { document, action }
+    }
+}
+
+/// Runs the operations on an empty model and on `store`, and compares. `run` is part of every id, so that runs on one
+/// table do not meet: up to 32 of `a-z 0-9`.
+///
+/// # Errors
+/// What was expected and what was found instead, and at which operation.
+pub async fn check<S>(store: &S, run: &str, ops: &[Op]) -> Result<(), String>
+where
+    S: Register + Load + Transfers + Results + Finishing + Browse + DirectWrites,
+{
+    let mut model = Model::new(run);
+    for (index, op) in ops.iter().enumerate() {
+        let now = START + Duration::seconds(i64::try_from(index).unwrap_or(0));
+        let at = |error: String| format!("operation {index}, {op:?}: {error}");
+        apply(store, &mut model, *op, index, now).await.map_err(at)?;
+        compare(store, &model, op.document).await.map_err(at)?;
+    }
+    for document in 0..WHICH {
+        compare(store, &model, document).await?;
+    }
+    compare_lists(store, &model).await
+}
+
+async fn apply<S>(
+    store: &S,
+    model: &mut Model,
+    op: Op,
+    index: usize,
+    now: OffsetDateTime,
+) -> Result<(), String>
+where
+    S: Register + Transfers + Results + Finishing + DirectWrites,
+{
+    let reference = model.reference(op.document);
+    match op.action {
+        Action::Register { acceptable } => {
+            let callback_id = CallbackId::new(format!("{}-{index}", model.run));
+            let rejected = (!acceptable).then(|| Reason::new("empty", "It is empty."));
+            let new =
+                NewDocument { rejected, callback_id, now, ..model.new_document(op.document, acceptable) };
+            let is_new = model.register(op.document, acceptable, &new);
+            let found = ok(store.register(new).await)?;
+            same("registered as new", &is_new, &matches!(found, Registration::New(_)))?;
+            let (Registration::New(document) | Registration::Known(document)) = found;
+            model.expect(op.document, Some(&document))
+        }
+        Action::BeginTransfer(attempt) => {
+            let begun = model.begin_transfer(op.document, attempt, now);
+            begin(model, op.document, begun, &ok(store.begin_transfer(&reference, attempt, now).await)?)
+        }
+        Action::RecordJob(attempt) => {
+            let job_id = format!("job-{index}");
+            model.record_job(op.document, attempt, &job_id);
+            ok(store.record_job(&reference, attempt, &job_id).await)
+        }
+        Action::RecordResult(which) => {
+            let result = model.result(which);
+            let expected = model.record_result(op.document, &result);
+            same("recorded", &expected, &ok(store.record_result(&reference, &result).await)?)
+        }
+        Action::AwaitCallback => {
+            let token = TaskToken::new(format!("token-{index}"));
+            let expected = model.await_callback(op.document, &token, now);
+            same("waits", &expected, &ok(store.await_callback(&reference, token, now).await)?)
+        }
+        Action::BeginVerify => {
+            let expected = model.begin_verify(op.document, now);
+            same("returned", &expected, &ok(store.begin_verify(&reference, now).await)?)
+        }
+        Action::BeginNormalize => {
+            let begun = model.begin_normalize(op.document, now);
+            begin(model, op.document, begun, &ok(store.begin_normalize(&reference, now).await)?)
+        }
+        Action::Finish { ready } => {
+            let outcome = if ready {
+                Outcome::Ready(Box::new(model.record(op.document)))
+            } else {
+                Outcome::Failed(Reason::new("internal", "It failed."))
+            };
+            let expected = model.finish(op.document, ready, now);
+            same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
+        }
+    }
+}
+
+fn begin(model: &Model, which: usize, expected: bool, found: &Begin) -> Result<(), String> {
+    same("begun", &expected, &matches!(found, Begin::Begun(_)))?;
+    match found {
+        Begin::Begun(document) => model.expect(which, Some(document)),
+        Begin::Stale => Ok(()),
+    }
+}
+
+/// All that can be read of a document and of its submission.
+async fn compare<S: Load + Results + Browse>(store: &S, model: &Model, which: usize) -> Result<(), String> {
+    let reference = model.reference(which);
+    let document = ok(store.load(&reference).await)?;
+    model.expect(which, document.as_ref())?;
+    if let Some(document) = &document {
+        let resolved = ok(store.resolve(&document.callback_id).await)?;
+        same("callback's document", &Some(reference.clone()), &resolved)?;
+    }
+    let record = model.is_ready(which).then(|| model.record(which));
+    same("record", &record, &ok(store.record(&reference).await)?)?;
+    let found = ok(store.submission(&reference.submission_id).await)?;
+    let (submission, documents) = found.map_or((None, Vec::new()), |(found, all)| (Some(found), all));
+    same("submission", &model.submission(&reference.submission_id), &submission)?;
+    let expected: Vec<usize> = model.documents_of(&reference.submission_id);
+    let found: Vec<&DocumentRef> = documents.iter().map(|document| &document.reference).collect();
+    let order: Vec<DocumentRef> = expected.iter().map(|which| model.reference(*which)).collect();
+    same("documents, oldest first", &order.iter().collect(), &found)?;
+    let documents: BTreeMap<&DocumentRef, &Document> =
+        documents.iter().map(|document| (&document.reference, document)).collect();
+    expected
+        .into_iter()
+        .try_for_each(|which| model.expect(which, documents.get(&model.reference(which)).copied()))
+}
+
+/// The lists, page by page.
+async fn compare_lists(store: &impl Browse, model: &Model) -> Result<(), String> {
+    for state in [None].into_iter().chain(SubmissionState::ALL.map(Some)) {
+        let mut found: Vec<Submission> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = ok(store.submissions(state, after.as_ref(), 1).await)?;
+            let Some(last) = page.last() else { break };
+            after = Some(Cursor {
+                created_at: last.created_at.clone(),
+                submission_id: last.submission_id.as_str().to_owned(),
+            });
+            found.extend(page);
+        }
+        // A table of many runs lists the others' too.
+        found.retain(|submission| model.submission_ids().contains(&submission.submission_id));
+        let mut expected: Vec<Submission> = model
+            .submission_ids()
+            .iter()
+            .filter_map(|id: &SubmissionId| model.submission(id))
+            .filter(|submission| state.is_none_or(|state| submission.state == state))
+            .collect();
+        expected.sort_by(|a, b| (&b.created_at, &b.submission_id).cmp(&(&a.created_at, &a.submission_id)));
+        same("list", &expected, &found)?;
+    }
+    Ok(())
+}
+
+fn ok<T>(answer: Result<T, Error>) -> Result<T, String> {
+    answer.map_err(|error| error.to_string())
+}
+
+pub(super) fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {
+    if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
+}

@@ -1,0 +1,336 @@
+//! The model itself: what the design says of documents, as plainly as it can be said. No store is anywhere near.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use super::model::{Returned, same};
+use crate::{
+    document::{
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
+        SubmissionId, TaskToken,
+    },
+    error::rfc3339,
+    house::{JobError, JobFailed, JobSucceeded},
+    media_type::MediaType,
+    ports::{Finish, NewDocument, Recorded, Sequencer},
+    record::{Provenance, Record, SCHEMA_VERSION, Source},
+    submission::{Counts, Submission, SubmissionState},
+};
+
+/// How many documents a run plays with: some files in two submissions, each in some versions.
+pub(super) const WHICH: usize = FILES.len() * VERSIONS.len();
+/// Each file's submission.
+const FILES: [&str; 3] = ["a", "a", "b"];
+/// Each version's sequencer, and its place among them: shorter ones are padded, case does not matter.
+const VERSIONS: [(&str, u8); 4] =
+    [("0055AED6DCD90281E5", 0), ("0055AED6DCD90281E6", 2), ("0055aed6dcd90281e51", 1), ("01", 3)];
+
+/// The list of documents, in the order of their registration.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) run: String,
+    documents: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    which: usize,
+    callback_id: CallbackId,
+    registered_at: OffsetDateTime,
+    state: DocumentState,
+    reason: Option<&'static str>,
+    seen: bool,
+    times: BTreeMap<String, String>,
+    attempt: Option<Attempt>,
+    job_id: Option<String>,
+    result: Option<JobResult>,
+    token: Option<TaskToken>,
+}
+
+impl Known {
+    fn file(&self) -> usize {
+        self.which / VERSIONS.len()
+    }
+
+    fn age(&self) -> u8 {
+        VERSIONS[self.which % VERSIONS.len()].1
+    }
+
+    /// A state only moves forward.
+    fn reach(&mut self, state: DocumentState, now: OffsetDateTime) {
+        if self.state < state {
+            self.state = state;
+            self.times.insert(state.to_string(), rfc3339(now));
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(run: &str) -> Self {
+        Self { run: run.to_owned(), documents: Vec::new() }
+    }
+
+    pub(super) fn submission_ids(&self) -> Vec<SubmissionId> {
+        let id = |name: &str| SubmissionId::try_from(format!("{}-{name}", self.run)).ok();
+        ["a", "b"].into_iter().filter_map(id).collect()
+    }
+
+    fn object(&self, which: usize) -> ObjectVersion {
+        let (file, version) = (which / VERSIONS.len(), which % VERSIONS.len());
+        ObjectVersion {
+            bucket: "uploads".to_owned(),
+            key: format!("submissions/{}-{}/file-{file}.pdf", self.run, FILES[file]),
+            version_id: format!("v{version}"),
+        }
+    }
+
+    pub(super) fn reference(&self, which: usize) -> DocumentRef {
+        let object = self.object(which);
+        let submission = usize::from(FILES[which / VERSIONS.len()] == "b");
+        DocumentRef {
+            submission_id: self
+                .submission_ids()
+                .into_iter()
+                .nth(submission)
+                .unwrap_or_else(SubmissionId::unassigned),
+            document_id: DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id),
+        }
+    }
+
+    pub(super) fn new_document(&self, which: usize, seen: bool) -> NewDocument {
+        NewDocument {
+            reference: self.reference(which),
+            object: self.object(which),
+            sequencer: Sequencer::new(VERSIONS[which % VERSIONS.len()].0),
+            size_bytes: 7,
+            media_type: seen.then_some(MediaType::Pdf),
+            rejected: None,
+            callback_id: CallbackId::new(""),
+            now: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+
+    pub(super) fn record(&self, which: usize) -> Record {
+        let DocumentRef { submission_id, document_id } = self.reference(which);
+        let time = "2026-11-20T16:00:00.000Z".to_owned();
+        Record {
+            schema_version: SCHEMA_VERSION,
+            submission_id: submission_id.to_string(),
+            document_id: document_id.to_string(),
+            source: Source {
+                file_name: "file.pdf".to_owned(),
+                media_type: MediaType::Pdf,
+                size_bytes: 7,
+                received_at: time.clone(),
+            },
+            media: None,
+            transcript: None,
+            text: Some("A lesson.".to_owned()),
+            findings: Vec::new(),
+            attachments: Vec::new(),
+            provenance: Provenance {
+                provider: "model".to_owned(),
+                job_id: "job".to_owned(),
+                received_at: time.clone(),
+                normalized_at: time,
+                source_version_id: "v".to_owned(),
+                returned_sha256: Vec::new(),
+            },
+        }
+    }
+
+    /// Three results: two that contradict each other in detail, and a failure.
+    pub(super) fn result(&self, which: usize) -> JobResult {
+        let job_id = format!("{}-{which}", self.run);
+        if which == 2 {
+            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".to_owned() };
+            return JobResult::Failed(JobFailed { job_id, error });
+        }
+        JobResult::Succeeded(JobSucceeded { job_id, files: Vec::new() })
+    }
+
+    fn known(&mut self, which: usize) -> Option<&mut Known> {
+        self.documents.iter_mut().find(|known| known.which == which)
+    }
+
+    /// Registered once; a version older than one of its file that is there already is rejected.
+    pub(super) fn register(&mut self, which: usize, acceptable: bool, new: &NewDocument) -> bool {
+        if self.known(which).is_some() {
+            return false;
+        }
+        let mut known = Known {
+            which,
+            callback_id: new.callback_id.clone(),
+            registered_at: new.now,
+            state: DocumentState::Received,
+            reason: None,
+            seen: acceptable,
+            times: BTreeMap::new(),
+            attempt: None,
+            job_id: None,
+            result: None,
+            token: None,
+        };
+        let outdated =
+            self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
+        if outdated || !acceptable {
+            known.state = DocumentState::Rejected;
+            known.reason = Some(if acceptable { "superseded" } else { "empty" });
+        }
+        known.times.insert(known.state.to_string(), rfc3339(new.now));
+        self.documents.push(known);
+        true
+    }
+
+    /// Unless it has moved on, or a newer attempt is at work.
+    pub(super) fn begin_transfer(&mut self, which: usize, attempt: Attempt, now: OffsetDateTime) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let early = [DocumentState::Received, DocumentState::Transferring, DocumentState::Processing];
+        let begun = early.contains(&known.state) && known.attempt <= Some(attempt);
+        if begun {
+            known.attempt = Some(attempt);
+            known.reach(DocumentState::Transferring, now);
+        }
+        begun
+    }
+
+    pub(super) fn record_job(&mut self, which: usize, attempt: Attempt, job_id: &str) {
+        if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
+            known.job_id = Some(job_id.to_owned());
+        }
+    }
+
+    /// The first result stands, whenever it comes.
+    pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
+        let Some(known) = self.known(which) else { return Recorded::Unknown };
+        match &known.result {
+            None => {
+                known.result = Some(result.clone());
+                Recorded::First(known.token.clone())
+            }
+            Some(first) if first == result => Recorded::Same(known.token.clone()),
+            Some(_) => Recorded::Conflict,
+        }
+    }
+
+    /// Waits only for a document that was transferred and has no result.
+    pub(super) fn await_callback(&mut self, which: usize, token: &TaskToken, now: OffsetDateTime) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let transferred = [DocumentState::Transferring, DocumentState::Processing].contains(&known.state);
+        let waits = transferred && known.result.is_none();
+        if waits {
+            known.token = Some(token.clone());
+            known.reach(DocumentState::Processing, now);
+        }
+        waits
+    }
+
+    /// Goes on only with a result.
+    pub(super) fn begin_verify(&mut self, which: usize, now: OffsetDateTime) -> Option<Returned> {
+        let known = self.known(which)?;
+        let returned = Returned::of(known.result.as_ref()?);
+        let before = [DocumentState::Transferring, DocumentState::Processing, DocumentState::Verifying];
+        if !before.contains(&known.state) {
+            return None;
+        }
+        known.reach(DocumentState::Verifying, now);
+        Some(returned)
+    }
+
+    pub(super) fn begin_normalize(&mut self, which: usize, now: OffsetDateTime) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let begun = !known.state.is_terminal();
+        if begun {
+            known.reach(DocumentState::Normalizing, now);
+        }
+        begun
+    }
+
+    /// It ends once.
+    pub(super) fn finish(&mut self, which: usize, ready: bool, now: OffsetDateTime) -> Finish {
+        let Some(known) = self.known(which) else { return Finish::Unknown };
+        if known.state.is_terminal() {
+            return Finish::AlreadyTerminal;
+        }
+        known.reach(if ready { DocumentState::Ready } else { DocumentState::Failed }, now);
+        known.reason = (!ready).then_some("internal");
+        Finish::Finished
+    }
+
+    pub(super) fn is_ready(&self, which: usize) -> bool {
+        self.documents.iter().any(|known| known.which == which && known.state == DocumentState::Ready)
+    }
+
+    /// One that came after a newer one is superseded by the newest there was; another by the next that is newer.
+    fn superseded_by(&self, position: usize) -> Option<usize> {
+        let known = &self.documents[position];
+        let newer = |other: &&Known| other.file() == known.file() && other.age() > known.age();
+        let before = self.documents[..position].iter().filter(newer).max_by_key(|other| other.age());
+        before.or_else(|| self.documents[position..].iter().find(newer)).map(|other| other.which)
+    }
+
+    /// Oldest first.
+    pub(super) fn documents_of(&self, id: &SubmissionId) -> Vec<usize> {
+        let all = self.documents.iter().map(|known| known.which);
+        all.filter(|which| self.reference(*which).submission_id == *id).collect()
+    }
+
+    /// Counted anew from the documents; the superseded do not count.
+    pub(super) fn submission(&self, id: &SubmissionId) -> Option<Submission> {
+        let all: Vec<(usize, &Known)> = self
+            .documents
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| self.reference(known.which).submission_id == *id)
+            .collect();
+        let count = |wanted: &dyn Fn(DocumentState) -> bool| {
+            let counted = all.iter().filter(|(position, _)| self.superseded_by(*position).is_none());
+            counted.filter(|(_, known)| wanted(known.state)).count() as u64
+        };
+        let counts = Counts {
+            open: count(&|state| !state.is_terminal()),
+            ready: count(&|state| state == DocumentState::Ready),
+            rejected: count(&|state| state == DocumentState::Rejected),
+            failed: count(&|state| state == DocumentState::Failed),
+        };
+        let state = match (counts.open, counts.rejected + counts.failed) {
+            (0, 0) => SubmissionState::Ready,
+            (0, _) => SubmissionState::NeedsAttention,
+            _ => SubmissionState::InProgress,
+        };
+        let (_, first) = all.first()?;
+        Some(Submission {
+            submission_id: id.clone(),
+            state,
+            counts,
+            created_at: rfc3339(first.registered_at),
+        })
+    }
+
+    /// Compares all of a stored document with the model's.
+    pub(super) fn expect(&self, which: usize, found: Option<&Document>) -> Result<(), String> {
+        let Some(position) = self.documents.iter().position(|known| known.which == which) else {
+            return same("document", &None, &found);
+        };
+        let known = &self.documents[position];
+        let code = found.and_then(|document| document.reason.as_ref()).map(|reason| reason.code.as_str());
+        same("reason", &known.reason, &code)?;
+        let superseded_by = self.superseded_by(position).map(|which| self.reference(which).document_id);
+        let expected = Document {
+            reference: self.reference(which),
+            object: self.object(which),
+            size_bytes: 7,
+            media_type: known.seen.then_some(MediaType::Pdf),
+            state: known.state,
+            reason: found.and_then(|document| document.reason.clone()),
+            times: known.times.clone(),
+            superseded_by,
+            callback_id: known.callback_id.clone(),
+            attempt: known.attempt,
+            job_id: known.job_id.clone(),
+            result: known.result.clone(),
+        };
+        same("document", &Some(&expected), &found)
+    }
+}

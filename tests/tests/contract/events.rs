@@ -1,0 +1,149 @@
+//! `events/<function>/<case>.json`: each parses into what its function really reads, and is of AWS's own shape.
+
+use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs};
+use lambda_http::request::RequestContext;
+use lectern::{
+    fail_document, message, normalize_document, probe_job,
+    receive_callback::{self, verify_house_callback},
+    receive_upload::parse_event,
+    records_api::Evaluator,
+    transfer_document, verify_returned_file,
+    webhook::SigningSecrets,
+};
+use lectern_aws::{http_api::HttpRequest, lambda::SqsEvent};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use super::sources::{Source, files, folders};
+
+/// What the sample callbacks are signed with.
+const SAMPLE_SECRET: &str = "whsec_bGVjdGVybi1zYW1wbGUtZXZlbnRzLW9ubHktMDEyMzQ1";
+
+fn events(function: &str) -> Vec<Source> {
+    files(&[&format!("events/{function}")], "json")
+}
+
+fn parsed<T: DeserializeOwned>(event: &Source) -> T {
+    let problem = |error| panic!("{} does not parse into what its function reads: {error}", event.path);
+    serde_json::from_str(&event.text).unwrap_or_else(problem)
+}
+
+#[test]
+fn every_function_has_events_and_every_folder_of_events_a_function() {
+    assert_eq!(
+        folders("events"),
+        folders("functions"),
+        "add events/<function>/<case>.json, or remove the folder that belongs to no function"
+    );
+    for function in folders("functions") {
+        assert!(!events(&function).is_empty());
+    }
+}
+
+/// Checks that the batch is of AWS's shape and that each message's body can be read, but one of a poisonous batch.
+#[track_caller]
+fn assert_batches(function: &str, readable: impl Fn(&str) -> Result<(), String>) {
+    for event in events(function) {
+        let SqsEvent { records } = parsed(&event);
+        let oracle: sqs::SqsEvent = parsed(&event);
+        let bodies: Vec<&str> = oracle.records.iter().filter_map(|record| record.body.as_deref()).collect();
+        assert_eq!(records.iter().map(|record| record.body.as_str()).collect::<Vec<_>>(), bodies);
+        assert!(
+            records.iter().all(|record| !record.message_id.is_empty() && !record.receipt_handle.is_empty())
+        );
+        assert!(records.iter().all(|record| record.attributes.receive_count.parse::<u32>().is_ok()));
+        let unreadable: Vec<String> = bodies.iter().filter_map(|body| readable(body).err()).collect();
+        let expected = usize::from(event.path.contains("poisonous"));
+        assert_eq!(unreadable.len(), expected, "{}: correct the messages: {unreadable:?}", event.path);
+        assert!(expected == 0 || records.len() > 2, "{}: give the poisonous message neighbours", event.path);
+    }
+}
+
+fn task_message<T: DeserializeOwned>(body: &str) -> Result<(), String> {
+    message::parse::<T>(body).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn events_of_receive_upload_parse() {
+    assert_batches("receive-upload", |body| {
+        let records = parse_event(body).map_err(|error| error.to_string())?;
+        if !body.contains("s3:TestEvent") {
+            let oracle: S3Event = serde_json::from_str(body).unwrap();
+            assert_eq!(oracle.records.len(), records.len());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn events_of_receive_upload_show_each_kind_that_s3_sends() {
+    let messages = |case: &str| -> Vec<usize> {
+        let event = events("receive-upload").into_iter().find(|event| event.path.ends_with(case));
+        let event = event.unwrap_or_else(|| panic!("add events/receive-upload/{case}"));
+        let SqsEvent { records } = parsed(&event);
+        records.iter().map(|record| parse_event(&record.body).map_or(0, |found| found.len())).collect()
+    };
+    assert_eq!(messages("object-created.json"), [1]);
+    assert_eq!(messages("test-event.json"), [0]);
+    assert_eq!(messages("folder-marker.json"), [1]);
+    assert_eq!(messages("several-records.json"), [2, 1]);
+    assert_eq!(messages("poisonous-message.json"), [1, 0, 1]);
+}
+
+#[test]
+fn events_of_transfer_document_parse() {
+    assert_batches("transfer-document", task_message::<transfer_document::Input>);
+}
+
+#[test]
+fn events_of_normalize_document_parse() {
+    assert_batches("normalize-document", task_message::<normalize_document::Input>);
+}
+
+#[test]
+fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret() {
+    let secrets = SigningSecrets::parse(SAMPLE_SECRET).unwrap();
+    let mut encodings = std::collections::BTreeSet::new();
+    for event in events("receive-callback") {
+        let request: HttpRequest = parsed(&event);
+        let oracle: ApiGatewayV2httpRequest = parsed(&event);
+        assert_eq!(oracle.path_parameters.get("callbackId").map(String::as_str), Some(request.path_id()));
+        encodings.insert(oracle.is_base64_encoded);
+        let sent: i64 = request.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+        let now = OffsetDateTime::from_unix_timestamp(sent).unwrap();
+        let verified = verify_house_callback(&request.headers, &request.body, &secrets, now);
+        let verified = verified.unwrap_or_else(|error| panic!("{}: sign it again: {error}", event.path));
+        assert_eq!(verified.result, receive_callback::parse(&request.body));
+        assert!(verified.result.is_ok(), "{}: {:?}", event.path, verified.result);
+    }
+    assert_eq!(encodings.len(), 2, "events/receive-callback: show a plain body and one in base64");
+}
+
+#[test]
+fn events_of_the_state_machines_functions_parse() {
+    for event in events("probe-job") {
+        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, message::SCHEMA_VERSION);
+    }
+    for event in events("verify-returned-file") {
+        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, message::SCHEMA_VERSION);
+    }
+    for event in events("fail-document") {
+        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, message::SCHEMA_VERSION);
+    }
+}
+
+#[test]
+fn events_of_records_api_parse_and_carry_the_claims_that_decide() {
+    for event in events("records-api") {
+        let request = lambda_http::request::from_str(&event.text)
+            .unwrap_or_else(|error| panic!("{} is no HTTP API request: {error}", event.path));
+        let oracle: ApiGatewayV2httpRequest = parsed(&event);
+        assert_eq!(oracle.raw_path.as_deref(), Some(request.uri().path()), "{}", event.path);
+        let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get() else {
+            panic!("{}: give it the request context of payload format 2.0", event.path);
+        };
+        let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).unwrap();
+        let refused = Evaluator::from_claims(&jwt.claims).is_err();
+        assert_eq!(refused, event.path.contains("refused"), "{}", event.path);
+    }
+}

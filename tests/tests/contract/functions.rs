@@ -1,0 +1,122 @@
+//! One stem for one thing: each function's folder, resource, log group, module, state and events.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    sources::{folders, pascal_case, read, root},
+    template::Template,
+};
+
+const FUNCTION: &str = "AWS::Serverless::Function";
+
+#[test]
+fn every_function_is_found_by_one_name() {
+    let template = Template::load();
+    let resources: BTreeSet<&str> = template.resources(FUNCTION).into_keys().collect();
+    let names: Vec<String> =
+        folders("functions").iter().map(|name| format!("{}Function", pascal_case(name))).collect();
+    assert_eq!(
+        resources,
+        names.iter().map(String::as_str).collect(),
+        "left: template.yaml; right: functions/"
+    );
+    let library = read("crates/lectern/src/lib.rs");
+    for name in folders("functions") {
+        let resource = template.resource(FUNCTION, &format!("{}Function", pascal_case(&name)));
+        assert_eq!(resource["CodeUri"], format!("functions/{name}"));
+        let module = name.replace('-', "_");
+        assert!(library.contains(&format!("pub mod {module};")), "add the module lectern::{module}");
+        let main = read(&format!("functions/{name}/src/main.rs"));
+        assert!(
+            main.contains(&module) || main.contains("mod routes;"),
+            "{name}: main.rs wires lectern::{module}"
+        );
+        assert!(root().join("events").join(&name).is_dir(), "add events/{name}/<case>.json");
+        let cargo = read(&format!("functions/{name}/Cargo.toml"));
+        assert!(
+            cargo.contains(&format!("name = \"{name}\"")),
+            "functions/{name}/Cargo.toml names another package"
+        );
+    }
+}
+
+#[test]
+fn every_function_is_built_from_its_own_package_with_the_custom_runtime() {
+    let template = Template::load();
+    let globals = &template.0["Globals"]["Function"];
+    assert_eq!((&globals["Runtime"], &globals["Handler"]), (&json!("provided.al2023"), &json!("bootstrap")));
+    for (resource, function) in template.resources(FUNCTION) {
+        let metadata = &template.0["Resources"][resource]["Metadata"];
+        assert_eq!(metadata["BuildMethod"], "rust-cargolambda", "{resource}");
+        let binary = &metadata["BuildProperties"]["Binary"];
+        let folder = function["CodeUri"].as_str().unwrap().trim_start_matches("functions/");
+        assert!(binary.is_null() || binary == folder, "{resource} builds {binary}");
+    }
+}
+
+#[test]
+fn every_function_has_its_own_log_group_with_retention() {
+    let template = Template::load();
+    let mut groups = BTreeSet::new();
+    for (name, function) in template.resources(FUNCTION) {
+        let group = format!("{}LogGroup", name.trim_end_matches("Function"));
+        assert_eq!(function["LoggingConfig"]["LogGroup"], json!({"Ref": group}), "{name}: give it {group}");
+        groups.insert(group);
+    }
+    for (name, group) in template.resources("AWS::Logs::LogGroup") {
+        assert!(template.number(&group["RetentionInDays"]) > 0, "{name}: give it RetentionInDays");
+        groups.remove(name);
+    }
+    assert!(groups.is_empty(), "add the log groups {groups:?}");
+}
+
+#[test]
+fn everything_is_traced() {
+    let template = Template::load();
+    assert_eq!(template.0["Globals"]["Function"]["Tracing"], "Active");
+    for (name, function) in template.resources(FUNCTION) {
+        assert!(function.get("Tracing").is_none(), "{name}: leave tracing to Globals");
+    }
+    let machine = template.resource("AWS::Serverless::StateMachine", "DocumentStateMachine");
+    assert_eq!(machine["Tracing"]["Enabled"], true);
+    assert_eq!(machine["Type"], "STANDARD", "Express workflows have no task tokens and live five minutes");
+    assert_eq!(machine["Logging"]["IncludeExecutionData"], false, "data does not belong into logs");
+    assert_eq!(machine.get("Definition"), None::<&Value>, "the definition stays in statemachines/");
+}
+
+#[test]
+fn requests_to_the_third_party_end_before_their_function_does() {
+    let template = Template::load();
+    let mut checked = 0;
+    for (name, function) in template.resources(FUNCTION) {
+        let Some(request) = function["Environment"]["Variables"].get("REQUEST_TIMEOUT_SECONDS") else {
+            continue;
+        };
+        let (request_s, function_s) = (template.number(request), template.timeout_s(function));
+        assert!(
+            request_s < function_s,
+            "{name}: a request may take {request_s} s, the function {function_s} s"
+        );
+        checked += 1;
+    }
+    assert!(checked > 0, "no function has REQUEST_TIMEOUT_SECONDS any more; correct this test");
+}
+
+/// Otherwise the state machine would give up on a function that is still at work, and start a second one.
+#[test]
+fn states_outlast_the_functions_that_they_invoke() {
+    let template = Template::load();
+    let machine = super::asl::Machine::load();
+    for (state, task) in machine.of_type("Task") {
+        let Some(arn) = task["Arguments"]["FunctionName"].as_str() else { continue };
+        let function = template.resource(FUNCTION, arn.trim_end_matches(".Arn"));
+        assert_eq!(arn.trim_end_matches("Function.Arn"), state, "the state is named like its function");
+        let (function_s, state_s) = (template.timeout_s(function), task["TimeoutSeconds"].as_u64().unwrap());
+        assert!(
+            state_s > function_s,
+            "{state} waits {state_s} s for a function that may take {function_s} s"
+        );
+    }
+}

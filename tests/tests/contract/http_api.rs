@@ -1,0 +1,106 @@
+//! The HTTP API: its routes are those of the code and of the descriptions, and none is open by mistake.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{
+    sources::{captures, read},
+    template::Template,
+};
+
+const CALLBACK: &str = "POST /callbacks/{callbackId}";
+
+fn routes(template: &Template) -> BTreeMap<&str, &Value> {
+    let routes = template.resources("AWS::ApiGatewayV2::Route");
+    routes.into_values().map(|route| (route["RouteKey"].as_str().unwrap(), route)).collect()
+}
+
+#[test]
+fn routes_are_those_of_records_api_and_the_callback() {
+    let template = Template::load();
+    let code = read("functions/records-api/src/routes.rs");
+    let constants = captures(r#"pub\(crate\) const [A-Z]+: &str = "(/[^"]*)";"#, &code);
+    let routed = captures(r"\.route\(([A-Z]+), get\(", &code);
+    assert_eq!(constants.len(), routed.len(), "every path of routes.rs is a route with GET");
+    let mut expected: BTreeSet<String> = constants.iter().map(|path| format!("GET {path}")).collect();
+    expected.insert(CALLBACK.to_owned());
+    let declared = routes(&template).into_keys().map(str::to_owned).collect();
+    assert_eq!(expected, declared, "left: the code's routes; right: template.yaml");
+}
+
+#[test]
+fn routes_are_those_that_the_description_promises() {
+    let template = Template::load();
+    let openapi: Value = serde_norway::from_str(&read("docs/records.openapi.yaml")).unwrap();
+    let mut described = BTreeSet::from([CALLBACK.to_owned()]);
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        let methods = item.as_object().unwrap().keys().filter(|method| *method != "parameters");
+        described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    let declared = routes(&template).into_keys().map(str::to_owned).collect();
+    assert_eq!(described, declared, "left: docs/records.openapi.yaml and the callback; right: template.yaml");
+}
+
+#[test]
+fn every_route_but_the_webhook_asks_for_a_token() {
+    let template = Template::load();
+    for (key, route) in routes(&template) {
+        let integration =
+            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "RecordsApiIntegration" };
+        assert_eq!(route["Target"], json!({"Fn::Sub": format!("integrations/${{{integration}}}")}), "{key}");
+        if key == CALLBACK {
+            assert_eq!(route["AuthorizationType"], "NONE", "its signature is checked by receive-callback");
+        } else {
+            assert_eq!(route["AuthorizationType"], "JWT", "{key}");
+            assert_eq!(route["AuthorizerId"], json!({"Ref": "Authorizer"}), "{key}");
+        }
+    }
+    let authorizer = template.resource("AWS::ApiGatewayV2::Authorizer", "Authorizer");
+    assert_eq!(authorizer["AuthorizerType"], "JWT");
+    assert_eq!(authorizer["JwtConfiguration"]["Audience"], json!([{"Ref": "UserPoolClient"}]));
+}
+
+#[test]
+fn integrations_are_of_payload_format_2_and_the_gateway_may_invoke_their_functions() {
+    let template = Template::load();
+    let permissions = template.resources("AWS::Lambda::Permission");
+    for (name, integration) in template.resources("AWS::ApiGatewayV2::Integration") {
+        assert_eq!(integration["PayloadFormatVersion"], "2.0", "{name}: the functions read this format");
+        let function = format!("{}Function", name.trim_end_matches("Integration"));
+        assert_eq!(integration["IntegrationUri"], json!({"Fn::GetAtt": format!("{function}.Arn")}), "{name}");
+        let permission =
+            permissions.values().find(|permission| permission["FunctionName"] == json!({"Ref": function}));
+        let permission =
+            permission.unwrap_or_else(|| panic!("add a permission for API Gateway to invoke {function}"));
+        assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
+        let source = permission["SourceArn"].to_string();
+        assert!(source.contains("${HttpApi}/*/"), "{function}: only our own API may invoke it, not {source}");
+    }
+}
+
+#[test]
+fn requests_are_throttled_and_logged_without_their_path() {
+    let template = Template::load();
+    let stage = template.resource("AWS::ApiGatewayV2::Stage", "HttpApiStage");
+    for limit in ["ThrottlingBurstLimit", "ThrottlingRateLimit"] {
+        assert!(template.number(&stage["DefaultRouteSettings"][limit]) > 0, "set {limit}");
+    }
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    let logged: Value = serde_json::from_str(format).expect("the access log's format is JSON");
+    assert!(logged.is_object());
+    for secret in ["$context.path", "$context.httpMethod", "rawPath", "authorizer", "queryString"] {
+        assert!(
+            !format.contains(secret),
+            "the access log would hold {secret}, and a path holds a callback id"
+        );
+    }
+}
+
+#[test]
+fn groups_are_those_that_the_code_asks_for() {
+    let template = Template::load();
+    let groups = template.resources("AWS::Cognito::UserPoolGroup");
+    let names: BTreeSet<&str> = groups.values().filter_map(|group| group["GroupName"].as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["teachers", lectern::records_api::EVALUATORS]));
+}

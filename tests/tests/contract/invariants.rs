@@ -1,0 +1,137 @@
+//! The invariants of the design, most of them absences.
+
+use super::sources::{captures, folders, is_test_file, product_code, read, regex, rust_files};
+
+#[test]
+fn domain_depends_on_nothing_of_aws() {
+    let manifest = read("crates/lectern/Cargo.toml");
+    let dependencies = captures(r"(?m)^([\w-]+)(?:\.workspace)? = ", &manifest);
+    let aws =
+        |name: &&String| name.starts_with("aws") || name.starts_with("lambda") || *name == "serde_dynamo";
+    assert_eq!(
+        dependencies.iter().find(aws),
+        None,
+        "crates/lectern knows no AWS; put it into crates/lectern-aws"
+    );
+    for file in rust_files(&["crates/lectern/src"]) {
+        let used = captures(
+            r"\b(aws_(?:sdk|config|smithy)\w*|lambda_(?:runtime|http)|lectern_aws)\b",
+            &product_code(&file.text),
+        );
+        assert!(used.is_empty(), "{} uses {used:?}", file.path);
+    }
+}
+
+#[test]
+fn environment_is_read_in_one_file() {
+    let reads = regex(r"\benv::(?:var|vars|var_os)\b");
+    let readers: Vec<String> = rust_files(&["crates/lectern/src", "crates/lectern-aws/src", "functions"])
+        .into_iter()
+        .filter(|file| reads.is_match(&product_code(&file.text)))
+        .map(|file| file.path)
+        .collect();
+    assert_eq!(readers, ["crates/lectern-aws/src/config.rs"], "read settings through Config");
+}
+
+#[test]
+fn nothing_sleeps_polls_or_retries() {
+    let pattern = regex(
+        r"\bsleep(?:_until)?\(|\binterval\(|\bloop \{|\b\w*(?:[Bb]ackoff|BACKOFF|retry_|RETRY_|retries|RETRIES|max_attempts|MAX_ATTEMPTS)\w*\b",
+    );
+    // Times that others ask for, and what the state machine is told of them.
+    let allowed =
+        ["retry_at", "retry_after", "retry_in", "retry_after_s", "MAX_RATE_LIMIT_WAIT", "RETRY_AFTER"];
+    for file in rust_files(&["crates/lectern/src", "functions"]) {
+        // The in-memory ports are for tests; a parser's `loop` ends with its input.
+        if is_test_file(&file.path) || file.path.contains("/memory") || file.path.contains("/content/") {
+            continue;
+        }
+        let code = product_code(&file.text);
+        let found = pattern.find_iter(&code).find(|found| !allowed.contains(&found.as_str()));
+        assert_eq!(
+            found.map(|found| found.as_str()),
+            None,
+            "{}: the state machine owns time and retries",
+            file.path
+        );
+    }
+}
+
+#[test]
+fn main_files_are_wiring_only() {
+    for function in folders("functions") {
+        let main = read(&format!("functions/{function}/src/main.rs"));
+        let decides = captures(r"\b(if|match|while|for|loop) ", &product_code(&main));
+        assert!(
+            decides.is_empty(),
+            "functions/{function}/src/main.rs decides ({decides:?}); put it into the domain"
+        );
+        assert!(main.lines().count() <= 60, "functions/{function}/src/main.rs is long for wiring");
+    }
+}
+
+#[test]
+fn clients_are_built_once_for_each_process() {
+    for function in folders("functions") {
+        let main = read(&format!("functions/{function}/src/main.rs"));
+        let (before, run) =
+            main.split_once("::run").unwrap_or_else(|| panic!("functions/{function} runs nothing"));
+        assert_eq!(
+            before.matches("Clients::load").count(),
+            1,
+            "functions/{function}: load the clients once, at the start"
+        );
+        assert!(
+            !run.contains("clients.") || function == "records-api",
+            "functions/{function}: build ports before it runs"
+        );
+    }
+}
+
+#[test]
+fn no_placeholders_are_left() {
+    let pattern = regex(
+        r"\btodo!|\bunimplemented!|\bFIXME\b|\bTODO\b|\bXXX\b|path/to/|example\.invalid|CHANGEME|/placeholder",
+    );
+    let mut files = rust_files(&["crates", "functions", "tests"]);
+    files.extend(super::sources::files(&["template.yaml"], "yaml"));
+    files.extend(super::sources::files(&["statemachines", "events"], "json"));
+    for file in files.iter().filter(|file| !file.path.ends_with("contract/invariants.rs")) {
+        let found = pattern.find(&file.text).map(|found| found.as_str());
+        let sample = is_test_file(&file.path) || file.path.starts_with("tests/");
+        assert!(found.is_none() || sample, "{}: {found:?} is a placeholder", file.path);
+    }
+}
+
+#[test]
+fn every_rust_file_says_what_it_owns() {
+    for file in rust_files(&["crates", "functions", "tests"]) {
+        assert!(
+            file.text.starts_with("//! "),
+            "{}: begin it with a line of //! that says what it owns",
+            file.path
+        );
+    }
+}
+
+#[test]
+fn lints_of_the_workspace_hold_everywhere() {
+    let crates = folders("crates").into_iter().map(|name| format!("crates/{name}"));
+    let functions = folders("functions").into_iter().map(|name| format!("functions/{name}"));
+    for folder in crates.chain(functions).chain(["tests".to_owned()]) {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{folder}/Cargo.toml: take the workspace's lints"
+        );
+    }
+    assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn panics_are_reported_instead_of_aborting() {
+    assert!(
+        !regex(r#"panic\s*=\s*"abort""#).is_match(&read("Cargo.toml")),
+        "lambda_runtime has to catch panics"
+    );
+}

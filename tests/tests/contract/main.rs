@@ -1,0 +1,20 @@
+//! Contract tests: what must agree between the code, `template.yaml`, `statemachines/`, `events/` and the documents,
+//! because no compiler holds it. They read files and start nothing.
+
+#![cfg(test)]
+
+mod asl;
+mod docs;
+mod events;
+mod functions;
+mod http_api;
+mod invariants;
+mod payloads;
+mod permissions;
+mod queues;
+mod retries;
+mod settings;
+mod sources;
+mod state_machine;
+mod storage;
+mod template;

@@ -1,0 +1,275 @@
+//! Permissions: each function may do just what its code does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{
+    sources::{captures, folders, is_test_file, pascal_case, product_code, rust_files},
+    template::{Template, list, texts, walk},
+};
+
+/// The calls to AWS that each function's code makes, `<file below crates/lectern-aws/src>:<SDK method>`.
+const CALLS: [(&str, &[&str]); 8] = [
+    (
+        "receive-upload",
+        &[
+            "s3/uploads.rs:head_object",
+            "s3/uploads.rs:get_object",
+            "dynamodb/mod.rs:get_item",
+            "dynamodb/register.rs:get_item",
+            "dynamodb/submission_write.rs:get_item",
+            "dynamodb/mod.rs:transact_write_items",
+            "sfn.rs:start_execution",
+            "sqs.rs:change_message_visibility",
+        ],
+    ),
+    (
+        "transfer-document",
+        &[
+            "s3/uploads.rs:head_object",
+            "s3/uploads.rs:get_object",
+            "dynamodb/mod.rs:get_item",
+            "dynamodb/mod.rs:put_item",
+            "secrets.rs:get_secret_value",
+            "sfn.rs:send_task_success",
+            "sfn.rs:send_task_failure",
+            "sfn.rs:send_task_heartbeat",
+            "sqs.rs:change_message_visibility",
+        ],
+    ),
+    (
+        "receive-callback",
+        &[
+            "dynamodb/results.rs:get_item",
+            "dynamodb/results.rs:update_item",
+            "dynamodb/results.rs:put_item",
+            "secrets.rs:get_secret_value",
+            "sfn.rs:send_task_success",
+        ],
+    ),
+    (
+        "probe-job",
+        &["dynamodb/mod.rs:get_item", "dynamodb/results.rs:update_item", "secrets.rs:get_secret_value"],
+    ),
+    (
+        "verify-returned-file",
+        &[
+            "dynamodb/mod.rs:get_item",
+            "s3/returned.rs:head_object",
+            "s3/returned.rs:get_object",
+            "s3/returned.rs:create_multipart_upload",
+            "s3/returned.rs:upload_part",
+            "s3/returned.rs:complete_multipart_upload",
+            "s3/returned.rs:abort_multipart_upload",
+            "s3/returned.rs:copy_object",
+            "s3/returned.rs:delete_object",
+        ],
+    ),
+    (
+        "normalize-document",
+        &[
+            "dynamodb/mod.rs:get_item",
+            "dynamodb/mod.rs:put_item",
+            "dynamodb/submission_write.rs:get_item",
+            "dynamodb/mod.rs:transact_write_items",
+            "s3/returned.rs:get_object",
+            "s3/returned.rs:put_object",
+            "sfn.rs:send_task_success",
+            "sfn.rs:send_task_failure",
+            "sqs.rs:change_message_visibility",
+        ],
+    ),
+    (
+        "fail-document",
+        &[
+            "dynamodb/mod.rs:get_item",
+            "dynamodb/submission_write.rs:get_item",
+            "dynamodb/mod.rs:transact_write_items",
+        ],
+    ),
+    (
+        "records-api",
+        &[
+            "dynamodb/mod.rs:get_item",
+            "dynamodb/browse.rs:get_item",
+            "dynamodb/browse.rs:query",
+            "dynamodb/browse.rs:batch_get_item",
+            "s3/uploads.rs:get_object",
+            "s3/returned.rs:get_object",
+        ],
+    ),
+];
+
+/// The actions that a call needs. Uploads are asked for by their version, returned files by their key alone.
+fn actions(call: &str) -> &'static [&'static str] {
+    match call {
+        "s3/uploads.rs:head_object" | "s3/uploads.rs:get_object" => &["s3:GetObjectVersion"],
+        "s3/returned.rs:head_object" | "s3/returned.rs:get_object" => &["s3:GetObject"],
+        "s3/returned.rs:copy_object" => &["s3:GetObject", "s3:PutObject"],
+        "s3/returned.rs:put_object"
+        | "s3/returned.rs:create_multipart_upload"
+        | "s3/returned.rs:upload_part"
+        | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
+        "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
+        "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
+        // A transaction needs the actions of its parts: documents and records are put, submissions updated.
+        "dynamodb/mod.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        "sfn.rs:start_execution" => &["states:StartExecution"],
+        "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],
+        "sfn.rs:send_task_failure" => &["states:SendTaskFailure"],
+        "sfn.rs:send_task_heartbeat" => &["states:SendTaskHeartbeat"],
+        "secrets.rs:get_secret_value" => &["secretsmanager:GetSecretValue"],
+        "sqs.rs:change_message_visibility" => &["sqs:ChangeMessageVisibility"],
+        _ => match call.split(':').next_back() {
+            Some("get_item") => &["dynamodb:GetItem"],
+            Some("batch_get_item") => &["dynamodb:BatchGetItem"],
+            Some("query") => &["dynamodb:Query"],
+            Some("put_item") => &["dynamodb:PutItem"],
+            Some("update_item") => &["dynamodb:UpdateItem"],
+            _ => panic!("say in this test which actions {call} needs"),
+        },
+    }
+}
+
+/// What the table above does not show.
+fn actions_without_a_call(function: &str) -> &'static [&'static str] {
+    match function {
+        // S3 answers 404 for a missing object only to those who may list.
+        "receive-upload" | "normalize-document" | "verify-returned-file" => &["s3:ListBucket"],
+        // It also asks which version is current, without naming one.
+        "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
+        _ => &[],
+    }
+}
+
+const POLLING: [&str; 4] =
+    ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"];
+
+fn granted(function: &Value) -> BTreeSet<&str> {
+    Template::statements(function).into_iter().flat_map(|statement| texts(&statement["Action"])).collect()
+}
+
+#[test]
+fn every_call_to_aws_in_the_adapters_is_accounted_for_by_some_function() {
+    let clients = [r"\bclient\s*\.([a-z_0-9]+)\(\)", r"\bself\s*\.0\s*\.([a-z_0-9]+)\(\)"];
+    let mut found = BTreeSet::new();
+    for file in rust_files(&["crates/lectern-aws/src"]).iter().filter(|file| !is_test_file(&file.path)) {
+        let path = file.path.trim_start_matches("crates/lectern-aws/src/");
+        let code = product_code(&file.text);
+        let calls = clients.iter().flat_map(|client| captures(client, &code));
+        let calls = calls.filter(|call| !["clone", "get"].contains(&call.as_str()));
+        found.extend(calls.map(|call| format!("{path}:{call}")));
+    }
+    let accounted: BTreeSet<String> =
+        CALLS.iter().flat_map(|(_, calls)| calls.iter().map(|call| (*call).to_owned())).collect();
+    assert_eq!(
+        found, accounted,
+        "left: in crates/lectern-aws/src; right: CALLS of this test, which says who makes them"
+    );
+}
+
+#[test]
+fn every_function_is_allowed_exactly_what_its_code_does() {
+    let template = Template::load();
+    let calls = BTreeMap::from(CALLS);
+    assert_eq!(calls.keys().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), folders("functions"));
+    for (function, calls) in calls {
+        let resource = format!("{}Function", pascal_case(function));
+        let properties = template.resource("AWS::Serverless::Function", &resource);
+        let mut needed: BTreeSet<&str> = calls.iter().flat_map(|call| actions(call)).copied().collect();
+        needed.extend(actions_without_a_call(function));
+        if needed.contains("sqs:ChangeMessageVisibility") {
+            needed.extend(POLLING);
+        }
+        assert_eq!(
+            granted(properties),
+            needed,
+            "{resource}: left: granted by template.yaml; right: needed by its code"
+        );
+    }
+}
+
+#[test]
+fn permissions_name_their_resources() {
+    // (resource, action prefix, why it cannot be narrower)
+    let wide = [
+        ("TransferDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
+        ("NormalizeDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
+        ("ReceiveCallbackFunction", "states:SendTask", "the token names the task, and AWS checks it"),
+        ("DocumentStateMachine", "logs:", "AWS documents log delivery with every resource only"),
+    ];
+    let template = Template::load();
+    let mut used: BTreeSet<&(&str, &str, &str)> = BTreeSet::new();
+    for (name, resource) in template.0["Resources"].as_object().unwrap() {
+        for statement in Template::statements(&resource["Properties"]) {
+            assert_eq!(statement["Effect"], "Allow", "{name}: {statement}");
+            for action in texts(&statement["Action"]) {
+                assert!(!action.contains('*'), "{name}: name the actions instead of {action}");
+                let anything =
+                    list(&statement["Resource"]).into_iter().any(|resource| *resource == json!("*"));
+                if anything {
+                    let reason =
+                        wide.iter().find(|(owner, start, _)| owner == name && action.starts_with(start));
+                    assert!(
+                        reason.is_some(),
+                        "{name}: {action} on every resource; name them, or list it here with a reason"
+                    );
+                    used.extend(reason);
+                }
+            }
+        }
+    }
+    assert_eq!(used.len(), wide.len(), "left in the list without need: {wide:?}, used: {used:?}");
+}
+
+#[test]
+fn objects_are_allowed_by_the_prefix_that_keys_rs_builds() {
+    let keys = super::sources::read("crates/lectern/src/keys.rs");
+    let template = Template::load();
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        for statement in Template::statements(function) {
+            for resource in list(&statement["Resource"]) {
+                let Some(arn) = resource["Fn::Sub"].as_str() else { continue };
+                let Some(prefix) = arn.strip_prefix("${ReturnedBucket.Arn}/") else { continue };
+                let built = keys.contains(&format!("format!(\"{}", prefix.trim_end_matches('*')));
+                assert!(built && prefix.ends_with("/*"), "{name}: no key of keys.rs starts like {arn}");
+            }
+        }
+    }
+}
+
+#[test]
+fn state_machine_may_do_what_its_states_do() {
+    let template = Template::load();
+    let machine = super::asl::Machine::load();
+    let resources = machine.of_type("Task").into_iter().filter_map(|(_, task)| task["Resource"].as_str());
+    let mut needed: BTreeSet<&str> = resources
+        .map(|resource| match resource.trim_end_matches(".waitForTaskToken") {
+            "arn:aws:states:::sqs:sendMessage" => "sqs:SendMessage",
+            "arn:aws:states:::lambda:invoke" => "lambda:InvokeFunction",
+            "arn:aws:states:::aws-sdk:dynamodb:updateItem" => "dynamodb:UpdateItem",
+            other => panic!("say in this test which action {other} needs"),
+        })
+        .collect();
+    let properties = template.resource("AWS::Serverless::StateMachine", "DocumentStateMachine");
+    let delivery = |action: &&str| action.starts_with("logs:") || action.starts_with("xray:");
+    needed.extend(granted(properties).into_iter().filter(delivery));
+    assert_eq!(granted(properties), needed, "left: granted by template.yaml; right: needed by the states");
+    walk(&properties["Policies"], "", &mut |path, value| {
+        assert!(value != "lambda:*" && value != "dynamodb:*", "{path}");
+    });
+}
+
+#[test]
+fn nobody_may_scan_and_no_code_does() {
+    for path in ["template.yaml", "statemachines/document.asl.json"] {
+        let scans = captures(r"(dynamodb:(?:[Ss]can|PartiQL\w*|\*))", &super::sources::read(path));
+        assert!(scans.is_empty(), "{path}: {scans:?}; serve the access pattern by a key");
+    }
+    for file in rust_files(&["crates", "functions"]) {
+        for call in [".scan()", ".execute_statement()", "Scan {"] {
+            assert!(!product_code(&file.text).contains(call), "{} calls {call}", file.path);
+        }
+    }
+}

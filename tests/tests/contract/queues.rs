@@ -1,0 +1,155 @@
+//! Queues, their dead-letter queues, alarms and event source mappings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{asl::Machine, template::Template};
+
+const QUEUE: &str = "AWS::SQS::Queue";
+const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
+
+/// Source queues and their dead-letter queues.
+fn pairs(template: &Template) -> BTreeMap<&str, &str> {
+    let queues = template.resources(QUEUE);
+    let (dead, sources): (Vec<_>, Vec<_>) =
+        queues.into_iter().partition(|(name, _)| name.ends_with("DeadLetterQueue"));
+    let mut unused: BTreeSet<&str> = dead.into_iter().map(|(name, _)| name).collect();
+    let pairs = sources.into_iter().map(|(name, queue)| {
+        let target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"].as_str();
+        let dead = target.and_then(|target| target.strip_suffix(".Arn"));
+        let dead = dead.and_then(|dead| unused.take(dead));
+        (
+            name,
+            dead.unwrap_or_else(|| {
+                panic!("{name}: give it a RedrivePolicy to a dead-letter queue of its own")
+            }),
+        )
+    });
+    let pairs = pairs.collect();
+    assert!(unused.is_empty(), "{unused:?} belong to no queue");
+    pairs
+}
+
+#[test]
+fn every_queue_has_a_dead_letter_queue_that_keeps_messages_longer() {
+    let template = Template::load();
+    for (source, dead) in pairs(&template) {
+        let retention = |name| template.number(&template.resource(QUEUE, name)["MessageRetentionPeriod"]);
+        assert!(retention(dead) > retention(source), "{dead} has to keep messages longer than {source}");
+        let stem = source.trim_end_matches("Queue");
+        assert_eq!(dead, format!("{stem}DeadLetterQueue"), "name it like its queue");
+    }
+}
+
+#[test]
+fn every_queue_is_encrypted_and_none_has_a_name_of_its_own() {
+    let template = Template::load();
+    for (name, queue) in template.resources(QUEUE) {
+        assert_eq!(queue["SqsManagedSseEnabled"], true, "{name}: encrypt it");
+        assert!(queue.get("QueueName").is_none(), "{name}: two stacks must not fight for one name");
+    }
+}
+
+#[test]
+fn messages_are_received_at_least_five_times() {
+    let template = Template::load();
+    for source in pairs(&template).keys() {
+        let times = template.number(&template.resource(QUEUE, source)["RedrivePolicy"]["maxReceiveCount"]);
+        assert!(times >= 5, "{source}: maxReceiveCount {times} is below 5, and there are phantom receives");
+    }
+}
+
+#[test]
+fn every_dead_letter_queue_has_an_alarm_on_a_metric_that_exists() {
+    let template = Template::load();
+    let alarms = template.resources("AWS::CloudWatch::Alarm");
+    for (source, dead) in pairs(&template) {
+        let name = format!("{}DeadLetterAlarm", source.trim_end_matches("Queue"));
+        let alarm = alarms.get(name.as_str()).unwrap_or_else(|| panic!("add {name}"));
+        let dimension = json!([{"Name": "QueueName", "Value": {"Fn::GetAtt": format!("{dead}.QueueName")}}]);
+        assert_eq!(alarm["Dimensions"], dimension, "{name}");
+        assert_eq!(alarm["Namespace"], "AWS/SQS", "{name}");
+        assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible", "{name}");
+        // The number of messages does not sum up over time: Maximum is the one that sees a single one.
+        assert_eq!(alarm["Statistic"], "Maximum", "{name}");
+        assert_eq!(
+            (&alarm["Threshold"], &alarm["ComparisonOperator"]),
+            (&json!(0), &json!("GreaterThanThreshold"))
+        );
+        assert!(template.number(&alarm["Period"]) >= 60, "{name}: SQS gives metrics once a minute");
+    }
+    for (name, alarm) in alarms {
+        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}: tell somebody");
+    }
+}
+
+#[test]
+fn queues_and_functions_belong_together_by_their_names() {
+    let template = Template::load();
+    let mappings = template.resources(MAPPING);
+    let sources: BTreeSet<String> =
+        pairs(&template).keys().map(|queue| queue.trim_end_matches("Queue").to_owned()).collect();
+    let mapped = mappings.keys().map(|mapping| mapping.trim_end_matches("EventSource").to_owned());
+    assert_eq!(sources, mapped.collect(), "left: queues; right: event source mappings");
+    for (name, mapping) in mappings {
+        let stem = name.trim_end_matches("EventSource");
+        assert_eq!(mapping["FunctionName"], json!({"Ref": format!("{stem}Function")}), "{name}");
+        assert_eq!(mapping["EventSourceArn"], json!({"Fn::GetAtt": format!("{stem}Queue.Arn")}), "{name}");
+        let function = template.resource("AWS::Serverless::Function", &format!("{stem}Function"));
+        let url = &function["Environment"]["Variables"]["QUEUE_URL"];
+        assert_eq!(
+            *url,
+            json!({"Ref": format!("{stem}Queue")}),
+            "{stem}Function has to pause messages of its queue"
+        );
+    }
+}
+
+#[test]
+fn state_machine_sends_to_the_queue_that_is_named_like_its_state() {
+    let machine = Machine::load();
+    for (name, task) in machine.of_type("Task") {
+        let Some(queue) = task["Arguments"]["QueueUrl"].as_str() else { continue };
+        assert_eq!(queue, format!("{name}Queue"));
+        Template::load().resource(QUEUE, queue);
+    }
+}
+
+#[test]
+fn mappings_report_failures_one_by_one_and_are_bounded() {
+    for (name, mapping) in Template::load().resources(MAPPING) {
+        assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{name}");
+        let concurrency = Template::load().number(&mapping["ScalingConfig"]["MaximumConcurrency"]);
+        assert!((2..=1000).contains(&concurrency), "{name}: MaximumConcurrency is {concurrency}");
+    }
+}
+
+#[test]
+fn messages_stay_hidden_for_six_times_as_long_as_their_function_may_take() {
+    let template = Template::load();
+    for source in pairs(&template).keys() {
+        let stem = source.trim_end_matches("Queue");
+        let function = template.resource("AWS::Serverless::Function", &format!("{stem}Function"));
+        let hidden_s = template.number(&template.resource(QUEUE, source)["VisibilityTimeout"]);
+        let function_s = template.timeout_s(function);
+        assert!(hidden_s >= 6 * function_s, "{source} hides {hidden_s} s; make it 6 × {function_s} s");
+        assert!(hidden_s <= 43_200, "{source}: SQS hides a message for 12 hours at most");
+    }
+}
+
+#[test]
+fn nothing_runs_on_a_schedule() {
+    let template = Template::load();
+    for (name, resource) in template.0["Resources"].as_object().unwrap() {
+        let kind = resource["Type"].as_str().unwrap();
+        let scheduled =
+            ["AWS::Events::Rule", "AWS::Scheduler::", "AWS::Pipes::"].iter().any(|of| kind.starts_with(of));
+        assert!(!scheduled, "{name} is a {kind}; work is found by events, never by the clock");
+        let events = resource["Properties"]["Events"].as_object();
+        let types = events.into_iter().flatten().map(|(_, event)| &event["Type"]);
+        for kind in types.filter_map(Value::as_str) {
+            assert!(!kind.starts_with("Schedule"), "{name} has an event of the type {kind}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Settings: what the functions ask the environment for is what the template gives them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{
+    sources::{captures, folders, pascal_case, read, regex},
+    template::Template,
+};
+
+/// What Lambda and the SDK set themselves.
+const AMBIENT: [&str; 2] = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_ENDPOINT_URL"];
+
+/// The variables that each accessor of `Config` reads.
+fn accessors() -> BTreeMap<String, BTreeSet<String>> {
+    let config = read("crates/lectern-aws/src/config.rs");
+    let body = config.split("impl Config {").nth(1).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let functions = body.split("    pub fn ").skip(1).map(|function| {
+        let name = function.split('(').next().unwrap().to_owned();
+        (name, captures(r#"(?:text|parsed|variable)\("([A-Z0-9_]+)"\)"#, function))
+    });
+    functions.filter(|(_, variables)| !variables.is_empty()).collect()
+}
+
+/// The variables that a function's `main.rs` asks for.
+fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let main = read(&format!("functions/{function}/src/main.rs"));
+    let mut variables = BTreeSet::new();
+    for accessor in captures(r"config\.(\w+)\(\)", &main) {
+        let read = accessors.get(&accessor);
+        variables.extend(read.unwrap_or_else(|| panic!("Config has no accessor {accessor}")).clone());
+    }
+    // logging::init reads the filter, and the glue the function's name.
+    assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
+    variables.insert("LOG_FILTER".to_owned());
+    variables.retain(|variable| !AMBIENT.contains(&variable.as_str()));
+    variables
+}
+
+#[test]
+fn every_function_is_given_exactly_the_settings_it_asks_for() {
+    let template = Template::load();
+    let globals = template.0["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap();
+    let accessors = accessors();
+    for function in folders("functions") {
+        let resource =
+            template.resource("AWS::Serverless::Function", &format!("{}Function", pascal_case(&function)));
+        let own = resource["Environment"]["Variables"].as_object().into_iter().flatten();
+        let given: BTreeSet<String> = own.map(|(name, _)| name).chain(globals.keys()).cloned().collect();
+        assert_eq!(
+            given,
+            asked_for(&function, &accessors),
+            "{function}: left: given by template.yaml; right: asked for by main.rs"
+        );
+    }
+}
+
+#[test]
+fn every_setting_is_used_by_some_function() {
+    let accessors = accessors();
+    let asked: BTreeSet<String> =
+        folders("functions").iter().flat_map(|function| asked_for(function, &accessors)).collect();
+    let known: BTreeSet<String> = accessors.into_values().flatten().collect();
+    let known: BTreeSet<String> =
+        known.into_iter().filter(|name| !AMBIENT.contains(&name.as_str())).collect();
+    assert_eq!(asked, known, "left: asked for by some main.rs; right: read by config.rs");
+    let literals = captures(r#""([A-Z][A-Z0-9_]+)""#, &read("crates/lectern-aws/src/config.rs"));
+    let literals: BTreeSet<String> =
+        literals.into_iter().filter(|name| !AMBIENT.contains(&name.as_str())).collect();
+    assert_eq!(
+        literals, known,
+        "left: named in config.rs; right: found by this test, whose pattern is too narrow"
+    );
+}
+
+#[test]
+fn settings_never_fall_back_on_a_default() {
+    let config = read("crates/lectern-aws/src/config.rs");
+    let code = super::sources::product_code(&config);
+    for fallback in ["unwrap_or", "or_else", "or_default", ".ok()"] {
+        assert!(!code.contains(fallback), "config.rs uses {fallback}; a missing setting is an error");
+    }
+}
+
+#[test]
+fn settings_refer_to_the_resources_they_are_named_after() {
+    let template = Template::load();
+    let expected = BTreeMap::from([
+        ("TABLE_NAME", json!({"Ref": "Table"})),
+        ("RETURNED_BUCKET", json!({"Ref": "ReturnedBucket"})),
+        ("STATE_MACHINE_ARN", json!({"Ref": "DocumentStateMachine"})),
+        ("API_KEY_SECRET_ARN", json!({"Fn::GetAtt": "ThirdPartyApiKey.Id"})),
+        ("SIGNING_SECRET_ARN", json!({"Fn::GetAtt": "WebhookSigningSecret.Id"})),
+        ("CALLBACK_BASE_URL", json!({"Fn::GetAtt": "HttpApi.ApiEndpoint"})),
+    ]);
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        for (variable, value) in function["Environment"]["Variables"].as_object().into_iter().flatten() {
+            if let Some(expected) = expected.get(variable.as_str()) {
+                assert_eq!(value, expected, "{name}: {variable}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_parameter_and_mapping_is_used() {
+    let text = read("template.yaml");
+    let template = Template::load();
+    for name in template.0["Parameters"].as_object().unwrap().keys() {
+        let uses = regex(&format!(r"(?:!Ref |\$\{{){name}\b|\[{name},")).find_iter(&text).count();
+        let conditional = text.contains(&format!("!Equals [!Ref {name}"));
+        assert!(uses > 0 || conditional, "the parameter {name} is used nowhere; remove it");
+    }
+    for (map, tops) in template.0["Mappings"].as_object().unwrap() {
+        for (top, values) in tops.as_object().unwrap() {
+            for second in values.as_object().unwrap().keys() {
+                let used = text.contains(&format!("!FindInMap [{map}, {top}, {second}]"));
+                assert!(used, "{map}.{top}.{second} is used nowhere; remove it");
+            }
+        }
+    }
+}

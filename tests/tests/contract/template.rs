@@ -1,0 +1,135 @@
+//! `template.yaml` as JSON: short-form tags become the functions they stand for, and what has a default has a value.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use serde_norway::Value as Yaml;
+
+use super::sources::read;
+
+/// The template.
+#[derive(Debug)]
+pub(crate) struct Template(pub(crate) Value);
+
+impl Template {
+    /// Reads `template.yaml`.
+    #[track_caller]
+    pub(crate) fn load() -> Self {
+        let yaml: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
+        Self(json_of(&yaml))
+    }
+
+    /// The properties of each resource of a type, by its name.
+    pub(crate) fn resources(&self, kind: &str) -> BTreeMap<&str, &Value> {
+        let all = self.0["Resources"].as_object().unwrap();
+        let of_kind = all.iter().filter(|(_, resource)| resource["Type"] == kind);
+        let found: BTreeMap<&str, &Value> =
+            of_kind.map(|(name, resource)| (name.as_str(), &resource["Properties"])).collect();
+        assert!(!found.is_empty(), "template.yaml has no resource of the type {kind}");
+        found
+    }
+
+    /// The properties of one resource.
+    #[track_caller]
+    pub(crate) fn resource(&self, kind: &str, name: &str) -> &Value {
+        let resources = self.resources(kind);
+        resources.get(name).unwrap_or_else(|| panic!("template.yaml: add {name} ({kind})"))
+    }
+
+    /// A value with parameters and mappings replaced by their defaults, and a reference to a resource by its name.
+    pub(crate) fn resolved(&self, value: &Value) -> Value {
+        if let Some(name) = value["Ref"].as_str() {
+            let parameter = &self.0["Parameters"][name];
+            return if parameter.is_object() { parameter["Default"].clone() } else { json!(name) };
+        }
+        if let Some(attribute) = value.get("Fn::GetAtt") {
+            return attribute.clone();
+        }
+        match value["Fn::FindInMap"].as_array().map(Vec::as_slice) {
+            Some([map, top, second]) => {
+                let (map, top, second) = (map.as_str(), top.as_str(), second.as_str());
+                self.0["Mappings"][map.unwrap()][top.unwrap()][second.unwrap()].clone()
+            }
+            _ => value.clone(),
+        }
+    }
+
+    /// The number that a value has by default.
+    #[track_caller]
+    pub(crate) fn number(&self, value: &Value) -> u64 {
+        let resolved = self.resolved(value);
+        let number = resolved.as_u64().or_else(|| resolved.as_str()?.parse().ok());
+        number
+            .unwrap_or_else(|| panic!("{value} is no number in template.yaml; give the parameter a default"))
+    }
+
+    /// The seconds that a function may take.
+    pub(crate) fn timeout_s(&self, function: &Value) -> u64 {
+        let default = &self.0["Globals"]["Function"]["Timeout"];
+        self.number(function.get("Timeout").unwrap_or(default))
+    }
+
+    /// The statements of a function's or state machine's policies.
+    pub(crate) fn statements(properties: &Value) -> Vec<&Value> {
+        let policies = properties["Policies"].as_array().into_iter().flatten();
+        policies.flat_map(|policy| list(&policy["Statement"])).collect()
+    }
+}
+
+/// The items of a list, or the one value that stands for a list of one.
+pub(crate) fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Null => Vec::new(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => vec![value],
+    }
+}
+
+/// The texts of a list, or of the one text that stands for it.
+pub(crate) fn texts(value: &Value) -> Vec<&str> {
+    list(value).into_iter().filter_map(Value::as_str).collect()
+}
+
+/// Calls `visit` for `value` and everything in it, with the path to it.
+pub(crate) fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
+    visit(path, value);
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{path}/{index}"), visit);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                walk(field, &format!("{path}/{name}"), visit);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn json_of(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => json!(value),
+        Yaml::Number(_) => serde_json::to_value(yaml).unwrap(),
+        Yaml::String(text) => json!(text),
+        Yaml::Sequence(items) => items.iter().map(json_of).collect(),
+        Yaml::Mapping(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (key_of(name), json_of(value))).collect())
+        }
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let function = match tag.trim_start_matches('!') {
+                plain @ ("Ref" | "Condition") => plain.to_owned(),
+                function => format!("Fn::{function}"),
+            };
+            Value::Object(Map::from_iter([(function, json_of(&tagged.value))]))
+        }
+    }
+}
+
+fn key_of(yaml: &Yaml) -> String {
+    let key = json_of(yaml);
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
+}

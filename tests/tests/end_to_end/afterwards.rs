@@ -1,0 +1,199 @@
+//! What needs the stack for itself: it changes the stack for a while, or looks at all that the other tests left.
+//! Ignored among the others; `make e2e` runs these one after the other when the others are done.
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use lectern::document::DocumentState;
+use reqwest::StatusCode;
+use serde_json::json;
+use third_party::{FaultRule, SubmissionFault};
+use tokio::task::{LocalSet, spawn_local};
+use uuid::Uuid;
+
+use crate::{
+    aws_json::{call, sha256_hex},
+    callbacks::Delivery,
+    case::{Case, Upload},
+    content::{text, text_of, video},
+    queues::{event, event_record},
+    stack::Stack,
+    wait::{LATER, SOON, eventually},
+};
+
+/// Runs a test's body, then puts things back even if it failed, then fails with it.
+async fn then<R>(body: impl Future<Output = ()> + 'static, put_back: impl Future<Output = R>) {
+    let outcome = LocalSet::new().run_until(async { spawn_local(body).await }).await;
+    put_back.await;
+    outcome.expect("the test's body failed");
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
+    let stack = Stack::open();
+    let function = stack.function("TransferDocumentFunction").await;
+    let before = stack.set_variable(&function, "DELIVERY", "pull").await;
+    assert_eq!(before, "push");
+    let body = async {
+        let case = Case::begin();
+        let pulled = case.stack.pulled().await;
+        let files = [("lesson.mp4", video()), ("long.txt", text_of(600_000)), ("a+b c%.txt", text())];
+        let mut uploads = Vec::new();
+        for (name, bytes) in files {
+            uploads.push((sha256_hex(&bytes), case.upload(name, bytes).await));
+        }
+        for (sha256, upload) in uploads {
+            case.stack.ready(&upload).await;
+            assert_eq!(case.stack.only_job(&upload).await.sha256, Some(sha256));
+        }
+        assert_eq!(case.stack.pulled().await, pulled + 3);
+    };
+    then(body, stack.set_variable(&function, "DELIVERY", &before)).await;
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn case_02_of_events_out_of_order_the_newer_version_wins() {
+    let stack = Stack::open();
+    let bucket = stack.is.uploads_bucket.clone();
+    let notified = stack.s3.get_bucket_notification_configuration().bucket(&bucket).send().await.unwrap();
+    let queues = notified.queue_configurations.unwrap_or_default();
+    let notify = async |queues| {
+        let configuration = aws_sdk_s3::types::NotificationConfiguration::builder()
+            .set_queue_configurations(Some(queues))
+            .build();
+        let request = stack.s3.put_bucket_notification_configuration().bucket(&bucket);
+        request.notification_configuration(configuration).send().await.unwrap();
+    };
+    assert!(!queues.is_empty());
+    // S3's own events would come in order, so they are sent by hand.
+    notify(Vec::new()).await;
+    let body = async {
+        let case = Case::begin();
+        let older = case.upload("plan.txt", text()).await;
+        let newer = case.upload("plan.txt", text()).await;
+        let send = async |upload: &Upload, sequencer: &str| {
+            let record = event_record(&case.stack, &upload.key, &upload.version, sequencer);
+            case.stack.send(&case.stack.is.queue_urls.receive_upload, &event(&[record])).await;
+        };
+        send(&newer, "00B2").await;
+        case.stack.ready(&newer).await;
+        send(&older, "00A1").await;
+        let superseded = case.stack.ended(&older).await;
+        assert_eq!(superseded.state, DocumentState::Rejected);
+        assert_eq!(superseded.superseded_by, Some(newer.id()));
+        assert!(case.stack.jobs(older.id()).await.is_empty());
+        let (submission, _) = case.settled(2).await;
+        assert_eq!(
+            (submission.counts.ready, submission.counts.rejected),
+            (1, 0),
+            "just the newer version counts"
+        );
+        assert_eq!(submission.state.as_str(), "Ready");
+    };
+    then(body, notify(queues)).await;
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack_makes_no_second_job() {
+    let case = Case::begin();
+    let function = case.stack.function("TransferDocumentFunction").await;
+    let trickle = SubmissionFault::SlowUpload { bytes_per_second: Some(100_000), pause_ms: None };
+    let slow = |id: String| FaultRule::for_key(id, trickle.clone()).times(1);
+    let midway = case.upload_held("midway.txt", text_of(3_000_000), &slow).await;
+    let pause = SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(4_000) };
+    let unanswered = case.upload_with("unanswered.txt", text(), [pause.into()]).await;
+    eventually("one is in mid-upload, the other is accepted and not answered", SOON, async || {
+        let striking = case.stack.faults().await;
+        let accepted = case.stack.jobs(unanswered.id()).await.len();
+        let begun = !striking.iter().any(|fault| fault.rule == slow(midway.id().to_string()));
+        if begun && accepted == 1 { Ok(()) } else { Err(format!("begun {begun}, accepted {accepted}")) }
+    })
+    .await;
+    assert!(case.stack.jobs(midway.id()).await.is_empty(), "it is in mid-upload");
+    assert!(case.stack.kill(&function) > 0);
+    for upload in [&midway, &unanswered] {
+        case.stack.ready(upload).await;
+        case.stack.only_job(upload).await;
+    }
+    let (submission, _) = case.settled(2).await;
+    assert_eq!(submission.counts.ready, 2);
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn case_37_old_and_new_secret_are_accepted_while_one_is_rotated() {
+    let stack = Stack::open();
+    let old = stack.shared_secrets().signing_secret;
+    let new = format!("whsec_{}", "bmV3LXNlY3JldC1mb3ItdGhlLXJvdGF0aW9uLXRlc3Q=");
+    let both = format!("{new} {old}");
+    stack.rotate(&both).await;
+    let body = async move {
+        let case = Case::begin();
+        let unknown = Uuid::new_v4().to_string();
+        for secret in [&old, &new] {
+            let answer = case.stack.call_back(&unknown, &Delivery::signed(secret, "{}")).await;
+            assert!(answer.is_success(), "{answer}");
+        }
+        let upload = case.upload("rotated.txt", text()).await;
+        case.stack.ready(&upload).await;
+        case.stack.rotate(&new).await;
+        let answer = case.stack.call_back(&unknown, &Delivery::signed(&old, "{}")).await;
+        assert_eq!(answer, StatusCode::UNAUTHORIZED, "the old one is over");
+        let answer = case.stack.call_back(&unknown, &Delivery::signed(&new, "{}")).await;
+        assert!(answer.is_success(), "{answer}");
+    };
+    let original = stack.shared_secrets().signing_secret;
+    then(body, stack.rotate(&original)).await;
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn every_queue_is_empty_in_the_end_and_no_dead_letter_is_left_over() {
+    let stack = Stack::open();
+    let (queues, dead) = (&stack.is.queue_urls, &stack.is.dead_letter_queue_urls);
+    for url in [queues, dead]
+        .into_iter()
+        .flat_map(|urls| [&urls.receive_upload, &urls.transfer_document, &urls.normalize_document])
+    {
+        let name = url.rsplit('/').next().unwrap();
+        eventually(&format!("{name} is empty"), LATER, async || {
+            let counts = [
+                QueueAttributeName::ApproximateNumberOfMessages,
+                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            ];
+            let request =
+                stack.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(counts.to_vec()));
+            let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+            let found = answer.attributes.unwrap_or_default();
+            let empty = counts.iter().all(|count| found.get(count).is_some_and(|number| number == "0"));
+            if empty { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+}
+
+impl Stack {
+    /// How many documents were taken by URL so far.
+    async fn pulled(&self) -> u64 {
+        let counts = self.request_counts().await.into_iter();
+        counts
+            .filter(|one| one.route == lectern::house::PULL_PATH && one.status == Some(201))
+            .map(|one| one.count)
+            .sum()
+    }
+
+    /// Stores these signing secrets and makes the function read them anew, instead of waiting until its cache is old.
+    async fn rotate(&self, secrets: &str) {
+        let listed = call(self, "secretsmanager", "secretsmanager.ListSecrets", &json!({})).await;
+        let all = listed["SecretList"].as_array().unwrap().iter();
+        let found = all
+            .filter_map(|secret| secret["Name"].as_str())
+            .find(|name| name.contains("WebhookSigningSecret"));
+        let put = json!({ "SecretId": found.expect("the secret"), "SecretString": secrets });
+        call(self, "secretsmanager", "secretsmanager.PutSecretValue", &put).await;
+        let function = self.function("ReceiveCallbackFunction").await;
+        self.set_variable(&function, "ROTATED", &Uuid::new_v4().to_string()).await;
+    }
+}

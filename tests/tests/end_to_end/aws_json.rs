@@ -1,0 +1,89 @@
+//! The few AWS calls for which no SDK crate is in the workspace (Cognito, CloudWatch Logs, Lambda, Secrets Manager): signed JSON over HTTP.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use lectern::ports::Clock as _;
+use lectern_aws::SystemClock;
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::stack::Stack;
+
+/// `POST /` with `X-Amz-Target`, the protocol of most of them.
+pub(crate) async fn call(stack: &Stack, service: &str, target: &str, body: &Value) -> Value {
+    send(stack, service, &Method::POST, "/", Some(target), body).await
+}
+
+/// A call of Lambda's REST protocol.
+pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Value) -> Value {
+    send(stack, "lambda", method, path, None, body).await
+}
+
+async fn send(
+    stack: &Stack,
+    service: &str,
+    method: &Method,
+    path: &str,
+    target: Option<&str>,
+    body: &Value,
+) -> Value {
+    let body = if *method == Method::GET { String::new() } else { body.to_string() };
+    let request = signed(stack, service, method, path, target, &body).body(body);
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    assert!(status.is_success(), "{service} {method} {path} {target:?}: {status} {text}");
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+}
+
+/// Signature Version 4, <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
+fn signed(
+    stack: &Stack,
+    service: &str,
+    method: &Method,
+    path: &str,
+    target: Option<&str>,
+    body: &str,
+) -> RequestBuilder {
+    let now = SystemClock.now();
+    let day = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
+    let at = format!("{day}T{:02}{:02}{:02}Z", now.hour(), now.minute(), now.second());
+    let host = stack.is.endpoint.trim_start_matches("http://");
+    let mut headers =
+        vec![("content-type", "application/x-amz-json-1.1"), ("host", host), ("x-amz-date", &at)];
+    headers.extend(target.map(|target| ("x-amz-target", target)));
+    let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{}", sha256_hex(body.as_bytes()));
+    let scope = format!("{day}/{}/{service}/aws4_request", stack.is.region);
+    let to_sign = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
+    let secret = format!("AWS4{}", stack.is.secret_access_key);
+    let key = [day.as_str(), &stack.is.region, service, "aws4_request"]
+        .into_iter()
+        .fold(secret.into_bytes(), |key, part| mac(&key, part));
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
+        stack.is.access_key_id,
+        hex(&mac(&key, &to_sign))
+    );
+    let request = stack.http.request(method.clone(), format!("{}{path}", stack.is.endpoint));
+    headers
+        .into_iter()
+        .fold(request, |request, (name, value)| request.header(name, value))
+        .header("authorization", authorization)
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// SHA-256 as lower-case hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,239 @@
+//! One test's submission: its uploads, and waiting for what becomes of them.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sfn::types::ExecutionStatus;
+use lectern::{
+    document::{Document, DocumentId, DocumentRef, DocumentState, SubmissionId},
+    ports::{Browse as _, Load as _},
+    submission::Submission,
+};
+use third_party::{Fault, FaultRule, JobView, RetryAfter, SubmissionFault};
+use uuid::Uuid;
+
+use crate::{
+    stack::Stack,
+    third_party_admin::for_content,
+    wait::{LATER, SOON, eventually},
+};
+
+/// Waits are shortened by `SFN_WAIT_SCALE`; this remains long enough for a request.
+const HELD_S: u64 = 60;
+
+/// A test's own submission.
+pub(crate) struct Case {
+    pub(crate) stack: Stack,
+    pub(crate) submission: SubmissionId,
+}
+
+/// One version of one object that a test uploaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload {
+    pub(crate) document: DocumentRef,
+    pub(crate) key: String,
+    pub(crate) version: String,
+}
+
+impl Upload {
+    pub(crate) fn id(&self) -> DocumentId {
+        self.document.document_id
+    }
+}
+
+impl Case {
+    pub(crate) fn begin() -> Self {
+        let submission = format!("e2e-{}", Uuid::new_v4().simple()).parse().unwrap();
+        Self { stack: Stack::open(), submission }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("submissions/{}/{name}", self.submission)
+    }
+
+    /// Uploads a file of this submission; S3 tells the workflow.
+    pub(crate) async fn upload(&self, name: &str, bytes: impl Into<Vec<u8>>) -> Upload {
+        self.upload_as(name, bytes, None).await
+    }
+
+    /// The same with a declared type.
+    pub(crate) async fn upload_as(
+        &self,
+        name: &str,
+        bytes: impl Into<Vec<u8>>,
+        media_type: Option<&str>,
+    ) -> Upload {
+        let key = self.key(name);
+        let version = self.stack.put(&key, bytes.into(), media_type).await;
+        let document_id = DocumentId::of(&self.stack.is.uploads_bucket, key.as_bytes(), &version);
+        let document = DocumentRef { submission_id: self.submission.clone(), document_id };
+        Upload { document, key, version }
+    }
+
+    /// Uploads content that meets these faults once each, in this order if they are of the submission.
+    pub(crate) async fn upload_with(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        once: impl IntoIterator<Item = Fault>,
+    ) -> Upload {
+        for fault in once {
+            self.stack.add_fault(&for_content(&bytes, fault).times(1)).await;
+        }
+        self.upload(name, bytes).await
+    }
+
+    /// Uploads content whose rules have to be in place before its bytes are sent: a 429 holds its first transfer up
+    /// until they are, because the document's id is known only after the upload.
+    pub(crate) async fn upload_held(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        rule: impl FnOnce(String) -> FaultRule,
+    ) -> Upload {
+        let retry_after = Some(RetryAfter::Seconds(HELD_S));
+        let upload =
+            self.upload_with(name, bytes, [SubmissionFault::RateLimited { retry_after }.into()]).await;
+        self.stack.add_fault(&rule(upload.id().to_string())).await;
+        upload
+    }
+
+    /// Uploads content that always meets this fault.
+    pub(crate) async fn upload_with_lasting(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        fault: impl Into<Fault>,
+    ) -> Upload {
+        self.stack.add_fault(&for_content(&bytes, fault)).await;
+        self.upload(name, bytes).await
+    }
+
+    /// The submission once its documents have come to an end, each of them counted.
+    pub(crate) async fn settled(&self, documents: usize) -> (Submission, Vec<Document>) {
+        eventually(&format!("submission {} settles", self.submission), LATER, async || {
+            let found =
+                self.stack.store.submission(&self.submission).await.map_err(|error| error.to_string())?;
+            let (submission, all) = found.ok_or("no such submission")?;
+            let ended = all.iter().filter(|document| document.state.is_terminal()).count();
+            if ended == documents && all.len() == documents && submission.counts.open == 0 {
+                Ok((submission, all))
+            } else {
+                Err(format!("{ended} of {} ended, {documents} expected: {:?}", all.len(), submission.counts))
+            }
+        })
+        .await
+    }
+}
+
+impl Stack {
+    /// Puts an object and returns its version.
+    pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>, media_type: Option<&str>) -> String {
+        let request = self.s3.put_object().bucket(&self.is.uploads_bucket).key(key);
+        let request = request.set_content_type(media_type.map(str::to_owned)).body(ByteStream::from(bytes));
+        let answer = request.send().await.unwrap();
+        answer.version_id.expect("the bucket is versioned")
+    }
+
+    pub(crate) async fn load(&self, upload: &Upload) -> Option<Document> {
+        self.store.load(&upload.document).await.unwrap()
+    }
+
+    /// Waits until the document is as `is` wants it.
+    pub(crate) async fn until(
+        &self,
+        upload: &Upload,
+        what: &str,
+        is: impl Fn(&Document) -> bool,
+    ) -> Document {
+        eventually(&format!("document {} {what}", upload.id()), LATER, async || {
+            match self.store.load(&upload.document).await {
+                Ok(Some(document)) if is(&document) => Ok(document),
+                Ok(Some(document)) => Err(format!("{} {:?}", document.state, document.reason)),
+                Ok(None) => Err("it is not registered".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+
+    /// Waits for the document's end, whichever.
+    pub(crate) async fn ended(&self, upload: &Upload) -> Document {
+        self.until(upload, "comes to an end", |document| document.state.is_terminal()).await
+    }
+
+    /// Waits until the document and its execution have ended well.
+    pub(crate) async fn ready(&self, upload: &Upload) -> Document {
+        let document = self.ended(upload).await;
+        assert_eq!(document.state, DocumentState::Ready, "{:?} {}", document.reason, upload.id());
+        self.execution_ends(upload, &ExecutionStatus::Succeeded).await;
+        document
+    }
+
+    /// Waits until the document has failed for this reason, and returns the error that ended its execution.
+    pub(crate) async fn failed(&self, upload: &Upload, reason: &str) -> String {
+        let document = self.ended(upload).await;
+        let seen = document.reason.map(|reason| reason.code);
+        assert_eq!(
+            (document.state, seen.as_deref()),
+            (DocumentState::Failed, Some(reason)),
+            "{}",
+            upload.id()
+        );
+        self.execution_ends(upload, &ExecutionStatus::Failed).await
+    }
+
+    /// Waits until the upload is rejected for this reason; nothing was started for it.
+    pub(crate) async fn rejected(&self, upload: &Upload, reason: &str) -> Document {
+        let document = self.ended(upload).await;
+        let seen = document.reason.as_ref().map(|reason| reason.code.as_str());
+        assert_eq!((document.state, seen), (DocumentState::Rejected, Some(reason)), "{}", upload.id());
+        assert_eq!(self.execution_status(upload).await, None, "an execution of a rejected upload");
+        document
+    }
+
+    /// Waits for the execution's end and returns its error, empty if there is none.
+    pub(crate) async fn execution_ends(&self, upload: &Upload, wanted: &ExecutionStatus) -> String {
+        eventually(&format!("execution {} is {wanted}", upload.id()), SOON, async || {
+            let (status, error) = self.execution_status(upload).await.ok_or("there is none".to_owned())?;
+            if status == *wanted { Ok(error) } else { Err(format!("{status} {error}")) }
+        })
+        .await
+    }
+
+    /// The document's execution and its error, if there is one.
+    pub(crate) async fn execution_status(&self, upload: &Upload) -> Option<(ExecutionStatus, String)> {
+        match self.sfn.describe_execution().execution_arn(self.execution_arn(upload)).send().await {
+            Ok(answer) => Some((answer.status, answer.error.unwrap_or_default())),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => None,
+            Err(error) => panic!("DescribeExecution: {error:?}"),
+        }
+    }
+
+    pub(crate) fn execution_arn(&self, upload: &Upload) -> String {
+        let executions = self.is.state_machine_arn.replace(":stateMachine:", ":execution:");
+        format!("{executions}:{}", upload.id())
+    }
+
+    /// The names of the states that the document's execution entered, in order.
+    pub(crate) async fn states_entered(&self, upload: &Upload) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.sfn.get_execution_history().execution_arn(self.execution_arn(upload));
+            let page = request.set_next_token(token).max_results(1000).send().await.unwrap();
+            names.extend(
+                page.events.into_iter().filter_map(|event| Some(event.state_entered_event_details?.name)),
+            );
+            token = page.next_token;
+            if token.is_none() {
+                return names;
+            }
+        }
+    }
+
+    /// The document's only job.
+    pub(crate) async fn only_job(&self, upload: &Upload) -> JobView {
+        let mut jobs = self.jobs(upload.id()).await;
+        assert_eq!(jobs.len(), 1, "one document has one job: {jobs:?}");
+        jobs.remove(0)
+    }
+}

@@ -1,0 +1,124 @@
+//! The stack that `tools/local.py up` described in `$LECTERN_STACK`, and clients of it.
+
+use std::path::{Path, PathBuf};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_http_client::Builder as HttpBuilder;
+use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// `stack.json`, with just the fields used.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Description {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+    pub(crate) stack_name: String,
+    pub(crate) api_url_local: String,
+    pub(crate) uploads_bucket: String,
+    pub(crate) returned_bucket: String,
+    pub(crate) table: String,
+    pub(crate) state_machine_arn: String,
+    pub(crate) user_pool_id: String,
+    pub(crate) user_pool_client_id: String,
+    pub(crate) queue_urls: QueueUrls,
+    pub(crate) dead_letter_queue_urls: QueueUrls,
+    pub(crate) third_party_url: String,
+    pub(crate) third_party_admin_key: String,
+    evaluator_file: PathBuf,
+}
+
+/// One URL for each queue.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueueUrls {
+    pub(crate) receive_upload: String,
+    pub(crate) transfer_document: String,
+    pub(crate) normalize_document: String,
+}
+
+/// Someone who can sign in.
+#[derive(Clone, Deserialize)]
+pub(crate) struct User {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+/// The secrets that the reference third party was started with.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SharedSecrets {
+    pub(crate) api_key: String,
+    pub(crate) signing_secret: String,
+}
+
+/// The stack with clients of this test's own: they belong to the runtime of the test.
+pub(crate) struct Stack {
+    pub(crate) is: Description,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) store: DynamoDbStore,
+    pub(crate) http: reqwest::Client,
+    file: PathBuf,
+}
+
+impl Stack {
+    pub(crate) fn open() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
+        let file = std::env::var("LECTERN_STACK").expect("LECTERN_STACK names stack.json; run `make e2e`");
+        let file = PathBuf::from(file);
+        let is: Description = read(&file);
+        let credentials =
+            Credentials::new(&is.access_key_id, &is.secret_access_key, None, None, "stack.json");
+        let region = Region::new(is.region.clone());
+        let http = HttpBuilder::new().build_http();
+        // The builders are alike and have no trait in common.
+        macro_rules! config {
+            ($sdk:ident) => {
+                $sdk::config::Builder::new()
+                    .behavior_version(BehaviorVersion::latest())
+                    .region(region.clone())
+                    .credentials_provider(credentials.clone())
+                    .endpoint_url(&is.endpoint)
+                    .http_client(http.clone())
+            };
+        }
+        let s3 = aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build());
+        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build());
+        let returned = ReturnedBucket::new(s3.clone(), is.returned_bucket.clone());
+        Self {
+            sqs: aws_sdk_sqs::Client::from_conf(config!(aws_sdk_sqs).build()),
+            sfn: aws_sdk_sfn::Client::from_conf(config!(aws_sdk_sfn).build()),
+            store: DynamoDbStore::new(dynamodb.clone(), is.table.clone(), returned),
+            s3,
+            dynamodb,
+            http: http_client(),
+            is,
+            file,
+        }
+    }
+
+    pub(crate) fn evaluator(&self) -> User {
+        read(&self.is.evaluator_file)
+    }
+
+    pub(crate) fn shared_secrets(&self) -> SharedSecrets {
+        read(&self.file.with_file_name("third-party-secrets.json"))
+    }
+}
+
+/// Plain HTTP to this machine; the builder asks for a TLS provider all the same.
+fn http_client() -> reqwest::Client {
+    // Another test may have installed it before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> T {
+    let text = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}

@@ -1,0 +1,53 @@
+//! The reference third party's admin endpoints: faults for one document, and what was seen of it.
+
+use lectern::document::DocumentId;
+use serde::de::DeserializeOwned;
+use third_party::{
+    Fault, FaultEntry, FaultRule, JobView, Matcher, RequestCount, RequestsView, SubmissionView,
+};
+
+use crate::{aws_json::sha256_hex, stack::Stack};
+
+/// A rule for every document with just these bytes, known before they are uploaded.
+pub(crate) fn for_content(bytes: &[u8], fault: impl Into<Fault>) -> FaultRule {
+    FaultRule { matches: Matcher::Sha256(sha256_hex(bytes)), fault: fault.into(), times: None, role: None }
+}
+
+impl Stack {
+    pub(crate) async fn add_fault(&self, rule: &FaultRule) {
+        let request = self.http.post(self.admin("faults")).bearer_auth(&self.is.third_party_admin_key);
+        let answer = request.json(rule).send().await.unwrap();
+        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+    }
+
+    /// The rules that are not used up.
+    pub(crate) async fn faults(&self) -> Vec<FaultEntry> {
+        self.admin_get("faults").await
+    }
+
+    /// The document's jobs, oldest first: one for each round.
+    pub(crate) async fn jobs(&self, document: DocumentId) -> Vec<JobView> {
+        self.admin_get(&format!("jobs?idempotencyKeyPrefix={document}")).await
+    }
+
+    /// The document's submissions that were answered or cut, oldest first.
+    pub(crate) async fn submissions(&self, document: DocumentId) -> Vec<SubmissionView> {
+        let seen: RequestsView = self.admin_get(&format!("requests?idempotencyKeyPrefix={document}")).await;
+        seen.submissions
+    }
+
+    /// All requests so far, by route and status.
+    pub(crate) async fn request_counts(&self) -> Vec<RequestCount> {
+        let seen: RequestsView = self.admin_get("requests?idempotencyKeyPrefix=none").await;
+        seen.counts
+    }
+
+    async fn admin_get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let request = self.http.get(self.admin(path)).bearer_auth(&self.is.third_party_admin_key);
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    fn admin(&self, path: &str) -> String {
+        format!("{}/admin/{path}", self.is.third_party_url)
+    }
+}

@@ -1,0 +1,296 @@
+//! The way of one document, case by case: through which states, to which end, with how many jobs.
+
+use lectern::{
+    document::{DocumentState, ObjectVersion, Reason},
+    error::Error,
+    memory::{
+        Cut,
+        world::{object, s3_event},
+    },
+};
+use rstest::rstest;
+
+use super::{
+    simulation::Simulation,
+    third_party::{CallBack, Outcome, Plan},
+    weather::{Pace, Roughness},
+};
+
+const PDF: &[u8] = b"%PDF-1.7\n1 0 obj";
+const GOOD: Plan = Plan { outcome: Outcome::Good, callback: CallBack::Once };
+const STRAIGHT: [&str; 8] = [
+    "Begin",
+    "TransferDocument",
+    "AwaitCallback",
+    "BeginVerify",
+    "CheckOutcome",
+    "VerifyReturned",
+    "NormalizeDocument",
+    "Done",
+];
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn uploaded(plan: Plan) -> (Simulation, ObjectVersion) {
+    let mut simulation = Simulation::new(1, Some(plan), Roughness::default());
+    let object = object("lesson.pdf", "v1");
+    simulation.world.objects.upload(&object, None, PDF);
+    simulation.announce(&[(&object, "01")]);
+    (simulation, object)
+}
+
+fn jobs(simulation: &Simulation) -> usize {
+    simulation.world.third_party.jobs().len()
+}
+
+fn ready() -> (DocumentState, Option<String>) {
+    (DocumentState::Ready, None)
+}
+
+fn failed(code: &str) -> (DocumentState, Option<String>) {
+    (DocumentState::Failed, Some(code.to_owned()))
+}
+
+#[test]
+fn good_document_goes_straight_to_its_record() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.pace = Pace::WhenAwaited;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(simulation.path(&object), STRAIGHT);
+    assert_eq!(jobs(&simulation), 1);
+    let times: Vec<_> = simulation.document(&object).times.into_keys().collect();
+    assert_eq!(times, ["Normalizing", "Processing", "Ready", "Received", "Transferring", "Verifying"]);
+}
+
+#[test]
+fn case_31_callback_that_comes_before_the_execution_waits_is_used_all_the_same() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.pace = Pace::CallbacksFirst;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(simulation.path(&object), STRAIGHT);
+    assert!(!simulation.document(&object).times.contains_key("Processing"), "it never waited");
+}
+
+#[test]
+fn case_34_callback_that_comes_after_the_timeout_is_used() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.pace = Pace::CallbacksLate;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(simulation.path(&object)[3..6], ["ProbeJob", "CheckProbe", "BeginVerify"]);
+    assert_eq!(simulation.world.count("status"), 0, "the late result was there");
+    assert_eq!(jobs(&simulation), 1);
+}
+
+#[rstest]
+#[case::case_32_thrice(CallBack::Thrice)]
+#[case::case_35_forged_too(CallBack::BadlySigned)]
+fn case_32_case_35_further_callbacks_change_nothing(#[case] callback: CallBack) {
+    let (mut simulation, object) = uploaded(Plan { callback, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(simulation.path(&object), STRAIGHT);
+}
+
+#[test]
+fn case_33_callback_that_never_comes_is_asked_for_once() {
+    let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfAsked, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(simulation.path(&object)[2..6], ["AwaitCallback", "ProbeJob", "CheckProbe", "BeginVerify"]);
+    assert_eq!(simulation.world.count("status"), 1);
+    assert_eq!(jobs(&simulation), 1);
+}
+
+#[rstest]
+#[case::forgotten(CallBack::Forgotten, 1)]
+#[case::always_working(CallBack::AlwaysWorking, 2)]
+fn case_33_job_that_never_ends_is_sent_again_and_then_given_up(
+    #[case] callback: CallBack,
+    #[case] waits: usize,
+) {
+    let (mut simulation, object) = uploaded(Plan { callback, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("overdue"));
+    let path = simulation.path(&object);
+    let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
+    assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (2, 1, 1));
+    assert_eq!(count("AwaitCallback"), 2 * waits);
+    assert_eq!(jobs(&simulation), 2, "each round is a job of its own");
+}
+
+#[test]
+fn case_40_of_contradictory_callbacks_the_first_stands() {
+    for pace in [Pace::Any, Pace::CallbacksFirst, Pace::WhenAwaited, Pace::CallbacksLate] {
+        let (mut simulation, object) = uploaded(Plan { callback: CallBack::Contradictory, ..GOOD });
+        simulation.pace = pace;
+        block_on(simulation.run());
+        let end = simulation.end(&object);
+        let first = format!("{:?}", simulation.document(&object).result).contains("Succeeded");
+        assert_eq!(end, if first { ready() } else { failed("contradiction") });
+    }
+}
+
+#[test]
+fn case_30_job_that_is_given_up_fails_with_the_third_partys_reason_and_no_retry() {
+    let (mut simulation, object) = uploaded(Plan { outcome: Outcome::GivenUp, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("encrypted"));
+    assert_eq!(simulation.path(&object)[4..], ["CheckOutcome", "JobFailed", "FailDocument", "Failed"]);
+    assert_eq!(jobs(&simulation), 1);
+}
+
+#[test]
+fn case_30_document_that_is_refused_at_the_door_fails_with_its_reason_and_no_retry() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("drmProtected"));
+    assert_eq!(simulation.path(&object), ["Begin", "TransferDocument", "FailDocument", "Failed"]);
+    assert_eq!(jobs(&simulation), 0);
+}
+
+#[test]
+fn case_25_rate_limit_is_waited_for_and_does_not_count_as_an_attempt() {
+    let (mut simulation, object) = uploaded(GOOD);
+    for _ in 0..3 {
+        simulation
+            .world
+            .third_party
+            .refuse_next(Error::RateLimited { retry_at: lectern::memory::world::START });
+    }
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    let path = simulation.path(&object);
+    assert_eq!(path.iter().filter(|state| *state == "WaitForRateLimit").count(), 3);
+    assert_eq!(simulation.document(&object).attempt, Some(lectern::document::Attempt(4000)));
+}
+
+#[test]
+fn case_25_rate_limit_without_end_has_a_bound() {
+    let (mut simulation, object) = uploaded(GOOD);
+    for _ in 0..10 {
+        simulation
+            .world
+            .third_party
+            .refuse_next(Error::RateLimited { retry_at: lectern::memory::world::START });
+    }
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("rateLimited"));
+}
+
+#[rstest]
+#[case::case_26_and_29_unavailable(|| Error::Unavailable("503".to_owned()), 4, "thirdPartyUnavailable")]
+#[case::case_28_unauthorized(|| Error::Unauthorized, 2, "thirdPartyUnauthorized")]
+fn case_26_case_28_case_29_trouble_that_ends_in_time_is_survived_and_other_trouble_fails(
+    #[case] error: fn() -> Error,
+    #[case] survived: usize,
+    #[case] code: &str,
+) {
+    for (troubles, end) in [(survived, ready()), (survived + 1, failed(code))] {
+        let (mut simulation, object) = uploaded(GOOD);
+        for _ in 0..troubles {
+            simulation.world.third_party.refuse_next(error());
+        }
+        block_on(simulation.run());
+        assert_eq!(simulation.end(&object), end, "{troubles}");
+        assert_eq!(jobs(&simulation), usize::from(troubles == survived));
+    }
+}
+
+#[test]
+fn case_27_answer_that_is_lost_is_made_good_with_the_same_job() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.world.faults.cut_next("submit", Cut::After);
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(jobs(&simulation), 1);
+}
+
+#[test]
+fn case_16_object_that_was_deleted_before_the_transfer_fails_as_source_gone() {
+    let (mut simulation, document) = uploaded(GOOD);
+    simulation.world.objects.delete(&object("lesson.pdf", "marker"));
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&document), failed("sourceGone"));
+    assert_eq!(jobs(&simulation), 0);
+}
+
+#[test]
+fn case_03_overwrite_during_processing_is_a_new_job_and_only_the_newer_one_counts() {
+    let (mut simulation, old) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    block_on(simulation.run_until(|simulation| jobs(simulation) == 1));
+    let new = object("lesson.pdf", "v2");
+    simulation.world.objects.upload(&new, None, PDF);
+    simulation.announce(&[(&new, "02")]);
+    simulation.sender.plan = Some(GOOD);
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&new), ready());
+    assert!(simulation.document(&old).state.is_terminal());
+    assert_eq!(
+        simulation.document(&old).superseded_by,
+        Some(simulation.document(&new).reference.document_id)
+    );
+    let counts = simulation.world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts;
+    assert_eq!((counts.open, counts.ready, counts.rejected, counts.failed), (0, 1, 0, 0));
+}
+
+#[rstest]
+#[case::right_at_the_second_fetch(Outcome::WrongAtFirst, ready())]
+#[case::wrong_for_good(Outcome::WrongForGood, failed("wrongSize"))]
+fn case_42_returned_file_that_does_not_match_is_fetched_again_and_then_fails_the_document(
+    #[case] outcome: Outcome,
+    #[case] end: (DocumentState, Option<String>),
+) {
+    let (mut simulation, object) = uploaded(Plan { outcome, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), end);
+    let readable = lectern::keys::returned_file(&simulation.document(&object).reference, 0);
+    assert_eq!(simulation.world.objects.returned(&readable).is_some(), end.0 == DocumentState::Ready);
+}
+
+#[test]
+fn case_17_case_18_poisonous_message_ends_in_the_dead_letter_queue_whole_and_holds_up_nobody() {
+    let (mut simulation, good) = uploaded(GOOD);
+    simulation.send_upload_message("poison");
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&good), ready());
+    let [dead] = simulation.dead.as_slice() else { panic!("{:?}", simulation.dead) };
+    assert_eq!((dead.body.as_str(), dead.receives), ("poison", 5));
+}
+
+#[rstest]
+fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_of_the_way_changes_nothing(
+    #[values(Cut::Before, Cut::After)] cut: Cut,
+) {
+    let (mut undisturbed, object) = uploaded(GOOD);
+    block_on(undisturbed.run());
+    let calls: std::collections::BTreeSet<_> = undisturbed.world.faults.calls().into_iter().collect();
+    assert!(calls.len() >= 17, "{calls:?}");
+    for call in calls {
+        let (mut simulation, _) = uploaded(GOOD);
+        simulation.world.faults.cut_next(call, cut);
+        block_on(simulation.run());
+        assert_eq!(simulation.end(&object), ready(), "{call}");
+        assert_eq!(jobs(&simulation), 1, "{call}");
+        assert!(simulation.dead.is_empty(), "{call}");
+        let counts = simulation.world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts;
+        assert_eq!((counts.open, counts.ready, counts.rejected, counts.failed), (0, 1, 0, 0), "{call}");
+    }
+}
+
+#[test]
+fn case_01_event_that_comes_ten_times_is_one_execution_and_one_job() {
+    let (mut simulation, object) = uploaded(GOOD);
+    let event = s3_event(&[(&object, "01")]);
+    for _ in 0..10 {
+        simulation.send_upload_message(&event);
+    }
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!((simulation.executions.len(), jobs(&simulation)), (1, 1));
+}

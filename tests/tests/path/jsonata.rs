@@ -1,0 +1,238 @@
+//! As much of `JSONata` as `statemachines/document.asl.json` uses; anything else is a panic, never a guess.
+
+use serde_json::{Map, Value, json};
+
+/// What an expression can refer to: the variables and, under the name `states`, `$states`.
+pub(crate) type Scope = Map<String, Value>;
+
+/// A template with every `{% … %}` in it evaluated.
+pub(crate) fn evaluate(template: &Value, scope: &Scope) -> Value {
+    match template {
+        Value::String(text) => match text.strip_prefix("{%").and_then(|text| text.strip_suffix("%}")) {
+            Some(expression) => expression_value(expression, scope),
+            None => template.clone(),
+        },
+        Value::Array(items) => items.iter().map(|item| evaluate(item, scope)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), evaluate(value, scope))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
+    }
+}
+
+/// An expression that gives nothing is an error in Step Functions, so it is a panic here.
+fn expression_value(expression: &str, scope: &Scope) -> Value {
+    let mut parser = Parser { tokens: tokens(expression), at: 0, scope, text: expression };
+    let value = parser.conditional();
+    assert!(parser.at == parser.tokens.len(), "JSONata that is not understood: {expression}");
+    value.unwrap_or_else(|| panic!("States.QueryEvaluationError: nothing is found for {expression}"))
+}
+
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = if first == '\'' {
+            2 + rest[1..].find('\'').expect("a string ends")
+        } else if rest.starts_with("..")
+            || rest.starts_with("<=")
+            || rest.starts_with(">=")
+            || rest.starts_with("!=")
+        {
+            2
+        } else if first.is_ascii_alphanumeric() || first == '$' || first == '_' {
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            1 + rest[1..].find(|c: char| !word(c)).unwrap_or(rest.len() - 1)
+        } else {
+            first.len_utf8()
+        };
+        tokens.push(rest[..length].to_owned());
+        rest = rest[length..].trim_start();
+    }
+    tokens
+}
+
+struct Parser<'e> {
+    tokens: Vec<String>,
+    at: usize,
+    scope: &'e Scope,
+    text: &'e str,
+}
+
+impl Parser<'_> {
+    fn take(&mut self, token: &str) -> bool {
+        let found = self.tokens.get(self.at).is_some_and(|next| next == token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, token: &str) {
+        assert!(self.take(token), "{token} is missing in {}", self.text);
+    }
+
+    fn conditional(&mut self) -> Option<Value> {
+        let condition = self.both();
+        if !self.take("?") {
+            return condition;
+        }
+        let yes = self.conditional();
+        self.expect(":");
+        let no = self.conditional();
+        if is_true(condition.as_ref()) { yes } else { no }
+    }
+
+    fn both(&mut self) -> Option<Value> {
+        let mut value = self.comparison();
+        while self.take("and") {
+            let right = self.comparison();
+            value = Some(json!(is_true(value.as_ref()) && is_true(right.as_ref())));
+        }
+        value
+    }
+
+    fn comparison(&mut self) -> Option<Value> {
+        let left = self.sum();
+        for operator in ["=", "!=", "<=", "<", ">=", ">"] {
+            if self.take(operator) {
+                let right = self.sum();
+                let numbers = || (number(left.as_ref(), self.text), number(right.as_ref(), self.text));
+                return Some(json!(match operator {
+                    "=" => left == right,
+                    "!=" => left != right,
+                    "<=" => numbers().0 <= numbers().1,
+                    "<" => numbers().0 < numbers().1,
+                    ">=" => numbers().0 >= numbers().1,
+                    _ => numbers().0 > numbers().1,
+                }));
+            }
+        }
+        left
+    }
+
+    fn sum(&mut self) -> Option<Value> {
+        let mut value = self.product();
+        loop {
+            if self.take("&") {
+                let right = self.product();
+                let text = |value: Option<Value>| {
+                    value.map_or(String::new(), |value| match value {
+                        Value::String(ref text) => text.clone(),
+                        Value::Null
+                        | Value::Bool(_)
+                        | Value::Number(_)
+                        | Value::Array(_)
+                        | Value::Object(_) => value.to_string(),
+                    })
+                };
+                value = Some(json!(text(value) + &text(right)));
+            } else if self.take("+") {
+                value = Some(json!(
+                    number(value.as_ref(), self.text) + number(self.product().as_ref(), self.text)
+                ));
+            } else if self.take("-") {
+                value = Some(json!(
+                    number(value.as_ref(), self.text) - number(self.product().as_ref(), self.text)
+                ));
+            } else {
+                return value;
+            }
+        }
+    }
+
+    fn product(&mut self) -> Option<Value> {
+        let mut value = self.path();
+        while self.take("*") {
+            value = Some(json!(number(value.as_ref(), self.text) * number(self.path().as_ref(), self.text)));
+        }
+        value
+    }
+
+    fn path(&mut self) -> Option<Value> {
+        let mut value = self.primary();
+        while self.take(".") {
+            let field = self.tokens[self.at].clone();
+            self.at += 1;
+            value = value.and_then(|value| value.get(&field).cloned());
+        }
+        value
+    }
+
+    fn primary(&mut self) -> Option<Value> {
+        let token =
+            self.tokens.get(self.at).unwrap_or_else(|| panic!("half an expression: {}", self.text)).clone();
+        self.at += 1;
+        if let Some(text) = token.strip_prefix('\'') {
+            return Some(json!(text.trim_end_matches('\'')));
+        }
+        if let Ok(number) = token.parse::<i64>() {
+            return Some(json!(number));
+        }
+        if token == "(" {
+            let value = self.conditional();
+            self.expect(")");
+            return value;
+        }
+        if token == "[" {
+            return self.list();
+        }
+        let name =
+            token.strip_prefix('$').unwrap_or_else(|| panic!("{token} is not understood in {}", self.text));
+        if !self.take("(") {
+            return self.scope.get(name).cloned();
+        }
+        let argument = self.conditional();
+        self.expect(")");
+        match name {
+            "exists" => Some(json!(argument.is_some())),
+            "parse" => argument.map(|text| serde_json::from_str(text.as_str().expect("text")).expect("JSON")),
+            "number" => {
+                argument.map(|text| json!(text.as_str().expect("text").parse::<i64>().expect("a number")))
+            }
+            "string" => {
+                argument.map(|value| json!(value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            }
+            _ => panic!("${name}() is not understood in {}", self.text),
+        }
+    }
+
+    fn list(&mut self) -> Option<Value> {
+        if self.take("]") {
+            return Some(json!([]));
+        }
+        let first = self.conditional();
+        let items = if self.take("..") {
+            let last = self.conditional();
+            (number(first.as_ref(), self.text)..=number(last.as_ref(), self.text))
+                .map(|item| json!(item))
+                .collect()
+        } else {
+            vec![first?]
+        };
+        self.expect("]");
+        Some(Value::Array(items))
+    }
+}
+
+fn is_true(value: Option<&Value>) -> bool {
+    value == Some(&json!(true))
+}
+
+/// Both branches of a condition are evaluated, so that each has to be sound.
+fn number(value: Option<&Value>, text: &str) -> i64 {
+    value.and_then(Value::as_i64).unwrap_or_else(|| panic!("no number in {text}: {value:?}"))
+}
+
+#[test]
+fn expressions_of_the_state_machine_are_understood() {
+    let scope = json!({ "a": 2, "s": "x", "states": { "r": { "N": "3" } } });
+    let scope = scope.as_object().unwrap();
+    let value = |text: &str| evaluate(&json!(format!("{{% {text} %}}")), scope);
+    assert_eq!(value("$a * 1000 + 1"), json!(2001));
+    assert_eq!(value("'P#' & $s"), json!("P#x"));
+    assert_eq!(value("$s = 'x' and $a <= 2"), json!(true));
+    assert_eq!(value("$a = 0 ? [] : [0..$a - 1]"), json!([0, 1]));
+    assert_eq!(value("$a = 2 ? [] : [0..$a - 1]"), json!([]));
+    assert_eq!(value("$number($states.r.N)"), json!(3));
+    assert_eq!(value("$exists($states.q) ? $states.q : ''"), json!(""));
+    assert!(std::panic::catch_unwind(|| value("$nothing")).is_err());
+}

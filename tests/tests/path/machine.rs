@@ -1,0 +1,227 @@
+//! `statemachines/document.asl.json` itself, interpreted: its states, variables, choices, retries and catches.
+
+use serde_json::{Value, json};
+
+use super::jsonata::{Scope, evaluate};
+
+/// Small limits, so that a run reaches each of them.
+pub(crate) const MAX_ROUNDS: u64 = 2;
+const LIMITS: [(&str, u64); 8] = [
+    ("UnavailableMaxAttempts", 4),
+    ("UnauthorizedMaxAttempts", 2),
+    ("StoreMaxAttempts", 3),
+    ("OtherMaxAttempts", 2),
+    ("MismatchMaxAttempts", 1),
+    ("MaxRateLimitWaits", 3),
+    ("MaxOverdueWaits", 1),
+    ("FailMaxAttempts", 50),
+];
+
+/// The definition, its substitutions in place.
+#[derive(Debug)]
+pub(crate) struct Machine(Value);
+
+impl Machine {
+    /// Reads the definition. Numbers that only set a time are 1; a name stands for its resource.
+    pub(crate) fn load() -> Self {
+        let mut text = include_str!("../../../statemachines/document.asl.json").to_owned();
+        for (name, limit) in LIMITS.into_iter().chain([("MaxRounds", MAX_ROUNDS)]) {
+            text = text.replace(&format!("${{{name}}}"), &limit.to_string());
+        }
+        while let Some(start) = text.find("${") {
+            let end = start + text[start..].find('}').unwrap();
+            let name = text[start + 2..end].to_owned();
+            let quoted = ["Url", "Arn", "Name"].iter().any(|suffix| name.ends_with(suffix));
+            text.replace_range(start..=end, if quoted { &name } else { "1" });
+        }
+        Self(serde_json::from_str(&text).unwrap())
+    }
+
+    fn state(&self, name: &str) -> &Value {
+        let map = &self.0["States"]["VerifyReturned"]["ItemProcessor"]["States"];
+        self.0["States"].get(name).or_else(|| map.get(name)).unwrap_or_else(|| panic!("no state {name}"))
+    }
+}
+
+/// What an execution does next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Work {
+    /// Nothing: it has gone on by itself.
+    Moved,
+    /// Send this message to the queue of this name.
+    Send(String, Value),
+    /// Keep the task token on the document and wait.
+    AwaitCallback,
+    /// Read the result.
+    BeginVerify,
+    /// Invoke this function with this payload.
+    Invoke(String, Value),
+    /// Verify each of these files with this payload, one after the other.
+    Map(Vec<Value>),
+    /// It is over.
+    Over,
+}
+
+/// One execution.
+#[derive(Clone, Debug)]
+pub(crate) struct Execution {
+    pub(crate) state: String,
+    /// The token it waits with.
+    pub(crate) token: Option<String>,
+    /// The states it was in, in order.
+    pub(crate) path: Vec<String>,
+    input: Value,
+    variables: Scope,
+    tried: Vec<u64>,
+}
+
+impl Execution {
+    pub(crate) fn start(machine: &Machine, input: Value) -> Self {
+        let state = machine.0["StartAt"].as_str().unwrap().to_owned();
+        let path = vec![state.clone()];
+        Self { state, token: None, path, input, variables: Scope::new(), tried: Vec::new() }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        ["Done", "Failed"].contains(&self.state.as_str())
+    }
+
+    /// Enters the state it stands before. `token` is what a task token of this entry would be.
+    pub(crate) fn step(&mut self, machine: &Machine, token: &str) -> Work {
+        let state = machine.state(&self.state).clone();
+        let scope = self.scope(json!({ "Task": { "Token": token } }), json!({}));
+        match (state["Type"].as_str().unwrap(), state["Resource"].as_str().unwrap_or_default()) {
+            ("Pass", _) => self.go_on(&state, &scope),
+            ("Wait", _) => {
+                let until = evaluate(&state["Timestamp"], &scope);
+                assert!(
+                    until.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')),
+                    "{until}"
+                );
+                self.go_on(&state, &scope)
+            }
+            ("Choice", _) => {
+                let choices = state["Choices"].as_array().unwrap();
+                let chosen =
+                    choices.iter().find(|choice| evaluate(&choice["Condition"], &scope) == json!(true));
+                self.enter(chosen.map_or(&state["Default"], |choice| &choice["Next"]));
+                Work::Moved
+            }
+            ("Succeed", _) => Work::Over,
+            ("Fail", _) => {
+                assert!(evaluate(&state["Error"], &scope).is_string());
+                assert!(evaluate(&state["Cause"], &scope).is_string());
+                Work::Over
+            }
+            ("Map", _) => {
+                let processor = &state["ItemProcessor"];
+                let task = machine.state(processor["StartAt"].as_str().unwrap());
+                let payload = |item: &Value| {
+                    let outer = self.scope(json!({ "Map": { "Item": { "Value": item } } }), json!({}));
+                    let inner =
+                        self.scope(json!({}), json!({ "input": evaluate(&state["ItemSelector"], &outer) }));
+                    evaluate(&task["Arguments"]["Payload"], &inner)
+                };
+                Work::Map(evaluate(&state["Items"], &scope).as_array().unwrap().iter().map(payload).collect())
+            }
+            ("Task", resource) if resource.ends_with("sqs:sendMessage.waitForTaskToken") => {
+                let arguments = evaluate(&state["Arguments"], &scope);
+                let queue = arguments["QueueUrl"].as_str().unwrap().to_owned();
+                self.token = Some(token.to_owned());
+                Work::Send(queue, arguments["MessageBody"].clone())
+            }
+            ("Task", resource) if resource.ends_with("dynamodb:updateItem.waitForTaskToken") => {
+                Work::AwaitCallback
+            }
+            ("Task", resource) if resource.ends_with("dynamodb:updateItem") => Work::BeginVerify,
+            ("Task", resource) if resource.ends_with("lambda:invoke") => {
+                let arguments = evaluate(&state["Arguments"], &scope);
+                Work::Invoke(
+                    arguments["FunctionName"].as_str().unwrap().to_owned(),
+                    arguments["Payload"].clone(),
+                )
+            }
+            other => panic!("{other:?} is not understood"),
+        }
+    }
+
+    /// The task has answered.
+    pub(crate) fn succeed(&mut self, machine: &Machine, result: &Value) {
+        let state = machine.state(&self.state).clone();
+        let scope = self.scope(json!({}), json!({ "result": result }));
+        self.go_on(&state, &scope);
+    }
+
+    /// The task has failed: retried, caught, or a bug of the definition.
+    pub(crate) fn fail(&mut self, machine: &Machine, name: &str, cause: &str) {
+        self.token = None;
+        let state = machine.state(&self.state).clone();
+        if retries(&state, &mut self.tried, name) {
+            return;
+        }
+        let caught = matching(&state["Catch"], name).unwrap_or_else(|| panic!("{name} is not caught"));
+        let caught = state["Catch"][caught].clone();
+        let scope = self.scope(json!({}), json!({ "errorOutput": { "Error": name, "Cause": cause } }));
+        self.assign(&caught, &scope);
+        self.enter(&caught["Next"]);
+    }
+
+    /// Whether the task inside the Map is tried again after this error.
+    pub(crate) fn retries_file(machine: &Machine, tried: &mut Vec<u64>, name: &str) -> bool {
+        retries(machine.state("VerifyReturnedFile"), tried, name)
+    }
+
+    /// The variables, and `$states` with its context and what else there is at this moment.
+    fn scope(&self, context: Value, more: Value) -> Scope {
+        let retry_count: u64 = self.tried.iter().sum();
+        let mut states = json!({
+            "input": self.input,
+            "context": { "State": { "RetryCount": retry_count, "EnteredTime": "" } },
+        });
+        let add = |to: &mut Value, from: Value| {
+            if let (Value::Object(to), Value::Object(from)) = (to, from) {
+                to.extend(from);
+            }
+        };
+        add(&mut states["context"], context);
+        add(&mut states, more);
+        let mut scope = self.variables.clone();
+        scope.insert("states".to_owned(), states);
+        scope
+    }
+
+    fn go_on(&mut self, state: &Value, scope: &Scope) -> Work {
+        self.assign(state, scope);
+        self.enter(&state["Next"]);
+        Work::Moved
+    }
+
+    fn assign(&mut self, state: &Value, scope: &Scope) {
+        if let Some(fields) = state.get("Assign") {
+            let values = evaluate(fields, scope);
+            self.variables.extend(values.as_object().unwrap().clone());
+        }
+    }
+
+    fn enter(&mut self, next: &Value) {
+        next.as_str().unwrap().clone_into(&mut self.state);
+        self.path.push(self.state.clone());
+        self.tried.clear();
+        self.token = None;
+    }
+}
+
+/// The first retrier that names the error decides, and counts for itself.
+fn retries(state: &Value, tried: &mut Vec<u64>, name: &str) -> bool {
+    let Some(index) = matching(&state["Retry"], name) else { return false };
+    tried.resize(state["Retry"].as_array().unwrap().len(), 0);
+    let again = tried[index] < state["Retry"][index]["MaxAttempts"].as_u64().unwrap();
+    tried[index] += u64::from(again);
+    again
+}
+
+fn matching(list: &Value, name: &str) -> Option<usize> {
+    list.as_array()?.iter().position(|entry| {
+        entry["ErrorEquals"].as_array().unwrap().iter().any(|known| known == name || known == "States.ALL")
+    })
+}

@@ -1,0 +1,12 @@
+//! Path tests: documents go the whole way through `statemachines/document.asl.json`, over the ports in memory. Each
+//! message and payload is the JSON that the definition makes; each output is read as the next state reads it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod end_states;
+mod jsonata;
+mod machine;
+mod nothing_is_lost;
+mod simulation;
+mod third_party;
+mod weather;

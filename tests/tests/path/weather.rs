@@ -1,0 +1,79 @@
+//! What a run is exposed to: its dice, how rough it is, and when callbacks come.
+
+/// A small generator: the same seed, the same run.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `bound` (splitmix64).
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((bits ^ (bits >> 31)) % bound as u64).unwrap()
+    }
+
+    pub(crate) fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
+    }
+}
+
+/// How rough a run is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Roughness {
+    /// How many calls are cut off at most.
+    pub(crate) cuts: usize,
+    /// How often the third party refuses at most.
+    pub(crate) refusals: usize,
+    /// Whether messages come again after they were handled.
+    pub(crate) redeliveries: bool,
+    /// How many waits run out of time although something was still to come.
+    pub(crate) timeouts: usize,
+}
+
+/// When callbacks come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Like everything else, at any time.
+    Any,
+    /// As soon as there is a job.
+    CallbacksFirst,
+    /// When everything else has been done, so that the execution waits.
+    WhenAwaited,
+    /// Only after a wait for one has run out of time.
+    CallbacksLate,
+}
+
+/// The calls that may be cut off.
+pub(crate) const CALLS: [&str; 21] = [
+    "head",
+    "first_bytes",
+    "register",
+    "start",
+    "is_awaited",
+    "begin_transfer",
+    "current_version",
+    "open",
+    "submit",
+    "record_job",
+    "succeed",
+    "fail",
+    "resolve",
+    "record_result",
+    "load",
+    "status",
+    "fetch",
+    "quarantine",
+    "promote",
+    "begin_normalize",
+    "finish",
+];
