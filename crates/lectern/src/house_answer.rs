@@ -111,10 +111,9 @@ mod tests {
         if let Some(text) = retry_after {
             headers.insert(RETRY_AFTER, text.parse().unwrap());
         }
-        match error_of(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), NOW) {
-            Error::RateLimited { retry_at } => Some((retry_at - NOW).as_seconds_f64()),
-            _ => None,
-        }
+        let error = error_of(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), NOW);
+        let Error::RateLimited { retry_at } = error else { return None };
+        Some((retry_at - NOW).as_seconds_f64())
     }
 
     #[rstest]

@@ -258,7 +258,11 @@ async fn keep(
             );
             return Ok(Answer::Kept);
         }
-        Recorded::Unknown => None,
+        Recorded::Unknown => {
+            return Err(Error::StoreUnavailable(
+                "a callback id belongs to a document that is not there".to_owned(),
+            ));
+        }
     };
     if let Some(token) = token {
         tasks.succeed(&token, serde_json::json!({})).await?;

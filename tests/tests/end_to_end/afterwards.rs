@@ -100,7 +100,7 @@ async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack
     let function = case.stack.function("TransferDocumentFunction").await;
     let trickle = SubmissionFault::SlowUpload { bytes_per_second: Some(100_000), pause_ms: None };
     let slow = |id: String| FaultRule::for_key(id, trickle.clone()).times(1);
-    let midway = case.upload_held("midway.txt", text_of(3_000_000), &slow).await;
+    let midway = case.upload_held("midway.txt", text_of(400_000), &slow).await;
     let pause = SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(4_000) };
     let unanswered = case.upload_with("unanswered.txt", text(), [pause.into()]).await;
     eventually("one is in mid-upload, the other is accepted and not answered", SOON, async || {

@@ -1,4 +1,5 @@
-//! The few AWS calls for which no SDK crate is in the workspace (Cognito, CloudWatch Logs, Lambda, Secrets Manager): signed JSON over HTTP.
+//! The few AWS calls for which no SDK crate is in the workspace (Cognito, `CloudWatch` Logs, Lambda, Secrets Manager):
+//! signed JSON over HTTP.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lectern::ports::Clock as _;
@@ -53,8 +54,9 @@ fn signed(
         vec![("content-type", "application/x-amz-json-1.1"), ("host", host), ("x-amz-date", &at)];
     headers.extend(target.map(|target| ("x-amz-target", target)));
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{}", sha256_hex(body.as_bytes()));
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+    let lines = lines.join("\n");
+    let canonical = format!("{method}\n{path}\n\n{lines}\n\n{names}\n{}", sha256_hex(body.as_bytes()));
     let scope = format!("{day}/{}/{service}/aws4_request", stack.is.region);
     let to_sign = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
     let secret = format!("AWS4{}", stack.is.secret_access_key);
@@ -85,5 +87,5 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

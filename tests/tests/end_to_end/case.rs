@@ -1,7 +1,7 @@
 //! One test's submission: its uploads, and waiting for what becomes of them.
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionError, types::ExecutionStatus};
 use lectern::{
     document::{Document, DocumentId, DocumentRef, DocumentState, SubmissionId},
     ports::{Browse as _, Load as _},
@@ -203,7 +203,13 @@ impl Stack {
     pub(crate) async fn execution_status(&self, upload: &Upload) -> Option<(ExecutionStatus, String)> {
         match self.sfn.describe_execution().execution_arn(self.execution_arn(upload)).send().await {
             Ok(answer) => Some((answer.status, answer.error.unwrap_or_default())),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => None,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
+            {
+                None
+            }
             Err(error) => panic!("DescribeExecution: {error:?}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::{operation::start_execution::StartExecutionError, types::ExecutionStatus};
 use lectern::{
     document::{DocumentId, DocumentRef, DocumentState, SubmissionId},
     ports::{Browse as _, Load as _},
@@ -154,7 +154,9 @@ async fn case_22_execution_that_is_started_again_is_the_same_one() {
     match request.name(upload.id().to_string()).input(input.to_string()).send().await {
         Ok(answer) => assert_eq!(answer.execution_arn, case.stack.execution_arn(&upload)),
         Err(error) => {
-            assert!(error.as_service_error().is_some_and(|e| e.is_execution_already_exists()), "{error:?}")
+            let exists =
+                error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists);
+            assert!(exists, "{error:?}");
         }
     }
     case.stack.ready(&upload).await;

@@ -150,11 +150,11 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
 
 /// The document's execution and jobs agree with its end.
 async fn agrees(case: &Case, upload: &Upload, state: DocumentState) {
-    let wanted = match state {
-        DocumentState::Ready => Some(ExecutionStatus::Succeeded),
-        DocumentState::Failed => Some(ExecutionStatus::Failed),
-        _ => None,
-    };
+    let ends = [
+        (DocumentState::Ready, ExecutionStatus::Succeeded),
+        (DocumentState::Failed, ExecutionStatus::Failed),
+    ];
+    let wanted = ends.into_iter().find(|(of, _)| *of == state).map(|(_, status)| status);
     eventually("the execution agrees with the document", SOON, async || {
         let found = case.stack.execution_status(upload).await.map(|(status, _)| status);
         if found == wanted {

@@ -105,18 +105,14 @@ impl Stack {
         let groups = call(self, "logs", "Logs_20140328.DescribeLogGroups", &json!({})).await;
         let names =
             groups["logGroups"].as_array().unwrap().iter().filter_map(|group| group["logGroupName"].as_str());
-        for name in names.filter(|name| name.contains("Function")) {
+        for name in names {
             let mut start = 0;
             loop {
                 let body = json!({ "logGroupName": name, "startTime": start, "limit": 10_000 });
                 let page = call(self, "logs", "Logs_20140328.FilterLogEvents", &body).await;
                 let events = page["events"].as_array().unwrap();
-                lines.extend(
-                    events
-                        .iter()
-                        .filter_map(|event| event["message"].as_str())
-                        .map(|text| text.trim().to_owned()),
-                );
+                let texts = events.iter().filter_map(|event| event["message"].as_str());
+                lines.extend(texts.flat_map(str::lines).map(str::to_owned));
                 // The local cloud has no next token: the last timestamp is where the next page starts.
                 match events.last().and_then(|event| event["timestamp"].as_u64()) {
                     Some(last) if events.len() == 10_000 => start = last,

@@ -3,7 +3,8 @@
 //!
 //! Every test has its own submission and asks for faults by its own documents, so that all run side by side. Nothing
 //! sleeps; [`wait`] waits for effects. What needs the stack for itself is ignored here and runs afterwards.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::large_futures, reason = "the futures of a test are made once")]
 
 mod afterwards;
 mod api;

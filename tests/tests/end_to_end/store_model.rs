@@ -1,9 +1,12 @@
-//! The state store on DynamoDB against the reference model, with the state machine's own writes as its definition has
+//! The state store on `DynamoDB` against the reference model, with the state machine's own writes as its definition has
 //! them. The table is one of its own, made like the stack's, so that lists are short.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemOutput, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, UpdateItemOutput},
+    types::AttributeValue,
+};
 use lectern::{
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, SubmissionId, TaskToken},
     error::{Error, rfc3339},
@@ -113,7 +116,9 @@ impl Real {
         match request.set_expression_attribute_values(Some(values.collect())).send().await {
             Ok(answer) => Ok(Some(answer)),
             Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(None)
             }

@@ -9,9 +9,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// For what takes a few seconds on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(120);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 /// For what waits for timeouts of queues and callbacks.
-pub(crate) const LATER: Duration = Duration::from_secs(300);
+pub(crate) const LATER: Duration = Duration::from_mins(5);
 
 /// Looks again and again until `look` finds the effect, and fails after `bound` with what was last seen.
 pub(crate) async fn eventually<T, E: Display>(

@@ -61,6 +61,9 @@ enum Handled {
     Left,
 }
 
+/// All that a second run may not change.
+type Snapshot = (Vec<Document>, Vec<Option<Submission>>, BTreeSet<DocumentRef>, BTreeMap<String, Vec<u8>>);
+
 enum Activity {
     Deliver(usize),
     Step(DocumentRef),
@@ -187,7 +190,7 @@ impl Simulation {
         match self.handle(&message).await {
             Handled::Left if message.receives >= MAX_RECEIVES => self.dead.push(message),
             Handled::Left => self.queues.push(message),
-            handled => {
+            handled @ (Handled::Done | Handled::Reported) => {
                 let before = self.snapshot();
                 // A message whose error was reported may still do its work when it comes again.
                 if handled == Handled::Done {
@@ -356,9 +359,7 @@ impl Simulation {
         }
     }
 
-    fn snapshot(
-        &self,
-    ) -> (Vec<Document>, Vec<Option<Submission>>, BTreeSet<DocumentRef>, BTreeMap<String, Vec<u8>>) {
+    fn snapshot(&self) -> Snapshot {
         let documents = self.world.store.all();
         let submissions = documents
             .iter()

@@ -144,7 +144,7 @@ impl Sender {
     fn result(&mut self, world: &MemoryWorld, outcome: Outcome, key: &str) -> CallbackEvent {
         let findings: &'static [u8] = match outcome {
             Outcome::NoRecord => br#"{"findings": "none"}"#,
-            _ => {
+            Outcome::Good | Outcome::GivenUp | Outcome::WrongAtFirst | Outcome::WrongForGood => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }
         };

@@ -41,13 +41,15 @@ mod tests {
     #[test]
     fn published_schema_equals_the_types() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/record.schema.json");
-        let generated = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        let generated = json_schema();
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            std::fs::write(&path, &generated).unwrap();
+            std::fs::write(&path, serde_json::to_string_pretty(&generated).unwrap() + "\n").unwrap();
         }
+        // As values: the order of keys depends on what other crates ask of serde_json in the same build.
         let published = std::fs::read_to_string(&path).unwrap_or_default();
+        let published: Option<serde_json::Value> = serde_json::from_str(&published).ok();
         assert!(
-            published == generated,
+            published == Some(generated),
             "run `UPDATE_SCHEMA=1 cargo test -p lectern schema` and commit docs/"
         );
     }

@@ -99,7 +99,20 @@ fn text(text: &str) -> Returned {
 }
 
 fn json_file(role: FileRole, value: &serde_json::Value) -> Returned {
-    returned("file.json", role, "application/json", value.to_string())
+    returned("file.json", role, "application/json", sorted(value).to_string())
+}
+
+/// With the keys of objects in order: which order they have otherwise depends on what other crates ask of
+/// `serde_json` in the same build, and the hash is in the snapshots.
+fn sorted(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let fields: std::collections::BTreeMap<_, _> = fields.iter().collect();
+            fields.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect()
+        }
+        serde_json::Value::Array(values) => values.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 fn finding(start: u64, end: u64) -> serde_json::Value {
