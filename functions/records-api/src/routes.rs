@@ -61,12 +61,12 @@ pub(crate) fn with_spans(router: Router, function: String) -> Router {
         let context = request.extensions().get::<Context>();
         let span =
             logging::invocation_span(&function, context.and_then(|context| context.xray_trace_id.as_deref()));
-        next.run(request).instrument(ids_span(&span, request_path))
+        next.run(request).instrument(ids_span(&span, &request_path))
     }))
 }
 
 /// A span with the ids that a path names, if they are ids: what else a path holds is never logged.
-fn ids_span(parent: &tracing::Span, path: String) -> tracing::Span {
+fn ids_span(parent: &tracing::Span, path: &str) -> tracing::Span {
     let mut parts = path.split('/').skip(1);
     let mut named = |collection: &str| {
         (parts.next() == Some(collection)).then(|| parts.next()).flatten().unwrap_or_default().to_owned()

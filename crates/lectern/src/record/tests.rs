@@ -105,14 +105,11 @@ fn json_file(role: FileRole, value: &serde_json::Value) -> Returned {
 /// With the keys of objects in order: which order they have otherwise depends on what other crates ask of
 /// `serde_json` in the same build, and the hash is in the snapshots.
 fn sorted(value: &serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Object(fields) => {
-            let fields: std::collections::BTreeMap<_, _> = fields.iter().collect();
-            fields.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect()
-        }
-        serde_json::Value::Array(values) => values.iter().map(sorted).collect(),
-        other => other.clone(),
+    if let Some(fields) = value.as_object() {
+        let fields: std::collections::BTreeMap<_, _> = fields.iter().collect();
+        return fields.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
     }
+    value.as_array().map_or_else(|| value.clone(), |values| values.iter().map(sorted).collect())
 }
 
 fn finding(start: u64, end: u64) -> serde_json::Value {
