@@ -2,7 +2,7 @@
 //!
 //! [`Error::name`] is an API: `statemachines/document.asl.json` matches these names in `ErrorEquals`, and a
 //! contract test holds the two lists equal. What an operator reads in a log is the `Display` text; what a teacher
-//! reads is a [`Reason`](crate::document::Reason).
+//! reads is a [`Reason`].
 
 use time::OffsetDateTime;
 

@@ -1,4 +1,4 @@
-//! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, [`crate::memory`] in
+//! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, the module `memory` in
 //! memory for tests.
 //!
 //! Every method that meets a failing store or service reports [`Error::StoreUnavailable`] (or, towards the third
