@@ -60,8 +60,13 @@ where
 
 /// Whatever the filter asks for: what libraries say below `info` may quote requests and payloads, and with them
 /// names, URLs and tokens.
+///
+/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
+/// decided. A panic, which comes from there too, is on standard error already.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("lectern") || *metadata.level() <= Level::INFO
+    let target = metadata.target();
+    target != "lambda_runtime::layers::panic"
+        && (target.starts_with("lectern") || *metadata.level() <= Level::INFO)
 }
 
 /// Writes each event as one flat object. A field that is given twice is written once, as it was given last.

@@ -234,8 +234,13 @@ impl Browse for Real {
         self.store.submissions(state, after, limit).await
     }
 
+    /// A listed document comes without its result; the model compares whole ones.
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
-        self.store.submission(id).await
+        let Some((submission, mut documents)) = self.store.submission(id).await? else { return Ok(None) };
+        for document in &mut documents {
+            document.result = self.store.load(&document.reference).await?.and_then(|whole| whole.result);
+        }
+        Ok(Some((submission, documents)))
     }
 
     async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
