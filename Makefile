@@ -40,7 +40,6 @@ export CARGO_BUILD_TARGET := $(HOST)
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(VENV)/sam
 export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
-export THIRD_PARTY_URL THIRD_PARTY_SECRET THIRD_PARTY_API_KEY
 
 # ---- using it -------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-//! Queue messages and function inputs: every one carries a schema version, and an unreadable one stays on its queue.
+//! Queue messages: every one carries a schema version, and an unreadable one stays on its queue. What the state machine
+//! gives a function directly carries one too, but is deployed together with its reader and is not checked.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -39,6 +39,9 @@ pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
             is_text(first_bytes) && starts_after_bom(first_bytes, |text| text.starts_with(b"WEBVTT"))
         }
         "application/x-subrip" => is_text(first_bytes),
+        // A declaration that says nothing claims nothing.
+        "application/octet-stream" => true,
+        "application/xml" => agrees("text/xml", first_bytes),
         "application/json" => {
             is_text(first_bytes)
                 && starts_after_bom(first_bytes, |text| {
@@ -99,6 +102,9 @@ mod tests {
         assert!(!agrees("application/json", b"%PDF-1.7"));
         assert!(!agrees("image/png", b"%PDF-1.7"));
         assert!(agrees("text/plain", b""));
+        assert!(agrees("application/octet-stream", b"%PDF-1.7"));
+        assert!(agrees("application/xml", b"<?xml version=\"1.0\"?><a/>"));
+        assert!(!agrees("application/xml", b"%PDF-1.7"));
     }
 
     proptest! {

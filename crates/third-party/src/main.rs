@@ -85,10 +85,14 @@ impl SecretArgs {
             }
             None => SecretsFile::default(),
         };
+        // A variable of the environment that is set to nothing gives nothing.
+        let given = |secret: Option<String>, in_file| {
+            secret.filter(|text| !text.trim().is_empty()).unwrap_or(in_file)
+        };
         Ok(Secrets::parse(
-            &self.api_key.unwrap_or(file.api_key),
-            &self.signing_secret.unwrap_or(file.signing_secret),
-            &self.admin_key.unwrap_or(file.admin_key),
+            &given(self.api_key, file.api_key),
+            &given(self.signing_secret, file.signing_secret),
+            &given(self.admin_key, file.admin_key),
         )?)
     }
 }

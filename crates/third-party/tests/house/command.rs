@@ -32,7 +32,12 @@ async fn it_serves_until_sigterm_and_case_53_logs_no_secret() {
     let content = json!({ "apiKey": API_KEY, "signingSecret": SIGNING_SECRET, "adminKey": ADMIN_KEY });
     std::fs::write(&secrets, content.to_string()).unwrap();
     let data_dir = house.folder().join("data");
-    let mut child = command(&data_dir).arg("--secrets-file").arg(&secrets).spawn().unwrap();
+    let mut child = command(&data_dir)
+        .arg("--secrets-file")
+        .arg(&secrets)
+        .env("THIRD_PARTY_API_KEY", "")
+        .spawn()
+        .unwrap();
     let url = listening(&mut child).await;
 
     let submission = house
