@@ -281,16 +281,6 @@ pub enum JobResult {
     Failed(house::JobFailed),
 }
 
-/// A returned file that was fetched, checked and put where others may read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VerifiedFile {
-    /// Its position among the files that the callback declared.
-    pub index: u32,
-    /// Where it lies in the bucket of returned files.
-    pub key: String,
-}
-
 /// All that the store knows of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, TaskToken},
     error::Error,
-    keys, limits, message,
+    keys, limits,
     ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks},
     record::{Draft, Record},
 };
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`message::SCHEMA_VERSION`].
+    /// See [`crate::message::SCHEMA_VERSION`].
     pub schema_version: u64,
     /// The document.
     #[serde(flatten)]
@@ -30,14 +30,6 @@ pub struct Input {
     pub attempt: Option<Attempt>,
     /// Whom to tell.
     pub task_token: TaskToken,
-}
-
-/// Reads a message's body.
-///
-/// # Errors
-/// [`message::Unreadable`]: the caller leaves the message, untouched, for the dead-letter queue.
-pub fn parse(body: &str) -> Result<Input, message::Unreadable> {
-    message::parse(body)
 }
 
 /// What became of the message.

@@ -224,7 +224,7 @@ impl Simulation {
                 }
             }
             _ => {
-                let input = normalize_document::parse(&message.body).unwrap();
+                let input: normalize_document::Input = message::parse(&message.body).unwrap();
                 match self.world.normalize(input).await {
                     Ok(normalize_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,

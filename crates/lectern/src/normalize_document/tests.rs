@@ -13,6 +13,7 @@ use crate::{
     house::{FileRole, ReturnedFile},
     media_type::MediaType,
     memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore},
+    message,
     ports::{Browse as _, NewDocument, Register as _, Results as _, Sequencer},
     record,
     submission::SubmissionState,
@@ -283,7 +284,7 @@ async fn case_44_record_too_large_for_an_item_reaches_the_store_whole() {
     r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f"}"#
 )]
 fn case_18_unreadable_message_is_a_typed_error_that_quotes_nothing(#[case] body: &str) {
-    let error = parse(body).unwrap_err().to_string();
+    let error = message::parse::<Input>(body).unwrap_err().to_string();
     assert!(!error.contains("secret"), "{error}");
 }
 
@@ -291,7 +292,7 @@ fn case_18_unreadable_message_is_a_typed_error_that_quotes_nothing(#[case] body:
 fn message_of_the_state_machine_is_read() {
     let body = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
                    "attempt":2001,"taskToken":"token"}"#;
-    let input = parse(body).unwrap();
+    let input: Input = message::parse(body).unwrap();
     assert_eq!((input.attempt, input.task_token.expose()), (Some(Attempt(2001)), "token"));
     assert!(!format!("{input:?}").contains("\"token\""));
 }
@@ -299,6 +300,6 @@ fn message_of_the_state_machine_is_read() {
 proptest! {
     #[test]
     fn arbitrary_message_never_panics(body: String) {
-        let _ = parse(&body);
+        let _ = message::parse::<Input>(&body);
     }
 }
