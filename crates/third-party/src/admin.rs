@@ -4,20 +4,29 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Query, State, rejection::JsonRejection, rejection::QueryRejection},
-    routing::get,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
+    routing::{delete, get},
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::{app::App, faults::FaultRule, jobs::JobView, problem::Problem, requests::RequestsView};
+use crate::{
+    app::App, faults::FaultRule, jobs::JobView, limits::Limits, problem::Problem, requests::RequestsView,
+    usage::UsageView,
+};
 
-/// `/admin/faults`, `/admin/jobs` and `/admin/requests`, behind the admin key.
+/// `/admin/faults`, `/admin/jobs`, `/admin/limits`, `/admin/requests` and `/admin/usage`, behind the admin key.
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
+        .route("/faults/{id}", delete(remove_fault))
         .route("/jobs", get(list_jobs))
+        .route("/limits", get(show_limits).put(set_limits))
         .route("/requests", get(list_requests))
+        .route("/usage", get(show_usage).delete(reset_usage))
 }
 
 /// A rule with its number; `times` is what is left of it.
@@ -50,6 +59,37 @@ async fn list_faults(State(app): State<Arc<App>>) -> Json<Vec<FaultEntry>> {
 
 async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
     app.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn remove_fault(
+    State(app): State<Arc<App>>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let removed = id.is_ok_and(|Path(id)| app.faults.remove(id));
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("fault")) }
+}
+
+async fn show_limits(State(app): State<Arc<App>>) -> Json<Limits> {
+    Json(app.limits.get())
+}
+
+async fn set_limits(
+    State(app): State<Arc<App>>,
+    limits: Result<Json<Limits>, JsonRejection>,
+) -> Result<Json<Limits>, Problem> {
+    let invalid = |why: &str| Problem::bad_request("limitsInvalid", why);
+    let Json(limits) = limits.map_err(|rejection| invalid(&rejection.body_text()))?;
+    app.limits.set(limits).map_err(|error| invalid(&error.to_string()))?;
+    Ok(Json(limits))
+}
+
+async fn show_usage(State(app): State<Arc<App>>) -> Json<UsageView> {
+    Json(app.usage.view())
+}
+
+async fn reset_usage(State(app): State<Arc<App>>) -> StatusCode {
+    app.usage.reset();
     StatusCode::NO_CONTENT
 }
 

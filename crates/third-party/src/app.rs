@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use http::{HeaderMap, header};
@@ -12,7 +12,14 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use url::Url;
 
 use crate::{
-    config::Config, fault_book::FaultBook, files::Files, jobs::Jobs, problem::Problem, requests::Requests,
+    config::Config,
+    fault_book::FaultBook,
+    files::Files,
+    jobs::Jobs,
+    limits::{InvalidLimits, Limiter},
+    problem::Problem,
+    requests::Requests,
+    usage::Meter,
 };
 
 /// Documents that are worked on at one time: each may hold some 32 MiB and what was read out of it.
@@ -32,6 +39,8 @@ pub(crate) struct App {
     pub(crate) files: Files,
     pub(crate) faults: FaultBook,
     pub(crate) requests: Requests,
+    pub(crate) limits: Arc<Limiter>,
+    pub(crate) usage: Arc<Meter>,
     pub(crate) http: reqwest::Client,
     pub(crate) working: Semaphore,
     pub(crate) calling_back: Semaphore,
@@ -40,13 +49,18 @@ pub(crate) struct App {
 
 impl App {
     /// The state of a server that has seen nothing yet. `run_dir` has the folders `incoming` and `files`.
+    ///
+    /// # Errors
+    /// The limits in `config` make no sense.
     pub(crate) fn new(
         config: Config,
         public_url: Url,
         run_dir: &std::path::Path,
         http: reqwest::Client,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, InvalidLimits> {
+        Ok(Self {
+            limits: Arc::new(Limiter::new(config.limits)?),
+            usage: Arc::new(Meter::new()),
             config,
             public_url,
             incoming_dir: run_dir.join("incoming"),
@@ -58,7 +72,7 @@ impl App {
             working: Semaphore::new(WORK_AT_ONCE),
             calling_back: Semaphore::new(CALLBACKS_AT_ONCE),
             tasks: Mutex::default(),
-        }
+        })
     }
 
     /// Runs a job in the background, until it ends or the server stops.

@@ -19,25 +19,37 @@ use crate::{
     fault_book::Pinned,
     faults::{CallbackDefect, Contradiction, JobFault},
     jobs::CallbackView,
-    run_job::{failed, succeeded_anyway},
+    run_job::{InFlight, failed, succeeded_anyway},
+    traceparent::{TRACEPARENT, Traceparent},
 };
 
 /// How long the receiver may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const FAULTY_TIMESTAMP_OFFSET: time::Duration = time::Duration::hours(1);
 
-/// Sends what is to be said of the job, one callback after the other. `called` is told after the first delivery,
-/// whatever became of it.
-pub(crate) async fn send(
-    app: &App,
-    job_id: &str,
-    url: &Url,
-    messages: &[Message],
-    mut called: Option<oneshot::Sender<()>>,
-) {
+/// Sends what is to be said of the job, one callback after the other.
+pub(crate) async fn send(app: &App, receiver: Receiver<'_>, messages: &[Message], first: First) {
+    let mut first = Some(first);
     for message in messages {
-        deliver(app, job_id, url, message, &mut called).await;
+        deliver(app, receiver, message, &mut first).await;
     }
+}
+
+/// Who is called back, about what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receiver<'a> {
+    pub(crate) job_id: &'a str,
+    pub(crate) url: &'a Url,
+    pub(crate) traceparent: Option<&'a Traceparent>,
+}
+
+/// What ends with the first delivery.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// Ends just before it, since its receiver may submit the next document at once.
+    pub(crate) in_flight: InFlight,
+    /// Told after it, whatever became of it.
+    pub(crate) called: oneshot::Sender<()>,
 }
 
 /// One event on its way.
@@ -111,17 +123,13 @@ pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> 
 }
 
 /// Tries until the receiver takes it (2xx), refuses it for good (401, 410), or the tries are used up.
-async fn deliver(
-    app: &App,
-    job_id: &str,
-    url: &Url,
-    message: &Message,
-    called: &mut Option<oneshot::Sender<()>>,
-) {
+async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &mut Option<First>) {
+    let job_id = receiver.job_id;
     let mut pause = app.config.callback_backoff;
     for tried in 1..=app.config.callback_tries {
         let sent_at = rfc3339(clock::now());
-        let answer = attempt(app, url, message).await;
+        let (in_flight, called) = first.take().map(|first| (first.in_flight, first.called)).unzip();
+        let answer = attempt(app, receiver, message, in_flight).await;
         let (status, error) = match &answer {
             Ok(status) => (Some(status.as_u16()), None),
             Err(error) => (None, Some(kind(error))),
@@ -138,7 +146,7 @@ async fn deliver(
                 ended_at: rfc3339(clock::now()),
             },
         );
-        if let Some(called) = called.take() {
+        if let Some(called) = called {
             // Nobody waits for it unless the callback was to be early.
             let _ = called.send(());
         }
@@ -156,13 +164,23 @@ async fn deliver(
     tracing::warn!(job_id, event = message.name, "a callback was given up");
 }
 
-async fn attempt(app: &App, url: &Url, message: &Message) -> Result<StatusCode, reqwest::Error> {
+async fn attempt(
+    app: &App,
+    receiver: Receiver<'_>,
+    message: &Message,
+    in_flight: Option<InFlight>,
+) -> Result<StatusCode, reqwest::Error> {
     // The semaphore is never closed; without a permit there is only less order.
     let _permit = app.calling_back.acquire().await.ok();
+    drop(in_flight);
+    let mut headers = headers(app, message);
+    if let Some(traceparent) = receiver.traceparent.and_then(Traceparent::header) {
+        headers.insert(TRACEPARENT, traceparent);
+    }
     let response = app
         .http
-        .post(url.clone())
-        .headers(headers(app, message))
+        .post(receiver.url.clone())
+        .headers(headers)
         .timeout(ANSWER_WITHIN)
         .body(message.body.clone())
         .send()

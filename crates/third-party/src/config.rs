@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 use lectern::{limits, webhook::SigningSecret};
 use url::Url;
 
+use crate::limits::Limits;
+
 /// Settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,6 +20,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The largest document that is taken.
     pub max_document_bytes: u64,
+    /// How fast and how many documents are taken; without limit by default.
+    pub limits: Limits,
     /// How often a callback is tried before it is given up.
     pub callback_tries: u32,
     /// Pause after the first failed callback; it doubles with each further one.
@@ -35,6 +39,7 @@ impl Config {
             delay: Duration::from_secs(1),
             public_url: None,
             max_document_bytes: limits::MAX_RETURNED_FILE_BYTES,
+            limits: Limits::default(),
             callback_tries: 8,
             callback_backoff: Duration::from_millis(200),
             callback_backoff_max: Duration::from_secs(5),

@@ -19,17 +19,27 @@ pub struct FaultRule {
     /// Only returned files of this role; without it, every file. Ignored unless the fault is a [`FileFault`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<FileRole>,
+    /// How many of a hundred it strikes, of what it would strike otherwise; without it, all. Whether it strikes is
+    /// drawn anew for each submission, job or download, by a hash of the rule's number, the idempotency key, the
+    /// returned file's role, and how often this was drawn: the same requests for a key see the same faults again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<Percent>,
 }
 
 impl FaultRule {
     /// A rule for every document whose idempotency key starts with `prefix` (the document id), without a count.
     pub fn for_key(prefix: impl Into<String>, fault: impl Into<Fault>) -> Self {
-        Self {
-            matches: Matcher::IdempotencyKeyPrefix(prefix.into()),
-            fault: fault.into(),
-            times: None,
-            role: None,
-        }
+        Self::new(Matcher::IdempotencyKeyPrefix(prefix.into()), fault)
+    }
+
+    /// A rule for every document, without a count.
+    pub fn for_all(fault: impl Into<Fault>) -> Self {
+        Self::new(Matcher::Any(true), fault)
+    }
+
+    /// A rule for the documents that `matches` fits, without a count.
+    pub fn new(matches: Matcher, fault: impl Into<Fault>) -> Self {
+        Self { matches, fault: fault.into(), times: None, role: None, percent: None }
     }
 
     /// The same rule, used up after `times`.
@@ -43,7 +53,46 @@ impl FaultRule {
     pub fn role(self, role: FileRole) -> Self {
         Self { role: Some(role), ..self }
     }
+
+    /// The same rule, which strikes only so many of a hundred; more than a hundred are a hundred.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        Self { percent: Some(Percent(percent.min(Percent::ALWAYS))), ..self }
+    }
 }
+
+/// A number from 0 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Percent(u8);
+
+impl Percent {
+    pub(crate) const ALWAYS: u8 = 100;
+
+    /// The number.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<u8> for Percent {
+    type Error = NoPercentage;
+
+    fn try_from(percent: u8) -> Result<Self, NoPercentage> {
+        if percent <= Self::ALWAYS { Ok(Self(percent)) } else { Err(NoPercentage) }
+    }
+}
+
+impl From<Percent> for u8 {
+    fn from(percent: Percent) -> Self {
+        percent.0
+    }
+}
+
+/// A number above 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a percentage is at most 100")]
+pub struct NoPercentage;
 
 /// Which documents a rule is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +167,9 @@ pub enum SubmissionFault {
     },
     /// The job is created, and the connection is reset instead of an answer.
     LoseAnswer,
+    /// The connection is reset before anything is decided, also that of a request for a job's status, of which each
+    /// uses the rule once. It goes before every other fault.
+    Unreachable,
 }
 
 /// A `Retry-After` header.

@@ -12,6 +12,8 @@ use lectern::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::traceparent::Traceparent;
+
 /// All jobs, in the order of their creation. They live in memory: a restart forgets them.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs(Mutex<Book>);
@@ -31,6 +33,7 @@ struct Job {
     received: Option<Received>,
     submissions: u32,
     reported: Reported,
+    traceparent: Option<Traceparent>,
     callbacks: Vec<CallbackView>,
 }
 
@@ -74,7 +77,13 @@ impl Jobs {
     }
 
     /// Creates the job of `key`, unless another submission was faster.
-    pub(crate) fn submit(&self, key: &str, media_type: MediaType, received: Option<Received>) -> Submitted {
+    pub(crate) fn submit(
+        &self,
+        key: &str,
+        media_type: MediaType,
+        received: Option<Received>,
+        traceparent: Option<Traceparent>,
+    ) -> Submitted {
         let mut book = self.lock();
         if let Some(job) = book.by_key.get(key).copied().and_then(|index| book.jobs.get_mut(index)) {
             job.submissions += 1;
@@ -91,6 +100,7 @@ impl Jobs {
             received,
             submissions: 1,
             reported: Reported::Working,
+            traceparent,
             callbacks: Vec::new(),
         });
         Submitted { job_id: id, created: true }
@@ -114,6 +124,12 @@ impl Jobs {
     /// Notes one delivery of a callback, successful or not.
     pub(crate) fn called_back(&self, job_id: &str, callback: CallbackView) {
         self.update(job_id, |job| job.callbacks.push(callback));
+    }
+
+    /// The idempotency key of a job.
+    pub(crate) fn key(&self, job_id: &str) -> Option<String> {
+        let book = self.lock();
+        book.by_id.get(job_id).and_then(|index| book.jobs.get(*index)).map(|job| job.key.clone())
     }
 
     /// The status of a job by its id.
@@ -172,6 +188,7 @@ impl Job {
             bytes_received: self.received.as_ref().map_or(0, |received| received.size_bytes),
             submissions: self.submissions,
             status: status.to_owned(),
+            traceparent: self.traceparent.as_ref().map(|traceparent| traceparent.as_str().to_owned()),
             callbacks: self.callbacks.clone(),
         }
     }
@@ -196,6 +213,9 @@ pub struct JobView {
     pub submissions: u32,
     /// What the status endpoint says: `working`, `succeeded`, `failed` or `unknown`.
     pub status: String,
+    /// The `traceparent` of the submission that created it; absent if it had none that is well-formed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Deliveries of its callbacks, oldest first.
     pub callbacks: Vec<CallbackView>,
 }

@@ -5,7 +5,9 @@
 //! It keeps its jobs in memory, so that a restart forgets them; documents and results lie in the data folder.
 
 mod admin;
+mod admission;
 mod app;
+mod behaviour;
 mod callbacks;
 mod clock;
 mod config;
@@ -15,22 +17,30 @@ mod faults;
 mod files;
 mod intake;
 mod jobs;
+mod limits;
 mod outbound;
 mod problem;
+mod refusal;
 mod requests;
 mod routes;
 mod run_job;
 mod server;
+mod sliding_window;
 mod submit;
+mod token_bucket;
+mod traceparent;
+mod usage;
 mod work;
 
 pub use admin::FaultEntry;
 pub use config::{Config, InvalidConfig, Secrets};
 pub use faults::{
-    CallbackDefect, Contradiction, Fault, FaultRule, FileFault, JobFault, Matcher, ReportedStatus,
-    RetryAfter, SubmissionFault,
+    CallbackDefect, Contradiction, Fault, FaultRule, FileFault, JobFault, Matcher, NoPercentage, Percent,
+    ReportedStatus, RetryAfter, SubmissionFault,
 };
 pub use jobs::{CallbackView, JobView};
+pub use limits::{InvalidLimits, Limits};
 pub use requests::{RequestCount, RequestsView, SubmissionView};
 pub use routes::Route;
 pub use server::{Server, StartError, serve};
+pub use usage::UsageView;

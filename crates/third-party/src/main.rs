@@ -5,7 +5,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
-use third_party::{Config, Secrets, serve};
+use third_party::{Config, Limits, Secrets, serve};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -42,7 +42,29 @@ struct ServeArgs {
     #[arg(long, env = "THIRD_PARTY_PUBLIC_URL")]
     public_url: Option<Url>,
     #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
     secrets: SecretArgs,
+}
+
+#[derive(Debug, Args)]
+struct LimitArgs {
+    /// Submission requests in a second; without limit if absent.
+    #[arg(long, env = "THIRD_PARTY_REQUESTS_PER_SECOND")]
+    requests_per_second: Option<f64>,
+    /// Submission requests at once, if there is a rate; one if absent.
+    #[arg(long, env = "THIRD_PARTY_BURST", requires = "requests_per_second")]
+    burst: Option<u32>,
+    /// Jobs in flight at one time, until their callback is first sent; without limit if absent.
+    #[arg(long, env = "THIRD_PARTY_MAX_IN_FLIGHT")]
+    max_in_flight: Option<u32>,
+}
+
+impl From<LimitArgs> for Limits {
+    fn from(args: LimitArgs) -> Self {
+        let LimitArgs { requests_per_second, burst, max_in_flight } = args;
+        Self { requests_per_second, burst, max_in_flight }
+    }
 }
 
 #[derive(Args)]
@@ -113,6 +135,7 @@ async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config {
         delay: Duration::from_millis(args.delay_ms),
         public_url: args.public_url,
+        limits: args.limits.into(),
         ..Config::new(args.secrets.read()?, args.data_dir)
     };
     let mut terminated = signal(SignalKind::terminate())?;

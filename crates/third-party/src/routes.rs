@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, Request, State, rejection::PathRejection, rejection::QueryRejection},
+    extract::{
+        ConnectInfo, Path, Query, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -15,10 +18,13 @@ use serde::Deserialize;
 
 use crate::{
     admin,
+    admission::admit_question,
     app::App,
+    connection::Cutter,
     files,
     problem::Problem,
-    submit::{self, Cut},
+    refusal::{Cut, Refusal},
+    submit,
 };
 
 /// A route of the house contract.
@@ -110,12 +116,14 @@ async fn require_admin(
 /// `GET /v1/jobs/{jobId}`.
 async fn job(
     State(app): State<Arc<App>>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
     headers: HeaderMap,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<JobStatus>, Problem> {
-    app.authorize(&headers)?;
-    let found = path.ok().and_then(|Path(job_id)| app.jobs.status(&job_id));
-    found.map(Json).ok_or_else(|| Problem::not_found("job"))
+) -> Response {
+    let job_id = path.map(|Path(job_id)| job_id).unwrap_or_default();
+    let key = app.jobs.key(&job_id).unwrap_or_default();
+    let admitted = admit_question(&app, &headers, &key);
+    answer(&cutter, admitted.and_then(|()| app.jobs.status(&job_id).ok_or_else(no_such_job)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,12 +135,27 @@ struct ByKey {
 /// `GET /v1/jobs?idempotencyKey=…`.
 async fn job_by_key(
     State(app): State<Arc<App>>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
     headers: HeaderMap,
     query: Result<Query<ByKey>, QueryRejection>,
-) -> Result<Json<JobStatus>, Problem> {
-    app.authorize(&headers)?;
-    let Query(query) = query.map_err(|_| {
-        Problem::bad_request("idempotencyKeyMissing", "The query parameter idempotencyKey is missing.")
-    })?;
-    app.jobs.status_by_key(&query.idempotency_key).map(Json).ok_or_else(|| Problem::not_found("job"))
+) -> Response {
+    let key = query.ok().map(|Query(query)| query.idempotency_key);
+    let admitted = admit_question(&app, &headers, key.as_deref().unwrap_or_default());
+    let found = admitted.and_then(|()| {
+        let message = "The query parameter idempotencyKey is missing.";
+        let key = key.ok_or_else(|| Problem::bad_request("idempotencyKeyMissing", message))?;
+        app.jobs.status_by_key(&key).ok_or_else(no_such_job)
+    });
+    answer(&cutter, found)
+}
+
+fn no_such_job() -> Refusal {
+    Problem::not_found("job").into()
+}
+
+fn answer(cutter: &Cutter, found: Result<JobStatus, Refusal>) -> Response {
+    match found {
+        Ok(status) => Json(status).into_response(),
+        Err(refusal) => refusal.into_response(cutter),
+    }
 }

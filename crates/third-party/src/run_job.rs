@@ -15,11 +15,14 @@ use url::Url;
 
 use crate::{
     app::App,
-    callbacks,
+    callbacks::{self, First, Receiver},
     fault_book::{Known, Pinned},
     faults::{FileFault, JobFault, ReportedStatus},
     intake::{Incoming, IntakeError, Pace, take_in},
     jobs::Reported,
+    limits::Place,
+    traceparent::Traceparent,
+    usage::Running,
     work,
 };
 
@@ -51,19 +54,36 @@ pub(crate) struct Work {
     pub(crate) source: Source,
     pub(crate) pinned: Pinned,
     pub(crate) accepted: Instant,
+    pub(crate) traceparent: Option<Traceparent>,
+    pub(crate) in_flight: InFlight,
     /// Told after the first delivery of a callback.
-    pub(crate) called: Option<oneshot::Sender<()>>,
+    pub(crate) called: oneshot::Sender<()>,
+}
+
+/// A job in flight, until it is dropped. It is measured first, so that a place is never seen taken twice.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    _measured: Running,
+    _place: Place,
+}
+
+impl InFlight {
+    /// A job was accepted on a place that was reserved for it.
+    pub(crate) fn begin(app: &App, place: Place) -> Self {
+        Self { _measured: app.usage.job_began(), _place: place }
+    }
 }
 
 /// Runs the job to its end. Failures of the work become a `job.failed` callback; a callback that nobody takes is
 /// given up after its tries, and the status endpoint still tells the result.
 pub(crate) async fn run(app: Arc<App>, work: Work) {
-    let Work { job_id, key, media_type, callback_url, source, mut pinned, accepted, called } = work;
+    let Work { job_id, key, media_type, callback_url, source, mut pinned, accepted, .. } = work;
+    let Work { traceparent, in_flight, called, .. } = work;
     let event = match obtain(&app, source).await {
         Ok(incoming) => {
             let known_now = app.jobs.received(&job_id, incoming.received.clone());
             if known_now {
-                pinned.extend(app.faults.pin(Known::Sha256(&incoming.received.sha256)));
+                pinned.extend(app.faults.pin(Known::Sha256(&key, &incoming.received.sha256)));
             }
             process(&app, &job_id, &key, media_type, incoming, &pinned).await
         }
@@ -82,11 +102,13 @@ pub(crate) async fn run(app: Arc<App>, work: Work) {
     };
     app.jobs.report(&job_id, reported);
     if pinned.job.iter().any(|fault| matches!(fault, JobFault::NoCallback { .. })) {
+        // As if it were lost on its way: the job is in flight no more.
         return;
     }
     sleep_until(accepted + timing.called_back).await;
     app.jobs.report(&job_id, Reported::Final(event));
-    callbacks::send(&app, &job_id, &callback_url, &messages, called).await;
+    let receiver = Receiver { job_id: &job_id, url: &callback_url, traceparent: traceparent.as_ref() };
+    callbacks::send(&app, receiver, &messages, First { in_flight, called }).await;
 }
 
 async fn obtain(app: &App, source: Source) -> Result<Incoming, JobError> {

@@ -13,9 +13,11 @@ use crate::{
     connection::{CuttableListener, Cutter},
     faults::FaultRule,
     jobs::JobView,
+    limits::{InvalidLimits, Limits},
     outbound,
     requests::RequestsView,
     routes,
+    usage::UsageView,
 };
 
 /// How long open requests may take once the server is asked to stop.
@@ -24,7 +26,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Starts a server on `listener`, which is bound already, and returns at once.
 ///
 /// # Errors
-/// [`StartError`] if the data folder or the HTTP client cannot be set up.
+/// [`StartError`] if the data folder or the HTTP client cannot be set up, or the limits make no sense.
 pub async fn serve(config: Config, listener: TcpListener) -> Result<Server, StartError> {
     let address = listener.local_addr()?;
     let url = format!("http://{address}");
@@ -36,7 +38,7 @@ pub async fn serve(config: Config, listener: TcpListener) -> Result<Server, Star
     let run_dir = config.data_dir.join(format!("run-{}", Uuid::new_v4().simple()));
     tokio::fs::create_dir_all(run_dir.join("incoming")).await?;
     tokio::fs::create_dir_all(run_dir.join("files")).await?;
-    let app = Arc::new(App::new(config, public_url, &run_dir, outbound::client()?));
+    let app = Arc::new(App::new(config, public_url, &run_dir, outbound::client()?)?);
     let service = routes::router(Arc::clone(&app)).into_make_service_with_connect_info::<Cutter>();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = axum::serve(CuttableListener(listener), service).with_graceful_shutdown(async move {
@@ -79,6 +81,11 @@ impl Server {
         self.app.faults.list()
     }
 
+    /// Removes one fault; false if there is none with this number: `DELETE /admin/faults/{id}`.
+    pub fn remove_fault(&self, id: u64) -> bool {
+        self.app.faults.remove(id)
+    }
+
     /// Removes all faults: `DELETE /admin/faults`.
     pub fn clear_faults(&self) {
         self.app.faults.clear();
@@ -92,6 +99,29 @@ impl Server {
     /// What was asked so far: `GET /admin/requests`.
     pub fn requests(&self, prefix: &str) -> RequestsView {
         self.app.requests.view(prefix)
+    }
+
+    /// The limits in force: `GET /admin/limits`.
+    pub fn limits(&self) -> Limits {
+        self.app.limits.get()
+    }
+
+    /// Sets all limits: `PUT /admin/limits`. The token bucket starts full again if its rate or depth changes.
+    ///
+    /// # Errors
+    /// They make no sense; the ones in force stay.
+    pub fn set_limits(&self, limits: Limits) -> Result<(), InvalidLimits> {
+        self.app.limits.set(limits)
+    }
+
+    /// How the server was used: `GET /admin/usage`.
+    pub fn usage(&self) -> UsageView {
+        self.app.usage.view()
+    }
+
+    /// Measures the use anew: `DELETE /admin/usage`.
+    pub fn reset_usage(&self) {
+        self.app.usage.reset();
     }
 
     /// Takes no more requests, lets the open ones end within ten seconds, ends all jobs and removes their files.
@@ -119,6 +149,9 @@ pub enum StartError {
     /// The listener or the data folder.
     #[error("the listener or the data folder cannot be used")]
     Io(#[from] io::Error),
+    /// The limits.
+    #[error("the limits make no sense")]
+    Limits(#[from] InvalidLimits),
     /// The HTTP client.
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),

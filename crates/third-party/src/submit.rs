@@ -9,30 +9,33 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use lectern::{
     house::{self, JobAccepted, PullRequest},
     limits::{MAX_SOURCE_URL_BYTES, MAX_URL_BYTES},
     media_type::MediaType,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use url::Url;
 
 use crate::{
+    admission::{admit, reserve},
     app::App,
-    clock,
+    behaviour::Behaviour,
     connection::Cutter,
     fault_book::{Known, Pinned},
-    faults::{JobFault, RetryAfter, SubmissionFault},
-    intake::{Incoming, IntakeError, Pace, take_in},
+    faults::JobFault,
+    intake::{Incoming, IntakeError, take_in},
     jobs::{Received, Submitted},
+    limits::Place,
     problem::Problem,
+    refusal::{Cut, Refusal},
     requests::SubmissionView,
-    run_job::{self, Source, Work},
+    run_job::{self, InFlight, Source, Work},
+    traceparent::Traceparent,
 };
 
 const MAX_KEY_BYTES: usize = 255;
@@ -43,22 +46,6 @@ const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_DRAIN: Duration = Duration::from_mins(1);
 /// How long an answer waits for its early callback.
 const MAX_EARLY: Duration = Duration::from_secs(30);
-
-/// Marks a response that is never sent, since its connection is cut.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut;
-
-/// Why a submission is not answered with a job.
-enum Refusal {
-    Problem(Problem),
-    Cut,
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
 
 /// `POST /v1/jobs/push`.
 pub(crate) async fn push(
@@ -97,7 +84,7 @@ async fn push_document(
     body: &mut BodyDataStream,
     note: &mut SubmissionView,
 ) -> Result<Submitted, Refusal> {
-    app.authorize(headers)?;
+    admit(app, headers, note)?;
     let key = idempotency_key(headers)?;
     let callback_url = web_url(text(headers, house::CALLBACK_URL).unwrap_or_default(), MAX_URL_BYTES)
         .ok_or_else(bad_callback_url)?;
@@ -119,7 +106,7 @@ async fn push_document(
         behaviour = Behaviour::of(&fault)?;
     }
     if let Some(existing) = app.jobs.resubmit(key) {
-        return behaviour.finish(existing).await;
+        return behaviour.finish(app, existing).await;
     }
     if length == 0 {
         let message = "An empty document cannot be processed.";
@@ -127,17 +114,19 @@ async fn push_document(
     }
     check_size(app, length)?;
 
+    let place = reserve(app, key)?;
     let taken = take_in(&app.incoming_dir, body, length, behaviour.pace, &mut note.bytes_received).await;
     let incoming = taken.map_err(refuse_intake)?;
-    if let Some(fault) = app.faults.submission(Known::Sha256(&incoming.received.sha256)) {
+    if let Some(fault) = app.faults.submission(Known::Sha256(key, &incoming.received.sha256)) {
         note.fault = Some(fault.clone());
         behaviour = Behaviour::of(&fault)?;
         if behaviour.pace.cut_after.is_some() {
             return Err(Refusal::Cut);
         }
     }
-    let submitted = submit(app, key, media_type, callback_url, Taken::Pushed(incoming)).await;
-    behaviour.finish(submitted).await
+    let order = Order { key, media_type, callback_url, traceparent: Traceparent::of(headers), place };
+    let submitted = submit(app, order, Taken::Pushed(incoming)).await;
+    behaviour.finish(app, submitted).await
 }
 
 async fn pull_document(
@@ -146,8 +135,10 @@ async fn pull_document(
     body: Body,
     note: &mut SubmissionView,
 ) -> Result<Submitted, Refusal> {
+    let admitted = admit(app, headers, note);
+    // Read also if it is refused, so that the answer is not lost with the connection.
     let body = to_bytes(body, MAX_PULL_BODY_BYTES).await;
-    app.authorize(headers)?;
+    admitted?;
     let key = idempotency_key(headers)?;
     let request: PullRequest = body
         .ok()
@@ -165,12 +156,28 @@ async fn pull_document(
         return Err(Refusal::Cut);
     }
     if let Some(existing) = app.jobs.resubmit(key) {
-        return behaviour.finish(existing).await;
+        return behaviour.finish(app, existing).await;
     }
     check_size(app, request.size_bytes)?;
     let taken = Taken::Pulled { url, size_bytes: request.size_bytes };
-    let submitted = submit(app, key, request.media_type, callback_url, taken).await;
-    behaviour.finish(submitted).await
+    let order = Order {
+        key,
+        media_type: request.media_type,
+        callback_url,
+        traceparent: Traceparent::of(headers),
+        place: reserve(app, key)?,
+    };
+    let submitted = submit(app, order, taken).await;
+    behaviour.finish(app, submitted).await
+}
+
+/// What is known of a document that becomes a job.
+struct Order<'h> {
+    key: &'h str,
+    media_type: MediaType,
+    callback_url: Url,
+    traceparent: Option<Traceparent>,
+    place: Place,
 }
 
 enum Taken {
@@ -179,21 +186,17 @@ enum Taken {
 }
 
 /// Creates the job and starts it; waits for its callback if a fault asks for an early one.
-async fn submit(
-    app: &Arc<App>,
-    key: &str,
-    media_type: MediaType,
-    callback_url: Url,
-    taken: Taken,
-) -> Submitted {
+async fn submit(app: &Arc<App>, order: Order<'_>, taken: Taken) -> Submitted {
+    let Order { key, media_type, callback_url, traceparent, place } = order;
     let received: Option<Received> = match &taken {
         Taken::Pushed(incoming) => Some(incoming.received.clone()),
         Taken::Pulled { .. } => None,
     };
-    let submitted = app.jobs.submit(key, media_type, received.clone());
+    let submitted = app.jobs.submit(key, media_type, received.clone(), traceparent.clone());
     if !submitted.created {
         return submitted;
     }
+    let in_flight = InFlight::begin(app, place);
     let pinned: Pinned = match &received {
         Some(received) => app.faults.pin(Known::Both(key, &received.sha256)),
         None => app.faults.pin(Known::Key(key)),
@@ -214,7 +217,9 @@ async fn submit(
             source,
             pinned,
             accepted: Instant::now(),
-            called: Some(called),
+            traceparent,
+            in_flight,
+            called,
         },
     ));
     if early {
@@ -222,76 +227,6 @@ async fn submit(
         let _ = timeout(MAX_EARLY, wait_for_call).await;
     }
     submitted
-}
-
-/// What a fault does to a submission that is not refused at once.
-#[derive(Default)]
-struct Behaviour {
-    pace: Pace,
-    pause: Duration,
-    lose_answer: bool,
-}
-
-impl Behaviour {
-    fn of(fault: &SubmissionFault) -> Result<Self, Refusal> {
-        let status = |status: u16| StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let problem = match fault {
-            SubmissionFault::RateLimited { retry_after } => Problem {
-                retry_after: retry_after.as_ref().and_then(retry_after_header),
-                ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "rateLimited", "Too many documents at once.")
-            },
-            SubmissionFault::NoRoom { retry_in } => Problem {
-                retry_in_s: Some(*retry_in),
-                ..Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "noRoom",
-                    "There is no room for this document now.",
-                )
-            },
-            SubmissionFault::ServerError { status: code } => {
-                Problem::new(status(*code), "unavailable", "The service cannot take documents now.")
-            }
-            SubmissionFault::Unauthorized { status: code } => {
-                Problem::new(status(*code), "unauthorized", "The credentials are refused.")
-            }
-            SubmissionFault::Rejected { code, message } => {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code.as_str(), message.as_str())
-            }
-            SubmissionFault::ResetUpload { after_bytes } => {
-                let pace = Pace { cut_after: Some(*after_bytes), ..Pace::default() };
-                return Ok(Self { pace, ..Self::default() });
-            }
-            SubmissionFault::SlowUpload { bytes_per_second, pause_ms } => {
-                let pace = Pace { bytes_per_second: *bytes_per_second, ..Pace::default() };
-                let pause = Duration::from_millis(pause_ms.unwrap_or(0));
-                return Ok(Self { pace, pause, ..Self::default() });
-            }
-            SubmissionFault::LoseAnswer => return Ok(Self { lose_answer: true, ..Self::default() }),
-        };
-        Err(problem.into())
-    }
-
-    async fn finish(self, submitted: Submitted) -> Result<Submitted, Refusal> {
-        sleep(self.pause).await;
-        if self.lose_answer { Err(Refusal::Cut) } else { Ok(submitted) }
-    }
-}
-
-fn retry_after_header(retry_after: &RetryAfter) -> Option<HeaderValue> {
-    match retry_after {
-        RetryAfter::Seconds(seconds) => Some(HeaderValue::from(*seconds)),
-        RetryAfter::Date { date_in_s } => {
-            let date = clock::now().checked_add(time::Duration::seconds(*date_in_s))?;
-            HeaderValue::from_str(&http_date(date)?).ok()
-        }
-        RetryAfter::Text(text) => HeaderValue::from_str(text).ok(),
-    }
-}
-
-/// `Fri, 20 Nov 2026 16:31:19 GMT`: RFC 2822 with another name for UTC.
-fn http_date(date: OffsetDateTime) -> Option<String> {
-    let text = date.to_offset(time::UtcOffset::UTC).format(&Rfc2822).ok()?;
-    text.strip_suffix("+0000").map(|text| format!("{text}GMT"))
 }
 
 fn answer(
@@ -305,13 +240,7 @@ fn answer(
             let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
             (status, Json(JobAccepted { job_id: submitted.job_id })).into_response()
         }
-        Err(Refusal::Problem(problem)) => problem.into_response(),
-        Err(Refusal::Cut) => {
-            cutter.cut();
-            let mut response = Response::new(Body::empty());
-            response.extensions_mut().insert(Cut);
-            response
-        }
+        Err(refusal) => refusal.into_response(cutter),
     };
     let cut = response.extensions().get::<Cut>().is_some();
     note.status = (!cut).then(|| response.status().as_u16());
