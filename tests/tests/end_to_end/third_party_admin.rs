@@ -10,7 +10,7 @@ use crate::{aws_json::sha256_hex, stack::Stack};
 
 /// A rule for every document with just these bytes, known before they are uploaded.
 pub(crate) fn for_content(bytes: &[u8], fault: impl Into<Fault>) -> FaultRule {
-    FaultRule { matches: Matcher::Sha256(sha256_hex(bytes)), fault: fault.into(), times: None, role: None }
+    FaultRule::new(Matcher::Sha256(sha256_hex(bytes)), fault)
 }
 
 impl Stack {

@@ -79,3 +79,36 @@ async fn a_missing_secret_is_an_error_that_names_it() {
     assert!(message.contains("the signing secret is missing or malformed"), "{message}");
     assert!(!message.contains("whsec_short"));
 }
+
+#[tokio::test]
+async fn limits_are_given_as_flags_or_in_the_environment() {
+    let house = House::start().await;
+    let with_secrets = || {
+        let mut command = command(&house.folder().join("data"));
+        command
+            .env("THIRD_PARTY_API_KEY", API_KEY)
+            .env("THIRD_PARTY_SIGNING_SECRET", SIGNING_SECRET)
+            .env("THIRD_PARTY_ADMIN_KEY", ADMIN_KEY);
+        command
+    };
+    let mut child = with_secrets()
+        .args(["--requests-per-second", "8.5", "--burst", "3"])
+        .env("THIRD_PARTY_MAX_IN_FLIGHT", "20")
+        .spawn()
+        .unwrap();
+    let url = format!("{}/admin/limits", listening(&mut child).await);
+    let limits: Value =
+        house.client.get(url).bearer_auth(ADMIN_KEY).send().await.unwrap().json().await.unwrap();
+    assert_eq!(limits, json!({ "requestsPerSecond": 8.5, "burst": 3, "maxInFlight": 20 }));
+
+    for (flags, said) in [
+        (vec!["--burst", "3"], "--requests-per-second"),
+        (vec!["--requests-per-second", "0"], "the limits make no sense"),
+        (vec!["--requests-per-second", "many"], "invalid value"),
+    ] {
+        let output = with_secrets().args(&flags).output().await.unwrap();
+        assert!(!output.status.success(), "{flags:?}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(said), "{flags:?}: {message}");
+    }
+}

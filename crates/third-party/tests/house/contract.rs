@@ -11,7 +11,7 @@ use lectern::{
     webhook::{SigningSecret, sign},
 };
 use serde_json::{Value, json};
-use third_party::Route;
+use third_party::{Limits, Route};
 
 use crate::support::{House, NOTES};
 
@@ -382,4 +382,66 @@ async fn what_the_server_really_sends_fits_the_contract() {
     let signature = parameters.iter().find(|parameter| parameter["name"] == "webhook-signature").unwrap();
     let sent = delivery.headers["webhook-signature"].to_str().unwrap();
     accepts(&validator(&contract, &signature["schema"]), &json!(sent));
+}
+
+#[tokio::test]
+async fn both_limits_answer_as_the_contract_says() {
+    let house = House::start_with(|config| config.delay = std::time::Duration::from_hours(1)).await;
+    let contract = contract();
+    let described =
+        &contract["components"]["responses"]["RateLimited"]["content"]["application/problem+json"];
+    let none = Limits::default();
+    for (code, limits) in [
+        ("tooManyJobs", Limits { max_in_flight: Some(1), ..none }),
+        ("rateLimited", Limits { requests_per_second: Some(0.001), ..none }),
+    ] {
+        house.server.set_limits(limits).unwrap();
+        house.push_notes().await;
+        let refused = house.push_notes_as("another-1").await;
+        assert_eq!(refused.status(), 429);
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+        let body: Value = refused.json().await.unwrap();
+        accepts(&component(&contract, "Problem"), &body);
+        assert_eq!(described["examples"][code]["value"], body);
+        assert!(contract["info"]["description"].as_str().unwrap().contains(&format!("`{code}`")));
+    }
+}
+
+#[tokio::test]
+async fn the_trace_is_the_same_header_in_a_submission_and_in_a_callback() {
+    let house = House::start().await;
+    let contract = contract();
+    let reference = "#/components/parameters/Traceparent";
+    for parameters in [
+        &contract["paths"][house::PUSH_PATH]["post"]["parameters"],
+        &contract["paths"][house::PULL_PATH]["post"]["parameters"],
+        &contract["webhooks"]["jobEnded"]["post"]["parameters"],
+    ] {
+        let named = parameters.as_array().unwrap().iter().any(|parameter| parameter["$ref"] == reference);
+        assert!(named, "{parameters}");
+    }
+    let traceparent = &contract["components"]["parameters"]["Traceparent"];
+    let name = traceparent["name"].as_str().unwrap();
+    let example = traceparent["example"].as_str().unwrap();
+    let validator = component(&contract, "Traceparent");
+    // What the schema refuses, the server ignores.
+    for (index, (text, good)) in [
+        (example.to_owned(), true),
+        (example.to_uppercase(), false),
+        (example.replacen("00", "01", 1), false),
+        (format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)), false),
+        (format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", "0".repeat(16)), false),
+        (format!("{example}-00"), false),
+        (example[1..].to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(validator.is_valid(&json!(text)), good, "{text}");
+        let key = format!("trace-{index}");
+        house.push_as(&key, "text/plain", NOTES).header(name, &text).send().await.unwrap();
+        let deliveries = house.receiver.wait_for(index + 1).await;
+        let sent = deliveries[index].headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(sent, good.then_some(text.as_str()));
+    }
 }

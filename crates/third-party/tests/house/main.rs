@@ -5,7 +5,11 @@
 mod callbacks;
 mod command;
 mod contract;
+mod faults;
 mod files;
+mod limits;
 mod submissions;
 mod support;
+mod traces;
+mod usage;
 mod work;

@@ -130,7 +130,7 @@ async fn case_26_a_reset_in_mid_upload_leaves_no_half_job() {
 async fn a_body_that_ends_early_leaves_no_half_job() {
     let house = House::start().await;
     let mut stream = TcpStream::connect(house.server.address()).await.unwrap();
-    let head = head(&house, "content-length: 100");
+    let head = house.push_head("content-length: 100");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(b"only this").await.unwrap();
     stream.shutdown().await.unwrap();
@@ -147,20 +147,12 @@ async fn a_body_that_ends_early_leaves_no_half_job() {
 async fn a_body_without_content_length_is_refused() {
     let house = House::start().await;
     let mut stream = TcpStream::connect(house.server.address()).await.unwrap();
-    let request = format!("{}4\r\nbody\r\n0\r\n\r\n", head(&house, "transfer-encoding: chunked"));
+    let request = format!("{}4\r\nbody\r\n0\r\n\r\n", house.push_head("transfer-encoding: chunked"));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 411 "), "{answer}");
     assert!(answer.contains("lengthRequired"), "{answer}");
-}
-
-fn head(house: &House, framing: &str) -> String {
-    format!(
-        "POST /v1/jobs/push HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {API_KEY}\r\n\
-         idempotency-key: {KEY}\r\nlectern-callback-url: {}\r\ncontent-type: text/plain\r\n{framing}\r\n\r\n",
-        house.receiver.url
-    )
 }
 
 #[tokio::test]
@@ -267,12 +259,7 @@ async fn slow_submissions_take_their_time_and_succeed() {
 #[tokio::test]
 async fn a_fault_can_be_meant_for_the_bytes_or_for_all() {
     let house = House::start().await;
-    let rule = |matches| FaultRule {
-        matches,
-        fault: SubmissionFault::ServerError { status: 500 }.into(),
-        times: Some(1),
-        role: None,
-    };
+    let rule = |matches| FaultRule::new(matches, SubmissionFault::ServerError { status: 500 }).times(1);
     house.server.add_fault(rule(Matcher::Sha256(hex_sha256(b"others"))));
     house.server.add_fault(rule(Matcher::Sha256(hex_sha256(NOTES))));
     house.server.add_fault(rule(Matcher::IdempotencyKeyPrefix("others".to_owned())));

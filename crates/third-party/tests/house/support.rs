@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, extract::State, http::HeaderMap, routing::post};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use lectern::{
     house::{Callback, CallbackEvent, JobAccepted, JobSucceeded, ReturnedFile},
     webhook::{SigningSecrets, Verified, VerifyError, verify},
@@ -65,13 +65,40 @@ impl House {
     }
 
     pub(crate) fn push(&self, media_type: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.push_as(KEY, media_type, body)
+    }
+
+    pub(crate) fn push_as(
+        &self,
+        key: &str,
+        media_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> RequestBuilder {
         self.client
             .post(format!("{}/v1/jobs/push", self.server.url()))
             .bearer_auth(API_KEY)
-            .header("idempotency-key", KEY)
+            .header("idempotency-key", key)
             .header("lectern-callback-url", &self.receiver.url)
             .header("content-type", media_type)
             .body(body)
+    }
+
+    /// Pushes the notes under another key than [`KEY`].
+    pub(crate) async fn push_notes_as(&self, key: &str) -> Response {
+        self.push_as(key, "text/plain", NOTES).send().await.unwrap()
+    }
+
+    /// The head of a push whose body the test sends itself; the connection ends with the answer.
+    pub(crate) fn push_head(&self, framing: &str) -> String {
+        format!(
+            "POST /v1/jobs/push HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {API_KEY}\r\n\
+             idempotency-key: {KEY}\r\nlectern-callback-url: {}\r\ncontent-type: text/plain\r\n{framing}\r\n\r\n",
+            self.receiver.url
+        )
+    }
+
+    pub(crate) fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}/admin/{path}", self.server.url())).bearer_auth(ADMIN_KEY)
     }
 
     pub(crate) async fn push_notes(&self) -> Response {
