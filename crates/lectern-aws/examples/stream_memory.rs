@@ -120,6 +120,7 @@ async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
         media_type: MediaType::Mp4,
         size_bytes,
         callback_url: format!("{url}/callback"),
+        traceparent: None,
         content: Content::Push(body),
     };
     third_party.submit(request).await?;

@@ -4,6 +4,7 @@
 use std::{str::FromStr, time::Duration};
 
 use lectern::{
+    document::SubmissionId,
     network::Network,
     transfer_document::{DeliveryMode, Settings},
 };
@@ -115,6 +116,17 @@ impl Config {
     /// Which lines are logged, in `tracing`'s filter syntax.
     pub fn log_filter(self) -> Result<String, ConfigError> {
         text("LOG_FILTER")
+    }
+
+    /// The submission of which our debug lines are logged, whatever the filter says; none if the setting is empty.
+    pub fn debug_submission(self) -> Result<Option<SubmissionId>, ConfigError> {
+        // It may be empty, but not missing.
+        let id = variable("DEBUG_SUBMISSION")?;
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let id = SubmissionId::try_from(id);
+        id.map(Some).map_err(|_| problem("DEBUG_SUBMISSION", "is not a submission's id"))
     }
 
     /// Whether S3 is reached by path instead of by host name, as a local cloud without DNS needs: just where the

@@ -18,12 +18,13 @@ use lectern::{
     network::Network,
     ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
     receive_callback::{VerifiedCallback, verify_house_callback},
+    trace::TRACEPARENT,
     webhook::{SigningSecrets, VerifyError},
 };
 use reqwest::{
     Body, Client, RequestBuilder, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
@@ -62,12 +63,19 @@ impl HouseThirdParty {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let key = self.api_key.get().await?;
-        request
-            .bearer_auth(key.expose())
-            .header(ACCEPT, "application/json, application/problem+json")
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))
+        let request =
+            request.bearer_auth(key.expose()).header(ACCEPT, "application/json, application/problem+json");
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        // Just a number: other text is theirs and does not belong into a log.
+        let retry_after_s = retry_after.and_then(|text| text.parse::<u64>().ok());
+        tracing::debug!(
+            status = response.status().as_u16(),
+            sizeBytes = response.content_length(),
+            retryAfterS = retry_after_s,
+            "The third party answered."
+        );
+        Ok(response)
     }
 }
 
@@ -89,6 +97,10 @@ impl ThirdParty for HouseThirdParty {
                     callback_url: job.callback_url,
                 })
             }
+        };
+        let request = match job.traceparent {
+            Some(traceparent) => request.header(TRACEPARENT, traceparent.to_string()),
+            None => request,
         };
         let response = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await?;
         answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)

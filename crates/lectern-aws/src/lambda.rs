@@ -8,6 +8,7 @@ use lectern::{
     document::{Attempt, DocumentRef},
     error::Error,
     message::{self, Retained},
+    trace::{self, TraceParent},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::Instrument as _;
@@ -29,7 +30,7 @@ pub async fn run_sqs<H, F, T, E>(
     handle: H,
 ) -> Result<(), lambda_runtime::Error>
 where
-    H: Fn(String) -> F,
+    H: Fn(Received) -> F,
     F: Future<Output = Result<T, E>>,
     E: Display,
 {
@@ -50,15 +51,17 @@ pub(crate) async fn handle_batch<H, F, T, E>(
     event: SqsEvent,
 ) -> BatchResponse
 where
-    H: Fn(String) -> F,
+    H: Fn(Received) -> F,
     F: Future<Output = Result<T, E>>,
     E: Display,
 {
     let mut failures = BatchResponse::default();
     for message in event.records {
-        let trace = message.attributes.trace_header.as_deref().or(invocation_trace);
-        let span = logging::invocation_span(function, trace);
-        let result = Box::pin(handle(message.body)).instrument(span.clone()).await;
+        let span = logging::invocation_span(function, invocation_trace);
+        About::in_message(&message.body).record(&span);
+        let xray_header = message.attributes.trace_header.or_else(|| invocation_trace.map(str::to_owned));
+        let received = Received { body: message.body, xray_header };
+        let result = Box::pin(handle(received)).instrument(span.clone()).await;
         if let Err(error) = result {
             span.in_scope(|| {
                 tracing::error!(
@@ -74,6 +77,42 @@ where
         }
     }
     failures
+}
+
+/// One message of a batch.
+#[derive(Debug)]
+pub struct Received {
+    /// As it was sent.
+    pub body: String,
+    /// X-Ray's header: the sender's, else the invocation's.
+    pub xray_header: Option<String>,
+}
+
+/// What a message of the state machine says of itself, read before it is known to be readable: a message that stays
+/// on its queue is then found by its document, too.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    #[serde(flatten)]
+    document: Option<DocumentRef>,
+    #[serde(default, deserialize_with = "trace::optional")]
+    traceparent: Option<TraceParent>,
+}
+
+impl About {
+    fn in_message(body: &str) -> Self {
+        serde_json::from_str(body).unwrap_or_default()
+    }
+
+    fn record(&self, span: &tracing::Span) {
+        if let Some(document) = &self.document {
+            span.record("submissionId", document.submission_id.as_str());
+            span.record("documentId", document.document_id.to_string());
+        }
+        if let Some(traceparent) = self.traceparent {
+            span.record("traceId", traceparent.trace_id());
+        }
+    }
 }
 
 /// Runs a function that is fed with messages of the state machine: [`run_sqs`], with the message read and the span of
@@ -92,7 +131,7 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     let handle = &handle;
-    run_sqs(config, queue, move |body: String| handle_message(handle, body)).await
+    run_sqs(config, queue, move |received: Received| handle_message(handle, received.body)).await
 }
 
 pub(crate) async fn handle_message<I, H, F, T>(handle: &H, body: String) -> Result<T, Retained>
@@ -121,17 +160,27 @@ where
     let function: Arc<str> = config.function_name()?.into();
     let (function, handle) = (&function, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<I>| async move {
-        let span = logging::invocation_span(function, event.context.xray_trace_id.as_deref());
-        let input = event.payload;
-        let span = span.in_scope(|| task_span(&input));
-        Box::pin(handle(input)).instrument(span.clone()).await.map_err(|error| {
-            span.in_scope(
-                || tracing::warn!(error = error.name(), detail = %error, "The task did not succeed."),
-            );
-            task_error(&error)
-        })
+        handle_task(function, event.context.xray_trace_id.as_deref(), handle, event.payload).await
     }))
     .await
+}
+
+pub(crate) async fn handle_task<I, O, H, F>(
+    function: &str,
+    invocation_trace: Option<&str>,
+    handle: &H,
+    input: I,
+) -> Result<O, Diagnostic>
+where
+    I: TaskInput,
+    H: Fn(I) -> F,
+    F: Future<Output = Result<O, Error>>,
+{
+    let span = logging::invocation_span(function, invocation_trace).in_scope(|| task_span(&input));
+    Box::pin(handle(input)).instrument(span.clone()).await.map_err(|error| {
+        span.in_scope(|| tracing::warn!(error = error.name(), detail = %error, "The task did not succeed."));
+        task_error(&error)
+    })
 }
 
 fn task_error(error: &Error) -> Diagnostic {
@@ -162,6 +211,9 @@ pub trait TaskInput {
     /// The document.
     fn document(&self) -> &DocumentRef;
 
+    /// The document's trace, if the message has it.
+    fn traceparent(&self) -> Option<TraceParent>;
+
     /// The transfer attempt, if the input is of one.
     fn attempt(&self) -> Option<Attempt> {
         None
@@ -174,13 +226,18 @@ fn task_span(input: &impl TaskInput) -> tracing::Span {
         "task",
         submissionId = %document.submission_id,
         documentId = %document.document_id,
-        attempt = input.attempt().map(|attempt| attempt.0)
+        attempt = input.attempt().map(|attempt| attempt.0),
+        traceId = input.traceparent().map(TraceParent::trace_id)
     )
 }
 
 impl TaskInput for lectern::transfer_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
+    }
+
+    fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
     }
 
     fn attempt(&self) -> Option<Attempt> {
@@ -193,6 +250,10 @@ impl TaskInput for lectern::normalize_document::Input {
         &self.document
     }
 
+    fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
+    }
+
     fn attempt(&self) -> Option<Attempt> {
         self.attempt
     }
@@ -201,6 +262,10 @@ impl TaskInput for lectern::normalize_document::Input {
 impl TaskInput for lectern::probe_job::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
+    }
+
+    fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
     }
 
     fn attempt(&self) -> Option<Attempt> {
@@ -213,6 +278,10 @@ impl TaskInput for lectern::verify_returned_file::Input {
         &self.document
     }
 
+    fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
+    }
+
     fn attempt(&self) -> Option<Attempt> {
         Some(self.attempt)
     }
@@ -221,6 +290,10 @@ impl TaskInput for lectern::verify_returned_file::Input {
 impl TaskInput for lectern::fail_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
+    }
+
+    fn traceparent(&self) -> Option<TraceParent> {
+        self.traceparent
     }
 
     fn attempt(&self) -> Option<Attempt> {

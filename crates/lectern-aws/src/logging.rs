@@ -3,16 +3,15 @@
 use std::{fmt, io::Write as _};
 
 use lambda_runtime::tracing::Span;
-use lectern::{error::rfc3339, ports::Clock as _};
+use lectern::{error::rfc3339, ports::Clock as _, trace::trace_id_of_xray};
 use serde_json::{Map, Value};
 use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
+    Event, Subscriber,
+    field::{Empty, Field, Visit},
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::filter_fn,
+    Layer,
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
     registry::{LookupSpan, Scope},
@@ -22,51 +21,53 @@ use tracing_subscriber::{
 use crate::{
     clock::SystemClock,
     config::{Config, ConfigError},
+    logging::filter::Wanted,
 };
 
+mod filter;
 #[cfg(test)]
 mod silence_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod volume_tests;
 
 /// Sets up logging for the process. A line has `timestamp`, `level`, `message`, its own fields, and from the spans
-/// `function`, `traceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
+/// `function`, `traceId`, `xrayTraceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
 ///
 /// # Errors
-/// [`ConfigError`] if `LOG_FILTER` is missing.
+/// [`ConfigError`] if `LOG_FILTER` or `DEBUG_SUBMISSION` is missing or malformed.
 pub fn init(config: Config) -> Result<(), ConfigError> {
-    let subscriber = subscriber(&config.log_filter()?, std::io::stdout);
+    let wanted = Wanted::new(&config.log_filter()?, config.debug_submission()?);
+    let subscriber = subscriber(wanted, std::io::stdout);
     // A second set-up in one process (tests) keeps the first.
     let _ = subscriber.try_init();
     Ok(())
 }
 
-/// The span of one invocation. The trace id is X-Ray's, as Lambda gives it.
-pub fn invocation_span(function: &str, trace_id: Option<&str>) -> Span {
-    let root = trace_id.and_then(|header| {
+/// The span of one invocation. `xrayTraceId` is what X-Ray knows it by, as Lambda gives it. `traceId` is the document's
+/// trace as soon as it is known, here or in a span below; until then it is the invocation's, in the same form. The
+/// document's ids can be recorded later.
+pub fn invocation_span(function: &str, xray_header: Option<&str>) -> Span {
+    let root = xray_header.and_then(|header| {
         header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).or(Some(header))
     });
-    tracing::info_span!("invocation", function, traceId = root.unwrap_or("none"))
+    let trace_id = xray_header.and_then(trace_id_of_xray);
+    tracing::info_span!(
+        "invocation",
+        function,
+        traceId = trace_id.as_deref().unwrap_or("none"),
+        xrayTraceId = root,
+        submissionId = Empty,
+        documentId = Empty
+    )
 }
 
-fn subscriber<W>(filter: &str, make_writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(wanted: Wanted, make_writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::registry()
-        .with(EnvFilter::new(filter))
-        .with(FlatJson { make_writer }.with_filter(filter_fn(may_be_logged)))
-}
-
-/// Whatever the filter asks for: what libraries say below `info` may quote requests and payloads, and with them
-/// names, URLs and tokens.
-///
-/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
-/// decided. A panic, which comes from there too, is on standard error already.
-fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    target != "lambda_runtime::layers::panic"
-        && (target.starts_with("lectern") || *metadata.level() <= Level::INFO)
+    tracing_subscriber::registry().with(FlatJson { make_writer }.with_filter(wanted))
 }
 
 /// Writes each event as one flat object. A field that is given twice is written once, as it was given last.
@@ -102,8 +103,6 @@ where
                 line.0.extend(fields.0.clone());
             }
         }
-        // The runtime's own span has the whole trace header; `traceId` is in ours.
-        line.0.remove("xrayTraceId");
         event.record(&mut line);
         line.0.insert("timestamp".to_owned(), rfc3339(SystemClock.now()).into());
         line.0.insert("level".to_owned(), event.metadata().level().as_str().into());

@@ -6,10 +6,11 @@ use aws_sdk_sfn::{
     operation::RequestId as _,
 };
 use lectern::{
-    document::{DocumentRef, TaskToken},
+    document::TaskToken,
     error::Error,
     message::SCHEMA_VERSION,
-    ports::{Executions, Tasks, TokenUse},
+    ports::{Executions, StartExecution, Tasks, TokenUse},
+    trace::{TRACEPARENT, TraceParent},
 };
 use serde_json::{Value, json};
 
@@ -32,22 +33,30 @@ impl StateMachine {
 
 impl Executions for StateMachine {
     /// The execution is named by the document's id, so that a second start, or one whose answer was lost, finds the
-    /// first: `ExecutionAlreadyExists` is success.
-    async fn start(&self, document: &DocumentRef) -> Result<(), Error> {
-        let input = json!({
+    /// first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both show one way.
+    async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
+        let StartExecution { document, traceparent } = execution;
+        let mut input = json!({
             "schemaVersion": SCHEMA_VERSION,
             "submissionId": document.submission_id,
             "documentId": document.document_id,
         });
+        if let Some(traceparent) = traceparent {
+            input[TRACEPARENT] = json!(traceparent);
+        }
         let request = self
             .client
             .start_execution()
             .state_machine_arn(&self.arn)
             .name(document.document_id.to_string())
-            .input(input.to_string());
+            .input(input.to_string())
+            .set_trace_header(traceparent.map(TraceParent::to_xray));
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("ExecutionAlreadyExists") => Ok(()),
+            Err(error) if error.code() == Some("ExecutionAlreadyExists") => {
+                tracing::debug!("The execution had been started before.");
+                Ok(())
+            }
             Err(error) => Err(unavailable("StartExecution", &error)),
         }
     }
@@ -94,7 +103,7 @@ where
     match result {
         Ok(_) => Ok(TokenUse::Delivered),
         Err(error) if matches!(error.code(), Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken")) => {
-            tracing::info!(call, code = error.code(), "Nobody waits for this token any more.");
+            tracing::debug!(call, code = error.code(), "Nobody waits for this token any more.");
             Ok(TokenUse::Gone)
         }
         Err(error) => Err(unavailable(call, &error)),

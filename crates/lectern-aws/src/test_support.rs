@@ -9,6 +9,7 @@ use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
     document::{Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, ObjectVersion},
     media_type::MediaType,
+    trace::TraceParent,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -98,10 +99,16 @@ pub(crate) fn document() -> Document {
         times: [("Received".to_owned(), "2026-11-20T11:00:00.000Z".to_owned())].into(),
         superseded_by: None,
         callback_id: CallbackId::new("callback-one"),
+        traceparent: Some(traceparent()),
         attempt: Some(Attempt(1000)),
         job_id: None,
         result: None,
     }
+}
+
+/// The trace of [`document`].
+pub(crate) fn traceparent() -> TraceParent {
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap()
 }
 
 /// Lower-case hex.

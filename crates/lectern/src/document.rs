@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{house, media_type::MediaType};
+use crate::{
+    house,
+    media_type::MediaType,
+    trace::{self, TraceParent},
+};
 
 /// Identity of a document: a version 5 UUID of bucket, key and version, so that every repetition of an event, and
 /// every writer, arrives at the same one. It is the execution's name and the root of the idempotency key.
@@ -309,6 +313,9 @@ pub struct Document {
     pub superseded_by: Option<DocumentId>,
     /// What the third party calls back to.
     pub callback_id: CallbackId,
+    /// Its trace, decided when it was registered; older documents have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
     /// The newest transfer attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,

@@ -12,9 +12,10 @@ use crate::{
     error::Error,
     house_answer::job_reason,
     ports::{Clock, Finish, Finishing, Load, Outcome},
+    trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "error", "cause"}`.
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -30,6 +31,9 @@ pub struct Input {
     /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
     #[serde(default)]
     pub cause: String,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the

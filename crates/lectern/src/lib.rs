@@ -26,6 +26,7 @@ pub mod record;
 pub mod records_api;
 pub mod sniff;
 pub mod submission;
+pub mod trace;
 pub mod transfer_document;
 pub mod transitions;
 pub mod verify_returned_file;

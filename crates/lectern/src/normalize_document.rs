@@ -14,9 +14,10 @@ use crate::{
     keys, limits,
     ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks},
     record::{Draft, Record},
+    trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "taskToken"}`.
+/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "taskToken", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -30,6 +31,9 @@ pub struct Input {
     pub attempt: Option<Attempt>,
     /// Whom to tell.
     pub task_token: TaskToken,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// What became of the message.
@@ -66,8 +70,10 @@ pub async fn handle(
             Ok(Outcome::Dropped)
         }
         Err(error) => {
-            tracing::warn!(error = error.name(), detail = %error, "The record was not written.");
+            tracing::debug!(error = error.name(), detail = %error, "The record's error is reported.");
             tasks.fail(&input.task_token, &error).await?;
+            // After it, so that a report that fails is the one line of this delivery.
+            tracing::warn!(error = error.name(), detail = %error, "The record was not written.");
             Ok(Outcome::Reported(error.name()))
         }
     }
@@ -127,6 +133,13 @@ async fn read_record(
         } else {
             None
         };
+        let read_bytes = content.as_ref().map(bytes::Bytes::len);
+        tracing::debug!(
+            index,
+            sizeBytes = file.size_bytes,
+            readBytes = read_bytes,
+            "A returned file is added to the record."
+        );
         draft.add(file, content.as_ref())?;
     }
     draft.finish(clock.now())

@@ -18,6 +18,7 @@ use crate::{
     receive_callback::VerifiedCallback,
     record::Record,
     submission::{Submission, SubmissionState},
+    trace::TraceParent,
     webhook::{SigningSecrets, VerifyError},
 };
 
@@ -34,6 +35,9 @@ pub trait Clock: Send + Sync {
 pub trait Random: Send + Sync {
     /// A new callback id of at least 128 random bits.
     fn callback_id(&self) -> CallbackId;
+
+    /// 128 random bits.
+    fn bits(&self) -> u128;
 }
 
 /// What `HEAD` says of an object.
@@ -96,6 +100,8 @@ pub struct NewDocument {
     pub rejected: Option<Reason>,
     /// What the third party will call back to.
     pub callback_id: CallbackId,
+    /// The trace it will have.
+    pub traceparent: TraceParent,
     /// Now.
     pub now: OffsetDateTime,
 }
@@ -136,10 +142,19 @@ pub trait Register: Send + Sync {
     fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
 }
 
+/// An execution to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartExecution {
+    /// Of which document.
+    pub document: DocumentRef,
+    /// The document's trace, if it has one.
+    pub traceparent: Option<TraceParent>,
+}
+
 /// Starts the state machine.
 pub trait Executions: Send + Sync {
     /// Starts the document's execution, named by its id. One that was started before is left alone.
-    fn start(&self, document: &DocumentRef) -> impl Future<Output = Result<(), Error>> + Send;
+    fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Reads one document.
@@ -229,6 +244,8 @@ pub struct JobRequest {
     pub size_bytes: u64,
     /// Where to call back.
     pub callback_url: String,
+    /// The span of this attempt, if the document has a trace.
+    pub traceparent: Option<TraceParent>,
     /// The bytes, or where they are.
     pub content: Content,
 }
@@ -274,13 +291,22 @@ pub enum Recorded {
     Unknown,
 }
 
+/// Whom a callback is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackTarget {
+    /// The document.
+    pub document: DocumentRef,
+    /// The document's trace, if it has one.
+    pub traceparent: Option<TraceParent>,
+}
+
 /// The store's part for results: `receive-callback` and `probe-job`.
 pub trait Results: Send + Sync {
-    /// The document that a callback id belongs to.
+    /// The document that a callback id belongs to, with its trace.
     fn resolve(
         &self,
         callback: &CallbackId,
-    ) -> impl Future<Output = Result<Option<DocumentRef>, Error>> + Send;
+    ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
 
     /// Keeps the document's result if there is none yet, and reads the task token in the same write.
     fn record_result(

@@ -11,10 +11,11 @@ use crate::{
     house::JobStatus,
     ports::{Load, Results, ThirdParty},
     receive_callback::{check_limits, contract_broken},
+    trace::{self, TraceParent},
     transfer_document::idempotency_key,
 };
 
-/// The state machine's question: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "round"}`.
+/// The state machine's question: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "round", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -27,6 +28,9 @@ pub struct Input {
     pub attempt: Attempt,
     /// The round whose job is overdue.
     pub round: Round,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// The answer, `{"status": "resultKept" | "working" | "unknown"}`.

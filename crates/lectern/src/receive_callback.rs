@@ -15,7 +15,8 @@ use crate::{
     error::Error,
     house::{Callback, CallbackEvent, JobError, JobFailed},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
-    ports::{Clock, Recorded, Results, Secrets, Tasks, ThirdParty},
+    ports::{CallbackTarget, Clock, Recorded, Results, Secrets, Tasks, ThirdParty},
+    trace::{TRACEPARENT, TraceParent},
     webhook::{self, SigningSecrets, VerifyError},
 };
 
@@ -176,7 +177,8 @@ async fn receive<T: ThirdParty>(
             return Ok(Answer::Unauthorized);
         }
     };
-    let Some(document) = store.resolve(&CallbackId::new(delivery.callback_id)).await? else {
+    let target = store.resolve(&CallbackId::new(delivery.callback_id)).await?;
+    let Some(CallbackTarget { document, traceparent }) = target else {
         store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
         tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
         return Ok(Answer::KeptUnknown);
@@ -184,8 +186,10 @@ async fn receive<T: ThirdParty>(
     let span = tracing::info_span!(
         "callback",
         submissionId = %document.submission_id,
-        documentId = %document.document_id
+        documentId = %document.document_id,
+        traceId = traceparent.map(TraceParent::trace_id)
     );
+    span.in_scope(|| compare_traces(traceparent, delivery.headers));
     match verified.result {
         Ok(result) => keep(store, tasks, &document, &result).instrument(span).await,
         Err(error) => {
@@ -203,6 +207,14 @@ async fn receive<T: ThirdParty>(
             keep(store, tasks, &document, &result).instrument(span).await
         }
     }
+}
+
+/// The document's own trace is the one that counts: the header is the third party's word, and not signed.
+fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
+    let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|text| text.parse::<TraceParent>().ok());
+    let same = own.zip(sent).map(|(own, sent)| own.is_of_the_trace_of(sent));
+    tracing::debug!(sameTrace = same, hasTrace = sent.is_some(), "The callback's own trace was compared.");
 }
 
 /// The result of a job whose answer is not of the contract's form.

@@ -15,11 +15,15 @@ use crate::{
     limits::SNIFF_BYTES,
     media_type::MediaType,
     message::{self, Retained, Unreadable},
-    ports::{Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer, Uploads},
+    ports::{
+        Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer,
+        StartExecution, Uploads,
+    },
     sniff::sniff,
+    trace::TraceParent,
 };
 
-/// Handles one message: an S3 event with any number of records.
+/// Handles one message: an S3 event with any number of records. A new document's trace is decided here.
 ///
 /// # Errors
 /// [`Retained`] whenever the message has to stay on the queue.
@@ -30,11 +34,12 @@ pub async fn handle(
     clock: &impl Clock,
     random: &impl Random,
     max_upload_bytes: u64,
-    body: &str,
+    message: Message<'_>,
 ) -> Result<Summary, Retained> {
     let mut summary = Summary::default();
-    for record in parse_event(body)? {
-        let Some(found) = Found::in_record(record) else {
+    for record in parse_event(message.body)? {
+        let trace = TraceParent::begin(message.xray_header, random);
+        let Some(found) = Found::in_record(record, trace) else {
             tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
             summary.ignored += 1;
             continue;
@@ -42,7 +47,8 @@ pub async fn handle(
         let span = tracing::info_span!(
             "upload",
             submissionId = %found.reference.submission_id,
-            documentId = %found.reference.document_id
+            documentId = %found.reference.document_id,
+            traceId = found.traceparent.trace_id()
         );
         let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found)
             .instrument(span)
@@ -54,6 +60,15 @@ pub async fn handle(
         }
     }
     Ok(summary)
+}
+
+/// One message of the queue that S3 feeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'m> {
+    /// An S3 event.
+    pub body: &'m str,
+    /// X-Ray's header, if there is one: the sender's, else the invocation's.
+    pub xray_header: Option<&'m str>,
 }
 
 /// What became of a message's records.
@@ -126,10 +141,11 @@ struct Found {
     object: ObjectVersion,
     sequencer: Sequencer,
     invalid_key: Option<Reason>,
+    traceparent: TraceParent,
 }
 
 impl Found {
-    fn in_record(record: EventRecord) -> Option<Self> {
+    fn in_record(record: EventRecord, traceparent: TraceParent) -> Option<Self> {
         let EventRecord { event_name, s3 } = record;
         if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
             return None;
@@ -151,6 +167,7 @@ impl Found {
             object: ObjectVersion { bucket: s3.bucket.name, key, version_id },
             sequencer: Sequencer::new(s3.object.sequencer.as_deref().unwrap_or_default()),
             invalid_key,
+            traceparent,
         })
     }
 }
@@ -176,6 +193,7 @@ async fn receive(
         media_type: judged.media_type,
         rejected: judged.rejected,
         callback_id: random.callback_id(),
+        traceparent: found.traceparent,
         now: clock.now(),
     };
     let document = match store.register(new).await? {
@@ -185,13 +203,18 @@ async fn receive(
             document
         }
         Registration::Known(document) => {
+            // The trace that was decided first stands.
+            if let Some(trace) = document.traceparent {
+                tracing::Span::current().record("traceId", trace.trace_id());
+            }
             tracing::info!(state = %document.state, "The upload had been registered before.");
             document
         }
     };
     // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
     if document.state == DocumentState::Received {
-        executions.start(&document.reference).await?;
+        let (reference, traceparent) = (document.reference.clone(), document.traceparent);
+        executions.start(&StartExecution { document: reference, traceparent }).await?;
     }
     Ok(document)
 }

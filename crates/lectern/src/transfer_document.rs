@@ -12,9 +12,10 @@ use crate::{
     ports::{
         Begin, Clock, Content, Delivery, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, Uploads,
     },
+    trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "round", "taskToken"}`.
+/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "round", "taskToken", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -29,6 +30,9 @@ pub struct Input {
     pub round: Round,
     /// Whom to tell.
     pub task_token: TaskToken,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// How documents are handed over.
@@ -88,8 +92,10 @@ pub async fn handle(
             Ok(Outcome::Dropped)
         }
         Err(error) => {
-            tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
+            tracing::debug!(error = error.name(), detail = %error, "The transfer's error is reported.");
             tasks.fail(&input.task_token, &error).await?;
+            // After it, so that a report that fails is the one line of this delivery.
+            tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
             Ok(Outcome::Reported(error.name()))
         }
     }
@@ -116,6 +122,7 @@ async fn transfer(
         tracing::info!("A late result is there already; the document is not sent again.");
         return Ok(Some(document.job_id.unwrap_or_default()));
     }
+    tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
     let request = request(uploads, settings, input, &document).await?;
     let job_id = third_party.submit(request).await?;
     store.record_job(&input.document, input.attempt, &job_id).await?;
@@ -157,6 +164,7 @@ async fn request(
         media_type,
         size_bytes: document.size_bytes,
         callback_url: format!("{}/callbacks/{}", settings.callback_base_url, document.callback_id.expose()),
+        traceparent: document.traceparent.map(|trace| trace.child(&format!("attempt-{}", input.attempt.0))),
         content,
     })
 }

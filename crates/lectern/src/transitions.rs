@@ -28,8 +28,17 @@ pub struct Registering {
 /// Registers `new` beside the file's `current` version, if there is one. The newer version wins, in whatever order
 /// the events come.
 pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Registering {
-    let NewDocument { reference, object, sequencer, size_bytes, media_type, rejected, callback_id, now } =
-        new;
+    let NewDocument {
+        reference,
+        object,
+        sequencer,
+        size_bytes,
+        media_type,
+        rejected,
+        callback_id,
+        traceparent,
+        now,
+    } = new;
     let document_id = reference.document_id;
     let newer = current.as_ref().filter(|(_, stored)| *stored > sequencer).map(|(document, _)| document);
     let superseded_by = newer.map(|document| document.reference.document_id);
@@ -52,6 +61,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         times: std::collections::BTreeMap::new(),
         superseded_by,
         callback_id,
+        traceparent: Some(traceparent),
         attempt: None,
         job_id: None,
         result: None,
@@ -69,6 +79,8 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
 /// Starts a transfer attempt, unless a newer attempt has started or the document is past `Processing`.
 pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime) -> Option<Document> {
     if document.state > DocumentState::Processing || document.attempt.is_some_and(|newest| newest > attempt) {
+        let newest = document.attempt.map(|newest| newest.0);
+        tracing::debug!(state = %document.state, newestAttempt = newest, asked = attempt.0, "A transfer attempt was refused: the document is past it.");
         return None;
     }
     let mut document = document.clone();
@@ -80,6 +92,12 @@ pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime
 /// Keeps the job of an attempt, unless a newer attempt has started.
 pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option<Document> {
     if document.attempt != Some(attempt) {
+        let newest = document.attempt.map(|newest| newest.0);
+        tracing::debug!(
+            newestAttempt = newest,
+            asked = attempt.0,
+            "A job was not kept: another attempt is the newest."
+        );
         return None;
     }
     Some(Document { job_id: Some(job_id.to_owned()), ..document.clone() })
@@ -96,6 +114,7 @@ pub fn record_result(document: &Document, result: &JobResult) -> Option<Document
 /// Starts normalising, unless the document has ended.
 pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Document> {
     if document.state.is_terminal() {
+        tracing::debug!(state = %document.state, "Normalising was refused: the document has ended.");
         return None;
     }
     let mut document = document.clone();
@@ -111,6 +130,7 @@ pub fn finish(
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
     if document.state.is_terminal() {
+        tracing::debug!(state = %document.state, "Ending was refused: the document has ended.");
         return None;
     }
     let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };

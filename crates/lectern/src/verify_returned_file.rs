@@ -13,9 +13,10 @@ use crate::{
     limits::MAX_RETURNED_FILE_BYTES,
     ports::{Fetch, Load, ReturnedFiles, StreamFacts},
     sniff::agrees,
+    trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 1, "submissionId", "documentId", "attempt", "index"}`.
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "index", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -28,6 +29,9 @@ pub struct Input {
     pub attempt: Attempt,
     /// Which of the files that the result declares.
     pub index: usize,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// The answer: `{"sizeBytes": 123}`.
@@ -64,6 +68,12 @@ pub async fn handle(
     let body = third_party.fetch(file).await?;
     let quarantine_key = keys::quarantined_file(&input.document, input.index);
     let facts = files.quarantine(&quarantine_key, body, file.size_bytes).await?;
+    tracing::debug!(
+        index = input.index,
+        declaredBytes = file.size_bytes,
+        sizeBytes = facts.size_bytes,
+        "The returned file is in quarantine."
+    );
     check_content(file, &facts)?;
     files.promote(&quarantine_key, &facts.tag, &key, &file.media_type).await?;
     tracing::info!(

@@ -1,9 +1,11 @@
 //! Wiring of `receive-upload`: SQS, fed by S3 events, to [`lectern::receive_upload`].
 
-use lectern::receive_upload::handle;
+use lectern::receive_upload::{Message, handle};
 use lectern_aws::{
     Clients, Config, DynamoDbStore, ReturnedBucket, SourceQueue, StateMachine, SystemClock, UploadsBucket,
-    clock::SystemRandom, lambda, logging,
+    clock::SystemRandom,
+    lambda::{self, Received},
+    logging,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,8 +19,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let executions = StateMachine::new(clients.sfn(), config.state_machine_arn()?);
     let max_upload_bytes = config.max_upload_bytes()?;
     let queue = SourceQueue::new(clients.sqs(), config.queue_url()?);
-    lambda::run_sqs(config, queue, async |body: String| {
-        handle(&uploads, &store, &executions, &SystemClock, &SystemRandom, max_upload_bytes, &body).await
+    lambda::run_sqs(config, queue, async |received: Received| {
+        let message = Message { body: &received.body, xray_header: received.xray_header.as_deref() };
+        handle(&uploads, &store, &executions, &SystemClock, &SystemRandom, max_upload_bytes, message).await
     })
     .await
 }

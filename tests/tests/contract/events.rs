@@ -7,6 +7,7 @@ use lectern::{
     receive_callback::{self, verify_house_callback},
     receive_upload::parse_event,
     records_api::Evaluator,
+    trace::TRACEPARENT,
     transfer_document, verify_returned_file,
     webhook::SigningSecrets,
 };
@@ -122,13 +123,44 @@ fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret()
 #[test]
 fn events_of_the_state_machines_functions_parse() {
     for event in events("probe-job") {
-        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, version_of(&event));
     }
     for event in events("verify-returned-file") {
-        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, version_of(&event));
     }
     for event in events("fail-document") {
-        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, version_of(&event));
+    }
+}
+
+/// The version that an event's name says it pins.
+fn version_of(event: &Source) -> u64 {
+    message::SCHEMA_VERSION - u64::from(is_of_the_version_before(event))
+}
+
+fn is_of_the_version_before(event: &Source) -> bool {
+    event.path.ends_with(&format!("-v{}.json", message::SCHEMA_VERSION - 1))
+}
+
+#[test]
+fn case_50_events_pin_the_current_version_with_its_trace_and_the_one_before() {
+    for function in
+        ["transfer-document", "normalize-document", "probe-job", "verify-returned-file", "fail-document"]
+    {
+        let (before, current): (Vec<Source>, Vec<Source>) =
+            events(function).into_iter().partition(is_of_the_version_before);
+        assert!(!before.is_empty() && !current.is_empty(), "events/{function}: pin both versions");
+        let plain = |event: &Source| event.text.replace("\\\"", "\"").replace("\": ", "\":");
+        for event in &before {
+            let text = plain(event);
+            assert!(text.contains(&format!("\"schemaVersion\":{}", version_of(event))), "{}", event.path);
+            assert!(!text.contains(TRACEPARENT), "{}: version 1 had no trace", event.path);
+        }
+        for event in &current {
+            let text = plain(event);
+            assert!(text.contains(&format!("\"schemaVersion\":{}", version_of(event))), "{}", event.path);
+            assert!(text.contains(&format!("\"{TRACEPARENT}\":\"00-")), "{}", event.path);
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use lectern::{
     document::{Attempt, DocumentRef, DocumentState, Round, TaskToken},
-    fail_document, message, normalize_document, probe_job, transfer_document, verify_returned_file,
+    fail_document, message, normalize_document, probe_job,
+    trace::TRACEPARENT,
+    transfer_document, verify_returned_file,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,6 +34,7 @@ fn fields(input: impl Serialize) -> BTreeSet<String> {
 fn payloads_have_just_the_fields_that_the_inputs_read() {
     let (schema_version, document, task_token) = (message::SCHEMA_VERSION, document(), TaskToken::new("t"));
     let (attempt, round) = (Attempt(1000), Round(1));
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
     let inputs = [
         (
             "TransferDocument",
@@ -41,9 +44,19 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 attempt,
                 round,
                 task_token: task_token.clone(),
+                traceparent,
             }),
         ),
-        ("ProbeJob", fields(probe_job::Input { schema_version, document: document.clone(), attempt, round })),
+        (
+            "ProbeJob",
+            fields(probe_job::Input {
+                schema_version,
+                document: document.clone(),
+                attempt,
+                round,
+                traceparent,
+            }),
+        ),
         (
             "VerifyReturnedFile",
             fields(verify_returned_file::Input {
@@ -51,6 +64,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 document: document.clone(),
                 attempt,
                 index: 0,
+                traceparent,
             }),
         ),
         (
@@ -60,6 +74,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 document: document.clone(),
                 attempt: Some(attempt),
                 task_token,
+                traceparent,
             }),
         ),
         (
@@ -70,6 +85,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 attempt,
                 error: "States.Timeout".to_owned(),
                 cause: String::new(),
+                traceparent,
             }),
         ),
     ];
@@ -100,9 +116,15 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
 fn execution_reads_only_what_starting_it_gives() {
     let begin = Machine::load().state("Begin").to_string();
     let read_fields = captures(r"\$states\.input\.(\w+)", &begin);
-    let given = captures(r#""(\w+)": (?:SCHEMA_VERSION|document\.)"#, &read("crates/lectern-aws/src/sfn.rs"));
-    assert!(read_fields.is_subset(&given), "Begin reads {read_fields:?}, StartExecution gives {given:?}");
+    let sfn = read("crates/lectern-aws/src/sfn.rs");
+    let given = captures(r#""(\w+)": (?:SCHEMA_VERSION|document\.)"#, &sfn);
     assert_eq!(given, ["schemaVersion", "submissionId", "documentId"].map(str::to_owned).into());
+    // What may be absent, as in executions that were started by version 1, is read only if it is there.
+    assert!(sfn.contains("input[TRACEPARENT] = "));
+    let optional = captures(r"\$exists\(\$states\.input\.(\w+)\) \?", &begin);
+    assert_eq!(optional, [TRACEPARENT.to_owned()].into());
+    let known: BTreeSet<String> = given.union(&optional).cloned().collect();
+    assert!(read_fields.is_subset(&known), "Begin reads {read_fields:?}, StartExecution gives {known:?}");
 }
 
 #[test]

@@ -32,9 +32,9 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
         let read = accessors.get(&accessor);
         variables.extend(read.unwrap_or_else(|| panic!("Config has no accessor {accessor}")).clone());
     }
-    // logging::init reads the filter, and the glue the function's name.
+    // logging::init reads the filter and the submission to debug, and the glue the function's name.
     assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
-    variables.insert("LOG_FILTER".to_owned());
+    variables.extend(["LOG_FILTER", "DEBUG_SUBMISSION"].map(str::to_owned));
     variables.retain(|variable| !AMBIENT.contains(&variable.as_str()));
     variables
 }

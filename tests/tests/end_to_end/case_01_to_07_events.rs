@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_sfn::{operation::start_execution::StartExecutionError, types::ExecutionStatus};
 use lectern::{
     document::{DocumentId, DocumentRef, DocumentState, SubmissionId},
+    message::SCHEMA_VERSION,
     ports::{Browse as _, Load as _},
 };
 use serde_json::json;
@@ -146,10 +147,13 @@ async fn case_07_test_events_folder_markers_and_foreign_prefixes_are_acknowledge
 async fn case_22_execution_that_is_started_again_is_the_same_one() {
     let case = Case::begin();
     let upload = case.upload("plan.txt", text()).await;
-    case.stack.until(&upload, "is registered", |_| true).await;
+    let document = case.stack.until(&upload, "is registered", |_| true).await;
     // As if the answer to the first start had been lost: once by the event, once by hand.
     case.stack.send_event_again(&upload).await;
-    let input = json!({ "schemaVersion": 1, "submissionId": case.submission, "documentId": upload.id() });
+    let input = json!({
+        "schemaVersion": SCHEMA_VERSION, "submissionId": case.submission, "documentId": upload.id(),
+        "traceparent": document.traceparent,
+    });
     let request = case.stack.sfn.start_execution().state_machine_arn(&case.stack.is.state_machine_arn);
     match request.name(upload.id().to_string()).input(input.to_string()).send().await {
         Ok(answer) => assert_eq!(answer.execution_arn, case.stack.execution_arn(&upload)),

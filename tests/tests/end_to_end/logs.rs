@@ -1,12 +1,21 @@
-//! Case 53: what the functions wrote while all the other tests ran.
+//! Case 53: what the functions wrote while all the other tests ran, how much of it, and in which trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use lectern::document::SubmissionId;
+use lectern::{
+    document::{Document, DocumentState, JobResult, SubmissionId},
+    ports::Browse as _,
+};
 use serde_json::{Value, json};
 
-use crate::{aws_json::call, stack::Stack};
+use crate::{
+    aws_json::call,
+    case::Case,
+    content::text,
+    stack::Stack,
+    wait::{SOON, eventually},
+};
 
 /// What a line may be about without belonging to a document. Everything else names one.
 const OF_NO_DOCUMENT: [&str; 5] = [
@@ -24,9 +33,7 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     let forbidden = stack.forbidden().await;
     assert!(forbidden.len() > 50, "there is something to look for: {}", forbidden.len());
     let lines = stack.log_lines().await;
-    let ours: Vec<(&String, Value)> =
-        lines.iter().filter_map(|line| Some((line, serde_json::from_str::<Value>(line).ok()?))).collect();
-    let ours: Vec<_> = ours.into_iter().filter(|(_, value)| value.is_object()).collect();
+    let ours: Vec<(&String, Value)> = lines.iter().filter_map(|line| Some((line, object(line)?))).collect();
     assert!(ours.len() > 100, "{} of {} lines are ours", ours.len(), lines.len());
     let mut wrong = Vec::new();
     for line in &lines {
@@ -57,7 +64,132 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     );
 }
 
+/// The lines of a document that met no trouble, beside one for each file that came back: see `volume_tests.rs`.
+const LINES_BESIDE_FILES: usize = 12;
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn lines_of_a_document_are_of_one_trace_which_the_third_party_knows_too() {
+    let stack = Stack::open();
+    let mut lines = stack.lines_by_document().await;
+    let mut complete = 0;
+    for document in stack.all_documents().await {
+        let Some(lines) = lines.remove(&document.reference.document_id.to_string()) else { continue };
+        let trace = document.traceparent.expect("every document of this version has a trace");
+        let found: BTreeSet<&str> = lines.iter().filter_map(|line| line["traceId"].as_str()).collect();
+        assert_eq!(found, [trace.trace_id().as_str()].into(), "{lines:#?}");
+        for span in stack.job_traces(document.reference.document_id).await {
+            assert!(span.is_some_and(|span| span.is_of_the_trace_of(trace)), "{span:?} is not of {trace}");
+        }
+        let functions: BTreeSet<&str> = lines.iter().filter_map(|line| line["function"].as_str()).collect();
+        let has = |stem: &str| functions.iter().any(|name| name.to_lowercase().contains(stem));
+        complete += usize::from(["upload", "transfer", "callback", "normalize"].iter().all(|stem| has(stem)));
+    }
+    assert!(complete > 20, "{complete} documents were followed from the upload to the record");
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
+    let stack = Stack::open();
+    let mut lines = stack.lines_by_document().await;
+    let mut untroubled = 0;
+    for document in stack.all_documents().await {
+        let Some(lines) = lines.remove(&document.reference.document_id.to_string()) else { continue };
+        // An invocation that handled several messages of the document has a line for each.
+        let handled: BTreeSet<String> = lines.iter().map(step_of).collect();
+        assert!(
+            lines.len() <= handled.len() + LINES_BESIDE_FILES,
+            "{} lines of {} steps: {lines:#?}",
+            lines.len(),
+            handled.len()
+        );
+        let files = match &document.result {
+            Some(JobResult::Succeeded(job)) => job.files.len(),
+            Some(JobResult::Failed(_)) | None => 0,
+        };
+        let quiet = lines.iter().all(|line| line["level"] == "INFO");
+        let attempts: BTreeSet<u64> = lines.iter().filter_map(|line| line["attempt"].as_u64()).collect();
+        let uploads = lines.iter().filter(|line| line["message"] == "The upload had been registered before.");
+        let callbacks = lines.iter().filter(|line| line["callback"] == "duplicate");
+        if document.state == DocumentState::Ready
+            && quiet
+            && attempts.len() == 1
+            && uploads.count() + callbacks.count() == 0
+        {
+            untroubled += 1;
+            assert!(lines.len() <= LINES_BESIDE_FILES + files, "{} lines: {lines:#?}", lines.len());
+        }
+    }
+    assert!(untroubled > 10, "{untroubled} documents met no trouble");
+}
+
+#[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
+async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
+    let (debugged, ordinary) = (Case::begin(), Case::begin());
+    let stack = &debugged.stack;
+    let function = stack.function("NormalizeDocumentFunction").await;
+    let before = stack.set_variable(&function, "DEBUG_SUBMISSION", debugged.submission.as_str()).await;
+    assert_eq!(before, "");
+    let uploads = [debugged.upload("plan.txt", text()).await, ordinary.upload("plan.txt", text()).await];
+    let mut ends = Vec::new();
+    for upload in &uploads {
+        ends.push(stack.ended(upload).await.state);
+    }
+    let found = eventually("the debug lines are there", SOON, async || {
+        let mut lines = stack.lines_by_document().await;
+        let mut debug = |id: String| {
+            let lines = lines.remove(&id).unwrap_or_default();
+            lines.into_iter().filter(|line| line["level"] == "DEBUG").count()
+        };
+        let found = uploads.each_ref().map(|upload| debug(upload.id().to_string()));
+        if found[0] > 0 { Ok(found) } else { Err("there are none".to_owned()) }
+    })
+    .await;
+    stack.set_variable(&function, "DEBUG_SUBMISSION", &before).await;
+    assert_eq!(ends, [DocumentState::Ready; 2]);
+    assert_eq!(found[1], 0, "the other submission has none");
+}
+
+/// What a line tells of: one message of an invocation, one file.
+fn step_of(line: &Value) -> String {
+    ["function", "requestId", "attempt", "index"].map(|name| line[name].to_string()).join(" ")
+}
+
+/// Whether it is of records-api.
+fn is_a_readers(line: &Value) -> bool {
+    line["function"].as_str().is_some_and(|name| name.to_lowercase().contains("records"))
+}
+
+/// A line of ours; what the platform says is not JSON.
+fn object(line: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
+}
+
 impl Stack {
+    /// The lines of the workflow that name a document. What a reader asks for is in the reader's own trace.
+    async fn lines_by_document(&self) -> BTreeMap<String, Vec<Value>> {
+        let mut found = BTreeMap::<String, Vec<Value>>::new();
+        let lines = self.log_lines().await;
+        let ours = lines.iter().filter_map(|line| object(line)).filter(|line| line["message"].is_string());
+        for line in ours.filter(|line| !is_a_readers(line)) {
+            if let Some(document) = line["documentId"].as_str() {
+                found.entry(document.to_owned()).or_default().push(line);
+            }
+        }
+        found
+    }
+
+    async fn all_documents(&self) -> Vec<Document> {
+        let mut found = Vec::new();
+        for submission in self.all_submissions().await {
+            let stored = self.store.submission(&submission.try_into().unwrap()).await.unwrap();
+            found.extend(stored.map(|(_, documents)| documents).unwrap_or_default());
+        }
+        found
+    }
+
     /// Every token, callback id, file name and URL that the store knows, every secret, and the marks of presigned URLs.
     async fn forbidden(&self) -> BTreeSet<String> {
         let secrets = self.shared_secrets();

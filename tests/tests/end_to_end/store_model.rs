@@ -12,8 +12,8 @@ use lectern::{
     error::{Error, rfc3339},
     memory::model::{DirectWrites, Op, Returned, check},
     ports::{
-        Begin, Browse, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded, Register,
-        Registration, Results, Transfers,
+        Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
+        Register, Registration, Results, Transfers,
     },
     record::Record,
     submission::{Submission, SubmissionState},
@@ -190,7 +190,7 @@ impl Transfers for Real {
 }
 
 impl Results for Real {
-    async fn resolve(&self, callback: &CallbackId) -> Result<Option<DocumentRef>, Error> {
+    async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
         self.store.resolve(callback).await
     }
 

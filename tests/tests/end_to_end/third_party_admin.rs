@@ -1,7 +1,8 @@
 //! The reference third party's admin endpoints: faults for one document, and what was seen of it.
 
-use lectern::document::DocumentId;
+use lectern::{document::DocumentId, trace::TraceParent};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use third_party::{
     Fault, FaultEntry, FaultRule, JobView, Matcher, RequestCount, RequestsView, SubmissionView,
 };
@@ -28,6 +29,12 @@ impl Stack {
     /// The document's jobs, oldest first: one for each round.
     pub(crate) async fn jobs(&self, document: DocumentId) -> Vec<JobView> {
         self.admin_get(&format!("jobs?idempotencyKeyPrefix={document}")).await
+    }
+
+    /// The `traceparent` that each of the document's jobs was submitted with.
+    pub(crate) async fn job_traces(&self, document: DocumentId) -> Vec<Option<TraceParent>> {
+        let jobs: Vec<Value> = self.admin_get(&format!("jobs?idempotencyKeyPrefix={document}")).await;
+        jobs.iter().map(|job| job["traceparent"].as_str()?.parse().ok()).collect()
     }
 
     /// The document's submissions that were answered or cut, oldest first.

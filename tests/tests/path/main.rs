@@ -9,4 +9,5 @@ mod machine;
 mod nothing_is_lost;
 mod simulation;
 mod third_party;
+mod trace;
 mod weather;

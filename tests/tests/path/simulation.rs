@@ -13,6 +13,7 @@ use lectern::{
     message, normalize_document,
     ports::Clock as _,
     submission::Submission,
+    trace::{TRACEPARENT, TraceParent},
     transfer_document,
 };
 use serde_json::{Value, json};
@@ -203,7 +204,11 @@ impl Simulation {
             }
         }
         for document in self.world.states.started() {
-            let input = json!({ "schemaVersion": 1, "submissionId": document.submission_id, "documentId": document.document_id });
+            let started = self.world.states.start_of(&document).unwrap();
+            let input = json!({
+                "schemaVersion": message::SCHEMA_VERSION, "submissionId": document.submission_id,
+                "documentId": document.document_id, "traceparent": started.traceparent,
+            });
             let machine = &self.machine;
             self.executions.entry(document).or_insert_with(|| Execution::start(machine, input));
         }
@@ -217,6 +222,7 @@ impl Simulation {
             },
             TRANSFERS => {
                 let input: transfer_document::Input = message::parse(&message.body).unwrap();
+                self.assert_trace(&input.document, input.traceparent);
                 match self.world.transfer(input).await {
                     Ok(transfer_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
@@ -225,6 +231,7 @@ impl Simulation {
             }
             _ => {
                 let input: normalize_document::Input = message::parse(&message.body).unwrap();
+                self.assert_trace(&input.document, input.traceparent);
                 match self.world.normalize(input).await {
                     Ok(normalize_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
@@ -316,7 +323,15 @@ impl Simulation {
         Ok(first)
     }
 
+    /// Every message and every payload has the trace of its document.
+    fn assert_trace(&self, document: &DocumentRef, traceparent: Option<TraceParent>) {
+        let stored = self.world.store.get(document).unwrap().traceparent;
+        assert!(stored.is_some() && traceparent == stored, "{traceparent:?} instead of {stored:?}");
+    }
+
     async fn call(&self, function: &str, payload: Value) -> Result<Value, Error> {
+        let document: DocumentRef = serde_json::from_value(payload.clone()).unwrap();
+        self.assert_trace(&document, serde_json::from_value(payload[TRACEPARENT].clone()).unwrap());
         let output = match function {
             "ProbeJobFunctionArn" => {
                 serde_json::to_value(self.world.probe(serde_json::from_value(payload).unwrap()).await?)

@@ -27,6 +27,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("DELIVERY", of(config.transfer_settings())),
         ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
         ("LOG_FILTER", of(config.log_filter())),
+        ("DEBUG_SUBMISSION", of(config.debug_submission())),
     ]
 }
 
@@ -70,6 +71,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         ("REQUEST_TIMEOUT_SECONDS", "-1"),
         ("THIRD_PARTY_NETWORK", "any"),
         ("DELIVERY", "carry"),
+        ("DEBUG_SUBMISSION", "a b"),
     ]);
     for line in [
         "TABLE_NAME=environment variable TABLE_NAME is empty",
@@ -77,6 +79,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
         "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",
         "DELIVERY=environment variable DELIVERY must be push or pull",
+        "DEBUG_SUBMISSION=environment variable DEBUG_SUBMISSION is not a submission's id",
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }
@@ -90,12 +93,13 @@ fn settings_that_are_there_are_read() {
         ("REQUEST_TIMEOUT_SECONDS", "30"),
         ("THIRD_PARTY_NETWORK", "loopback"),
         ("RETURNED_FILE_HOSTS", ""),
+        ("DEBUG_SUBMISSION", ""),
         ("DELIVERY", "pull"),
         ("CALLBACK_BASE_URL", "http://127.0.0.1/"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
     ]);
     let fine = ["TABLE_NAME", "MAX_UPLOAD_BYTES", "REQUEST_TIMEOUT_SECONDS", "THIRD_PARTY_NETWORK"];
-    for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "DELIVERY"]) {
+    for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "DELIVERY", "DEBUG_SUBMISSION"]) {
         assert!(said.contains(&format!("{name}=fine")), "{name}: {said}");
     }
     assert!(said.contains("path style=true"));

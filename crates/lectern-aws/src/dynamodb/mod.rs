@@ -64,7 +64,10 @@ impl DynamoDbStore {
         document: &DocumentRef,
         decide: impl FnOnce(&Document) -> Option<Document>,
     ) -> Result<Option<Document>, Error> {
-        let Some(stored) = self.stored(document).await? else { return Ok(None) };
+        let Some(stored) = self.stored(document).await? else {
+            tracing::debug!("There is no such document to move.");
+            return Ok(None);
+        };
         let Some(moved) = decide(&stored.document) else { return Ok(None) };
         let read_revision = stored.revision;
         let put = self
@@ -75,7 +78,10 @@ impl DynamoDbStore {
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", AttributeValue::N(read_revision.to_string()));
         match put.send().await {
-            Ok(_) => Ok(Some(moved)),
+            Ok(_) => {
+                tracing::debug!(state = %moved.state, readRevision = read_revision, "The move was written.");
+                Ok(Some(moved))
+            }
             Err(error) if error.code() == Some("ConditionalCheckFailedException") => Err(write_conflict()),
             Err(error) => Err(unavailable("PutItem", &error)),
         }
@@ -162,11 +168,15 @@ impl Finishing for DynamoDbStore {
             let put = put.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
+        let counted = change.is_some();
         if let Some(change) = change {
             writes.push(self.count(&document.submission_id, change, now).await?);
         }
         match self.transact(writes).await {
-            Ok(()) => Ok(Finish::Finished),
+            Ok(()) => {
+                tracing::debug!(counted, "The end was written.");
+                Ok(Finish::Finished)
+            }
             Err(Ok(reasons)) => Err(cancelled(&reasons)),
             Err(Err(error)) => Err(error),
         }
@@ -177,6 +187,7 @@ impl Finishing for DynamoDbStore {
 fn cancelled(reasons: &[CancellationReason]) -> Error {
     let codes: Vec<&str> =
         reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
+    tracing::debug!(codes = codes.join(", "), "The transaction was cancelled; nothing was written.");
     if codes.iter().all(|code| matches!(*code, "ConditionalCheckFailed" | "TransactionConflict")) {
         return write_conflict();
     }
@@ -185,5 +196,6 @@ fn cancelled(reasons: &[CancellationReason]) -> Error {
 
 /// Two writers met; nothing was written.
 fn write_conflict() -> Error {
+    tracing::debug!("Another writer came first; nothing was written.");
     Error::StoreUnavailable("another writer came first".to_owned())
 }

@@ -5,6 +5,7 @@ use lectern::{
     document::{Document, DocumentRef},
     error::Error,
     ports::{NewDocument, Register, Registration, Sequencer},
+    trace::TRACEPARENT,
     transitions,
 };
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,13 @@ impl Register for DynamoDbStore {
             writes.push(self.count(&reference.submission_id, change, now).await?);
         }
         match self.transact(writes).await {
-            Ok(()) => Ok(Registration::New(plan.document)),
+            Ok(()) => {
+                tracing::debug!(
+                    isCurrent = plan.is_current,
+                    "The document, its callback id and its file were written."
+                );
+                Ok(Registration::New(plan.document))
+            }
             // Another delivery of the same event came first, or a write of another document met this one. Which one
             // it was is found by whoever handles the message's next delivery.
             Err(Ok(reasons)) => match self.stored(&reference).await? {
@@ -97,6 +104,9 @@ impl DynamoDbStore {
     fn put_callback(&self, document: &Document) -> Result<TransactWriteItem, Error> {
         let mut item = callback_key(&document.callback_id);
         item.extend(to_item(&document.reference)?);
+        if let Some(traceparent) = document.traceparent {
+            item.insert(TRACEPARENT.to_owned(), AttributeValue::S(traceparent.to_string()));
+        }
         self.put_once(item)
     }
 

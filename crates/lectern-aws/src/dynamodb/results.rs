@@ -12,8 +12,10 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
-    ports::{Recorded, Results},
+    ports::{CallbackTarget, Recorded, Results},
+    trace::{self, TraceParent},
 };
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::{
@@ -22,8 +24,17 @@ use super::{
 };
 use crate::sfn::unavailable;
 
+/// A callback's item: `CALLBACK#<callback id>` / `CALLBACK`.
+#[derive(Deserialize)]
+struct StoredCallback {
+    #[serde(flatten)]
+    document: DocumentRef,
+    #[serde(default, deserialize_with = "trace::optional")]
+    traceparent: Option<TraceParent>,
+}
+
 impl Results for DynamoDbStore {
-    async fn resolve(&self, callback: &CallbackId) -> Result<Option<DocumentRef>, Error> {
+    async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
         // No callback id is that long, and an empty one is none.
         if callback.expose().is_empty() || callback.expose().len() > 512 {
             return Ok(None);
@@ -37,7 +48,8 @@ impl Results for DynamoDbStore {
             .send()
             .await
             .map_err(|error| unavailable("GetItem", &error))?;
-        answer.item.map(from_item).transpose()
+        let found: Option<StoredCallback> = answer.item.map(from_item).transpose()?;
+        Ok(found.map(|StoredCallback { document, traceparent }| CallbackTarget { document, traceparent }))
     }
 
     async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {
@@ -66,6 +78,14 @@ impl Results for DynamoDbStore {
         match request.send().await {
             Ok(answer) => {
                 let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
+                let awaited = stored.task_token.is_some();
+                tracing::debug!(
+                    outcome,
+                    files,
+                    awaited,
+                    revision = stored.revision,
+                    "The result was written."
+                );
                 Ok(Recorded::First(stored.task_token))
             }
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
@@ -74,6 +94,8 @@ impl Results for DynamoDbStore {
                 };
                 let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                 let stored: StoredDocument = from_item(item)?;
+                let state = stored.document.state;
+                tracing::debug!(%state, revision = stored.revision, "A result is there already; nothing was written.");
                 Ok(if stored.document.result.as_ref() == Some(result) {
                     Recorded::Same(stored.task_token)
                 } else {

@@ -51,7 +51,8 @@ fn ids(response: &BatchResponse) -> Value {
 async fn case_17_one_poisonous_message_of_ten_alone_is_reported() {
     let bodies: Vec<String> = (0..10).map(|index| format!("body {index}")).collect();
     let (rule, handled) = (visibility(), Mutex::new(Vec::new()));
-    let handle = async |body: String| {
+    let handle = async |received: Received| {
+        let body = received.body;
         handled.lock().unwrap().push(body.clone());
         if body == "body 4" { Err("poison") } else { Ok(()) }
     };
@@ -74,7 +75,7 @@ async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
         handled.lock().unwrap().push(input.attempt);
         Ok(())
     };
-    let parse = |body| handle_message(&handle, body);
+    let parse = |received: Received| handle_message(&handle, received.body);
     let response = handle_batch("f", None, &queue(&rule), &parse, batch(&bodies)).await;
     let unreadable = ["m0", "m1", "m3"].map(|id| json!({"itemIdentifier": id}));
     assert_eq!(ids(&response), json!({ "batchItemFailures": unreadable }));
@@ -83,7 +84,7 @@ async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
 
 #[tokio::test]
 async fn whole_batch_that_succeeds_reports_an_empty_list() {
-    let handle = async |_: String| Ok::<_, &str>(());
+    let handle = async |_: Received| Ok::<_, &str>(());
     let bodies = [message(1000), message(1001)];
     let response = handle_batch("f", None, &queue(&visibility()), &handle, batch(&bodies)).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": []}));
@@ -93,7 +94,7 @@ async fn whole_batch_that_succeeds_reports_an_empty_list() {
 async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
     let rule = mock!(aws_sdk_sqs::Client::change_message_visibility)
         .then_http_response(|| json_error("AccessDenied"));
-    let handle = async |_: String| Err::<(), _>("no store");
+    let handle = async |_: Received| Err::<(), _>("no store");
     let response = handle_batch("f", None, &queue(&rule), &handle, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
 }
@@ -101,7 +102,7 @@ async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
 #[tokio::test]
 async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
     let handle = async |_: transfer_document::Input| Err::<(), _>(Error::StoreUnavailable("x".to_owned()));
-    let parse = |body| handle_message(&handle, body);
+    let parse = |received: Received| handle_message(&handle, received.body);
     let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
 }
@@ -119,5 +120,34 @@ fn error_type_is_the_workflows_name_and_the_message_its_cause() {
         assert_eq!(diagnostic.error_type, error.name());
         let cause: Value = serde_json::from_str(&diagnostic.error_message).unwrap();
         assert_eq!(cause, error.cause());
+    }
+}
+
+#[tokio::test]
+async fn sender_of_a_message_gives_the_trace_and_else_the_invocation() {
+    let seen = Mutex::new(Vec::new());
+    let handle = async |received: Received| {
+        seen.lock().unwrap().push(received.xray_header);
+        Ok::<_, &str>(())
+    };
+    let mut event = batch(&[message(1000), message(1001)]);
+    event.records[1].attributes.trace_header = None;
+    handle_batch("f", Some("Root=1-b"), &queue(&visibility()), &handle, event).await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().flatten().collect::<Vec<_>>(), ["Root=1-a;Sampled=1", "Root=1-b"]);
+}
+
+#[test]
+fn what_a_message_says_of_itself_is_read_even_if_the_message_is_not() {
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let body = message(1000)
+        .replace("\"schemaVersion\":1", &format!("\"schemaVersion\":99,\"traceparent\":\"{trace}\""));
+    let about = About::in_message(&body);
+    assert_eq!(about.document, Some(reference()));
+    assert_eq!(about.traceparent, Some(trace.parse().unwrap()));
+    let nameless = r#"{"submissionId":"../etc","documentId":"secret","traceparent":"secret"}"#;
+    for body in ["not json", "[]", "{}", nameless] {
+        let about = About::in_message(body);
+        assert!(about.document.is_none() && about.traceparent.is_none(), "{body}");
     }
 }

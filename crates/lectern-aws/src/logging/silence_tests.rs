@@ -9,6 +9,7 @@ use std::sync::{
 use aws_smithy_mocks::mock;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
+use lambda_runtime::Diagnostic;
 use lectern::{
     document::{CallbackId, Document, DocumentState, JobResult, ObjectVersion, Reason, TaskToken},
     error::Error,
@@ -17,18 +18,19 @@ use lectern::{
     keys,
     memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
     normalize_document,
-    ports::{Executions as _, Random, Results as _, Tasks as _, TokenUse},
-    probe_job, receive_callback, receive_upload,
+    ports::{Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse},
+    probe_job, receive_callback,
+    receive_upload::{self, Message},
     transfer_document::{self, DeliveryMode, Settings},
     verify_returned_file,
     webhook::{SigningSecret, SigningSecrets, sign},
 };
 use serde_json::json;
 
-use super::subscriber;
+use super::{filter::Wanted, subscriber};
 use crate::{
     SourceQueue, StateMachine,
-    lambda::{SqsEvent, handle_batch, handle_message},
+    lambda::{Received, SqsEvent, handle_batch, handle_message, handle_task},
     sfn::TaskTokens,
     test_support::{Captured, NOW, client, json_error, sha256, xml_error},
 };
@@ -43,6 +45,10 @@ struct OneCallback;
 impl Random for OneCallback {
     fn callback_id(&self) -> CallbackId {
         CallbackId::new("mArKeD-callback")
+    }
+
+    fn bits(&self) -> u128 {
+        7
     }
 }
 
@@ -86,9 +92,10 @@ impl World {
             "eventName": "ObjectCreated:Put",
             "s3": {"bucket": {"name": "uploads"}, "object": {"key": key, "versionId": "v1", "sequencer": "0A"}}
         }]});
-        let handle = async |body: String| {
+        let handle = async |received: Received| {
             let (uploads, store, states) = (&self.objects, &self.store, &self.states);
-            receive_upload::handle(uploads, store, states, &self.clock, &OneCallback, 1 << 20, &body).await
+            let message = Message { body: &received.body, xray_header: received.xray_header.as_deref() };
+            receive_upload::handle(uploads, store, states, &self.clock, &OneCallback, 1 << 20, message).await
         };
         handle_batch("receive-upload", Some("Root=1-a"), &self.queue, &handle, batch(&event.to_string()))
             .await;
@@ -103,7 +110,7 @@ impl World {
                 .await
         };
         let message = self.message(&json!({ "attempt": attempt, "round": 1 }));
-        let parse = |body| handle_message(&handle, body);
+        let parse = |received: Received| handle_message(&handle, received.body);
         handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
@@ -113,7 +120,7 @@ impl World {
             normalize_document::handle(store, files, tasks, &self.clock, "house", input).await
         };
         let message = self.message(&json!({ "attempt": 1000 }));
-        let parse = |body| handle_message(&handle, body);
+        let parse = |received: Received| handle_message(&handle, received.body);
         handle_batch("normalize-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
@@ -135,18 +142,21 @@ impl World {
         headers.insert("webhook-id", "mArKeD-event".parse().unwrap());
         headers.insert("webhook-timestamp", NOW.unix_timestamp().into());
         headers.insert("webhook-signature", signature.parse().unwrap());
+        let trace = self.document().traceparent.map(|trace| trace.child("callback").to_string());
+        let trace = trace.filter(|_| !body.contains("job.failed")).unwrap_or_else(|| MARK.to_owned());
+        headers.insert("traceparent", trace.parse().unwrap());
         let delivery = receive_callback::Delivery { callback_id, headers: &headers, body: body.as_bytes() };
         let (store, tasks, third_party) = (&self.store, &self.states, &self.third_party);
         receive_callback::handle::<MemoryThirdParty>(store, tasks, third_party, &self.clock, delivery).await;
     }
 
-    async fn verify(&self) -> Result<verify_returned_file::Output, Error> {
-        let input = serde_json::from_str(&self.message(&json!({ "attempt": 1000, "index": 0 }))).unwrap();
-        let result = verify_returned_file::handle(&self.store, &self.third_party, &self.objects, input).await;
-        if let Err(error) = &result {
-            tracing::warn!(target: "lectern_aws::lambda", error = error.name(), detail = %error, "As the glue says it.");
-        }
-        result
+    async fn verify(&self) -> Result<verify_returned_file::Output, Diagnostic> {
+        let input: verify_returned_file::Input =
+            serde_json::from_str(&self.message(&json!({ "attempt": 1000, "index": 0 }))).unwrap();
+        let handle = async |input| {
+            verify_returned_file::handle(&self.store, &self.third_party, &self.objects, input).await
+        };
+        handle_task("verify-returned-file", None, &handle, input).await
     }
 }
 
@@ -190,7 +200,7 @@ async fn upload(world: &World) {
     }
     world.upload(KEY).await;
     let handle = async |_: transfer_document::Input| Ok(());
-    let parse = |body| handle_message(&handle, body);
+    let parse = |received: Received| handle_message(&handle, received.body);
     for unreadable in
         ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":1,"taskToken":"mArKeD"}"#]
     {
@@ -261,7 +271,8 @@ async fn meet_failing_services(world: &World) {
         mock!(aws_sdk_sfn::Client::send_task_success).then_http_response(|| json_error("InvalidToken"));
     let client = client!(aws_sdk_sfn, start, answer);
     let machine = StateMachine::new(client.clone(), "arn:m".to_owned());
-    assert!(machine.start(&world.document().reference).await.is_err());
+    let execution = StartExecution { document: world.document().reference, traceparent: None };
+    assert!(machine.start(&execution).await.is_err());
     let used = TaskTokens::new(client).succeed(&TaskToken::new("mArKeD"), json!({})).await;
     assert_eq!(used.unwrap(), TokenUse::Gone);
     let head = mock!(aws_sdk_s3::Client::head_object).then_http_response(|| xml_error(403, "AccessDenied"));
@@ -269,12 +280,12 @@ async fn meet_failing_services(world: &World) {
     assert!(lectern::ports::Uploads::head(&uploads, &world.document().object).await.is_err());
 }
 
-#[test]
-fn case_53_no_name_url_token_or_secret_is_ever_logged() {
+/// What every function logs, in good times and bad.
+fn logged(wanted: Wanted) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(subscriber("trace", move || writer.clone()), || {
+    tracing::subscriber::with_default(subscriber(wanted, move || writer.clone()), || {
         runtime.block_on(async {
             let world = World::new();
             upload(&world).await;
@@ -291,6 +302,33 @@ fn case_53_no_name_url_token_or_secret_is_ever_logged() {
     for secret in [MARK, "secret detail", &STANDARD.encode(MARK), "0a".repeat(40).as_str(), "files.example"] {
         assert!(!text.contains(secret), "{secret} was logged:\n{text}");
     }
+    captured
+}
+
+#[test]
+fn case_53_debug_of_one_submission_tells_more_and_no_secrets() {
+    let submission = |id: &str| Some(id.parse().unwrap());
+    let debug_lines = |captured: Captured| {
+        let lines = captured.lines();
+        lines.into_iter().filter(|line| line["level"] == "DEBUG").collect::<Vec<_>>()
+    };
+    let lines = debug_lines(logged(Wanted::new("info", submission("s1"))));
+    assert!(lines.len() > 10, "{lines:?}");
+    assert!(lines.iter().all(|line| line["submissionId"] == "s1"), "{lines:?}");
+    for said in
+        ["A transfer attempt was refused", "The returned file is in quarantine", "own trace was compared"]
+    {
+        let found = lines.iter().any(|line| line["message"].as_str().unwrap().contains(said));
+        assert!(found, "{said}: {lines:?}");
+    }
+    let compared = |same: &serde_json::Value| lines.iter().any(|line| &line["sameTrace"] == same);
+    assert!(compared(&json!(true)) && compared(&json!(null)), "{lines:?}");
+    assert!(debug_lines(logged(Wanted::new("info", submission("another")))).is_empty());
+}
+
+#[test]
+fn case_53_no_name_url_token_or_secret_is_ever_logged() {
+    let captured = logged(Wanted::new("trace", None));
     let lines = captured.lines();
     assert!(lines.len() > 30, "{} lines were searched", lines.len());
     for function in ["receive-upload", "transfer-document", "normalize-document"] {

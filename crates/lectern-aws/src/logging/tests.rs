@@ -10,7 +10,7 @@ use crate::test_support::Captured;
 fn logged(filter: &str, work: impl FnOnce()) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
-    tracing::subscriber::with_default(subscriber(filter, move || writer.clone()), work);
+    tracing::subscriber::with_default(subscriber(Wanted::new(filter, None), move || writer.clone()), work);
     captured
 }
 
@@ -36,7 +36,7 @@ fn line_is_one_flat_object_with_the_fields_of_all_spans() {
         line,
         json!({
             "level": "INFO", "message": "The file is \"fine\".\nReally.", "index": 2, "ok": true,
-            "requestId": "r1", "function": "transfer-document", "traceId": "1-a",
+            "requestId": "r1", "function": "transfer-document", "traceId": "none", "xrayTraceId": "1-a",
             "submissionId": "s1", "documentId": "d1", "attempt": 1000
         })
     );
@@ -71,13 +71,26 @@ fn field_that_is_recorded_later_is_written_and_an_absent_one_is_not() {
 }
 
 #[test]
-fn line_without_a_trace_says_so() {
+fn trace_is_the_invocations_until_the_documents_is_known_and_x_ray_has_a_field_of_its_own() {
+    let xray = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let captured = logged("info", || {
-        invocation_span("f", None).in_scope(|| tracing::info!("One."));
-        invocation_span("f", Some("1-b")).in_scope(|| tracing::info!("Two."));
+        invocation_span("f", None).in_scope(|| tracing::info!("None."));
+        let _invocation = invocation_span("f", Some(xray)).entered();
+        tracing::info!("Before.");
+        tracing::info_span!("task", traceId = None::<String>).in_scope(|| tracing::info!("Without."));
+        tracing::info_span!("task", traceId = "document's").in_scope(|| tracing::info!("After."));
     });
-    let traces: Vec<_> = captured.lines().iter().map(|line| line["traceId"].clone()).collect();
-    assert_eq!(traces, ["none", "1-b"]);
+    let traces =
+        captured.lines().into_iter().map(|line| (line["traceId"].clone(), line["xrayTraceId"].clone()));
+    let (own, root) =
+        (json!("5759e988bd862e3fe1be46a994272793"), json!("1-5759e988-bd862e3fe1be46a994272793"));
+    let expected = [
+        (json!("none"), json!(null)),
+        (own.clone(), root.clone()),
+        (own, root.clone()),
+        (json!("document's"), root),
+    ];
+    assert_eq!(traces.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -108,4 +121,51 @@ fn every_line_of_an_asynchronous_task_has_its_span() {
     let mut ids: Vec<String> = captured.lines().iter().map(|line| line["documentId"].to_string()).collect();
     ids.sort();
     assert_eq!(ids, ["\"d1\"", "\"d2\""]);
+}
+
+#[test]
+fn ids_are_on_a_line_even_if_only_warnings_are_asked_for() {
+    let captured = logged("warn", || {
+        let runtime =
+            tracing::info_span!(target: "lambda_runtime", "Lambda runtime invoke", requestId = "r1");
+        let _runtime = runtime.entered();
+        let _task = tracing::info_span!("task", documentId = "d1").entered();
+        tracing::info!("Too quiet.");
+        tracing::warn!("Hm.");
+    });
+    let lines = captured.lines();
+    assert_eq!(lines.len(), 1, "{}", captured.text());
+    assert_eq!((&lines[0]["documentId"], &lines[0]["requestId"]), (&json!("d1"), &json!("r1")));
+}
+
+/// The messages that are logged of two submissions while one of them is debugged.
+fn debugged(filter: &str) -> Vec<Value> {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let wanted = Wanted::new(filter, Some("s1".parse().unwrap()));
+    tracing::subscriber::with_default(subscriber(wanted, move || writer.clone()), || {
+        tracing::debug!("Of none.");
+        let late = tracing::info_span!("invocation", submissionId = tracing::field::Empty);
+        let _late = late.enter();
+        tracing::debug!("Not known yet.");
+        tracing::info!("Ordinary.");
+        late.record("submissionId", "s1");
+        tracing::debug!("Known.");
+        tracing::trace!("Too much.");
+        tracing::debug!(target: "aws_smithy_runtime::client", "the whole request");
+        tracing::debug_span!("inner").in_scope(|| tracing::debug!(target: "lectern_aws::sfn", "Inside."));
+        tracing::info_span!("other", submissionId = "s2").in_scope(|| {
+            tracing::debug!("Of another.");
+            tracing::warn!("Another's ordinary.");
+        });
+    });
+    captured.lines().iter().map(|line| line["message"].clone()).collect()
+}
+
+#[test]
+fn debug_lines_of_one_submission_are_written_from_when_it_is_known_and_no_others() {
+    let expected = ["Ordinary.", "Known.", "Inside.", "Another's ordinary."];
+    assert_eq!(debugged("info"), expected);
+    assert_eq!(debugged("warn"), expected[1..], "whatever the filter says");
+    assert_eq!(debugged("lectern_aws=error"), ["Known.", "Inside."], "targets are no obstacle");
 }

@@ -11,9 +11,13 @@ use rstest::rstest;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::test_support::{NOW, Seen, client, json_error, reference};
+use crate::test_support::{NOW, Seen, client, json_error, reference, traceparent};
 
 const TOKEN: &str = "token-of-a-task";
+
+fn execution() -> StartExecution {
+    StartExecution { document: reference(), traceparent: Some(traceparent()) }
+}
 
 #[tokio::test]
 async fn execution_is_started_under_the_documents_id() {
@@ -28,14 +32,21 @@ async fn execution_is_started_under_the_documents_id() {
             .unwrap()
     });
     let machine = StateMachine::new(client!(aws_sdk_sfn, rule), "arn:m".to_owned());
-    machine.start(&reference()).await.unwrap();
+    machine.start(&execution()).await.unwrap();
     let request = seen.only();
+    assert_eq!(
+        request.trace_header(),
+        Some("Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1")
+    );
     assert_eq!(request.state_machine_arn(), Some("arn:m"));
     assert_eq!(request.name(), Some(reference().document_id.to_string().as_str()));
     let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
     assert_eq!(
         input,
-        json!({"schemaVersion": 1, "submissionId": "s1", "documentId": reference().document_id})
+        json!({
+            "schemaVersion": 2, "submissionId": "s1", "documentId": reference().document_id,
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        })
     );
 }
 
@@ -43,7 +54,7 @@ async fn execution_is_started_under_the_documents_id() {
 async fn case_22_execution_that_exists_is_a_success() {
     let rule = mock!(Client::start_execution).then_http_response(|| json_error("ExecutionAlreadyExists"));
     let machine = StateMachine::new(client!(aws_sdk_sfn, rule), "arn:m".to_owned());
-    assert!(machine.start(&reference()).await.is_ok());
+    assert!(machine.start(&execution()).await.is_ok());
 }
 
 #[rstest]
@@ -55,7 +66,7 @@ async fn case_22_execution_that_exists_is_a_success() {
 async fn case_23_throttled_or_refused_start_lets_the_message_wait(#[case] code: &'static str) {
     let rule = mock!(Client::start_execution).then_http_response(move || json_error(code));
     let machine = StateMachine::new(client!(aws_sdk_sfn, rule), "arn:m".to_owned());
-    let error = machine.start(&reference()).await.unwrap_err();
+    let error = machine.start(&execution()).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
@@ -143,10 +154,10 @@ async fn service_that_never_answers_or_is_not_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let machine = StateMachine::new(real_client(port), "arn:m".to_owned());
-    let slow = machine.start(&reference()).await.unwrap_err();
+    let slow = machine.start(&execution()).await.unwrap_err();
     assert_eq!(slow.to_string(), "our own store is unavailable: StartExecution: it timed out (no code)");
     drop(listener);
-    let gone = machine.start(&reference()).await.unwrap_err();
+    let gone = machine.start(&execution()).await.unwrap_err();
     assert!(gone.to_string().contains("it could not be reached"), "{gone}");
     assert_eq!(gone.name(), "Store.Unavailable");
 }

@@ -21,8 +21,8 @@ use rstest::rstest;
 use third_party::{RetryAfter, SubmissionFault};
 
 use crate::support::{
-    API_KEY, CALLBACK, House, KEY, NOTES, adapter, assert_silent, content, eventually, listener, odd_chunks,
-    push, push_body, server, sha256,
+    API_KEY, CALLBACK, House, KEY, NOTES, TRACE, adapter, assert_silent, content, eventually, listener,
+    odd_chunks, push, push_body, server, sha256,
 };
 
 #[rstest]
@@ -56,6 +56,7 @@ async fn push_has_an_exact_length_and_the_contracts_headers() {
     assert_eq!(headers["authorization"], format!("Bearer {API_KEY}"));
     assert_eq!(headers["idempotency-key"], KEY);
     assert_eq!(headers["lectern-callback-url"], CALLBACK);
+    assert_eq!(headers["traceparent"], TRACE);
     assert_eq!(headers["content-type"], "text/plain");
     assert_eq!(headers.get_all("content-length").iter().count(), 1);
 }
@@ -69,6 +70,7 @@ async fn pulled_document_is_fetched_from_its_url() {
         media_type: MediaType::Text,
         size_bytes: NOTES.len() as u64,
         callback_url: CALLBACK.to_owned(),
+        traceparent: None,
         content: Content::Pull(format!("{source}/source?signature=secret")),
     };
     let job_id = house.adapter.submit(request).await.unwrap();

@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 use third_party::{Config, Fault, FaultRule, JobView, Secrets, Server, serve};
 use tokio::{net::TcpListener, time::Instant};
 
+/// The span of an attempt.
+pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 pub(crate) const API_KEY: &str = "key-of-lectern";
 /// A document and its first round.
 pub(crate) const KEY: &str = "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1";
@@ -109,6 +111,7 @@ pub(crate) fn push_body(size_bytes: u64, body: ByteStream) -> JobRequest {
         media_type: MediaType::Text,
         size_bytes,
         callback_url: CALLBACK.to_owned(),
+        traceparent: TRACE.parse().ok(),
         content: Content::Push(body),
     }
 }

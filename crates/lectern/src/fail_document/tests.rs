@@ -31,6 +31,7 @@ fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
         attempt: Attempt(1000),
         error: error.to_owned(),
         cause: cause.to_owned(),
+        traceparent: None,
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Reason, SubmissionId, TaskToken},
     error::Error,
     ports::{
-        Begin, Browse, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration, Results,
-        Transfers,
+        Begin, Browse, CallbackTarget, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration,
+        Results, Transfers,
     },
     submission::{Submission, SubmissionState},
 };
@@ -236,7 +236,9 @@ async fn compare<S: Load + Results + Browse>(store: &S, model: &Model, which: us
     model.expect(which, document.as_ref())?;
     if let Some(document) = &document {
         let resolved = ok(store.resolve(&document.callback_id).await)?;
-        same("callback's document", &Some(reference.clone()), &resolved)?;
+        let traceparent = Some(model.traceparent(which));
+        let expected = CallbackTarget { document: reference.clone(), traceparent };
+        same("callback's document", &Some(expected), &resolved)?;
     }
     let record = model.is_ready(which).then(|| model.record(which));
     same("record", &record, &ok(store.record(&reference).await)?)?;

@@ -19,10 +19,11 @@ use crate::{
     error::Error,
     house::{JobStatus, ReturnedFile},
     ports::{
-        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Random, Secrets, Tasks, ThirdParty,
-        TokenUse,
+        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Random, Secrets, StartExecution, Tasks,
+        ThirdParty, TokenUse,
     },
     receive_callback::{VerifiedCallback, verify_house_callback},
+    trace::TraceParent,
     webhook::{SigningSecrets, VerifyError},
 };
 
@@ -48,20 +49,28 @@ impl Clock for MemoryClock {
     }
 }
 
-/// Callback ids in sequence.
+/// Callback ids in sequence, and so are the bits.
 #[derive(Debug, Default)]
-pub struct SequentialRandom(AtomicU64);
+pub struct SequentialRandom {
+    ids: AtomicU64,
+    bits: AtomicU64,
+}
 
 impl Random for SequentialRandom {
     fn callback_id(&self) -> CallbackId {
-        CallbackId::new(format!("callback-{}", self.0.fetch_add(1, Ordering::Relaxed)))
+        CallbackId::new(format!("callback-{}", self.ids.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn bits(&self) -> u128 {
+        let next = u128::from(self.bits.fetch_add(1, Ordering::Relaxed)) + 1;
+        next << 64 | next
     }
 }
 
 /// The state machine's side: started executions and answered tokens.
 #[derive(Debug, Default)]
 pub struct MemoryStates {
-    started: Mutex<BTreeSet<DocumentRef>>,
+    started: Mutex<BTreeMap<DocumentRef, StartExecution>>,
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
     causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
@@ -76,7 +85,12 @@ impl MemoryStates {
 
     /// The executions started, each once.
     pub fn started(&self) -> BTreeSet<DocumentRef> {
-        lock(&self.started).clone()
+        lock(&self.started).keys().cloned().collect()
+    }
+
+    /// What the document's execution was started with, if it was.
+    pub fn start_of(&self, document: &DocumentRef) -> Option<StartExecution> {
+        lock(&self.started).get(document).cloned()
     }
 
     /// The first answer that a token got: its output or the error's name.
@@ -104,9 +118,9 @@ impl MemoryStates {
 }
 
 impl Executions for MemoryStates {
-    async fn start(&self, document: &DocumentRef) -> Result<(), Error> {
+    async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         self.faults.run("start", || {
-            lock(&self.started).insert(document.clone());
+            lock(&self.started).entry(execution.document.clone()).or_insert_with(|| execution.clone());
         })
     }
 }
@@ -141,6 +155,7 @@ pub struct MemoryThirdParty {
     refusals: Mutex<VecDeque<Error>>,
     statuses: Mutex<BTreeMap<String, JobStatus>>,
     jobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    traces: Mutex<BTreeMap<String, Vec<Option<TraceParent>>>>,
     files: Mutex<BTreeMap<String, Vec<u8>>>,
     secrets: Mutex<Option<SigningSecrets>>,
     faults: Arc<Faults>,
@@ -177,6 +192,11 @@ impl MemoryThirdParty {
         lock(&self.jobs).clone()
     }
 
+    /// The trace of each submission, by idempotency key.
+    pub fn traces(&self) -> BTreeMap<String, Vec<Option<TraceParent>>> {
+        lock(&self.traces).clone()
+    }
+
     fn refusal(&self) -> Result<(), Error> {
         lock(&self.refusals).pop_front().map_or(Ok(()), Err)
     }
@@ -184,6 +204,7 @@ impl MemoryThirdParty {
 
 impl ThirdParty for MemoryThirdParty {
     async fn submit(&self, request: JobRequest) -> Result<String, Error> {
+        lock(&self.traces).entry(request.idempotency_key.clone()).or_default().push(request.traceparent);
         self.refusal()?;
         let received = match request.content {
             Content::Push(mut body) => {

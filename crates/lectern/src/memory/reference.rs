@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::model::{Returned, same};
+use super::{
+    SequentialRandom,
+    model::{Returned, same},
+};
 use crate::{
     document::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
@@ -16,6 +19,7 @@ use crate::{
     ports::{Finish, NewDocument, Recorded, Sequencer},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
     submission::{Counts, Submission, SubmissionState},
+    trace::TraceParent,
 };
 
 /// How many documents a run plays with: some files in two submissions, each in some versions.
@@ -107,8 +111,13 @@ impl Model {
             media_type: seen.then_some(MediaType::Pdf),
             rejected: None,
             callback_id: CallbackId::new(""),
+            traceparent: self.traceparent(which),
             now: OffsetDateTime::UNIX_EPOCH,
         }
+    }
+
+    pub(super) fn traceparent(&self, which: usize) -> TraceParent {
+        TraceParent::new(&SequentialRandom::default()).child(&self.reference(which).document_id.to_string())
     }
 
     pub(super) fn record(&self, which: usize) -> Record {
@@ -327,6 +336,7 @@ impl Model {
             times: known.times.clone(),
             superseded_by,
             callback_id: known.callback_id.clone(),
+            traceparent: Some(self.traceparent(which)),
             attempt: known.attempt,
             job_id: known.job_id.clone(),
             result: known.result.clone(),

@@ -15,8 +15,8 @@ use crate::{
     },
     error::{Error, rfc3339},
     ports::{
-        Begin, Browse, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded, Register,
-        Registration, Results, Sequencer, Transfers,
+        Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
+        Register, Registration, Results, Sequencer, Transfers,
     },
     record::Record,
     submission::{CountChange, Counts, Submission, SubmissionState},
@@ -208,8 +208,13 @@ impl Transfers for MemoryStore {
 }
 
 impl Results for MemoryStore {
-    async fn resolve(&self, callback: &CallbackId) -> Result<Option<DocumentRef>, Error> {
-        self.faults.run("resolve", || lock(&self.state).callbacks.get(callback).cloned())
+    async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
+        self.faults.run("resolve", || {
+            let state = lock(&self.state);
+            let document = state.callbacks.get(callback)?.clone();
+            let traceparent = state.documents.get(&document).and_then(|stored| stored.traceparent);
+            Some(CallbackTarget { document, traceparent })
+        })
     }
 
     async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {

@@ -85,7 +85,8 @@ impl MemoryWorld {
         body: &str,
     ) -> Result<Summary, Retained> {
         let Self { objects, store, clock, random, .. } = self;
-        receive_upload::handle(objects, store, executions, clock, random, MAX_UPLOAD_BYTES, body).await
+        let message = receive_upload::Message { body, xray_header: None };
+        receive_upload::handle(objects, store, executions, clock, random, MAX_UPLOAD_BYTES, message).await
     }
 
     /// `transfer-document` of one message, pushing the bytes.

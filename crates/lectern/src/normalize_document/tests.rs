@@ -52,6 +52,7 @@ impl World {
             media_type: sample.media_type,
             rejected: None,
             callback_id: CallbackId::new("callback"),
+            traceparent: TraceParent::new(&crate::memory::SequentialRandom::default()),
             now: world.clock.now(),
         };
         world.store.register(new).await.unwrap();
@@ -71,6 +72,7 @@ impl World {
             document: self.document.clone(),
             attempt: Some(Attempt(1000)),
             task_token: TaskToken::new(token),
+            traceparent: None,
         };
         handle(&self.store, &self.files, &self.states, &self.clock, "house", input).await
     }
@@ -275,7 +277,7 @@ async fn case_44_record_too_large_for_an_item_reaches_the_store_whole() {
 
 #[rstest]
 #[case::not_json("token secret")]
-#[case::newer(r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#)]
+#[case::newer(r#"{"schemaVersion":3,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#)]
 #[case::no_version(
     r#"{"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#
 )]

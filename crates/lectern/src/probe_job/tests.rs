@@ -23,7 +23,7 @@ async fn overdue() -> (MemoryWorld, Input) {
     world.store.begin_transfer(&document, Attempt(1000), START).await.unwrap();
     world.store.await_callback(&document, TaskToken::new("token"), START);
     world.states.expire(&TaskToken::new("token"));
-    (world, Input { schema_version: 1, document, attempt: Attempt(1000), round: Round(1) })
+    (world, Input { schema_version: 1, document, attempt: Attempt(1000), round: Round(1), traceparent: None })
 }
 
 fn job() -> JobSucceeded {

@@ -284,11 +284,11 @@ async fn each_record_of_an_event_is_handled() {
 struct RefusesOnce<'w>(&'w MemoryWorld, DocumentId, AtomicBool);
 
 impl Executions for RefusesOnce<'_> {
-    async fn start(&self, document: &DocumentRef) -> Result<(), Error> {
-        if document.document_id == self.1 && !self.2.swap(true, Ordering::Relaxed) {
+    async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
+        if execution.document.document_id == self.1 && !self.2.swap(true, Ordering::Relaxed) {
             return Err(Error::StoreUnavailable("ThrottlingException".to_owned()));
         }
-        self.0.states.start(document).await
+        self.0.states.start(execution).await
     }
 }
 
@@ -342,5 +342,38 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
             let counts = world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts;
             assert_eq!((counts.open, counts.rejected), (1, 0), "{call} {cut:?}");
         }
+    }
+}
+
+const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+async fn receive(world: &MemoryWorld, object: &ObjectVersion, xray_header: Option<&str>) {
+    let MemoryWorld { objects, store, states, clock, random, .. } = world;
+    let event = s3_event(&[(object, "01")]);
+    let message = Message { body: &event, xray_header };
+    handle(objects, store, states, clock, random, MAX_UPLOAD_BYTES, message).await.unwrap();
+}
+
+#[tokio::test]
+async fn trace_is_the_senders_and_its_execution_is_started_with_it() {
+    let (world, object) = (MemoryWorld::default(), object("lesson.pdf", "v1"));
+    world.objects.upload(&object, None, PDF);
+    receive(&world, &object, Some(XRAY)).await;
+    let document = world.document(&object).unwrap();
+    assert_eq!(document.traceparent.unwrap().to_xray(), XRAY);
+    let start = world.states.start_of(&document.reference).unwrap();
+    assert_eq!(start.traceparent, document.traceparent);
+}
+
+#[tokio::test]
+async fn trace_is_decided_once_whatever_later_deliveries_bring() {
+    let (world, object) = (MemoryWorld::default(), object("lesson.pdf", "v1"));
+    world.objects.upload(&object, None, PDF);
+    receive(&world, &object, None).await;
+    let first = world.document(&object).unwrap().traceparent;
+    assert!(first.is_some(), "without a header there is a new trace");
+    for header in [Some(XRAY), None] {
+        receive(&world, &object, header).await;
+        assert_eq!(world.document(&object).unwrap().traceparent, first);
     }
 }

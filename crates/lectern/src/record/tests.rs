@@ -58,6 +58,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         times: BTreeMap::from([("Received".to_owned(), "2026-11-20T16:00:00.000Z".to_owned())]),
         superseded_by: None,
         callback_id: CallbackId::new("callback"),
+        traceparent: None,
         attempt: None,
         job_id: Some("job-1".to_owned()),
         result: Some(JobResult::Succeeded(JobSucceeded {

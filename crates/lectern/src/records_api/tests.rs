@@ -43,6 +43,7 @@ async fn register(
     let new = NewDocument {
         reference: reference.clone(),
         callback_id: CallbackId::new(&object.key),
+        traceparent: crate::trace::TraceParent::new(&crate::memory::SequentialRandom::default()),
         object,
         sequencer: Sequencer::new("1"),
         size_bytes: 10,

@@ -35,6 +35,7 @@ fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input
         attempt: Attempt(attempt),
         round: Round(round),
         task_token: TaskToken::new(token),
+        traceparent: None,
     }
 }
 
@@ -339,4 +340,20 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_jo
             }
         }
     }
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_of_its_own_in_the_documents_trace() {
+    let (world, document) = registered().await;
+    let trace = world.store.get(&document).unwrap().traceparent.unwrap();
+    let mut spans = Vec::new();
+    for attempt in [1000, 1000, 1001] {
+        let asked = Asked::default();
+        let token = format!("token-{attempt}-{}", spans.len());
+        world.transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, 1, &token)).await.unwrap();
+        spans.push(asked.0.lock().unwrap().pop().unwrap().traceparent.unwrap());
+    }
+    assert!(spans.iter().all(|span| span.is_of_the_trace_of(trace) && *span != trace), "{spans:?}");
+    assert_eq!(spans[0], spans[1], "the same attempt again is the same span");
+    assert_ne!(spans[1], spans[2]);
 }

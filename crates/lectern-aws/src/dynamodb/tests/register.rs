@@ -12,7 +12,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     dynamodb::items::{file_key, submission_key},
-    test_support::{NOW, Seen, object},
+    test_support::{NOW, Seen, object, traceparent},
 };
 
 fn new() -> NewDocument {
@@ -24,6 +24,7 @@ fn new() -> NewDocument {
         media_type: Some(MediaType::Text),
         rejected: None,
         callback_id: CallbackId::new("callback-one"),
+        traceparent: traceparent(),
         now: NOW,
     }
 }

@@ -12,13 +12,13 @@ use aws_smithy_mocks::mock;
 use lectern::{
     document::{CallbackId, JobResult, TaskToken},
     house::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
-    ports::{Recorded, Results as _},
+    ports::{CallbackTarget, Recorded, Results as _},
 };
 
 use super::*;
 use crate::{
     dynamodb::items::callback_key,
-    test_support::{NOW, Seen, answer},
+    test_support::{NOW, Seen, answer, traceparent},
 };
 
 fn succeeded() -> JobResult {
@@ -148,14 +148,27 @@ async fn callback_id_leads_to_its_document_and_an_impossible_one_is_not_even_ask
     assert_eq!(key["pk"], text("CALLBACK#callback-one"));
     let mut item = key.clone();
     item.extend(to_item(&reference()).unwrap());
+    item.insert("traceparent".to_owned(), text(&traceparent().to_string()));
     let (known, unknown) = (reads(&key, Some(item)), reads(&callback_key(&CallbackId::new("x")), None));
     let store = store!(known, unknown);
-    assert_eq!(store.resolve(&id).await.unwrap(), Some(reference()));
+    let target = CallbackTarget { document: reference(), traceparent: Some(traceparent()) };
+    assert_eq!(store.resolve(&id).await.unwrap(), Some(target));
     assert_eq!(store.resolve(&CallbackId::new("x")).await.unwrap(), None);
     for impossible in [String::new(), "x".repeat(513)] {
         assert_eq!(store.resolve(&CallbackId::new(impossible)).await.unwrap(), None);
     }
     assert_eq!((known.num_calls(), unknown.num_calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn callback_id_of_a_document_without_a_trace_leads_to_it_all_the_same() {
+    let id = CallbackId::new("callback-one");
+    let key = callback_key(&id);
+    let mut item = key.clone();
+    item.extend(to_item(&reference()).unwrap());
+    let known = reads(&key, Some(item));
+    let target = CallbackTarget { document: reference(), traceparent: None };
+    assert_eq!(store!(known).resolve(&id).await.unwrap(), Some(target));
 }
 
 #[tokio::test]

@@ -12,9 +12,10 @@ use lectern::{
     document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
     house::{FileRole, JobSucceeded, ReturnedFile},
     media_type::MediaType,
-    memory::{Faults, MemoryObjects, MemoryStore},
+    memory::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
     ports::{Finishing as _, NewDocument, Outcome, Register as _, Results as _, Sequencer},
     record,
+    trace::TraceParent,
 };
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -52,6 +53,7 @@ impl World {
         let new = NewDocument {
             reference: reference(&object),
             callback_id: CallbackId::new(&object.key),
+            traceparent: TraceParent::new(&SequentialRandom::default()),
             object,
             sequencer: Sequencer::new("1"),
             size_bytes: 10,

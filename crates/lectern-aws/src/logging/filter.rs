@@ -1,0 +1,124 @@
+//! Which lines are written: what the filter of the environment asks for, and everything of ours about one submission.
+
+use lectern::document::SubmissionId;
+use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
+use tracing_subscriber::{
+    EnvFilter,
+    layer::{Context, Filter},
+    registry::LookupSpan,
+};
+
+use super::Fields;
+
+/// Decides on each line. Whatever the settings ask for, [`may_be_logged`] has the last word.
+pub(super) struct Wanted {
+    filter: EnvFilter,
+    debug_submission: Option<SubmissionId>,
+}
+
+impl Wanted {
+    /// What `filter` asks for in `tracing`'s syntax, and our debug lines inside the spans of this submission.
+    pub(super) fn new(filter: &str, debug_submission: Option<SubmissionId>) -> Self {
+        Self { filter: EnvFilter::new(filter), debug_submission }
+    }
+
+    /// Whether this may be a line that only the debugged submission has.
+    fn may_be_debugged(&self, metadata: &Metadata<'_>) -> bool {
+        self.debug_submission.is_some()
+            && metadata.is_event()
+            && is_ours(metadata)
+            && *metadata.level() <= Level::DEBUG
+    }
+
+    /// Whether the innermost span that names a submission names the debugged one. Asked at the event, so that an id
+    /// that was recorded after its span began counts.
+    fn is_debugged<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool
+    where
+        S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    {
+        let Some(wanted) = &self.debug_submission else { return false };
+        let spans = context.event_scope(event).into_iter().flatten();
+        let named = spans.filter_map(|span| {
+            let extensions = span.extensions();
+            let id = extensions.get::<Fields>()?.0.get("submissionId")?.as_str()?.to_owned();
+            Some(id)
+        });
+        named.take(1).any(|id| id == wanted.as_str())
+    }
+}
+
+impl<S> Filter<S> for Wanted
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+{
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        may_be_logged(metadata)
+            && (carries_ids(metadata)
+                || self.may_be_debugged(metadata)
+                || Filter::<S>::enabled(&self.filter, metadata, context))
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        Filter::<S>::enabled(&self.filter, metadata, context)
+            || (self.may_be_debugged(metadata) && self.is_debugged(event, context))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // Asked in any case: the filter keeps what it says of a span.
+        let filter = Filter::<S>::callsite_enabled(&self.filter, metadata);
+        if !may_be_logged(metadata) {
+            Interest::never()
+        } else if carries_ids(metadata) {
+            Interest::always()
+        } else if self.may_be_debugged(metadata) {
+            Interest::sometimes()
+        } else {
+            filter
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let least = if self.debug_submission.is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO };
+        Filter::<S>::max_level_hint(&self.filter).map(|hint| hint.max(least))
+    }
+
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_new_span(&self.filter, attributes, id, context);
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        Filter::<S>::on_record(&self.filter, id, values, context);
+    }
+
+    fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_enter(&self.filter, id, context);
+    }
+
+    fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_exit(&self.filter, id, context);
+    }
+
+    fn on_close(&self, id: span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_close(&self.filter, id, context);
+    }
+}
+
+/// What libraries say below `info` may quote requests and payloads, and with them names, URLs and tokens.
+///
+/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
+/// decided. A panic, which comes from there too, is on standard error already.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    metadata.target() != "lambda_runtime::layers::panic"
+        && (is_ours(metadata) || *metadata.level() <= Level::INFO)
+}
+
+/// The spans that the ids of a line come from are there even if the filter lets through warnings only.
+fn carries_ids(metadata: &Metadata<'_>) -> bool {
+    let runtime = metadata.target().starts_with("lambda_runtime");
+    metadata.is_span() && *metadata.level() <= Level::INFO && (runtime || is_ours(metadata))
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("lectern")
+}

@@ -1,0 +1,58 @@
+//! One trace through the whole workflow. That every message and payload has it is asserted by the simulation itself.
+
+use lectern::{memory::world::object, message, transfer_document};
+use serde_json::json;
+
+use super::{
+    machine::{Execution, Machine, Work},
+    simulation::Simulation,
+    third_party::{CallBack, Outcome, Plan},
+    weather::Roughness,
+};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn third_party_is_given_a_span_of_the_documents_trace_with_each_round() {
+    let plan = Plan { outcome: Outcome::Good, callback: CallBack::Forgotten };
+    let mut simulation = Simulation::new(1, Some(plan), Roughness::default());
+    let objects = ["lesson.pdf", "plan.pdf"].map(|name| object(name, "v1"));
+    for object in &objects {
+        simulation.world.objects.upload(object, None, b"%PDF-1.7\n1 0 obj".as_slice());
+    }
+    simulation.announce(&[(&objects[0], "01"), (&objects[1], "01")]);
+    block_on(simulation.run());
+    let submissions = simulation.world.third_party.traces();
+    assert!(submissions.len() > objects.len(), "there are rounds: {submissions:?}");
+    let traces = objects.map(|object| simulation.document(&object).traceparent.unwrap());
+    assert!(!traces[0].is_of_the_trace_of(traces[1]));
+    for (key, spans) in submissions {
+        let of = |trace: &lectern::trace::TraceParent| {
+            spans
+                .iter()
+                .all(|span| span.is_some_and(|span| span.is_of_the_trace_of(*trace) && span != *trace))
+        };
+        assert_eq!(traces.iter().filter(|trace| of(trace)).count(), 1, "{key}: {spans:?}");
+    }
+}
+
+#[test]
+fn case_50_execution_that_was_started_by_version_1_goes_on_without_a_trace() {
+    let machine = Machine::load();
+    let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
+    let input = json!({ "schemaVersion": 1, "submissionId": "s1", "documentId": id });
+    let mut execution = Execution::start(&machine, input);
+    let sent = (0..10).find_map(|_| match execution.step(&machine, "token") {
+        Work::Send(_, body) => Some(body),
+        Work::Moved
+        | Work::AwaitCallback
+        | Work::BeginVerify
+        | Work::Invoke(..)
+        | Work::Map(_)
+        | Work::Over => None,
+    });
+    let sent = sent.expect("it sends its first message").to_string();
+    assert_eq!(message::parse::<transfer_document::Input>(&sent).unwrap().traceparent, None);
+}
