@@ -12,7 +12,8 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
-    ports::{Recorded, Results},
+    ports::{Recorded, Results, Standing},
+    transitions,
 };
 use time::OffsetDateTime;
 
@@ -66,7 +67,7 @@ impl Results for DynamoDbStore {
         match request.send().await {
             Ok(answer) => {
                 let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
-                Ok(Recorded::First(stored.task_token))
+                Ok(Recorded::First(Standing::of(&stored.document, stored.task_token)))
             }
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
                 let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
@@ -74,11 +75,10 @@ impl Results for DynamoDbStore {
                 };
                 let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                 let stored: StoredDocument = from_item(item)?;
-                Ok(if stored.document.result.as_ref() == Some(result) {
-                    Recorded::Same(stored.task_token)
-                } else {
-                    Recorded::Conflict
-                })
+                let standing = Standing::of(&stored.document, stored.task_token);
+                // The condition also fails without a result only where there is no item.
+                let Some(first) = &stored.document.result else { return Ok(Recorded::Unknown) };
+                Ok(transitions::compare_result(first, result, standing))
             }
             Err(error) => Err(unavailable("UpdateItem", &error)),
         }

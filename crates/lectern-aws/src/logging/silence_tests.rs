@@ -234,7 +234,7 @@ async fn call_back(world: &World) {
 async fn finish(world: &World) {
     let document = world.document().reference;
     let input = serde_json::from_str(&world.message(&json!({ "attempt": 1000, "round": 1 }))).unwrap();
-    probe_job::handle(&world.store, &world.third_party, input).await.unwrap();
+    probe_job::handle(&world.store, &world.third_party, &world.clock, input).await.unwrap();
     for wrong in [&b"mArKeD other bytes"[..], TEXT] {
         world.third_party.serve(&returned().url, wrong);
         let _ = world.verify().await;
