@@ -1,4 +1,5 @@
-//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level.
+//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level. Metrics are lines of
+//! their own beside them, see `emf`.
 
 use std::{fmt, io::Write as _};
 
@@ -12,7 +13,7 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::filter_fn,
+    filter::{FilterExt as _, filter_fn},
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
     registry::{LookupSpan, Scope},
@@ -24,6 +25,7 @@ use crate::{
     config::{Config, ConfigError},
 };
 
+mod emf;
 #[cfg(test)]
 mod silence_tests;
 #[cfg(test)]
@@ -33,9 +35,9 @@ mod tests;
 /// `function`, `traceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
 ///
 /// # Errors
-/// [`ConfigError`] if `LOG_FILTER` is missing.
+/// [`ConfigError`] if `LOG_FILTER` or `METRICS_NAMESPACE` is missing.
 pub fn init(config: Config) -> Result<(), ConfigError> {
-    let subscriber = subscriber(&config.log_filter()?, std::io::stdout);
+    let subscriber = subscriber(&config.log_filter()?, &config.metrics_namespace()?, std::io::stdout);
     // A second set-up in one process (tests) keeps the first.
     let _ = subscriber.try_init();
     Ok(())
@@ -49,23 +51,25 @@ pub fn invocation_span(function: &str, trace_id: Option<&str>) -> Span {
     tracing::info_span!("invocation", function, traceId = root.unwrap_or("none"))
 }
 
-fn subscriber<W>(filter: &str, make_writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(filter: &str, namespace: &str, make_writer: W) -> impl Subscriber + Send + Sync
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
+    let metrics = emf::EmbeddedMetrics { namespace: namespace.to_owned(), make_writer: make_writer.clone() };
     tracing_subscriber::registry()
-        .with(EnvFilter::new(filter))
-        .with(FlatJson { make_writer }.with_filter(filter_fn(may_be_logged)))
+        .with(FlatJson { make_writer }.with_filter(EnvFilter::new(filter).and(filter_fn(may_be_logged))))
+        .with(metrics.with_filter(filter_fn(emf::is_seen)))
 }
 
 /// Whatever the filter asks for: what libraries say below `info` may quote requests and payloads, and with them
 /// names, URLs and tokens.
 ///
-/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
+/// Metrics are written by another layer. The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
 /// decided. A panic, which comes from there too, is on standard error already.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != "lambda_runtime::layers::panic"
+        && target != lectern::metrics::TARGET
         && (target.starts_with("lectern") || *metadata.level() <= Level::INFO)
 }
 

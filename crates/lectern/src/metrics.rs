@@ -221,6 +221,22 @@ pub enum CallbackOutcome {
 }
 
 impl CallbackOutcome {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Accepted,
+        Self::Early,
+        Self::Late,
+        Self::Duplicate,
+        Self::Contradictory,
+        Self::OtherJob,
+        Self::UnknownType,
+        Self::ContractBroken,
+        Self::Unknown,
+        Self::BadSignature,
+        Self::TooLarge,
+        Self::NotKept,
+    ];
+
     /// The dimension's value, and the word in the log.
     pub fn as_str(self) -> &'static str {
         match self {

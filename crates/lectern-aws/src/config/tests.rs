@@ -27,6 +27,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("DELIVERY", of(config.transfer_settings())),
         ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
         ("LOG_FILTER", of(config.log_filter())),
+        ("METRICS_NAMESPACE", of(config.metrics_namespace())),
     ]
 }
 

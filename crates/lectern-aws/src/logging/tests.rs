@@ -10,7 +10,7 @@ use crate::test_support::Captured;
 fn logged(filter: &str, work: impl FnOnce()) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
-    tracing::subscriber::with_default(subscriber(filter, move || writer.clone()), work);
+    tracing::subscriber::with_default(subscriber(filter, "test", move || writer.clone()), work);
     captured
 }
 

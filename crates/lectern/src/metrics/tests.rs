@@ -300,6 +300,8 @@ fn failed_and_rejected_documents_are_counted_by_reasons_of_our_own() {
 fn every_callback_is_counted_once_by_its_outcome() {
     let told = told(callbacks());
     assert_eq!(told.values("Outcome"), OUTCOMES);
+    let all: BTreeSet<&str> = CallbackOutcome::ALL.map(CallbackOutcome::as_str).into();
+    assert_eq!(all, OUTCOMES.into(), "every outcome there is");
     let arrived: Vec<Value> =
         told.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
     let missed = ["notKept", "badSignature", "unknown", "tooLarge"];
