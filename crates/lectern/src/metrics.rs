@@ -1,4 +1,4 @@
-//! What is measured: the catalogue of all metrics, and the functions by which the steps tell of them.
+//! What is measured: the functions by which the steps tell of it, and (`catalogue`) the list of all metrics.
 //!
 //! A metric is an event of the target [`TARGET`] whose fields are named like the metrics and dimensions of the
 //! catalogue. This module knows no `CloudWatch`: the adapter writes such an event as one line of its embedded metric
@@ -15,142 +15,15 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     document::{Document, DocumentState, Reason},
     error::Error,
+    media_type::MediaType,
     probe_job::Status,
 };
 
+mod catalogue;
 #[cfg(test)]
 mod tests;
 
-/// The target of the events that are metrics, and of nothing else.
-pub const TARGET: &str = "lectern::metrics";
-
-/// One metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
-    /// Its name, and the event's field.
-    pub name: &'static str,
-    /// The unit of its values.
-    pub unit: Unit,
-    /// The dimension sets that it is counted by; an event without a set's fields is not counted by that set.
-    pub dimensions: &'static [&'static [&'static str]],
-}
-
-/// The unit of a metric's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// How many.
-    Count,
-    /// Seconds, with fractions.
-    Seconds,
-    /// Bytes.
-    Bytes,
-    /// A plain number.
-    None,
-}
-
-impl Unit {
-    /// The unit's name, as `CloudWatch` has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Count => "Count",
-            Self::Seconds => "Seconds",
-            Self::Bytes => "Bytes",
-            Self::None => "None",
-        }
-    }
-}
-
-const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [&'static str]]) -> Metric {
-    Metric { name, unit, dimensions }
-}
-
-/// Counted as a whole, without a dimension.
-const WHOLE: &[&[&str]] = &[&[]];
-
-/// Every metric there is.
-pub const ALL: [Metric; 21] = [
-    // Documents that came, and that ended: by state, and by reason where there is one.
-    metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
-    // How long a document that ended had been in each state, and in all.
-    metric("ReceivedSeconds", Unit::Seconds, WHOLE),
-    metric("TransferringSeconds", Unit::Seconds, WHOLE),
-    metric("ProcessingSeconds", Unit::Seconds, WHOLE),
-    metric("VerifyingSeconds", Unit::Seconds, WHOLE),
-    metric("NormalizingSeconds", Unit::Seconds, WHOLE),
-    metric("TotalSeconds", Unit::Seconds, WHOLE),
-    // Records written, by the type of their upload.
-    metric("Normalizations", Unit::Count, &[&["MediaType"]]),
-    // Documents handed over.
-    metric("TransferBytes", Unit::Bytes, WHOLE),
-    metric("TransferSeconds", Unit::Seconds, WHOLE),
-    // Requests to the third party that it did not grant, by the error's name.
-    metric("ThirdPartyErrors", Unit::Count, &[&["Error"]]),
-    // From the third party's first acceptance of a document to its result.
-    metric("ThirdPartySeconds", Unit::Seconds, WHOLE),
-    metric("Callbacks", Unit::Count, &[&["Outcome"]]),
-    // 1 for a job whose callback is overdue, 0 for a callback that came: its minimum is 1 just when jobs are out and
-    // not one callback comes, its average the part of the jobs that had to be asked for.
-    metric("CallbackMissed", Unit::None, WHOLE),
-    metric("Probes", Unit::Count, &[&["Status"]]),
-    // The limiter.
-    metric("TurnsGranted", Unit::Count, WHOLE),
-    metric("TurnWaitSeconds", Unit::Seconds, WHOLE),
-    metric("TurnsWaiting", Unit::Count, WHOLE),
-    metric("LeasesHeld", Unit::Count, WHOLE),
-    metric("BreakerOpen", Unit::None, WHOLE),
-    metric("RateSlowdown", Unit::None, WHOLE),
-];
-
-/// The reasons that Lectern itself gives. A code of the third party that is not among them is counted as [`OTHER`].
-pub const REASONS: [&str; 44] = [
-    "badJson",
-    "badTime",
-    "contractBroken",
-    "empty",
-    "encrypted",
-    "findingOutsideText",
-    "forbiddenUrl",
-    "internal",
-    "invalidKey",
-    "malformed",
-    "missing",
-    "noResult",
-    "noSuchFile",
-    "notUtf8",
-    "nothingReturned",
-    "overdue",
-    "rateLimited",
-    "recordTooLarge",
-    "redirected",
-    "rejected",
-    "reversedSegment",
-    "secondMediaFacts",
-    "secondText",
-    "sourceGone",
-    "superseded",
-    "thirdPartyUnauthorized",
-    "thirdPartyUnavailable",
-    "timeout",
-    "tooComplex",
-    "tooLarge",
-    "tooManyFindings",
-    "tooManySegments",
-    "truncated",
-    "typeMismatch",
-    "unknownFindingsType",
-    "unknownMediaFactsType",
-    "unknownTextType",
-    "unknownTranscriptType",
-    "unsafeName",
-    "unsupported",
-    "unsupportedType",
-    "wrongHash",
-    "wrongSize",
-    "wrongType",
-];
-
-/// What every reason of the third party's own is counted as.
-pub const OTHER: &str = "other";
+pub use catalogue::{ALL, Metric, OTHER, REASONS, TARGET, Unit};
 
 /// A document was registered: `Received`, or `Rejected` with its reason.
 pub fn registered(document: &Document) {
@@ -169,7 +42,7 @@ pub fn ended(document: &Document, failed: Option<&Reason>, now: OffsetDateTime) 
         State = state.as_str(),
         Reason = failed.map(reason_dimension),
         Normalizations = written.map(|_| 1u64),
-        MediaType = written.map(|media_type| media_type.as_str()),
+        MediaType = written.map(MediaType::as_str),
         ReceivedSeconds = spent(DocumentState::Received),
         TransferringSeconds = spent(DocumentState::Transferring),
         ProcessingSeconds = spent(DocumentState::Processing),
@@ -327,8 +200,8 @@ fn reason_dimension(reason: &Reason) -> &'static str {
 
 /// From the state to the next one that was reached, or to the end.
 fn seconds_in(times: &BTreeMap<String, String>, state: DocumentState, now: OffsetDateTime) -> Option<f64> {
-    let next = DocumentState::ALL.into_iter().filter(|later| *later > state && !later.is_terminal());
-    let left = next.filter_map(|later| reached(times, later)).next().unwrap_or(now);
+    let mut next = DocumentState::ALL.into_iter().filter(|later| *later > state && !later.is_terminal());
+    let left = next.find_map(|later| reached(times, later)).unwrap_or(now);
     since(times, state, left)
 }
 

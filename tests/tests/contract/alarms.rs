@@ -73,7 +73,7 @@ fn every_alarm_goes_off_by_one_bad_value() {
             "{name}: no message, no failure, no callback is no alarm"
         );
         let period = template.number(&alarm["Period"]);
-        assert!(period >= 60 && period % 60 == 0, "{name}: AWS gives its metrics once a minute");
+        assert!(period >= 60 && period.is_multiple_of(60), "{name}: AWS gives its metrics once a minute");
         let watched = period * template.number(&alarm["EvaluationPeriods"]);
         assert!(watched <= 86_400, "{name}: CloudWatch looks back for a day at most");
     }

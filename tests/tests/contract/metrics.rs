@@ -79,6 +79,22 @@ fn values(dimension: &str) -> BTreeSet<&'static str> {
     }
 }
 
+/// A metric that no step tells would be a flat line for ever.
+#[test]
+fn every_metric_is_told_by_some_step() {
+    // Waits for the limiter, which tells of turns and of transfers; the list is to be empty then.
+    let waiting = ["limiter", "transferred"];
+    let functions = captures(r"(?m)^pub fn (\w+)\(", &read("crates/lectern/src/metrics.rs"));
+    let calls: BTreeSet<String> = rust_files(&["crates/lectern/src"])
+        .iter()
+        .filter(|file| !is_test_file(&file.path) && !file.path.ends_with("/metrics.rs"))
+        .flat_map(|file| captures(r"\bmetrics::(\w+)", &product_code(&file.text)))
+        .collect();
+    let untold: BTreeSet<&str> =
+        functions.iter().filter(|name| !calls.contains(*name)).map(String::as_str).collect();
+    assert_eq!(untold, waiting.into(), "left: functions of lectern::metrics that no step calls");
+}
+
 /// A reason that is missing in the list would be counted as the third party's.
 #[test]
 fn every_reason_that_the_code_gives_is_one_that_is_counted() {

@@ -22,7 +22,6 @@ use crate::{
     fail_document,
     house::{CallbackEvent, FileRole, JobFailed, JobStatus},
     keys,
-    media_type::MediaType,
     memory::{
         Cut,
         world::{
