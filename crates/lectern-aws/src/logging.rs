@@ -64,8 +64,8 @@ where
 /// Whatever the filter asks for: what libraries say below `info` may quote requests and payloads, and with them
 /// names, URLs and tokens.
 ///
-/// Metrics are written by another layer. The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
-/// decided. A panic, which comes from there too, is on standard error already.
+/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
+/// decided. A panic, which comes from there too, is on standard error already. Metrics are written by another layer.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != "lambda_runtime::layers::panic"
