@@ -129,6 +129,11 @@ impl Config {
         id.map(Some).map_err(|_| problem("DEBUG_SUBMISSION", "is not a submission's id"))
     }
 
+    /// What the metrics of this stack are called by: its name.
+    pub fn metrics_namespace(self) -> Result<String, ConfigError> {
+        text("METRICS_NAMESPACE")
+    }
+
     /// Whether S3 is reached by path instead of by host name, as a local cloud without DNS needs: just where the
     /// SDK's own `AWS_ENDPOINT_URL` is set.
     pub fn s3_path_style(self) -> bool {

@@ -1,4 +1,5 @@
-//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level.
+//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level. Metrics are lines of
+//! their own beside them, see `emf`.
 
 use std::{fmt, io::Write as _};
 
@@ -12,6 +13,7 @@ use tracing::{
 };
 use tracing_subscriber::{
     Layer,
+    filter::filter_fn,
     fmt::MakeWriter,
     layer::{Context, SubscriberExt as _},
     registry::{LookupSpan, Scope},
@@ -24,6 +26,7 @@ use crate::{
     logging::filter::Wanted,
 };
 
+mod emf;
 mod filter;
 #[cfg(test)]
 mod silence_tests;
@@ -36,10 +39,10 @@ mod volume_tests;
 /// `function`, `traceId`, `xrayTraceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
 ///
 /// # Errors
-/// [`ConfigError`] if `LOG_FILTER` or `DEBUG_SUBMISSION` is missing or malformed.
+/// [`ConfigError`] if `LOG_FILTER`, `DEBUG_SUBMISSION` or `METRICS_NAMESPACE` is missing or malformed.
 pub fn init(config: Config) -> Result<(), ConfigError> {
     let wanted = Wanted::new(&config.log_filter()?, config.debug_submission()?);
-    let subscriber = subscriber(wanted, std::io::stdout);
+    let subscriber = subscriber(wanted, &config.metrics_namespace()?, std::io::stdout);
     // A second set-up in one process (tests) keeps the first.
     let _ = subscriber.try_init();
     Ok(())
@@ -63,11 +66,14 @@ pub fn invocation_span(function: &str, xray_header: Option<&str>) -> Span {
     )
 }
 
-fn subscriber<W>(wanted: Wanted, make_writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(wanted: Wanted, namespace: &str, make_writer: W) -> impl Subscriber + Send + Sync
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
-    tracing_subscriber::registry().with(FlatJson { make_writer }.with_filter(wanted))
+    let metrics = emf::EmbeddedMetrics { namespace: namespace.to_owned(), make_writer: make_writer.clone() };
+    tracing_subscriber::registry()
+        .with(FlatJson { make_writer }.with_filter(wanted))
+        .with(metrics.with_filter(filter_fn(emf::is_seen)))
 }
 
 /// Writes each event as one flat object. A field that is given twice is written once, as it was given last.

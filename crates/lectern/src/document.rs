@@ -285,6 +285,16 @@ pub enum JobResult {
     Failed(house::JobFailed),
 }
 
+impl JobResult {
+    /// The job; empty for a callback that could not be read.
+    pub fn job_id(&self) -> &str {
+        match self {
+            Self::Succeeded(job) => &job.job_id,
+            Self::Failed(job) => &job.job_id,
+        }
+    }
+}
+
 /// All that the store knows of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

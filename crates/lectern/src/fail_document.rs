@@ -11,6 +11,7 @@ use crate::{
     document::{Attempt, Document, DocumentRef, JobResult, Reason},
     error::Error,
     house_answer::job_reason,
+    metrics,
     ports::{Clock, Finish, Finishing, Load, Outcome},
     trace::{self, TraceParent},
 };
@@ -55,9 +56,13 @@ pub async fn handle(
 ) -> Result<Output, Error> {
     let document = store.load(&input.document).await?;
     let reason = reason_of(&input, document.as_ref());
-    match store.finish(&input.document, Outcome::Failed(reason.clone()), clock.now()).await? {
+    let now = clock.now();
+    match store.finish(&input.document, Outcome::Failed(reason.clone()), now).await? {
         Finish::Finished => {
             tracing::error!(error = input.error, reason = reason.code, "The document failed.");
+            if let Some(document) = &document {
+                metrics::ended(document, Some(&reason), now);
+            }
         }
         Finish::AlreadyTerminal => tracing::warn!(error = input.error, "The document had ended before."),
         Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),

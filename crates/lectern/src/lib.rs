@@ -16,6 +16,7 @@ pub mod media_type;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod message;
+pub mod metrics;
 pub mod network;
 pub mod normalize_document;
 pub mod ports;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, TaskToken},
     error::Error,
-    keys, limits,
+    keys, limits, metrics,
     ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks},
     record::{Draft, Record},
     trace::{self, TraceParent},
@@ -91,8 +91,12 @@ async fn normalize(
         return ended(store, reference).await;
     };
     let record = read_record(files, clock, provider, &document).await?;
-    match store.finish(reference, ports::Outcome::Ready(Box::new(record)), clock.now()).await? {
-        Finish::Finished => Ok(Some(())),
+    let now = clock.now();
+    match store.finish(reference, ports::Outcome::Ready(Box::new(record)), now).await? {
+        Finish::Finished => {
+            metrics::ended(&document, None, now);
+            Ok(Some(()))
+        }
         Finish::AlreadyTerminal => ended(store, reference).await,
         Finish::Unknown => Ok(None),
     }

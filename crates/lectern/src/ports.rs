@@ -4,14 +4,17 @@
 //! Every method that meets a failing store or service reports [`Error::StoreUnavailable`] (or, towards the third
 //! party, the error that fits); none of them retries.
 
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use time::OffsetDateTime;
 
 use crate::{
-    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Reason, TaskToken},
+    document::{
+        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason,
+        TaskToken,
+    },
     error::Error,
     house::{JobStatus, ReturnedFile},
     media_type::MediaType,
@@ -280,13 +283,14 @@ pub trait ThirdParty: Send + Sync {
 /// What keeping a result found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is the first one and now stored; the token is there if the execution waits.
-    First(Option<TaskToken>),
-    /// The same result was stored before; the token is there if the execution still waits, so that a caller that
-    /// died between storing and waking is made good.
-    Same(Option<TaskToken>),
-    /// A different result was stored before. That one stands.
+    /// It is the first one and now stored.
+    First(Standing),
+    /// The same result was stored before. The token wakes an execution whose caller died between storing and waking.
+    Same(Standing),
+    /// A different result of the same job was stored before. That one stands.
     Conflict,
+    /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
+    OtherJob,
     /// There is no such document.
     Unknown,
 }
@@ -298,6 +302,24 @@ pub struct CallbackTarget {
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
+}
+
+/// How a document stands when a result comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What wakes its execution; there if the execution has begun to wait, for this callback or for one before it.
+    pub token: Option<TaskToken>,
+    /// Where it is on its way.
+    pub state: DocumentState,
+    /// When it first reached each state, as on the document.
+    pub times: BTreeMap<String, String>,
+}
+
+impl Standing {
+    /// Of this document, with this token.
+    pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
+        Self { token, state: document.state, times: document.times.clone() }
+    }
 }
 
 /// The store's part for results: `receive-callback` and `probe-job`.

@@ -9,7 +9,8 @@ use crate::{
     document::{Attempt, DocumentRef, JobResult, Round},
     error::Error,
     house::JobStatus,
-    ports::{Load, Results, ThirdParty},
+    metrics,
+    ports::{Clock, Load, Recorded, Results, ThirdParty},
     receive_callback::{check_limits, contract_broken},
     trace::{self, TraceParent},
     transfer_document::idempotency_key,
@@ -53,6 +54,17 @@ pub enum Status {
     Unknown,
 }
 
+impl Status {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ResultKept => "resultKept",
+            Self::Working => "working",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Asks once.
 ///
 /// # Errors
@@ -60,6 +72,7 @@ pub enum Status {
 pub async fn handle(
     store: &(impl Load + Results),
     third_party: &impl ThirdParty,
+    clock: &impl Clock,
     input: Input,
 ) -> Result<Output, Error> {
     let document = store.load(&input.document).await?;
@@ -68,7 +81,8 @@ pub async fn handle(
         return Ok(Output { status: Status::ResultKept });
     }
     let key = idempotency_key(input.document.document_id, input.round);
-    let result = match third_party.status(&key).await? {
+    let answer = third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
+    let result = match answer {
         Some(JobStatus::Succeeded(job)) => {
             if let Err(error) = check_limits(&job.files) {
                 tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
@@ -80,15 +94,21 @@ pub async fn handle(
         Some(JobStatus::Failed(job)) => JobResult::Failed(job),
         Some(JobStatus::Working { .. }) => {
             tracing::info!(probe = "working", "The third party is still at it.");
+            metrics::probed(Status::Working, None);
             return Ok(Output { status: Status::Working });
         }
         None => {
             tracing::warn!(probe = "unknown", "The third party does not know the job.");
+            metrics::probed(Status::Unknown, None);
             return Ok(Output { status: Status::Unknown });
         }
     };
-    store.record_result(&input.document, &result).await?;
+    let took = match store.record_result(&input.document, &result).await? {
+        Recorded::First(standing) => metrics::third_party_time(&standing.times, clock.now()),
+        Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => None,
+    };
     tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
+    metrics::probed(Status::ResultKept, took);
     Ok(Output { status: Status::ResultKept })
 }
 

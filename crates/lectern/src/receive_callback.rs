@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tracing::Instrument as _;
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     error::Error,
     house::{Callback, CallbackEvent, JobError, JobFailed},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
-    ports::{CallbackTarget, Clock, Recorded, Results, Secrets, Tasks, ThirdParty},
+    metrics::{self, CallbackOutcome},
+    ports::{CallbackTarget, Clock, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     trace::{TRACEPARENT, TraceParent},
     webhook::{self, SigningSecrets, VerifyError},
 };
@@ -32,6 +33,7 @@ pub async fn handle<T: ThirdParty>(
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
+            metrics::callback(CallbackOutcome::NotKept, None);
             Answer::Unavailable
         }
     }
@@ -162,6 +164,7 @@ async fn receive<T: ThirdParty>(
 ) -> Result<Answer, Error> {
     if delivery.body.len() > MAX_CALLBACK_BYTES {
         tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
+        metrics::callback(CallbackOutcome::TooLarge, None);
         return Ok(Answer::TooLarge);
     }
     let now = clock.now();
@@ -174,6 +177,7 @@ async fn receive<T: ThirdParty>(
         Ok(verified) => verified,
         Err(error) => {
             tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
+            metrics::callback(CallbackOutcome::BadSignature, None);
             return Ok(Answer::Unauthorized);
         }
     };
@@ -181,6 +185,7 @@ async fn receive<T: ThirdParty>(
     let Some(CallbackTarget { document, traceparent }) = target else {
         store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
         tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
+        metrics::callback(CallbackOutcome::Unknown, None);
         return Ok(Answer::KeptUnknown);
     };
     let span = tracing::info_span!(
@@ -190,21 +195,34 @@ async fn receive<T: ThirdParty>(
         traceId = traceparent.map(TraceParent::trace_id)
     );
     span.in_scope(|| compare_traces(traceparent, delivery.headers));
+    receive_verified(store, tasks, &document, verified, delivery, now).instrument(span).await
+}
+
+async fn receive_verified(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    document: &DocumentRef,
+    verified: VerifiedCallback,
+    delivery: Delivery<'_>,
+    now: OffsetDateTime,
+) -> Result<Answer, Error> {
     match verified.result {
-        Ok(result) => keep(store, tasks, &document, &result).instrument(span).await,
+        Ok(result) => {
+            let (outcome, took) = keep(store, tasks, document, &result, now).await?;
+            metrics::callback(outcome, took);
+            Ok(Answer::Kept)
+        }
         Err(error) => {
             store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
             if error == CallbackError::UnknownType {
-                span.in_scope(|| {
-                    tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
-                });
+                tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
+                metrics::callback(CallbackOutcome::UnknownType, None);
                 return Ok(Answer::KeptUnknown);
             }
-            span.in_scope(|| {
-                tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
-            });
-            let result = contract_broken(String::new());
-            keep(store, tasks, &document, &result).instrument(span).await
+            tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
+            let (_, took) = keep(store, tasks, document, &contract_broken(String::new()), now).await?;
+            metrics::callback(CallbackOutcome::ContractBroken, took);
+            Ok(Answer::Kept)
         }
     }
 }
@@ -247,28 +265,31 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
     }
 }
 
+/// Keeps the result once and wakes the execution. Says what the callback was, and how long the third party took if it
+/// brought the result.
 async fn keep(
     store: &impl Results,
     tasks: &impl Tasks,
     document: &DocumentRef,
     result: &JobResult,
-) -> Result<Answer, Error> {
-    let token = match store.record_result(document, result).await? {
-        Recorded::First(token) => {
-            let waiting = token.is_some();
-            tracing::info!(callback = if waiting { "accepted" } else { "early" }, "The result was kept.");
-            token
-        }
-        Recorded::Same(token) => {
-            tracing::info!(callback = "duplicate", "The same result had been kept before.");
-            token
-        }
+    now: OffsetDateTime,
+) -> Result<(CallbackOutcome, Option<Duration>), Error> {
+    let (standing, first) = match store.record_result(document, result).await? {
+        Recorded::First(standing) => (standing, true),
+        Recorded::Same(standing) => (standing, false),
         Recorded::Conflict => {
             tracing::error!(
                 callback = "contradictory",
-                "A different result had been kept before; that one stands."
+                "A different result of the same job had been kept before; that one stands."
             );
-            return Ok(Answer::Kept);
+            return Ok((CallbackOutcome::Contradictory, None));
+        }
+        Recorded::OtherJob => {
+            tracing::warn!(
+                callback = "otherJob",
+                "A result of another job of the document had been kept before; that one stands."
+            );
+            return Ok((CallbackOutcome::OtherJob, None));
         }
         Recorded::Unknown => {
             return Err(Error::StoreUnavailable(
@@ -276,10 +297,21 @@ async fn keep(
             ));
         }
     };
-    if let Some(token) = token {
-        tasks.succeed(&token, serde_json::json!({})).await?;
-    }
-    Ok(Answer::Kept)
+    let woken = match &standing.token {
+        Some(token) => Some(tasks.succeed(token, serde_json::json!({})).await?),
+        None => None,
+    };
+    let outcome = match woken {
+        // Also the delivery that makes good for one that stored the result and died before waking anybody.
+        Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
+        _ if !first => CallbackOutcome::Duplicate,
+        None if !standing.state.is_terminal() => CallbackOutcome::Early,
+        // The wait is over: a probe is on its way, the next round began, or the document was given up.
+        Some(TokenUse::Gone) | None => CallbackOutcome::Late,
+    };
+    let message = if first { "The result was kept." } else { "The same result had been kept before." };
+    tracing::info!(callback = outcome.as_str(), "{message}");
+    Ok((outcome, metrics::third_party_time(&standing.times, now).filter(|_| first)))
 }
 
 #[cfg(test)]

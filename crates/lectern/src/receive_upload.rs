@@ -15,6 +15,7 @@ use crate::{
     limits::SNIFF_BYTES,
     media_type::MediaType,
     message::{self, Retained, Unreadable},
+    metrics,
     ports::{
         Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer,
         StartExecution, Uploads,
@@ -200,6 +201,7 @@ async fn receive(
         Registration::New(document) => {
             let reason = document.reason.as_ref().map(|reason| reason.code.as_str());
             tracing::info!(state = %document.state, reason, sizeBytes = document.size_bytes, "The upload was registered.");
+            metrics::registered(&document);
             document
         }
         Registration::Known(document) => {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::{
     document::{Attempt, Document, DocumentState, JobResult, Reason},
     error::rfc3339,
-    ports::{NewDocument, Sequencer},
+    ports::{NewDocument, Recorded, Sequencer, Standing},
     submission::CountChange,
 };
 
@@ -109,6 +109,17 @@ pub fn record_result(document: &Document, result: &JobResult) -> Option<Document
         return None;
     }
     Some(Document { result: Some(result.clone()), ..document.clone() })
+}
+
+/// What a result finds that is not the first: the same one, another one of the same job, or one of another job.
+pub fn compare_result(first: &JobResult, result: &JobResult, standing: Standing) -> Recorded {
+    if first == result {
+        Recorded::Same(standing)
+    } else if first.job_id() == result.job_id() {
+        Recorded::Conflict
+    } else {
+        Recorded::OtherJob
+    }
 }
 
 /// Starts normalising, unless the document has ended.

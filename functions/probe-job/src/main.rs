@@ -2,7 +2,8 @@
 
 use lectern::probe_job::{Input, handle};
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HouseThirdParty, ReturnedBucket, lambda, logging,
+    CachedSecret, Clients, Config, DynamoDbStore, HouseThirdParty, ReturnedBucket, SystemClock, lambda,
+    logging,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,5 +15,6 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let store = DynamoDbStore::new(clients.dynamodb(), config.table_name()?, large_records);
     let api_key = CachedSecret::new(clients.secrets_manager(), config.api_key_secret_arn()?);
     let third_party = HouseThirdParty::new(config.third_party_url()?, api_key, config.request_timeout()?)?;
-    lambda::run_task(config, async |input: Input| handle(&store, &third_party, input).await).await
+    lambda::run_task(config, async |input: Input| handle(&store, &third_party, &SystemClock, input).await)
+        .await
 }

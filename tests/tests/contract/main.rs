@@ -3,12 +3,15 @@
 
 #![cfg(test)]
 
+mod alarms;
 mod asl;
+mod dashboard;
 mod docs;
 mod events;
 mod functions;
 mod http_api;
 mod invariants;
+mod metrics;
 mod payloads;
 mod permissions;
 mod queues;

@@ -181,6 +181,9 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
         needed.extend(actions_without_a_call(function));
         if needed.contains("sqs:ChangeMessageVisibility") {
             needed.extend(POLLING);
+        } else {
+            // Lambda keeps its failed asynchronous invocations with the function's own permission.
+            needed.insert("sqs:SendMessage");
         }
         assert_eq!(
             granted(properties),
@@ -221,6 +224,19 @@ fn permissions_name_their_resources() {
         }
     }
     assert_eq!(used.len(), wide.len(), "left in the list without need: {wide:?}, used: {used:?}");
+}
+
+#[test]
+fn functions_send_to_the_queue_of_failed_invocations_only() {
+    let template = Template::load();
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        for statement in Template::statements(function) {
+            if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
+                let queue = json!({"Fn::GetAtt": "FailedInvocationQueue.Arn"});
+                assert_eq!(list(&statement["Resource"]), [&queue], "{name}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,9 +9,13 @@ use super::{asl::Machine, template::Template};
 const QUEUE: &str = "AWS::SQS::Queue";
 const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
 
+/// Where Lambda leaves asynchronous invocations that failed: a dead-letter queue that belongs to no queue.
+const FAILED_INVOCATIONS: &str = "FailedInvocationQueue";
+
 /// Source queues and their dead-letter queues.
 fn pairs(template: &Template) -> BTreeMap<&str, &str> {
-    let queues = template.resources(QUEUE);
+    let mut queues = template.resources(QUEUE);
+    queues.remove(FAILED_INVOCATIONS);
     let (dead, sources): (Vec<_>, Vec<_>) =
         queues.into_iter().partition(|(name, _)| name.ends_with("DeadLetterQueue"));
     let mut unused: BTreeSet<&str> = dead.into_iter().map(|(name, _)| name).collect();
@@ -60,28 +64,36 @@ fn messages_are_received_at_least_five_times() {
     }
 }
 
+/// Functions that read a queue are invoked by its mapping, which keeps what fails; all others keep it by themselves.
 #[test]
-fn every_dead_letter_queue_has_an_alarm_on_a_metric_that_exists() {
+fn asynchronous_invocations_that_fail_are_kept() {
     let template = Template::load();
-    let alarms = template.resources("AWS::CloudWatch::Alarm");
-    for (source, dead) in pairs(&template) {
-        let name = format!("{}DeadLetterAlarm", source.trim_end_matches("Queue"));
-        let alarm = alarms.get(name.as_str()).unwrap_or_else(|| panic!("add {name}"));
-        let dimension = json!([{"Name": "QueueName", "Value": {"Fn::GetAtt": format!("{dead}.QueueName")}}]);
-        assert_eq!(alarm["Dimensions"], dimension, "{name}");
-        assert_eq!(alarm["Namespace"], "AWS/SQS", "{name}");
-        assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible", "{name}");
-        // The number of messages does not sum up over time: Maximum is the one that sees a single one.
-        assert_eq!(alarm["Statistic"], "Maximum", "{name}");
-        assert_eq!(
-            (&alarm["Threshold"], &alarm["ComparisonOperator"]),
-            (&json!(0), &json!("GreaterThanThreshold"))
-        );
-        assert!(template.number(&alarm["Period"]) >= 60, "{name}: SQS gives metrics once a minute");
+    let queue = template.resource(QUEUE, FAILED_INVOCATIONS);
+    assert_eq!(template.number(&queue["MessageRetentionPeriod"]), 1_209_600, "as long as SQS keeps anything");
+    assert!(queue.get("RedrivePolicy").is_none(), "nothing reads it, so nothing gives a message up");
+    let configs = template.resources("AWS::Lambda::EventInvokeConfig");
+    let fed: BTreeSet<String> = template
+        .resources(MAPPING)
+        .keys()
+        .map(|mapping| format!("{}Function", mapping.trim_end_matches("EventSource")))
+        .collect();
+    let functions = template.resources("AWS::Serverless::Function").into_keys();
+    let direct: BTreeSet<&str> = functions.filter(|function| !fed.contains(*function)).collect();
+    let kept: BTreeSet<&str> =
+        configs.values().filter_map(|config| config["FunctionName"]["Ref"].as_str()).collect();
+    assert_eq!(kept, direct, "left: with an EventInvokeConfig; right: functions without a queue");
+    for (name, config) in configs {
+        let function = config["FunctionName"]["Ref"].as_str().unwrap();
+        assert_eq!(name, format!("{}AsyncInvocations", function.trim_end_matches("Function")));
+        let destination = &config["DestinationConfig"]["OnFailure"]["Destination"];
+        assert_eq!(*destination, json!({"Fn::GetAtt": format!("{FAILED_INVOCATIONS}.Arn")}), "{name}");
+        // Of an alias or a version nothing is known here; whoever invokes by hand invokes the newest code.
+        assert_eq!(config["Qualifier"], "$LATEST", "{name}");
     }
-    for (name, alarm) in alarms {
-        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}: tell somebody");
-    }
+    assert_eq!(
+        template.0["Outputs"]["FailedInvocationQueueUrl"]["Value"],
+        json!({"Ref": FAILED_INVOCATIONS})
+    );
 }
 
 #[test]

@@ -32,9 +32,9 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
         let read = accessors.get(&accessor);
         variables.extend(read.unwrap_or_else(|| panic!("Config has no accessor {accessor}")).clone());
     }
-    // logging::init reads the filter and the submission to debug, and the glue the function's name.
+    // logging::init reads the filter, the submission to debug and the metrics' namespace, and the glue the function's name.
     assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
-    variables.extend(["LOG_FILTER", "DEBUG_SUBMISSION"].map(str::to_owned));
+    variables.extend(["LOG_FILTER", "DEBUG_SUBMISSION", "METRICS_NAMESPACE"].map(str::to_owned));
     variables.retain(|variable| !AMBIENT.contains(&variable.as_str()));
     variables
 }
@@ -102,6 +102,14 @@ fn settings_refer_to_the_resources_they_are_named_after() {
             }
         }
     }
+}
+
+/// Two stacks of one account must not count into each other's metrics.
+#[test]
+fn metrics_are_named_by_their_stack() {
+    let template = Template::load();
+    let globals = &template.0["Globals"]["Function"]["Environment"]["Variables"];
+    assert_eq!(globals["METRICS_NAMESPACE"], json!({"Ref": "AWS::StackName"}));
 }
 
 #[test]

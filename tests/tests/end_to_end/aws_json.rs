@@ -1,4 +1,4 @@
-//! The few AWS calls for which no SDK crate is in the workspace (Cognito, `CloudWatch` Logs, Lambda, Secrets Manager):
+//! The few AWS calls for which no SDK crate is in the workspace (Cognito, `CloudWatch` and its logs, Lambda, Secrets Manager):
 //! signed JSON over HTTP.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -18,6 +18,14 @@ pub(crate) async fn call(stack: &Stack, service: &str, target: &str, body: &Valu
 /// A call of Lambda's REST protocol.
 pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Value) -> Value {
     send(stack, "lambda", method, path, None, body).await
+}
+
+/// Has Lambda invoke a function later, and retry what fails; the answer says only that it will.
+pub(crate) async fn invoke_asynchronously(stack: &Stack, function: &str, payload: &Value) {
+    let (path, body) = (format!("/2015-03-31/functions/{function}/invocations"), payload.to_string());
+    let request = signed(stack, "lambda", &Method::POST, &path, None, &body);
+    let answer = request.header("x-amz-invocation-type", "Event").body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 202, "{function}");
 }
 
 async fn send(

@@ -7,6 +7,7 @@
 #![expect(clippy::large_futures, reason = "the futures of a test are made once")]
 
 mod afterwards;
+mod alarms;
 mod api;
 mod aws_json;
 mod callbacks;

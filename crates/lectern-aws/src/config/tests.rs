@@ -28,6 +28,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
         ("LOG_FILTER", of(config.log_filter())),
         ("DEBUG_SUBMISSION", of(config.debug_submission())),
+        ("METRICS_NAMESPACE", of(config.metrics_namespace())),
     ]
 }
 

@@ -12,8 +12,9 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
-    ports::{CallbackTarget, Recorded, Results},
+    ports::{CallbackTarget, Recorded, Results, Standing},
     trace::{self, TraceParent},
+    transitions,
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -86,7 +87,7 @@ impl Results for DynamoDbStore {
                     revision = stored.revision,
                     "The result was written."
                 );
-                Ok(Recorded::First(stored.task_token))
+                Ok(Recorded::First(Standing::of(&stored.document, stored.task_token)))
             }
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
                 let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
@@ -96,11 +97,10 @@ impl Results for DynamoDbStore {
                 let stored: StoredDocument = from_item(item)?;
                 let state = stored.document.state;
                 tracing::debug!(%state, revision = stored.revision, "A result is there already; nothing was written.");
-                Ok(if stored.document.result.as_ref() == Some(result) {
-                    Recorded::Same(stored.task_token)
-                } else {
-                    Recorded::Conflict
-                })
+                let standing = Standing::of(&stored.document, stored.task_token);
+                // The condition also fails without a result only where there is no item.
+                let Some(first) = &stored.document.result else { return Ok(Recorded::Unknown) };
+                Ok(transitions::compare_result(first, result, standing))
             }
             Err(error) => Err(unavailable("UpdateItem", &error)),
         }

@@ -107,9 +107,10 @@ where
 /// What libraries say below `info` may quote requests and payloads, and with them names, URLs and tokens.
 ///
 /// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
-/// decided. A panic, which comes from there too, is on standard error already.
-fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+/// decided. A panic, which comes from there too, is on standard error already. Metrics are written by another layer.
+pub(super) fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     metadata.target() != "lambda_runtime::layers::panic"
+        && metadata.target() != lectern::metrics::TARGET
         && (is_ours(metadata) || *metadata.level() <= Level::INFO)
 }
 

@@ -10,7 +10,10 @@ use crate::test_support::Captured;
 fn logged(filter: &str, work: impl FnOnce()) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
-    tracing::subscriber::with_default(subscriber(Wanted::new(filter, None), move || writer.clone()), work);
+    tracing::subscriber::with_default(
+        subscriber(Wanted::new(filter, None), "test", move || writer.clone()),
+        work,
+    );
     captured
 }
 
@@ -143,7 +146,7 @@ fn debugged(filter: &str) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();
     let wanted = Wanted::new(filter, Some("s1".parse().unwrap()));
-    tracing::subscriber::with_default(subscriber(wanted, move || writer.clone()), || {
+    tracing::subscriber::with_default(subscriber(wanted, "test", move || writer.clone()), || {
         tracing::debug!("Of none.");
         let late = tracing::info_span!("invocation", submissionId = tracing::field::Empty);
         let _late = late.enter();

@@ -139,15 +139,26 @@ fn batch(body: &str) -> SqsEvent {
     serde_json::from_value(json!({ "Records": [message] })).unwrap()
 }
 
-/// What is logged at `info` of this work.
+/// What is logged at `info` of this work. Of metrics there is at most one line for each of these.
 fn lines_of(work: impl AsyncFnOnce(&Workflow)) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(subscriber(Wanted::new("info", None), move || writer.clone()), || {
-        runtime.block_on(async { work(&Workflow::new()).await });
-    });
-    captured.lines()
+    tracing::subscriber::with_default(
+        subscriber(Wanted::new("info", None), "test", move || writer.clone()),
+        || {
+            runtime.block_on(async { work(&Workflow::new()).await });
+        },
+    );
+    let (metrics, lines): (Vec<_>, Vec<_>) =
+        captured.lines().into_iter().partition(|line| line["_aws"].is_object());
+    assert!(
+        metrics.len() <= lines.len(),
+        "{} lines of metrics for {} of the log",
+        metrics.len(),
+        lines.len()
+    );
+    lines
 }
 
 #[test]

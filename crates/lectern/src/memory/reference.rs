@@ -16,7 +16,7 @@ use crate::{
     error::rfc3339,
     house::{JobError, JobFailed, JobSucceeded},
     media_type::MediaType,
-    ports::{Finish, NewDocument, Recorded, Sequencer},
+    ports::{Finish, NewDocument, Recorded, Sequencer, Standing},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
     submission::{Counts, Submission, SubmissionState},
     trace::TraceParent,
@@ -149,9 +149,9 @@ impl Model {
         }
     }
 
-    /// Three results: two that contradict each other in detail, and a failure.
+    /// Three results: one of a job, a failure of another job, and a failure that contradicts the first.
     pub(super) fn result(&self, which: usize) -> JobResult {
-        let job_id = format!("{}-{which}", self.run);
+        let job_id = format!("{}-{}", self.run, which % 2);
         if which == 2 {
             let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".to_owned() };
             return JobResult::Failed(JobFailed { job_id, error });
@@ -213,13 +213,17 @@ impl Model {
     /// The first result stands, whenever it comes.
     pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
+        let standing =
+            Standing { token: known.token.clone(), state: known.state, times: known.times.clone() };
         match &known.result {
             None => {
                 known.result = Some(result.clone());
-                Recorded::First(known.token.clone())
+                Recorded::First(standing)
             }
-            Some(first) if first == result => Recorded::Same(known.token.clone()),
-            Some(_) => Recorded::Conflict,
+            Some(first) if first == result => Recorded::Same(standing),
+            // Two of the three results are of one job.
+            Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
+            Some(_) => Recorded::OtherJob,
         }
     }
 

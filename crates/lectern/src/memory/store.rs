@@ -16,7 +16,7 @@ use crate::{
     error::{Error, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
-        Register, Registration, Results, Sequencer, Transfers,
+        Register, Registration, Results, Sequencer, Standing, Transfers,
     },
     record::Record,
     submission::{CountChange, Counts, Submission, SubmissionState},
@@ -153,14 +153,14 @@ impl State {
 
     fn record_result(&mut self, reference: &DocumentRef, result: &JobResult) -> Recorded {
         let Some(stored) = self.documents.get(reference) else { return Recorded::Unknown };
-        match (transitions::record_result(stored, result), &stored.result) {
-            (Some(document), _) => {
-                self.put(document);
-                Recorded::First(self.tokens.get(reference).cloned())
-            }
-            (None, Some(same)) if same == result => Recorded::Same(self.tokens.get(reference).cloned()),
-            (None, _) => Recorded::Conflict,
+        let standing = Standing::of(stored, self.tokens.get(reference).cloned());
+        if let Some(first) = &stored.result {
+            return transitions::compare_result(first, result, standing);
         }
+        if let Some(document) = transitions::record_result(stored, result) {
+            self.put(document);
+        }
+        Recorded::First(standing)
     }
 }
 

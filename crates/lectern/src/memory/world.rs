@@ -126,7 +126,7 @@ impl MemoryWorld {
 
     /// `probe-job`.
     pub async fn probe(&self, input: probe_job::Input) -> Result<probe_job::Output, Error> {
-        probe_job::handle(&self.store, &self.third_party, input).await
+        probe_job::handle(&self.store, &self.third_party, &self.clock, input).await
     }
 
     /// `verify-returned-file`.

@@ -12,7 +12,7 @@ use aws_smithy_mocks::mock;
 use lectern::{
     document::{CallbackId, JobResult, TaskToken},
     house::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
-    ports::{CallbackTarget, Recorded, Results as _},
+    ports::{CallbackTarget, Recorded, Results as _, Standing},
 };
 
 use super::*;
@@ -36,6 +36,11 @@ fn succeeded() -> JobResult {
 fn failed() -> JobResult {
     let error = JobError { code: "drm".to_owned(), message: "No.".to_owned() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
+}
+
+/// How the document stands that [`with`] stores.
+fn standing(token: Option<&str>) -> Standing {
+    Standing::of(&document(), token.map(TaskToken::new))
 }
 
 fn with(result: Option<JobResult>, token: Option<&str>) -> Item {
@@ -83,7 +88,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         let seen = Seen::new();
         let store = store!(takes(&seen, token));
         let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
-        assert_eq!(recorded, Recorded::First(token.map(TaskToken::new)));
+        assert_eq!(recorded, Recorded::First(standing(token)));
         let request = seen.only();
         assert_eq!((request.table_name(), request.key()), (Some("table"), Some(&document_key(&reference()))));
         assert_eq!(
@@ -115,7 +120,7 @@ async fn case_32_same_result_again_changes_nothing_and_still_finds_the_token() {
     for token in [None, Some("token")] {
         let store = store!(refuses(Some(with(Some(succeeded()), token))));
         let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
-        assert_eq!(recorded, Recorded::Same(token.map(TaskToken::new)));
+        assert_eq!(recorded, Recorded::Same(standing(token)));
     }
 }
 
@@ -123,6 +128,14 @@ async fn case_32_same_result_again_changes_nothing_and_still_finds_the_token() {
 async fn case_40_contradictory_result_is_a_conflict_and_the_first_stands() {
     let store = store!(refuses(Some(with(Some(succeeded()), Some("token")))));
     assert_eq!(store.record_result(&reference(), &failed()).await.unwrap(), Recorded::Conflict);
+}
+
+#[tokio::test]
+async fn result_of_another_job_of_the_document_contradicts_nothing() {
+    let store = store!(refuses(Some(with(Some(succeeded()), Some("token")))));
+    let JobResult::Failed(job) = failed() else { unreachable!("it failed") };
+    let other = JobResult::Failed(JobFailed { job_id: "j2".to_owned(), ..job });
+    assert_eq!(store.record_result(&reference(), &other).await.unwrap(), Recorded::OtherJob);
 }
 
 #[tokio::test]

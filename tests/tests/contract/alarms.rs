@@ -1,0 +1,163 @@
+//! Alarms: each is on a metric that exists, tells somebody, and nothing that can go wrong is without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{
+    metrics::problem,
+    template::{Template, list},
+};
+
+const ALARM: &str = "AWS::CloudWatch::Alarm";
+
+/// A value of the template as a text: what it is, or the resource that it refers to.
+fn text(value: &Value) -> String {
+    let reference = value["Ref"].as_str().or_else(|| value["Fn::GetAtt"].as_str());
+    reference
+        .or_else(|| value.as_str())
+        .unwrap_or_else(|| panic!("{value} is neither a text nor a name"))
+        .to_owned()
+}
+
+fn dimensions(alarm: &Value) -> BTreeMap<String, String> {
+    let all = list(&alarm["Dimensions"]).into_iter();
+    all.map(|dimension| (text(&dimension["Name"]), text(&dimension["Value"]))).collect()
+}
+
+/// What an alarm is about: namespace, metric, and the values of its dimensions.
+fn subject(alarm: &Value) -> (String, String, Vec<String>) {
+    (text(&alarm["Namespace"]), text(&alarm["MetricName"]), dimensions(alarm).into_values().collect())
+}
+
+#[test]
+fn every_alarm_is_on_a_metric_that_exists() {
+    for (name, alarm) in Template::load().resources(ALARM) {
+        let (namespace, metric, _) = subject(alarm);
+        assert_eq!(problem(&namespace, &metric, &dimensions(alarm)), None, "{name}");
+        assert!(alarm.get("Metrics").is_none(), "{name}: the local cloud has no metric math in alarms");
+    }
+}
+
+#[test]
+fn every_alarm_tells_the_topic_and_says_what_happened() {
+    for (name, alarm) in Template::load().resources(ALARM) {
+        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}: tell somebody");
+        assert!(alarm["AlarmDescription"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+        assert!(alarm.get("ActionsEnabled").is_none(), "{name}");
+        assert!(name.ends_with("Alarm"), "{name}");
+    }
+}
+
+/// The statistic and the comparison that see a single bad value of the metric.
+#[test]
+fn every_alarm_goes_off_by_one_bad_value() {
+    let template = Template::load();
+    for (name, alarm) in template.resources(ALARM) {
+        let statistic = alarm["Statistic"].as_str().unwrap();
+        let threshold = template.number(&alarm["Threshold"]);
+        let expected = match subject(alarm).1.as_str() {
+            // A number of messages or an age does not sum up over time.
+            "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
+            "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
+            "BreakerOpen" => ("Maximum", "GreaterThanOrEqualToThreshold", 1),
+            // One callback that came is a 0 among the 1 of those that did not.
+            "CallbackMissed" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
+            _ => ("Sum", "GreaterThanThreshold", 0),
+        };
+        let operator = alarm["ComparisonOperator"].as_str().unwrap();
+        assert_eq!((statistic, operator, threshold), expected, "{name}");
+        let missing = if subject(alarm).1 == "BreakerOpen" { "ignore" } else { "notBreaching" };
+        assert_eq!(
+            alarm["TreatMissingData"], missing,
+            "{name}: no message, no failure, no callback is no alarm"
+        );
+        let period = template.number(&alarm["Period"]);
+        assert!(period >= 60 && period.is_multiple_of(60), "{name}: AWS gives its metrics once a minute");
+        let watched = period * template.number(&alarm["EvaluationPeriods"]);
+        assert!(watched <= 86_400, "{name}: CloudWatch looks back for a day at most");
+    }
+}
+
+#[test]
+fn whatever_can_go_wrong_has_its_alarm() {
+    let template = Template::load();
+    let alarms = template.resources(ALARM);
+    let subjects: BTreeMap<_, _> = alarms.iter().map(|(name, alarm)| (subject(alarm), *name)).collect();
+    assert_eq!(subjects.len(), alarms.len(), "two alarms are about the same");
+    let mut needed: BTreeSet<(String, String, Vec<String>)> = BTreeSet::new();
+    let mut need = |namespace: &str, metric: &str, of: &[String]| {
+        needed.insert((namespace.to_owned(), metric.to_owned(), of.to_vec()));
+    };
+    for (queue, properties) in template.resources("AWS::SQS::Queue") {
+        let by = [format!("{queue}.QueueName")];
+        if properties.get("RedrivePolicy").is_some() {
+            need("AWS/SQS", "ApproximateAgeOfOldestMessage", &by);
+        } else {
+            need("AWS/SQS", "ApproximateNumberOfMessagesVisible", &by);
+        }
+    }
+    for function in template.resources("AWS::Serverless::Function").keys() {
+        need("AWS/Lambda", "Throttles", &[(*function).to_owned()]);
+        need("AWS/Lambda", "Errors", &[(*function).to_owned()]);
+    }
+    for machine in template.resources("AWS::Serverless::StateMachine").keys() {
+        for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
+            need("AWS/States", metric, &[(*machine).to_owned()]);
+        }
+    }
+    for (metric, of) in [
+        ("Callbacks", vec!["badSignature".to_owned()]),
+        ("Callbacks", vec!["contradictory".to_owned()]),
+        ("CallbackMissed", vec![]),
+        ("ThirdPartyErrors", vec!["ThirdParty.Unauthorized".to_owned()]),
+        ("BreakerOpen", vec![]),
+    ] {
+        need("AWS::StackName", metric, &of);
+    }
+    assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
+}
+
+/// The alarm's name is what an operator reads first.
+#[test]
+fn alarms_are_named_after_what_they_watch() {
+    for (name, alarm) in Template::load().resources(ALARM) {
+        let (_, metric, of) = subject(alarm);
+        let suffix = match metric.as_str() {
+            "ApproximateNumberOfMessagesVisible" if name == "FailedInvocationAlarm" => {
+                "FailedInvocationAlarm"
+            }
+            "ApproximateNumberOfMessagesVisible" => "DeadLetterAlarm",
+            "ApproximateAgeOfOldestMessage" => "QueueAgeAlarm",
+            "Throttles" => "ThrottlesAlarm",
+            "Errors" => "ErrorsAlarm",
+            _ => continue,
+        };
+        let stem = of[0].split('.').next().unwrap().trim_end_matches("Function").trim_end_matches("Queue");
+        let stem = stem.trim_end_matches("DeadLetter").trim_end_matches("FailedInvocation");
+        assert_eq!(name, format!("{stem}{suffix}"));
+    }
+}
+
+/// Case 49: a message is told of long before SQS gives it up, and not while its crash is waited out.
+#[test]
+fn case_49_old_message_is_told_of_after_a_redelivery_and_days_before_it_is_lost() {
+    let template = Template::load();
+    let mut queues = 0;
+    for (name, alarm) in template.resources(ALARM) {
+        let (_, metric, of) = subject(alarm);
+        if metric != "ApproximateAgeOfOldestMessage" {
+            continue;
+        }
+        queues += 1;
+        let queue = template.resource("AWS::SQS::Queue", of[0].trim_end_matches(".QueueName"));
+        let (threshold, hidden, kept) = (
+            template.number(&alarm["Threshold"]),
+            template.number(&queue["VisibilityTimeout"]),
+            template.number(&queue["MessageRetentionPeriod"]),
+        );
+        assert!(threshold > hidden, "{name}: one crash hides a message for {hidden} s and is no alarm");
+        assert!(threshold * 4 < kept, "{name}: SQS loses a message after {kept} s");
+    }
+    assert!(queues >= 3, "{queues}");
+}

@@ -1,0 +1,138 @@
+//! Metrics that exist: ours by the catalogue of `lectern::metrics`, AWS's by its documentation. An alarm or a widget on
+//! any other would stay quiet for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lectern::{
+    document::DocumentState,
+    error::Error,
+    media_type::MediaType,
+    metrics::{self, ALL, OTHER, REASONS},
+    probe_job::Status,
+};
+
+use super::sources::{captures, is_test_file, product_code, read, rust_files};
+
+/// AWS's own that are used: namespace, the names of a metric's dimensions, metrics, and where AWS documents them.
+const AWS: [(&str, &[&str], &[&str], &str); 3] = [
+    (
+        "AWS/SQS",
+        &["QueueName"],
+        &["ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"],
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
+    ),
+    (
+        "AWS/States",
+        &["StateMachineArn"],
+        &[
+            "ExecutionsAborted",
+            "ExecutionsFailed",
+            "ExecutionsStarted",
+            "ExecutionsSucceeded",
+            "ExecutionsTimedOut",
+        ],
+        "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
+    ),
+    (
+        "AWS/Lambda",
+        &["FunctionName"],
+        &["Duration", "Errors", "Throttles"],
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+    ),
+];
+
+/// How the template names the namespace that the functions write to; `settings` holds it to `METRICS_NAMESPACE`.
+pub(crate) const OURS: &str = "AWS::StackName";
+
+/// Why there is no such metric, if there is none. Dimensions are names with values.
+pub(crate) fn problem(namespace: &str, name: &str, dimensions: &BTreeMap<String, String>) -> Option<String> {
+    let names: BTreeSet<&str> = dimensions.keys().map(String::as_str).collect();
+    if namespace == OURS {
+        let Some(metric) = ALL.iter().find(|metric| metric.name == name) else {
+            return Some(format!("lectern::metrics has no {name}"));
+        };
+        let emitted =
+            metric.dimensions.iter().any(|set| set.iter().copied().collect::<BTreeSet<_>>() == names);
+        if !emitted {
+            return Some(format!("{name} is not emitted by {names:?} but by {:?}", metric.dimensions));
+        }
+        let wrong = dimensions.iter().find(|(name, value)| !values(name).contains(value.as_str()));
+        return wrong.map(|(dimension, value)| format!("{name}: {dimension} is never {value}"));
+    }
+    let Some((_, needed, metrics, address)) = AWS.iter().find(|(known, ..)| *known == namespace) else {
+        return Some(format!("{namespace} is no namespace of ours or of those in {}", file!()));
+    };
+    let known = metrics.contains(&name) && names == needed.iter().copied().collect();
+    (!known).then(|| format!("{namespace} {name} by {names:?} is not in {}; see {address}", file!()))
+}
+
+/// Every value that a dimension of ours can have.
+fn values(dimension: &str) -> BTreeSet<&'static str> {
+    match dimension {
+        "State" => DocumentState::ALL.map(DocumentState::as_str).into(),
+        "Reason" => REASONS.into_iter().chain([OTHER]).collect(),
+        "MediaType" => MediaType::ALL.map(MediaType::as_str).into(),
+        "Error" => Error::NAMES.into(),
+        "Status" => [Status::ResultKept, Status::Working, Status::Unknown].map(Status::as_str).into(),
+        "Outcome" => metrics::CallbackOutcome::ALL.map(metrics::CallbackOutcome::as_str).into(),
+        other => panic!("say in this test which values {other} can have"),
+    }
+}
+
+/// A metric that no step tells would be a flat line for ever.
+#[test]
+fn every_metric_is_told_by_some_step() {
+    // Waits for the limiter, which tells of turns and of transfers; the list is to be empty then.
+    let waiting = ["limiter", "transferred"];
+    let functions = captures(r"(?m)^pub fn (\w+)\(", &read("crates/lectern/src/metrics.rs"));
+    let calls: BTreeSet<String> = rust_files(&["crates/lectern/src"])
+        .iter()
+        .filter(|file| !is_test_file(&file.path) && !file.path.ends_with("/metrics.rs"))
+        .flat_map(|file| captures(r"\bmetrics::(\w+)", &product_code(&file.text)))
+        .collect();
+    let untold: BTreeSet<&str> =
+        functions.iter().filter(|name| !calls.contains(*name)).map(String::as_str).collect();
+    assert_eq!(untold, waiting.into(), "left: functions of lectern::metrics that no step calls");
+}
+
+/// A reason that is missing in the list would be counted as the third party's.
+#[test]
+fn every_reason_that_the_code_gives_is_one_that_is_counted() {
+    let patterns = [
+        r#"(?:Reason::new|\bmismatch|\bRefused)\(\s*"([a-z]\w*)""#,
+        r#"\breason\(body, "([a-z]\w*)""#,
+        r#"\bcode: "([a-z]\w*)""#,
+    ];
+    let mut given: BTreeSet<String> = BTreeSet::new();
+    for file in rust_files(&["crates/lectern/src", "crates/lectern-aws/src"]) {
+        // A message alone is no code, and the ports in memory give what tests want.
+        if !is_test_file(&file.path) && !file.path.contains("/memory") {
+            let code = product_code(&file.text);
+            given.extend(patterns.iter().flat_map(|pattern| captures(pattern, &code)));
+        }
+    }
+    let content = read("crates/lectern/src/content/mod.rs");
+    let codes = content.split("pub fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    given.extend(captures(r#"=> "(\w+)","#, codes));
+    let invented = |code: &String| code == OTHER;
+    assert!(!given.iter().any(invented), "{OTHER} is what the third party's reasons are counted as");
+    let counted: BTreeSet<String> = REASONS.map(str::to_owned).into();
+    assert_eq!(given, counted, "left: given by the code; right: metrics::REASONS");
+}
+
+#[test]
+fn metric_that_does_not_exist_is_found_out() {
+    let by = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    assert_eq!(problem(OURS, "Callbacks", &by("Outcome", "badSignature")), None);
+    assert_eq!(problem("AWS/SQS", "ApproximateAgeOfOldestMessage", &by("QueueName", "q")), None);
+    for (namespace, name, dimensions) in [
+        (OURS, "Callback", by("Outcome", "badSignature")),
+        (OURS, "Callbacks", BTreeMap::new()),
+        (OURS, "Callbacks", by("Outcome", "bad")),
+        ("lectern", "Callbacks", by("Outcome", "badSignature")),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", by("Queue", "q")),
+        ("AWS/Lambda", "ApproximateAgeOfOldestMessage", by("FunctionName", "f")),
+    ] {
+        assert!(problem(namespace, name, &dimensions).is_some(), "{namespace} {name} {dimensions:?}");
+    }
+}

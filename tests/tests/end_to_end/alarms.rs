@@ -1,0 +1,200 @@
+//! Alarms on our own metrics go off for real causes, and failed asynchronous invocations are kept.
+//!
+//! The local cloud does not take metrics out of logs as `CloudWatch` does. So each test takes the very line that a
+//! function wrote for its cause, puts what `CloudWatch` would read out of it, and waits for the alarm. The local cloud
+//! compares no dimensions either; that the line has the alarm's is looked at here.
+
+use lectern::ports::Clock as _;
+use lectern_aws::SystemClock;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use third_party::SubmissionFault;
+use uuid::Uuid;
+
+use crate::{
+    aws_json::{self, call},
+    callbacks::Delivery,
+    case::Case,
+    content::text,
+    stack::Stack,
+    wait::{LATER, SOON, eventually},
+};
+
+const FOREIGN_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn failure(job_id: &str, code: &str) -> String {
+    let error = json!({ "code": code, "message": "It cannot be read." });
+    let data = json!({ "jobId": job_id, "error": error });
+    json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data }).to_string()
+}
+
+fn now_ms() -> i128 {
+    SystemClock.now().unix_timestamp_nanos() / 1_000_000
+}
+
+#[tokio::test]
+async fn badly_signed_callback_sets_its_alarm_off() {
+    let case = Case::begin();
+    let began = now_ms();
+    let forged = Delivery::signed(FOREIGN_SECRET, failure("job_1", "forged"));
+    let answer = case.stack.call_back(&Uuid::new_v4().to_string(), &forged).await;
+    assert_eq!(answer, StatusCode::UNAUTHORIZED);
+    case.stack.goes_off("CallbackBadSignatureAlarm", "ReceiveCallback", began).await;
+}
+
+#[tokio::test]
+async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
+    let case = Case::begin();
+    let began = now_ms();
+    let (upload, document) = case.upload_that_waits("waits.txt").await;
+    let (id, secret) = (document.callback_id.expose(), case.stack.shared_secrets().signing_secret);
+    for (job_id, code) in [("job_1", "unreadable"), ("job_2", "truncated"), ("job_1", "truncated")] {
+        let delivery = Delivery::signed(&secret, failure(job_id, code));
+        assert_eq!(case.stack.call_back(id, &delivery).await, StatusCode::OK);
+    }
+    case.stack.failed(&upload, "unreadable").await;
+    case.stack.goes_off("CallbackContradictoryAlarm", "ReceiveCallback", began).await;
+    let lines = case.stack.metric_lines("ReceiveCallback", began).await;
+    let document = upload.id().to_string();
+    let outcomes: Vec<&Value> =
+        lines.iter().filter(|line| line["documentId"] == document).map(|line| &line["Outcome"]).collect();
+    assert_eq!(outcomes, ["accepted", "otherJob", "contradictory"]);
+}
+
+/// Nobody calls back, so that the third party is asked.
+#[tokio::test]
+async fn jobs_without_any_callback_set_the_alarm_off() {
+    let case = Case::begin();
+    let began = now_ms();
+    let (upload, document) = case.upload_that_waits("overdue.txt").await;
+    case.stack.goes_off("CallbacksMissingAlarm", "ProbeJob", began).await;
+    let secret = case.stack.shared_secrets().signing_secret;
+    let proper = Delivery::signed(&secret, failure("job_1", "unreadable"));
+    assert_eq!(case.stack.call_back(document.callback_id.expose(), &proper).await, StatusCode::OK);
+    case.stack.failed(&upload, "unreadable").await;
+}
+
+/// Refused credentials open the breaker too.
+#[tokio::test]
+async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
+    let case = Case::begin();
+    let began = now_ms();
+    let refusal = SubmissionFault::Unauthorized { status: 401 };
+    let upload = case.upload_with("refused.txt", text(), [refusal.into()]).await;
+    case.stack.ready(&upload).await;
+    case.stack.goes_off("ThirdPartyUnauthorizedAlarm", "TransferDocument", began).await;
+    case.stack.goes_off("BreakerOpenAlarm", "GrantTurn", began).await;
+}
+
+#[tokio::test]
+async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
+    let stack = Stack::open();
+    let submission = format!("e2e-{}", Uuid::new_v4().simple());
+    let payload = json!({
+        "schemaVersion": 1, "submissionId": submission, "documentId": Uuid::new_v4().to_string(),
+        "attempt": 1000, "index": 0
+    });
+    let function = stack.function("VerifyReturnedFileFunction").await;
+    aws_json::invoke_asynchronously(&stack, &function, &payload).await;
+    let prefix = format!("{}-FailedInvocationQueue", stack.is.stack_name);
+    let found = stack.sqs.list_queues().queue_name_prefix(prefix).send().await.unwrap();
+    let [queue_url] = <[String; 1]>::try_from(found.queue_urls.unwrap()).unwrap();
+    eventually("the invocation lies in the queue of failed ones", LATER, async || {
+        let request = stack.sqs.receive_message().queue_url(&queue_url).max_number_of_messages(10);
+        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let messages = answer.messages.unwrap_or_default();
+        let ours = messages.iter().find(|message| {
+            let body: Value = serde_json::from_str(message.body().unwrap_or_default()).unwrap_or_default();
+            body["requestPayload"] == payload && body["responsePayload"]["errorType"] == "Returned.Mismatch"
+        });
+        let message = ours.ok_or_else(|| format!("{} other messages", messages.len()))?;
+        let handle = message.receipt_handle().unwrap_or_default();
+        let deleted = stack.sqs.delete_message().queue_url(&queue_url).receipt_handle(handle).send().await;
+        deleted.map(drop).map_err(|error| format!("{error:?}"))
+    })
+    .await;
+}
+
+impl Stack {
+    /// Waits for a line of this function since `began_ms` that the alarm is about, puts what it tells, and waits for
+    /// the alarm to go off.
+    async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
+        let is = self.alarm(alarm).await;
+        let name = is["AlarmName"].as_str().unwrap();
+        let datum = eventually(&format!("{function} tells what {alarm} is about"), LATER, async || {
+            let lines = self.metric_lines(function, began_ms).await;
+            let told = lines.iter().flat_map(read_by_cloudwatch);
+            let mut about = told.filter(|(namespace, datum)| is_about(&is, namespace, datum));
+            about.next().map(|(_, datum)| datum).ok_or_else(|| format!("{} lines do not", lines.len()))
+        })
+        .await;
+        // Whatever another test has put before.
+        let quiet = json!({ "AlarmName": name, "StateValue": "OK", "StateReason": "The test begins." });
+        cloudwatch(self, "SetAlarmState", &quiet).await;
+        let data = json!({ "Namespace": is["Namespace"], "MetricData": [datum] });
+        cloudwatch(self, "PutMetricData", &data).await;
+        eventually(&format!("{alarm} goes off"), SOON, async || {
+            let state = self.alarm(alarm).await["StateValue"].take();
+            if state == "ALARM" { Ok(()) } else { Err(state) }
+        })
+        .await;
+    }
+
+    /// An alarm by its resource in the template.
+    async fn alarm(&self, resource: &str) -> Value {
+        let prefix = format!("{}-{resource}", self.is.stack_name);
+        let mut found = cloudwatch(self, "DescribeAlarms", &json!({ "AlarmNamePrefix": prefix })).await;
+        let alarms = found["MetricAlarms"].as_array_mut().unwrap();
+        assert_eq!(alarms.len(), 1, "{alarms:?}");
+        alarms.remove(0)
+    }
+
+    /// The lines of the embedded metric format in a function's log.
+    async fn metric_lines(&self, function: &str, began_ms: i128) -> Vec<Value> {
+        let groups = call(self, "logs", "Logs_20140328.DescribeLogGroups", &json!({})).await;
+        let mut names =
+            groups["logGroups"].as_array().unwrap().iter().filter_map(|group| group["logGroupName"].as_str());
+        let name = names.find(|name| name.ends_with(&format!("/{function}LogGroup")));
+        let name = name.unwrap_or_else(|| panic!("{function} has no log group"));
+        let body = json!({ "logGroupName": name, "startTime": began_ms, "limit": 10_000 });
+        let page = call(self, "logs", "Logs_20140328.FilterLogEvents", &body).await;
+        let events = page["events"].as_array().unwrap().iter();
+        let texts = events.filter_map(|event| event["message"].as_str()).flat_map(str::lines);
+        let lines = texts.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["_aws"].is_object()).collect()
+    }
+}
+
+/// What `CloudWatch` reads out of a line: by namespace, one value for each metric and each of its dimension sets.
+fn read_by_cloudwatch(line: &Value) -> Vec<(String, Value)> {
+    let mut read = Vec::new();
+    for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+        for set in directive["Dimensions"].as_array().unwrap() {
+            let names = set.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+            let dimensions: Vec<Value> =
+                names.map(|name| json!({ "Name": name, "Value": line[name] })).collect();
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                let timestamp_s = line["_aws"]["Timestamp"].as_f64().unwrap() / 1000.0;
+                let datum = json!({
+                    "MetricName": name, "Unit": metric["Unit"], "Value": line[name],
+                    "Dimensions": dimensions, "Timestamp": timestamp_s
+                });
+                read.push((directive["Namespace"].as_str().unwrap().to_owned(), datum));
+            }
+        }
+    }
+    read
+}
+
+/// Whether the alarm looks at this value, and finds it bad.
+fn is_about(alarm: &Value, namespace: &str, datum: &Value) -> bool {
+    alarm["Namespace"] == namespace
+        && alarm["MetricName"] == datum["MetricName"]
+        && alarm["Dimensions"] == datum["Dimensions"]
+        && datum["Value"].as_f64().is_some_and(|value| value >= 1.0)
+}
+
+async fn cloudwatch(stack: &Stack, operation: &str, body: &Value) -> Value {
+    call(stack, "monitoring", &format!("GraniteServiceVersion20100801.{operation}"), body).await
+}
