@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// The version that this code writes. It reads this one and, once there are two, the one before.
-pub const SCHEMA_VERSION: u64 = 1;
+/// The version that this code writes. It reads this one and the one before, so that a deployment may happen while
+/// messages are under way.
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// A message that cannot be read. Whoever received it leaves it, untouched, for the dead-letter queue.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,17 @@ mod tests {
     }
 
     #[test]
-    fn current_version_is_read() {
-        let body = r#"{"schemaVersion":1,"submissionId":"s","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","more":1}"#;
-        assert_eq!(parse::<DocumentRef>(body).unwrap().submission_id.as_str(), "s");
+    fn case_50_this_version_and_the_one_before_are_read_and_no_other() {
+        let body = |version: u64| {
+            format!(
+                r#"{{"schemaVersion":{version},"submissionId":"s","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","more":1}}"#
+            )
+        };
+        for version in [SCHEMA_VERSION - 1, SCHEMA_VERSION] {
+            assert_eq!(parse::<DocumentRef>(&body(version)).unwrap().submission_id.as_str(), "s");
+        }
+        for version in [0, SCHEMA_VERSION + 1] {
+            assert!(parse::<DocumentRef>(&body(version)).is_err(), "{version}");
+        }
     }
 }

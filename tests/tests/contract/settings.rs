@@ -19,7 +19,7 @@ fn accessors() -> BTreeMap<String, BTreeSet<String>> {
     let body = body.split("\n}\n").next().unwrap();
     let functions = body.split("    pub fn ").skip(1).map(|function| {
         let name = function.split('(').next().unwrap().to_owned();
-        (name, captures(r#"(?:text|parsed|variable)\("([A-Z0-9_]+)"\)"#, function))
+        (name, captures(r#"(?:text|parsed|variable|at_least)\("([A-Z0-9_]+)"[,)]"#, function))
     });
     functions.filter(|(_, variables)| !variables.is_empty()).collect()
 }
@@ -32,9 +32,12 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
         let read = accessors.get(&accessor);
         variables.extend(read.unwrap_or_else(|| panic!("Config has no accessor {accessor}")).clone());
     }
-    // logging::init reads the filter, and the glue the function's name.
+    // logging::init reads the filter, and the glue the function's name and where to put what cannot be read.
     assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
     variables.insert("LOG_FILTER".to_owned());
+    if main.contains("lambda::run_batches(") {
+        variables.insert("DEAD_LETTER_QUEUE_URL".to_owned());
+    }
     variables.retain(|variable| !AMBIENT.contains(&variable.as_str()));
     variables
 }

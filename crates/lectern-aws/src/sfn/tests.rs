@@ -35,7 +35,7 @@ async fn execution_is_started_under_the_documents_id() {
     let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
     assert_eq!(
         input,
-        json!({"schemaVersion": 1, "submissionId": "s1", "documentId": reference().document_id})
+        json!({"schemaVersion": 2, "submissionId": "s1", "documentId": reference().document_id})
     );
 }
 

@@ -275,7 +275,7 @@ async fn case_44_record_too_large_for_an_item_reaches_the_store_whole() {
 
 #[rstest]
 #[case::not_json("token secret")]
-#[case::newer(r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#)]
+#[case::newer(r#"{"schemaVersion":3,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#)]
 #[case::no_version(
     r#"{"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#
 )]
