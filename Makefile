@@ -21,8 +21,16 @@ PARAMETERS ?=
 # What the end-to-end tests are deployed with: short timeouts, and a small limit that a test can exceed.
 E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
 	ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
+	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=1000 \
 	TransferTimeoutSeconds=8 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
 	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
+# What the load and chaos tests are deployed with: limits that a run of a minute reaches, in tests/…/paced/load.rs too.
+PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=8 ThirdPartyBurst=12 ThirdPartyMaxInFlight=24 \
+	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
+	TransferTimeoutSeconds=5 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
+	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
+DOCUMENTS ?= 500
+SEED ?=
 FUZZ_SECONDS ?= 20
 
 CARGO_DENY_VERSION := 0.20.2
@@ -94,16 +102,35 @@ deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans
 unit: rust ## Run the unit, adapter, contract and path tests
 	cargo test --workspace --locked
 
-.PHONY: e2e
-e2e: $(VENV)/.stamp ## Run the end-to-end tests on a local cloud of their own, which ends with them
-	@mkdir -p .local/test/logs
-	@trap 'code=$$?; trap "" INT TERM; $(LOCAL) down --dir .local/test >.local/test/logs/down.log 2>&1 || { \
-		cat .local/test/logs/down.log; code=1; }; exit $$code' EXIT; \
+# The local cloud of a run ends with it, whatever happens. $(1) is its directory, $(2) its parameters, $(3) the tests.
+define on_a_local_cloud
+	@mkdir -p $(1)/logs
+	@trap 'code=$$?; trap "" INT TERM; $(LOCAL) down --dir $(1) >$(1)/logs/down.log 2>&1 || { \
+		cat $(1)/logs/down.log; code=1; }; exit $$code' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM HUP; \
-	export SFN_WAIT_SCALE=0.05 LECTERN_STACK="$(CURDIR)/.local/test/stack.json"; \
-	$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS)); \
-	cargo test -p lectern-tests --features end-to-end --test end_to_end --locked -- --test-threads=24; \
-	cargo test -p lectern-tests --features end-to-end --test end_to_end --locked -- --ignored --test-threads=1
+	export LECTERN_STACK="$(CURDIR)/$(1)/stack.json"; \
+	$(LOCAL) up --dir $(1) $(addprefix --parameter ,$(2)); \
+	$(3)
+endef
+E2E := cargo test -p lectern-tests --features end-to-end --test end_to_end --locked --
+
+.PHONY: e2e
+e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each part on a local cloud of its own, which ends with it
+
+.PHONY: e2e-quick
+e2e-quick: export SFN_WAIT_SCALE := 0.05
+e2e-quick: $(VENV)/.stamp
+	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --test-threads=24; \
+	$(E2E) --ignored --skip paced:: --test-threads=1)
+
+.PHONY: e2e-paced
+e2e-paced: $(VENV)/.stamp
+	$(call on_a_local_cloud,.local/paced,$(PACED_PARAMETERS),$(E2E) --ignored paced:: --test-threads=1 --nocapture)
+
+.PHONY: chaos
+chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
+chaos: export LECTERN_SEED := $(SEED)
+chaos: e2e-paced ## Run the load and chaos tests large: DOCUMENTS=500, SEED=… repeats a bad day
 
 .PHONY: fuzz
 fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a bounded time: FUZZ_SECONDS=20 for each

@@ -202,6 +202,7 @@ def describe(
     """What `stack.json` holds."""
     queues = {
         "receiveUpload": "ReceiveUpload",
+        "grantTurn": "GrantTurn",
         "transferDocument": "TransferDocument",
         "normalizeDocument": "NormalizeDocument",
     }

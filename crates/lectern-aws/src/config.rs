@@ -7,6 +7,7 @@ use lectern::{
     document::SubmissionId,
     network::Network,
     transfer_document::{DeliveryMode, Settings},
+    turns::Limits,
 };
 
 #[cfg(test)]
@@ -59,6 +60,32 @@ impl Config {
     /// Where the third party is, without a slash at the end.
     pub fn third_party_url(self) -> Result<String, ConfigError> {
         text("THIRD_PARTY_URL").map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    /// What the third party allows: requests in a second, requests at once, jobs in flight, and how long a place among
+    /// these is kept that nobody gives back.
+    pub fn third_party_limits(self) -> Result<Limits, ConfigError> {
+        let rate: f64 = parsed("THIRD_PARTY_REQUESTS_PER_SECOND")?;
+        let Ok(interval) = Duration::try_from_secs_f64(1.0 / rate) else {
+            return Err(problem("THIRD_PARTY_REQUESTS_PER_SECOND", "must be above zero"));
+        };
+        let at_least = |name, least: u32| match parsed(name)? {
+            number if number >= least => Ok(number),
+            _ => Err(problem(name, &format!("must be at least {least}"))),
+        };
+        let callback_s: u64 = parsed("CALLBACK_TIMEOUT_SECONDS")?;
+        let transfer_s: u64 = parsed("LEASE_MARGIN_SECONDS")?;
+        Ok(Limits {
+            interval,
+            burst: at_least("THIRD_PARTY_BURST", 2)?,
+            max_in_flight: at_least("THIRD_PARTY_MAX_IN_FLIGHT", 1)?,
+            lease: Duration::from_secs(callback_s + transfer_s),
+        })
+    }
+
+    /// The dead-letter queue of the queue that feeds the function.
+    pub fn dead_letter_queue_url(self) -> Result<String, ConfigError> {
+        text("DEAD_LETTER_QUEUE_URL")
     }
 
     /// The third party's name in records.

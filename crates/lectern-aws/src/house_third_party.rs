@@ -239,7 +239,7 @@ fn unavailable(error: &reqwest::Error) -> Error {
     let what = if error.is_timeout() {
         "it did not answer in time"
     } else if error.is_connect() {
-        "no connection could be made"
+        return Error::Down("no connection could be made".to_owned());
     } else {
         "the connection broke off"
     };

@@ -13,6 +13,9 @@ use lectern::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::Instrument as _;
 
+mod batches;
+
+pub use self::batches::run_batches;
 pub use crate::http_api::HttpRequest;
 use crate::{config::Config, logging, sqs::SourceQueue};
 
@@ -73,7 +76,7 @@ where
             });
             let receive_count = &message.attributes.receive_count;
             queue.pause(&message.receipt_handle, receive_count).instrument(span).await;
-            failures.batch_item_failures.push(BatchItemFailure { item_identifier: message.message_id });
+            failures.fail(message.message_id);
         }
     }
     failures
@@ -339,6 +342,12 @@ pub struct SqsAttributes {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchResponse {
     batch_item_failures: Vec<BatchItemFailure>,
+}
+
+impl BatchResponse {
+    fn fail(&mut self, message_id: String) {
+        self.batch_item_failures.push(BatchItemFailure { item_identifier: message_id });
+    }
 }
 
 #[derive(Debug, Serialize)]

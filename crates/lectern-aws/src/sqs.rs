@@ -2,7 +2,9 @@
 
 use aws_sdk_sqs::Client;
 
-use crate::sfn::unavailable;
+use lectern::error::Error;
+
+use crate::{lambda::SqsMessage, sfn::unavailable};
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,19 @@ impl SourceQueue {
     /// The queue of this URL.
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
+    }
+
+    /// Puts a message that can never be read into the dead-letter queue at once, as it is: in a FIFO queue it would
+    /// hold up all those behind it.
+    pub(crate) async fn bury(&self, dead_letter_url: &str, message: &SqsMessage) -> Result<(), Error> {
+        let request = self
+            .client
+            .send_message()
+            .queue_url(dead_letter_url)
+            .message_body(&message.body)
+            .message_group_id("unreadable")
+            .message_deduplication_id(&message.message_id);
+        request.send().await.map(drop).map_err(|error| unavailable("SendMessage", &error))
     }
 
     /// Lets a message that stays on its queue come again soon: most often two writers met, and the next moment will

@@ -180,11 +180,21 @@ impl fmt::Debug for ObjectVersion {
     }
 }
 
-/// Number of a transfer attempt, `entry × 1000 + retry`: a later attempt has a larger number. `entry` counts how
-/// often the state machine has entered its Transfer state, `retry` is its `RetryCount` there.
+/// Number of a transfer attempt: the number of its turn, which grows over all documents and for good
+/// ([`crate::turns::Gate`]), so that a later attempt has a larger number also after a redrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The last number that is no turn's: messages of schema version 1 count from 1,000 and may be used again.
+    pub const LAST_WITHOUT_TURN: Self = Self(1_000_000);
+
+    /// Whether it is the number of a turn, which is good for one request.
+    pub fn is_turn(self) -> bool {
+        self > Self::LAST_WITHOUT_TURN
+    }
+}
 
 /// How often the document has been handed over in earnest; a new round asks for a new job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

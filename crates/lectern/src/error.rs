@@ -11,19 +11,23 @@ use crate::document::Reason;
 /// Why a step could not do its work. The variant decides what the state machine does; nothing here retries.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The third party (or our own limiter) gives a time: wait until then, transfer again, do not count it.
+    /// The third party gives a time: all of us wait until then, and the document asks for another turn.
     #[error("the third party asks to wait until {retry_at}")]
     RateLimited {
         /// When the next attempt may be made, already bounded by [`crate::limits::MAX_RATE_LIMIT_WAIT`].
         retry_at: OffsetDateTime,
     },
-    /// The third party could not be reached or answered 5xx: retried with exponential backoff and jitter.
+    /// The third party could not be reached or answered 5xx: another turn, after exponential backoff with jitter; if it
+    /// happens again and again the breaker opens.
     #[error("the third party is unavailable: {0}")]
     Unavailable(String),
+    /// The same, and it certainly has not taken the document: nothing was sent, or it answered that it cannot.
+    #[error("the third party is down: {0}")]
+    Down(String),
     /// The third party refuses this document for good: the document fails with this reason.
     #[error("the third party rejected the document: {0}")]
     Rejected(Reason),
-    /// The third party does not accept our credentials: parked with long pauses, never retried hot.
+    /// The third party does not accept our credentials: the breaker opens, one document at a time tries again.
     #[error("the third party refuses our credentials")]
     Unauthorized,
     /// The third party neither called back nor knows the job, as often as the workflow was willing to wait.
@@ -38,6 +42,9 @@ pub enum Error {
     /// The returned content cannot be turned into a record: the document fails with this reason.
     #[error("the returned content cannot be normalised: {0}")]
     RecordInvalid(Reason),
+    /// The attempt's turn is over: it was used before, or its time has passed. Another turn is asked for.
+    #[error("the turn is over: {0}")]
+    TurnOver(&'static str),
     /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.
     #[error("our own store is unavailable: {0}")]
     StoreUnavailable(String),
@@ -48,19 +55,20 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "ThirdParty.RateLimited",
-            Self::Unavailable(_) => "ThirdParty.Unavailable",
+            Self::Unavailable(_) | Self::Down(_) => "ThirdParty.Unavailable",
             Self::Rejected(_) => "ThirdParty.Rejected",
             Self::Unauthorized => "ThirdParty.Unauthorized",
             Self::Overdue => "ThirdParty.Overdue",
             Self::SourceGone(_) => "Source.Gone",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
+            Self::TurnOver(_) => "Turn.Over",
             Self::StoreUnavailable(_) => "Store.Unavailable",
         }
     }
 
     /// Every name that [`Error::name`] can give, for the contract test.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
         "ThirdParty.Rejected",
@@ -69,6 +77,7 @@ impl Error {
         "Source.Gone",
         "Returned.Mismatch",
         "Record.Invalid",
+        "Turn.Over",
         "Store.Unavailable",
     ];
 
@@ -78,11 +87,11 @@ impl Error {
             Self::Rejected(reason) | Self::ReturnedMismatch(reason) | Self::RecordInvalid(reason) => {
                 reason.clone()
             }
-            Self::RateLimited { .. } => Reason::new(
+            Self::RateLimited { .. } | Self::TurnOver(_) => Reason::new(
                 "rateLimited",
                 "The processing service had no room for this file. It can be sent again.",
             ),
-            Self::Unavailable(_) => Reason::new(
+            Self::Unavailable(_) | Self::Down(_) => Reason::new(
                 "thirdPartyUnavailable",
                 "The processing service could not be reached for a long time. The file can be sent again.",
             ),
@@ -106,9 +115,13 @@ impl Error {
 
     /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
     ///
-    /// Shape: `{"reason": {"code", "message"}, "retryAt": "RFC 3339, only for ThirdParty.RateLimited"}`.
+    /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited` and with
+    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable`.
     pub fn cause(&self) -> serde_json::Value {
         let mut cause = serde_json::json!({ "reason": self.reason() });
+        if let Self::Unavailable(_) | Self::Down(_) = self {
+            cause["jobPossible"] = matches!(self, Self::Unavailable(_)).into();
+        }
         if let Self::RateLimited { retry_at } = self {
             cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));
         }
@@ -153,8 +166,10 @@ mod tests {
             Error::SourceGone(String::new()),
             Error::ReturnedMismatch(reason.clone()),
             Error::RecordInvalid(reason),
+            Error::TurnOver(""),
             Error::StoreUnavailable(String::new()),
         ];
         assert_eq!(all.each_ref().map(Error::name), Error::NAMES);
+        assert_eq!(Error::Down(String::new()).name(), "ThirdParty.Unavailable");
     }
 }

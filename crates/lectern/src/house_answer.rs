@@ -29,6 +29,10 @@ pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Offse
         status if status.is_client_error() => {
             Error::Rejected(reason(body, "rejected", "The processing service does not accept this file."))
         }
+        // By the contract nothing was taken. Other answers of this class may come from what stands between.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
+            Error::Down(format!("it answered {}", status.as_u16()))
+        }
         status => unavailable(status),
     }
 }

@@ -8,6 +8,7 @@ mod objects;
 mod outside;
 mod reference;
 mod store;
+mod turns;
 pub mod world;
 
 use std::{collections::BTreeMap, sync::Mutex};
@@ -30,14 +31,22 @@ pub enum Cut {
 /// Calls that fail. Shared by the fakes of one test.
 #[derive(Debug, Default)]
 pub struct Faults {
-    planned: Mutex<BTreeMap<&'static str, Vec<Cut>>>,
+    planned: Mutex<BTreeMap<&'static str, Vec<Option<Cut>>>>,
     calls: Mutex<Vec<&'static str>>,
 }
 
 impl Faults {
     /// Cuts off the next call of this name (a port's method, such as `finish`).
     pub fn cut_next(&self, call: &'static str, cut: Cut) {
-        lock(&self.planned).entry(call).or_default().push(cut);
+        lock(&self.planned).entry(call).or_default().push(Some(cut));
+    }
+
+    /// Cuts off a call of this name that comes after so many others, counted from now.
+    pub fn cut_nth(&self, call: &'static str, nth: usize, cut: Cut) {
+        let mut planned = lock(&self.planned);
+        let cuts = planned.entry(call).or_default();
+        cuts.extend(std::iter::repeat_n(None, nth));
+        cuts.push(Some(cut));
     }
 
     /// The calls made so far.
@@ -48,8 +57,10 @@ impl Faults {
     /// Runs `effect` unless this call is cut off.
     pub(crate) fn run<T>(&self, call: &'static str, effect: impl FnOnce() -> T) -> Result<T, Error> {
         lock(&self.calls).push(call);
-        let cut =
-            lock(&self.planned).get_mut(call).and_then(|cuts| (!cuts.is_empty()).then(|| cuts.remove(0)));
+        let cut = lock(&self.planned)
+            .get_mut(call)
+            .and_then(|cuts| (!cuts.is_empty()).then(|| cuts.remove(0)))
+            .flatten();
         match cut {
             None => Ok(effect()),
             Some(Cut::Before) => {

@@ -16,12 +16,14 @@ use crate::{
         TaskToken,
     },
     error::Error,
+    grant_turn::Changes,
     house::{JobStatus, ReturnedFile},
     media_type::MediaType,
     receive_callback::VerifiedCallback,
     record::Record,
     submission::{Submission, SubmissionState},
     trace::TraceParent,
+    turns::{Gate, Ticket, Waiter},
     webhook::{SigningSecrets, VerifyError},
 };
 
@@ -191,6 +193,26 @@ pub trait Transfers: Send + Sync {
         document: &DocumentRef,
         attempt: Attempt,
         job_id: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The store's part for `grant-turn`.
+pub trait Turns: Send + Sync {
+    /// The gate as it is stored, and the revision to write it back with.
+    fn gate(&self) -> impl Future<Output = Result<(Gate, u64), Error>> + Send;
+
+    /// Which ticket a document has, `None` if it does not wait.
+    fn place(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Ticket>, Error>> + Send;
+
+    /// Who waits behind a ticket, `None` if nobody does any more.
+    fn waiter(&self, ticket: &Ticket) -> impl Future<Output = Result<Option<Waiter>, Error>> + Send;
+
+    /// Writes the gate and the changes at once, unless another writer came first.
+    fn commit(
+        &self,
+        gate: &Gate,
+        revision: u64,
+        changes: Changes,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 

@@ -5,17 +5,20 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::{
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round, TaskToken},
     error::Error,
+    metrics,
     ports::{
         Begin, Clock, Content, Delivery, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, Uploads,
     },
     trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "round", "taskToken", "traceparent"?}`.
+/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "turnEndsAt", "round", "taskToken",
+/// "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -26,6 +29,9 @@ pub struct Input {
     pub document: DocumentRef,
     /// Orders the attempts.
     pub attempt: Attempt,
+    /// When the attempt's turn is over; a message of schema version 1 has no turn.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub turn_ends_at: Option<OffsetDateTime>,
     /// Part of the idempotency key.
     pub round: Round,
     /// Whom to tell.
@@ -116,7 +122,7 @@ async fn transfer(
 ) -> Result<Option<String>, Error> {
     let Begin::Begun(document) = store.begin_transfer(&input.document, input.attempt, clock.now()).await?
     else {
-        return ended(store, &input.document).await;
+        return not_begun(store, input).await;
     };
     if document.result.is_some() {
         tracing::info!("A late result is there already; the document is not sent again.");
@@ -124,20 +130,24 @@ async fn transfer(
     }
     tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
     let request = request(uploads, settings, input, &document).await?;
-    let job_id = third_party.submit(request).await?;
+    if input.turn_ends_at.is_some_and(|end| clock.now() > end) {
+        return Err(Error::TurnOver("its time has passed"));
+    }
+    let began = clock.now();
+    let job_id = third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
+    metrics::transferred(document.size_bytes, clock.now() - began);
     store.record_job(&input.document, input.attempt, &job_id).await?;
     Ok(Some(job_id))
 }
 
-/// What to tell of a document that this attempt may not work on: nothing, unless it is given up, so that a task that
-/// waits for it ends at once and not by its timeout.
-async fn ended(store: &impl Load, document: &DocumentRef) -> Result<Option<String>, Error> {
-    match store.load(document).await? {
-        Some(Document {
-            state: DocumentState::Rejected | DocumentState::Failed,
-            reason: Some(reason),
-            ..
-        }) => Err(Error::Rejected(reason)),
+/// What to tell of a document that this attempt may not work on, so that the task that waits for it ends at once and
+/// not by its timeout: that it is given up, or that whoever used this turn before died without a word. Otherwise the
+/// document has moved on and nobody waits.
+async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<String>, Error> {
+    let Some(document) = store.load(&input.document).await? else { return Ok(None) };
+    match (document.state, document.reason) {
+        (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
+        _ if document.attempt == Some(input.attempt) => Err(Error::TurnOver("it was used before")),
         _ => Ok(None),
     }
 }

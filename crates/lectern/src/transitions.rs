@@ -76,9 +76,12 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     Registering { document, is_current: true, superseded, change: Some(change) }
 }
 
-/// Starts a transfer attempt, unless a newer attempt has started or the document is past `Processing`.
+/// Starts a transfer attempt, unless it or a newer one has started or the document is past `Processing`. An attempt
+/// without a turn may start again.
 pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime) -> Option<Document> {
-    if document.state > DocumentState::Processing || document.attempt.is_some_and(|newest| newest > attempt) {
+    let started =
+        document.attempt.is_some_and(|newest| newest > attempt || (newest == attempt && attempt.is_turn()));
+    if document.state > DocumentState::Processing || started {
         let newest = document.attempt.map(|newest| newest.0);
         tracing::debug!(state = %document.state, newestAttempt = newest, asked = attempt.0, "A transfer attempt was refused: the document is past it.");
         return None;

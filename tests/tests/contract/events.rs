@@ -3,7 +3,7 @@
 use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs};
 use lambda_http::request::RequestContext;
 use lectern::{
-    fail_document, message, normalize_document, probe_job,
+    fail_document, grant_turn, message, normalize_document, probe_job,
     receive_callback::{self, verify_house_callback},
     receive_upload::parse_event,
     records_api::Evaluator,
@@ -89,6 +89,35 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
     assert_eq!(messages("folder-marker.json"), [1]);
     assert_eq!(messages("several-records.json"), [2, 1]);
     assert_eq!(messages("poisonous-message.json"), [1, 0, 1]);
+}
+
+#[test]
+fn events_of_grant_turn_parse_and_show_every_kind_of_order() {
+    assert_batches("grant-turn", task_message::<grant_turn::Input>);
+    let every = events("grant-turn").into_iter().find(|event| event.path.ends_with("every-order.json"));
+    let SqsEvent { records } = parsed(&every.unwrap());
+    let kinds: std::collections::BTreeSet<String> = records
+        .iter()
+        .map(|record| serde_json::from_str::<serde_json::Value>(&record.body).unwrap()["kind"].to_string())
+        .collect();
+    assert_eq!(kinds, ["\"ask\"", "\"report\"", "\"renew\"", "\"release\""].map(str::to_owned).into());
+}
+
+#[test]
+fn case_50_messages_of_this_version_and_of_the_one_before_are_read() {
+    for function in ["transfer-document", "normalize-document"] {
+        let versions: std::collections::BTreeSet<u64> = events(function)
+            .iter()
+            .filter(|event| !event.path.contains("poisonous"))
+            .flat_map(|event| parsed::<SqsEvent>(event).records)
+            .map(|record| {
+                serde_json::from_str::<serde_json::Value>(&record.body).unwrap()["schemaVersion"].as_u64()
+            })
+            .map(Option::unwrap)
+            .collect();
+        let both = [message::SCHEMA_VERSION - 1, message::SCHEMA_VERSION];
+        assert_eq!(versions, both.into(), "events/{function}: show a message of each version that is read");
+    }
 }
 
 #[test]

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use lectern::{
     document::{Attempt, DocumentRef, DocumentState, Round, TaskToken},
-    fail_document, message, normalize_document, probe_job,
-    trace::TRACEPARENT,
-    transfer_document, verify_returned_file,
+    fail_document, grant_turn, message, normalize_document, probe_job, transfer_document,
+    verify_returned_file,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +24,30 @@ fn keys(value: &Value) -> BTreeSet<String> {
     value.as_object().unwrap().keys().cloned().collect()
 }
 
+fn order(order: grant_turn::Order) -> BTreeSet<String> {
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
+    let schema_version = message::SCHEMA_VERSION;
+    fields(grant_turn::Input { schema_version, document: document(), traceparent, order })
+}
+
+/// The states that give orders, and what `grant-turn` reads of these.
+fn orders() -> [(&'static str, BTreeSet<String>); 6] {
+    let attempt = Attempt(1_000_001);
+    let report = || order(grant_turn::Order::Report { attempt, error: String::new(), cause: String::new() });
+    let release = || order(grant_turn::Order::Release { attempt });
+    // A success has no cause, and the field has a default.
+    let mut accepted = report();
+    accepted.remove("cause");
+    [
+        ("AwaitTurn", order(grant_turn::Order::Ask { task_token: TaskToken::new("t") })),
+        ("ReportAccepted", accepted),
+        ("ReportTrouble", report()),
+        ("RenewTurn", order(grant_turn::Order::Renew { count: 0 })),
+        ("ReleaseTurn", release()),
+        ("ReleaseTurnOfFailed", release()),
+    ]
+}
+
 /// The names of an input's fields, all of them given.
 fn fields(input: impl Serialize) -> BTreeSet<String> {
     keys(&serde_json::to_value(input).unwrap())
@@ -33,7 +56,8 @@ fn fields(input: impl Serialize) -> BTreeSet<String> {
 #[test]
 fn payloads_have_just_the_fields_that_the_inputs_read() {
     let (schema_version, document, task_token) = (message::SCHEMA_VERSION, document(), TaskToken::new("t"));
-    let (attempt, round) = (Attempt(1000), Round(1));
+    let (attempt, round) = (Attempt(1_000_001), Round(1));
+    let turn_ends_at = Some(time::OffsetDateTime::UNIX_EPOCH);
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
     let inputs = [
         (
@@ -42,6 +66,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 schema_version,
                 document: document.clone(),
                 attempt,
+                turn_ends_at,
                 round,
                 task_token: task_token.clone(),
                 traceparent,
@@ -89,6 +114,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
             }),
         ),
     ];
+    let inputs: Vec<(&str, BTreeSet<String>)> = inputs.into_iter().chain(orders()).collect();
     let machine = Machine::load();
     let mut sending = BTreeSet::new();
     for (name, task) in machine.of_type("Task") {
@@ -109,22 +135,68 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
             "{name}: send the current schema version"
         );
     }
-    assert_eq!(sending, inputs.map(|(state, _)| state.to_owned()).into(), "every input is sent by its state");
+    let listed: BTreeSet<String> = inputs.into_iter().map(|(state, _)| state.to_owned()).collect();
+    assert_eq!(sending, listed, "every input is sent by its state");
 }
 
 #[test]
-fn execution_reads_only_what_starting_it_gives() {
-    let begin = Machine::load().state("Begin").to_string();
-    let read_fields = captures(r"\$states\.input\.(\w+)", &begin);
-    let sfn = read("crates/lectern-aws/src/sfn.rs");
-    let given = captures(r#""(\w+)": (?:SCHEMA_VERSION|document\.)"#, &sfn);
-    assert_eq!(given, ["schemaVersion", "submissionId", "documentId"].map(str::to_owned).into());
-    // What may be absent, as in executions that were started by version 1, is read only if it is there.
-    assert!(sfn.contains("input[TRACEPARENT] = "));
-    let optional = captures(r"\$exists\(\$states\.input\.(\w+)\) \?", &begin);
-    assert_eq!(optional, [TRACEPARENT.to_owned()].into());
-    let known: BTreeSet<String> = given.union(&optional).cloned().collect();
-    assert!(read_fields.is_subset(&known), "Begin reads {read_fields:?}, StartExecution gives {known:?}");
+fn orders_are_of_the_kinds_that_grant_turn_knows() {
+    let machine = Machine::load();
+    let kinds = [
+        ("AwaitTurn", "ask"),
+        ("ReportAccepted", "report"),
+        ("ReportTrouble", "report"),
+        ("RenewTurn", "renew"),
+        ("ReleaseTurn", "release"),
+        ("ReleaseTurnOfFailed", "release"),
+    ];
+    for (state, kind) in kinds {
+        let body = &machine.state(state)["Arguments"]["MessageBody"];
+        assert_eq!(body["kind"], kind, "{state}");
+        let mut sample = body.clone();
+        for (field, value) in sample.as_object_mut().unwrap() {
+            let expression = value.as_str().is_some_and(|text| text.starts_with("{%"));
+            match field.as_str() {
+                _ if !expression => {}
+                "documentId" => *value = json!(document().document_id),
+                "attempt" | "count" => *value = json!(1_000_001),
+                _ => *value = json!("text"),
+            }
+        }
+        let read = message::parse::<grant_turn::Input>(&sample.to_string());
+        assert!(read.is_ok(), "{state}: {read:?}");
+    }
+}
+
+#[test]
+fn turn_that_is_told_is_what_the_state_machine_takes_from_it() {
+    let taken = captures(r"\$states\.result\.(\w+)", &Machine::load().state("AwaitTurn").to_string());
+    let code = read("crates/lectern/src/grant_turn.rs");
+    let told = code.split("let output = json!({").nth(1).unwrap().split("});").next().unwrap();
+    assert_eq!(taken, captures(r#""(\w+)": "#, told), "left: AwaitTurn; right: grant_turn::tell");
+}
+
+/// What starting an execution may leave out: an execution of a deployment before, or one that is no redrive.
+const OPTIONAL: [&str; 3] = ["round", "resume", "traceparent"];
+
+#[test]
+fn execution_reads_only_what_starting_it_gives_and_asks_first_for_what_may_be_missing() {
+    let begin = Machine::load().state("Begin").clone();
+    let read_fields = captures(r"\$states\.input\.(\w+)", &begin.to_string());
+    let given = captures(r#""(\w+)": (?:SCHEMA_VERSION|document\.)"#, &read("crates/lectern-aws/src/sfn.rs"));
+    let optional = BTreeSet::from(OPTIONAL.map(str::to_owned));
+    let always = BTreeSet::from(["schemaVersion", "submissionId", "documentId"].map(str::to_owned));
+    assert!(always.is_subset(&given), "StartExecution gives {given:?}");
+    let known: BTreeSet<String> = always.union(&optional).cloned().collect();
+    assert!(given.is_subset(&known), "StartExecution gives {given:?}; say in this test what may be missing");
+    assert!(read_fields.is_subset(&known), "Begin reads {read_fields:?}");
+    for expression in begin["Assign"].as_object().unwrap().values().filter_map(Value::as_str) {
+        for field in captures(r"\$states\.input\.(\w+)", expression).intersection(&optional) {
+            let guard = format!("$exists($states.input.{field}) ? $states.input.{field} : ");
+            assert!(expression.contains(&guard), "Begin: {expression} has to ask whether {field} is there");
+            assert_eq!(expression.matches(&format!("$states.input.{field}")).count(), 2, "{expression}");
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The calls to AWS that each function's code makes, `<file below crates/lectern-aws/src>:<SDK method>`.
-const CALLS: [(&str, &[&str]); 8] = [
+const CALLS: [(&str, &[&str]); 9] = [
     (
         "receive-upload",
         &[
@@ -21,6 +21,18 @@ const CALLS: [(&str, &[&str]); 8] = [
             "dynamodb/submission_write.rs:get_item",
             "dynamodb/mod.rs:transact_write_items",
             "sfn.rs:start_execution",
+            "sqs.rs:change_message_visibility",
+        ],
+    ),
+    (
+        "grant-turn",
+        &[
+            "dynamodb/turns.rs:get_item",
+            "dynamodb/turns.rs:put_item",
+            "dynamodb/mod.rs:transact_write_items",
+            "sfn.rs:send_task_success",
+            "sfn.rs:send_task_heartbeat",
+            "sqs.rs:send_message",
             "sqs.rs:change_message_visibility",
         ],
     ),
@@ -102,7 +114,7 @@ const CALLS: [(&str, &[&str]); 8] = [
 ];
 
 /// The actions that a call needs. Uploads are asked for by their version, returned files by their key alone.
-fn actions(call: &str) -> &'static [&'static str] {
+fn actions(function: &str, call: &str) -> &'static [&'static str] {
     match call {
         "s3/uploads.rs:head_object" | "s3/uploads.rs:get_object" => &["s3:GetObjectVersion"],
         "s3/returned.rs:head_object" | "s3/returned.rs:get_object" => &["s3:GetObject"],
@@ -113,6 +125,10 @@ fn actions(call: &str) -> &'static [&'static str] {
         | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
         "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
+        // A transaction of turns puts and deletes who waits beside the gate.
+        "dynamodb/mod.rs:transact_write_items" if function == "grant-turn" => {
+            &["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        }
         // A transaction needs the actions of its parts: documents and records are put, submissions updated.
         "dynamodb/mod.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
@@ -121,6 +137,7 @@ fn actions(call: &str) -> &'static [&'static str] {
         "sfn.rs:send_task_heartbeat" => &["states:SendTaskHeartbeat"],
         "secrets.rs:get_secret_value" => &["secretsmanager:GetSecretValue"],
         "sqs.rs:change_message_visibility" => &["sqs:ChangeMessageVisibility"],
+        "sqs.rs:send_message" => &["sqs:SendMessage"],
         _ => match call.split(':').next_back() {
             Some("get_item") => &["dynamodb:GetItem"],
             Some("batch_get_item") => &["dynamodb:BatchGetItem"],
@@ -177,7 +194,8 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
     for (function, calls) in calls {
         let resource = format!("{}Function", pascal_case(function));
         let properties = template.resource("AWS::Serverless::Function", &resource);
-        let mut needed: BTreeSet<&str> = calls.iter().flat_map(|call| actions(call)).copied().collect();
+        let mut needed: BTreeSet<&str> =
+            calls.iter().flat_map(|call| actions(function, call)).copied().collect();
         needed.extend(actions_without_a_call(function));
         if needed.contains("sqs:ChangeMessageVisibility") {
             needed.extend(POLLING);
@@ -197,6 +215,7 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
 fn permissions_name_their_resources() {
     // (resource, action prefix, why it cannot be narrower)
     let wide = [
+        ("GrantTurnFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("TransferDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("NormalizeDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("ReceiveCallbackFunction", "states:SendTask", "the token names the task, and AWS checks it"),
@@ -227,13 +246,16 @@ fn permissions_name_their_resources() {
 }
 
 #[test]
-fn functions_send_to_the_queue_of_failed_invocations_only() {
+fn functions_send_to_the_queue_of_failed_invocations_or_to_their_own_dead_letters_only() {
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
-                let queue = json!({"Fn::GetAtt": "FailedInvocationQueue.Arn"});
-                assert_eq!(list(&statement["Resource"]), [&queue], "{name}");
+                let own = name.replace("Function", "DeadLetterQueue");
+                let queues = ["FailedInvocationQueue", &own]
+                    .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
+                let [queue] = list(&statement["Resource"])[..] else { panic!("{name}: name one queue") };
+                assert!(queues.contains(queue), "{name}: {queue}");
             }
         }
     }

@@ -123,8 +123,38 @@ fn state_machine_sends_to_the_queue_that_is_named_like_its_state() {
     let machine = Machine::load();
     for (name, task) in machine.of_type("Task") {
         let Some(queue) = task["Arguments"]["QueueUrl"].as_str() else { continue };
-        assert_eq!(queue, format!("{name}Queue"));
+        let kind = &task["Arguments"]["MessageBody"]["kind"];
+        let stem = if kind.is_string() { "GrantTurn" } else { name };
+        assert_eq!(queue, format!("{stem}Queue"), "{name}");
         Template::load().resource(QUEUE, queue);
+    }
+}
+
+/// Decisions on turns are made one after the other; a submission of thousands must not delay the others' messages.
+#[test]
+fn messages_carry_the_group_that_their_queue_is_served_by() {
+    let (machine, template) = (Machine::load(), Template::load());
+    for (name, task) in machine.of_type("Task") {
+        let Some(queue) = task["Arguments"]["QueueUrl"].as_str() else { continue };
+        let fifo = template.resource(QUEUE, queue)["FifoQueue"] == true;
+        let group = if fifo { "turns" } else { "{% $submissionId %}" };
+        assert_eq!(task["Arguments"]["MessageGroupId"], group, "{name}");
+        let deduplicated = task["Arguments"].get("MessageDeduplicationId").is_some();
+        assert!(!deduplicated, "{name}: the queue takes the text itself");
+    }
+}
+
+#[test]
+fn fifo_queues_are_so_with_their_dead_letter_queues_and_know_repetitions_by_their_text() {
+    let template = Template::load();
+    for (source, dead) in pairs(&template) {
+        let [source_queue, dead_queue] = [source, dead].map(|name| template.resource(QUEUE, name));
+        assert_eq!(source_queue["FifoQueue"] == true, source == "GrantTurnQueue", "{source}");
+        for field in ["FifoQueue", "ContentBasedDeduplication"] {
+            assert_eq!(source_queue.get(field), dead_queue.get(field), "{dead}: make it like {source}");
+        }
+        let by_text = source_queue["ContentBasedDeduplication"] == true;
+        assert_eq!(by_text, source_queue["FifoQueue"] == true, "{source}");
     }
 }
 

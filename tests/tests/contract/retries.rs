@@ -3,7 +3,11 @@
 use lectern::error::Error;
 use serde_json::Value;
 
-use super::asl::Machine;
+use super::{
+    asl::Machine,
+    sources::{captures, read},
+    template::Template,
+};
 
 /// The errors that a state's work can report.
 const REPORTED: [(&str, &[&str]); 5] = [
@@ -15,6 +19,7 @@ const REPORTED: [(&str, &[&str]); 5] = [
             "ThirdParty.Rejected",
             "ThirdParty.Unauthorized",
             "Source.Gone",
+            "Turn.Over",
             "Store.Unavailable",
         ],
     ),
@@ -66,9 +71,13 @@ fn retry_rules_are_those_of_the_error_table() {
             let attempts = number(rule, "MaxAttempts");
             let told = format!("{state}, {error}: {rule}");
             match *error {
-                // A probe is no transfer: it has no Wait of its own, and its pauses grow like any other's.
+                // What needs another request to the third party needs another turn.
+                _ if state == "TransferDocument" && ANOTHER_TURN.contains(error) => {
+                    assert_eq!(attempts, 0, "{told}: it must not be retried without another turn");
+                }
+                // A probe is no transfer: it needs no turn, and its pauses grow like any other's.
                 "ThirdParty.RateLimited" if state == "ProbeJob" => assert!(attempts > 0, "{told}"),
-                "ThirdParty.RateLimited" | "ThirdParty.Rejected" | "Source.Gone" | "Record.Invalid" => {
+                "ThirdParty.Rejected" | "Source.Gone" | "Record.Invalid" => {
                     assert_eq!(attempts, 0, "{told}: it must not be retried");
                 }
                 "Returned.Mismatch" => assert!((1..=10).contains(&attempts), "{told}: a few times"),
@@ -98,32 +107,128 @@ fn rendezvous_is_not_retried_when_the_result_came_first_or_too_late() {
     );
 }
 
+/// What leads from a transfer to another turn.
+const ANOTHER_TURN: [&str; 4] =
+    ["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized", "Turn.Over"];
+
+#[test]
+fn trouble_of_a_transfer_is_reported_and_leads_to_another_turn() {
+    let machine = Machine::load();
+    let catch = &machine.state("TransferDocument")["Catch"][0];
+    assert_eq!(
+        (&catch["ErrorEquals"], &catch["Next"]),
+        (&serde_json::json!(ANOTHER_TURN), &"ReportTrouble".into())
+    );
+    let next = |state: &str| machine.state(state)["Next"].as_str().unwrap().to_owned();
+    assert_eq!(next("ReportTrouble"), "CheckTroubles");
+    assert_eq!(machine.state("CheckTroubles")["Choices"][0]["Next"], "WaitAfterTrouble");
+    assert_eq!(next("WaitAfterTrouble"), "AwaitTurn");
+}
+
+/// The number that a counter may reach in a Choice.
+fn bound(machine: &Machine, state: &str, counter: &str) -> u64 {
+    let found = captures(&format!(r"\${counter} <= (\d+)"), &machine.state(state).to_string());
+    found.first().unwrap_or_else(|| panic!("{state} has no limit on {counter}")).parse().unwrap()
+}
+
+#[test]
+fn case_29_turns_outlast_eight_hours_of_trials_and_three_days_in_the_line() {
+    let machine = Machine::load();
+    let breaker = read("crates/lectern/src/turns/breaker.rs").replace('_', "");
+    let longest_us = captures(r"MAXPAUSEUS: i64 = (\d+);", &breaker);
+    let pause_s = longest_us.first().unwrap().parse::<u64>().unwrap() / 1_000_000;
+    let hours = bound(&machine, "CheckTroubles", "troubles") * pause_s / 3600;
+    assert!(hours >= 8, "a document that makes every trial fails after {hours} h");
+    let wait_s = machine.state("AwaitTurn")["TimeoutSeconds"].as_u64().unwrap();
+    let days = bound(&machine, "CheckTurnWaits", "turnWaits") * wait_s / 86_400;
+    assert!(days >= 3, "a document leaves the line after {days} days");
+}
+
+/// A place that expired under a transfer would let one more in than the third party allows.
+#[test]
+fn case_21_place_is_kept_for_as_long_as_a_transfer_and_its_crash_may_take() {
+    let template = Template::load();
+    let parameter = |name: &str| template.number(&serde_json::json!({ "Ref": name }));
+    let queue = template.resource("AWS::SQS::Queue", "TransferDocumentQueue");
+    let function = template.resource("AWS::Serverless::Function", "TransferDocumentFunction");
+    let rate: f64 = template
+        .resolved(&serde_json::json!({ "Ref": "ThirdPartyRequestsPerSecond" }))
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
+    let tolerance_s = (parameter("ThirdPartyBurst") as f64 / rate).ceil() as u64;
+    let longest_s = tolerance_s + template.number(&queue["VisibilityTimeout"]) + template.timeout_s(function);
+    assert!(
+        parameter("LeaseMarginSeconds") >= longest_s,
+        "LeaseMarginSeconds has to be {longest_s} at least"
+    );
+}
+
+/// Events that one entry of a state writes into the history, by AWS's list of event types: entered and exited; and for a
+/// task scheduled, started, with a token also submitted, and how it ended.
+fn events(state: &Value) -> u64 {
+    2 + attempt_events(state)
+}
+
+fn attempt_events(state: &Value) -> u64 {
+    match state["Resource"].as_str() {
+        Some(resource) if resource.ends_with(".waitForTaskToken") => 4,
+        Some(_) => 3,
+        None => 0,
+    }
+}
+
+fn events_of_retries(state: &Value, error: &str) -> u64 {
+    let rules = state["Retry"].as_array().unwrap();
+    let named = rules.iter().find(|rule| rule["ErrorEquals"].to_string().contains(error)).unwrap();
+    number(named, "MaxAttempts") * attempt_events(state)
+}
+
+/// Step Functions ends an execution whose history has 25,000 events, and no Catch sees it.
+#[test]
+fn history_of_the_worst_way_stays_below_the_limit() {
+    let machine = Machine::load();
+    let sum = |states: &[&str]| states.iter().map(|name| events(machine.state(name))).sum::<u64>();
+    let troubles = 1 + bound(&machine, "CheckTroubles", "troubles");
+    let trouble = [
+        "AwaitTurn",
+        "WaitForTurn",
+        "TransferDocument",
+        "ReportTrouble",
+        "CheckTroubles",
+        "WaitAfterTrouble",
+    ];
+    let turn_waits = 1 + bound(&machine, "CheckTurnWaits", "turnWaits");
+    let rounds = 2;
+    let overdue = rounds * (1 + bound(&machine, "CheckProbe", "overdueWaits"));
+    let probe = machine.state("ProbeJob");
+    let probing = sum(&["AwaitCallback", "ProbeJob", "CheckProbe", "RenewTurn"]);
+    let file = machine.state("VerifyReturnedFile");
+    let files = u64::try_from(lectern::limits::MAX_RETURNED_FILES).unwrap();
+    let each_file = 2
+        + events(file)
+        + events_of_retries(file, "ThirdParty.Unavailable")
+        + events_of_retries(file, "Returned.Mismatch");
+    let once: u64 = machine.states.values().map(events).sum();
+    let worst = troubles * sum(&trouble)
+        + turn_waits * sum(&["AwaitTurn", "CheckTurnWaits"])
+        + overdue * (probing + events_of_retries(probe, "ThirdParty.Unavailable"))
+        + files * each_file
+        + 2 * once;
+    assert!(worst < 25_000, "{worst} events");
+    assert!(worst > 20_000, "{worst} events: this test counts something else by now");
+}
+
 #[test]
 fn case_29_retries_outlast_eight_hours_without_the_third_party() {
     let machine = Machine::load();
-    for state in ["TransferDocument", "ProbeJob", "VerifyReturnedFile"] {
+    for state in ["ProbeJob", "VerifyReturnedFile"] {
         let hours = mean_waits_s(machine.retry_rule(state, "ThirdParty.Unavailable")) / 3600.0;
         assert!(
             hours >= 8.0,
             "{state}: the pauses of ThirdParty.Unavailable are {hours:.1} h in the mean; make it 8"
         );
     }
-}
-
-#[test]
-fn attempts_stay_in_order_because_one_entry_has_fewer_than_a_thousand_retries() {
-    let machine = Machine::load();
-    let transfer = machine.state("TransferDocument");
-    let attempt = "{% $entry * 1000 + $states.context.State.RetryCount %}";
-    assert_eq!(transfer["Arguments"]["MessageBody"]["attempt"], attempt);
-    assert_eq!(
-        transfer["Assign"]["attempt"], attempt,
-        "what comes after is logged with the attempt that led there"
-    );
-    let rules = transfer["Retry"].as_array().unwrap();
-    let retries: u64 = rules.iter().map(|rule| number(rule, "MaxAttempts")).sum();
-    assert!(
-        retries < 1000,
-        "TransferDocument may be retried {retries} times; the next entry starts at 1000 more"
-    );
 }

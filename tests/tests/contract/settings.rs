@@ -19,7 +19,7 @@ fn accessors() -> BTreeMap<String, BTreeSet<String>> {
     let body = body.split("\n}\n").next().unwrap();
     let functions = body.split("    pub fn ").skip(1).map(|function| {
         let name = function.split('(').next().unwrap().to_owned();
-        (name, captures(r#"(?:text|parsed|variable)\("([A-Z0-9_]+)"\)"#, function))
+        (name, captures(r#"(?:text|parsed|variable|at_least)\("([A-Z0-9_]+)"[,)]"#, function))
     });
     functions.filter(|(_, variables)| !variables.is_empty()).collect()
 }
@@ -35,6 +35,9 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
     // logging::init reads the filter, the submission to debug and the metrics' namespace, and the glue the function's name.
     assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
     variables.extend(["LOG_FILTER", "DEBUG_SUBMISSION", "METRICS_NAMESPACE"].map(str::to_owned));
+    if main.contains("lambda::run_batches(") {
+        variables.insert("DEAD_LETTER_QUEUE_URL".to_owned());
+    }
     variables.retain(|variable| !AMBIENT.contains(&variable.as_str()));
     variables
 }

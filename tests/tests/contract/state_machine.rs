@@ -87,9 +87,11 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         let catch = machine.state(catching)["Catch"].as_array().and_then(|catch| catch.last());
         let catch = catch.unwrap_or_else(|| panic!("{name}: give it, or the Map it is in, the common Catch"));
         assert_eq!(catch["ErrorEquals"], json!(["States.ALL"]), "{catching}: end its Catch with States.ALL");
-        let end = if name == "FailDocument" { "Failed" } else { "FailDocument" };
+        // An order that cannot be given costs a delay and nothing else; and whatever happens, a failed document ends.
+        let goes_on = task["Resource"] == "arn:aws:states:::sqs:sendMessage" || name == "FailDocument";
+        let end = if goes_on { task["Next"].clone() } else { json!("FailDocument") };
         assert_eq!(catch["Next"], end, "{catching}: its Catch has to end there");
-        if end == "FailDocument" {
+        if !goes_on {
             assert_eq!(
                 catch["Assign"]["failure"], "{% $states.errorOutput %}",
                 "{catching}: keep what failed"
@@ -97,7 +99,11 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         }
     }
     let fail = machine.state("FailDocument");
-    assert_eq!((&fail["Next"], &machine.state("Failed")["Type"]), (&json!("Failed"), &json!("Fail")));
+    assert_eq!(fail["Next"], "ReleaseTurnOfFailed");
+    assert_eq!(
+        (&machine.state("ReleaseTurnOfFailed")["Next"], &machine.state("Failed")["Type"]),
+        (&json!("Failed"), &json!("Fail"))
+    );
 }
 
 #[test]
@@ -130,7 +136,13 @@ fn every_loop_passes_a_limit_on_a_counter_that_only_grows() {
     }
     let start = machine.definition["StartAt"].as_str().unwrap();
     for guard in edges.iter().filter_map(|edge| edge.guard.as_deref()) {
-        assert!(machine.state(start)["Assign"][guard].is_u64(), "{start}: start the counter {guard}");
+        let starts = &machine.state(start)["Assign"][guard];
+        let round = "{% $exists($states.input.round) ? $states.input.round : 1 %}";
+        assert!(
+            starts.is_u64() || (guard == "round" && starts == round),
+            "{start}: start the counter {guard}"
+        );
+        assert!(edges.iter().all(|edge| edge.from == start || edge.assign.get("lastRound").is_none()));
         let more = format!("{{% ${guard} + 1 %}}");
         assert!(edges.iter().any(|edge| edge.assign[guard] == more), "nothing counts {guard} up");
         for edge in edges.iter().filter(|edge| edge.from != start && edge.assign[guard].is_u64()) {
@@ -145,28 +157,54 @@ fn every_loop_passes_a_limit_on_a_counter_that_only_grows() {
 #[test]
 fn every_wait_has_a_bound() {
     let machine = Machine::load();
-    for (name, wait) in machine.of_type("Wait") {
-        let edges = machine.edges();
-        let mut entries = edges.iter().filter(|edge| edge.to == name);
-        assert!(
-            entries.all(|edge| edge.guard.is_some()),
-            "{name}: enter it through a Choice on a counter only"
-        );
-        // The time of a RateLimited error is bounded by limits::MAX_RATE_LIMIT_WAIT where the error is made.
-        assert!(wait["Seconds"].is_u64() || wait["Timestamp"] == "{% $retryAt %}", "{name}: {wait}");
+    let edges = machine.edges();
+    let entries = |name: &str| edges.iter().filter(|edge| edge.to == name).cloned().collect::<Vec<Edge>>();
+    let waits: Vec<&str> = machine.of_type("Wait").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(waits, ["WaitAfterTrouble", "WaitForTurn"]);
+    // The gate gives the time of a slot, and limits::MAX_RATE_LIMIT_WAIT bounds what the third party may ask for.
+    assert_eq!(machine.state("WaitForTurn")["Timestamp"], "{% $turnAt %}");
+    assert!(entries("WaitForTurn").iter().all(|edge| edge.from == "AwaitTurn"));
+    assert_eq!(machine.state("WaitAfterTrouble")["Seconds"], "{% $backoffSeconds %}");
+    assert!(entries("WaitAfterTrouble").iter().all(|edge| edge.guard.as_deref() == Some("troubles")));
+    let backoff = edges.iter().filter_map(|edge| edge.assign["backoffSeconds"].as_str());
+    for expression in backoff {
+        let longest = captures(r"\$floor\(\$random\(\) \* \$min\(\[(\d+), ", expression);
+        let longest: u64 = longest.first().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
+        assert!(longest <= 3600, "no pause longer than an hour: {expression}");
     }
 }
 
 #[test]
-fn every_way_back_into_the_transfer_counts_its_entry() {
+fn every_way_into_the_transfer_takes_a_new_turn() {
     let machine = Machine::load();
     let edges = machine.edges();
-    let uncounted = edges.iter().filter(|edge| edge.assign["entry"] != "{% $entry + 1 %}");
-    let again = reachable("TransferDocument", uncounted).contains("TransferDocument");
-    assert!(
-        !again,
-        "a way back into TransferDocument does not add 1 to entry; attempts would repeat a number"
+    for (to, from) in [("TransferDocument", "WaitForTurn"), ("WaitForTurn", "AwaitTurn")] {
+        assert!(edges.iter().all(|edge| edge.to != to || edge.from == from), "only {from} leads to {to}");
+    }
+    let start = machine.definition["StartAt"].as_str().unwrap();
+    for edge in edges.iter().filter(|edge| edge.assign.get("attempt").is_some()) {
+        let expected = if edge.from == start { json!(0) } else { json!("{% $states.result.attempt %}") };
+        assert!([start, "AwaitTurn"].contains(&edge.from.as_str()), "{} makes up an attempt", edge.from);
+        assert_eq!(edge.assign["attempt"], expected, "{}", edge.from);
+    }
+    let body = &machine.state("TransferDocument")["Arguments"]["MessageBody"];
+    assert_eq!(
+        (&body["attempt"], &body["turnEndsAt"]),
+        (&json!("{% $attempt %}"), &json!("{% $turnEndsAt %}"))
     );
+}
+
+#[test]
+fn whoever_had_a_turn_gives_it_back_on_every_way_to_the_end() {
+    let machine = Machine::load();
+    let edges = machine.edges();
+    let releases = ["ReleaseTurn", "ReleaseTurnOfFailed"];
+    let kept: Vec<Edge> =
+        edges.iter().filter(|edge| !releases.contains(&edge.to.as_str())).cloned().collect();
+    let after = reachable("AwaitTurn", &kept);
+    for end in ["Done", "Failed", "BeginVerify"] {
+        assert!(!after.contains(end), "a way from AwaitTurn to {end} releases no turn");
+    }
 }
 
 #[test]

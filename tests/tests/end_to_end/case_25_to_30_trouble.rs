@@ -1,11 +1,15 @@
 //! A third party that is busy, broken, forgetful or unwilling when a document is handed over.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use lectern::ports::Turns as _;
 use third_party::{FaultRule, RetryAfter, SubmissionFault, SubmissionView};
 
 use crate::{
     aws_json::sha256_hex,
     case::{Case, Upload},
     content::{text, text_of},
+    stack::Stack,
+    wait::{SOON, eventually},
 };
 
 /// The answers to the document's submissions; `None` is a connection that was cut.
@@ -20,7 +24,8 @@ async fn waits_for_the_rate_limit(fault: SubmissionFault, status: u16) {
     case.stack.ready(&upload).await;
     assert_eq!(answers(&case, &upload).await, [Some(status), Some(201)]);
     let entered = case.stack.states_entered(&upload).await;
-    assert!(entered.iter().any(|state| state == "WaitForRateLimit"), "{entered:?}");
+    let turns = entered.iter().filter(|state| *state == "WaitForTurn").count();
+    assert_eq!(turns, 2, "another turn, not another try: {entered:?}");
     case.stack.only_job(&upload).await;
 }
 
@@ -45,10 +50,21 @@ async fn case_25_retry_after_in_the_past_or_garbage_or_missing_is_bounded() {
     }
 }
 
+/// Those minutes are for all, so it runs alone, and the gate forgets them afterwards.
 #[tokio::test]
+#[ignore = "runs alone, after the others: make e2e"]
 async fn case_25_retry_after_of_a_year_is_cut_to_minutes() {
     let retry_after = Some(RetryAfter::Seconds(31_536_000));
     waits_for_the_rate_limit(SubmissionFault::RateLimited { retry_after }, 429).await;
+    let stack = Stack::open();
+    eventually("nobody holds a place", SOON, async || match stack.store.gate().await {
+        Ok((gate, _)) if gate.standing().leases == 0 => Ok(()),
+        gate => Err(format!("{gate:?}")),
+    })
+    .await;
+    let gate = || AttributeValue::S("GATE".to_owned());
+    let forget = stack.dynamodb.delete_item().table_name(&stack.is.table).key("pk", gate());
+    forget.key("sk", gate()).send().await.unwrap();
 }
 
 #[tokio::test]

@@ -78,10 +78,14 @@ fn ways() -> Vec<Way> {
 }
 
 /// A small generator, so that a seed repeats a run.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         // SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -99,7 +103,7 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     let seed = std::env::var("E2E_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
     println!("seed of the mixed run: E2E_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let ways = ways();
     let mut expected = BTreeMap::new();
     let mut uploads: Vec<Upload> = Vec::new();

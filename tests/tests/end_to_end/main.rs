@@ -29,5 +29,6 @@ mod case_41_to_44_returned;
 mod crowd;
 mod good_files;
 mod logs;
+mod paced;
 mod records;
 mod store_model;

@@ -11,6 +11,7 @@ use lectern::{
 use rstest::rstest;
 
 use super::{
+    machine::{Execution, MAX_TROUBLES, Machine, Work},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
     weather::{Pace, Roughness},
@@ -18,10 +19,15 @@ use super::{
 
 const PDF: &[u8] = b"%PDF-1.7\n1 0 obj";
 const GOOD: Plan = Plan { outcome: Outcome::Good, callback: CallBack::Once };
-const STRAIGHT: [&str; 8] = [
+const STRAIGHT: [&str; 13] = [
     "Begin",
+    "CheckResume",
+    "AwaitTurn",
+    "WaitForTurn",
     "TransferDocument",
+    "CheckReport",
     "AwaitCallback",
+    "ReleaseTurn",
     "BeginVerify",
     "CheckOutcome",
     "VerifyReturned",
@@ -81,7 +87,7 @@ fn case_34_callback_that_comes_after_the_timeout_is_used() {
     simulation.pace = Pace::CallbacksLate;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[3..6], ["ProbeJob", "CheckProbe", "BeginVerify"]);
+    assert_eq!(simulation.path(&object)[7..11], ["ProbeJob", "CheckProbe", "ReleaseTurn", "BeginVerify"]);
     assert_eq!(simulation.world.count("status"), 0, "the late result was there");
     assert_eq!(jobs(&simulation), 1);
 }
@@ -101,7 +107,7 @@ fn case_33_callback_that_never_comes_is_asked_for_once() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfAsked, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[2..6], ["AwaitCallback", "ProbeJob", "CheckProbe", "BeginVerify"]);
+    assert_eq!(simulation.path(&object)[6..10], ["AwaitCallback", "ProbeJob", "CheckProbe", "ReleaseTurn"]);
     assert_eq!(simulation.world.count("status"), 1);
     assert_eq!(jobs(&simulation), 1);
 }
@@ -140,7 +146,8 @@ fn case_30_job_that_is_given_up_fails_with_the_third_partys_reason_and_no_retry(
     let (mut simulation, object) = uploaded(Plan { outcome: Outcome::GivenUp, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("encrypted"));
-    assert_eq!(simulation.path(&object)[4..], ["CheckOutcome", "JobFailed", "FailDocument", "Failed"]);
+    let end = ["CheckOutcome", "JobFailed", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    assert_eq!(simulation.path(&object)[9..], end);
     assert_eq!(jobs(&simulation), 1);
 }
 
@@ -150,56 +157,105 @@ fn case_30_document_that_is_refused_at_the_door_fails_with_its_reason_and_no_ret
     simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("drmProtected"));
-    assert_eq!(simulation.path(&object), ["Begin", "TransferDocument", "FailDocument", "Failed"]);
+    let end = ["TransferDocument", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    assert_eq!(simulation.path(&object)[4..], end);
+    simulation.assert_that_no_turn_is_left();
     assert_eq!(jobs(&simulation), 0);
 }
 
 #[test]
-fn case_25_rate_limit_is_waited_for_and_does_not_count_as_an_attempt() {
+fn case_25_after_a_rate_limit_the_document_keeps_its_place_and_waits_for_another_turn() {
     let (mut simulation, object) = uploaded(GOOD);
-    for _ in 0..3 {
-        simulation
-            .world
-            .third_party
-            .refuse_next(Error::RateLimited { retry_at: lectern::memory::world::START });
+    for _ in 0..MAX_TROUBLES {
+        let retry_at = lectern::memory::world::START + std::time::Duration::from_secs(30);
+        simulation.world.third_party.refuse_next(Error::RateLimited { retry_at });
     }
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     let path = simulation.path(&object);
-    assert_eq!(path.iter().filter(|state| *state == "WaitForRateLimit").count(), 3);
-    assert_eq!(simulation.document(&object).attempt, Some(lectern::document::Attempt(4000)));
-}
-
-#[test]
-fn case_25_rate_limit_without_end_has_a_bound() {
-    let (mut simulation, object) = uploaded(GOOD);
-    for _ in 0..10 {
-        simulation
-            .world
-            .third_party
-            .refuse_next(Error::RateLimited { retry_at: lectern::memory::world::START });
-    }
-    block_on(simulation.run());
-    assert_eq!(simulation.end(&object), failed("rateLimited"));
+    assert_eq!(path.iter().filter(|state| *state == "AwaitTurn").count(), 1 + MAX_TROUBLES);
+    let newest = lectern::document::Attempt::LAST_WITHOUT_TURN.0 + 1 + u32::try_from(MAX_TROUBLES).unwrap();
+    assert_eq!(simulation.document(&object).attempt, Some(lectern::document::Attempt(newest)));
+    simulation.assert_that_no_turn_is_left();
 }
 
 #[rstest]
-#[case::case_26_and_29_unavailable(|| Error::Unavailable("503".to_owned()), 4, "thirdPartyUnavailable")]
-#[case::case_28_unauthorized(|| Error::Unauthorized, 2, "thirdPartyUnauthorized")]
-fn case_26_case_28_case_29_trouble_that_ends_in_time_is_survived_and_other_trouble_fails(
+#[case::case_25_rate_limited(|| Error::RateLimited { retry_at: lectern::memory::world::START }, "rateLimited")]
+#[case::case_26_and_29_unavailable(|| Error::Unavailable("503".to_owned()), "thirdPartyUnavailable")]
+#[case::case_29_down(|| Error::Down("503".to_owned()), "thirdPartyUnavailable")]
+#[case::case_28_unauthorized(|| Error::Unauthorized, "thirdPartyUnauthorized")]
+fn case_25_case_26_case_28_case_29_trouble_that_ends_in_time_is_survived_and_other_trouble_fails(
     #[case] error: fn() -> Error,
-    #[case] survived: usize,
     #[case] code: &str,
 ) {
-    for (troubles, end) in [(survived, ready()), (survived + 1, failed(code))] {
+    for (troubles, end) in [(MAX_TROUBLES, ready()), (MAX_TROUBLES + 1, failed(code))] {
         let (mut simulation, object) = uploaded(GOOD);
         for _ in 0..troubles {
             simulation.world.third_party.refuse_next(error());
         }
         block_on(simulation.run());
         assert_eq!(simulation.end(&object), end, "{troubles}");
-        assert_eq!(jobs(&simulation), usize::from(troubles == survived));
+        assert_eq!(jobs(&simulation), usize::from(troubles == MAX_TROUBLES));
+        simulation.assert_that_no_turn_is_left();
     }
+}
+
+#[test]
+fn success_is_reported_only_while_the_third_party_is_in_doubt() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.world.third_party.refuse_next(Error::Unauthorized);
+    block_on(simulation.run());
+    let path = simulation.path(&object);
+    let at = |state: &str| path.iter().position(|entered| entered == state);
+    assert!(at("ReportTrouble") < at("ReportAccepted"), "{path:?}");
+    assert!(!simulation.world.store.gate_now().standing().breaker_open);
+}
+
+#[test]
+fn case_19_turn_that_was_used_and_not_reported_is_followed_by_another_one_and_the_same_job() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.pace = Pace::WhenAwaited;
+    simulation.world.faults.cut_next("succeed", Cut::Before);
+    simulation.world.faults.cut_nth("succeed", 2, Cut::Before);
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
+    assert_eq!(jobs(&simulation), 1);
+    simulation.assert_that_no_turn_is_left();
+}
+
+/// Whoever waits for a turn that does not come asks again, and gives up in the end.
+#[test]
+fn line_that_never_moves_is_left_after_a_bounded_time() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.world.limits.max_in_flight = 0;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object).0, DocumentState::Failed);
+    let path = simulation.path(&object);
+    assert_eq!(path.iter().filter(|state| *state == "AwaitTurn").count(), 5);
+    assert_eq!(path[path.len() - 3..], ["FailDocument", "ReleaseTurnOfFailed", "Failed"]);
+}
+
+#[test]
+fn redrive_begins_with_a_round_of_its_own_or_behind_the_third_party() {
+    let machine = Machine::load();
+    let documents = ["submissionId", "documentId"].map(|field| (field.to_owned(), "x".into()));
+    let mut input: serde_json::Value = serde_json::Map::from_iter(documents).into();
+    input["round"] = 11.into();
+    let mut execution = Execution::start(&machine, input.clone());
+    for _ in 0..3 {
+        execution.step(&machine, "t");
+    }
+    let turn = serde_json::json!({ "attempt": 1_000_009, "at": "2026-11-20T16:00:00.000Z", "until": "u", "report": false });
+    execution.succeed(&machine, &turn);
+    execution.wake(&machine);
+    let Work::Send(sending) = execution.step(&machine, "t") else { panic!("it is not in TransferDocument") };
+    assert_eq!((&sending.body["round"], &sending.body["attempt"]), (&11.into(), &1_000_009.into()));
+    input["resume"] = "verify".into();
+    let mut execution = Execution::start(&machine, input);
+    for _ in 0..2 {
+        execution.step(&machine, "t");
+    }
+    assert_eq!(execution.path, ["Begin", "CheckResume", "BeginVerify"]);
 }
 
 #[test]
@@ -270,7 +326,7 @@ fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_of_the_way_changes_
     let (mut undisturbed, object) = uploaded(GOOD);
     block_on(undisturbed.run());
     let calls: std::collections::BTreeSet<_> = undisturbed.world.faults.calls().into_iter().collect();
-    assert!(calls.len() >= 17, "{calls:?}");
+    assert!(calls.len() >= 20, "{calls:?}");
     for call in calls {
         let (mut simulation, _) = uploaded(GOOD);
         simulation.world.faults.cut_next(call, cut);
@@ -278,6 +334,7 @@ fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_of_the_way_changes_
         assert_eq!(simulation.end(&object), ready(), "{call}");
         assert_eq!(jobs(&simulation), 1, "{call}");
         assert!(simulation.dead.is_empty(), "{call}");
+        simulation.assert_that_no_turn_is_left();
         let counts = simulation.world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts;
         assert_eq!((counts.open, counts.ready, counts.rejected, counts.failed), (0, 1, 0, 0), "{call}");
     }

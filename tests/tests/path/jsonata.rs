@@ -126,13 +126,11 @@ impl Parser<'_> {
                 };
                 value = Some(json!(text(value) + &text(right)));
             } else if self.take("+") {
-                value = Some(json!(
-                    number(value.as_ref(), self.text) + number(self.product().as_ref(), self.text)
-                ));
+                let right = self.product();
+                value = Some(self.calculated(value, right, |left, right| left + right));
             } else if self.take("-") {
-                value = Some(json!(
-                    number(value.as_ref(), self.text) - number(self.product().as_ref(), self.text)
-                ));
+                let right = self.product();
+                value = Some(self.calculated(value, right, |left, right| left - right));
             } else {
                 return value;
             }
@@ -142,9 +140,18 @@ impl Parser<'_> {
     fn product(&mut self) -> Option<Value> {
         let mut value = self.path();
         while self.take("*") {
-            value = Some(json!(number(value.as_ref(), self.text) * number(self.path().as_ref(), self.text)));
+            let right = self.path();
+            value = Some(self.calculated(value, right, |left, right| left * right));
         }
         value
+    }
+
+    fn calculated(&self, left: Option<Value>, right: Option<Value>, calculate: fn(f64, f64) -> f64) -> Value {
+        let number = |value: Option<Value>| {
+            let found = value.as_ref().and_then(Value::as_f64);
+            found.unwrap_or_else(|| panic!("no number in {}: {value:?}", self.text))
+        };
+        whole_if_it_can_be(calculate(number(left), number(right)))
     }
 
     fn path(&mut self) -> Option<Value> {
@@ -180,9 +187,23 @@ impl Parser<'_> {
         if !self.take("(") {
             return self.scope.get(name).cloned();
         }
+        if name == "random" {
+            self.expect(")");
+            return Some(json!(RANDOM));
+        }
         let argument = self.conditional();
+        let second = if self.take(",") { self.conditional() } else { None };
         self.expect(")");
         match name {
+            "floor" => argument.map(|value| whole_if_it_can_be(value.as_f64().expect("a number").floor())),
+            "power" => {
+                let power = |(base, exponent): (Value, Value)| Some(base.as_f64()?.powf(exponent.as_f64()?));
+                argument.zip(second).and_then(power).map(whole_if_it_can_be)
+            }
+            "min" => {
+                let numbers = argument?.as_array().expect("a list").clone();
+                numbers.iter().filter_map(Value::as_f64).reduce(f64::min).map(whole_if_it_can_be)
+            }
             "exists" => Some(json!(argument.is_some())),
             "parse" => argument.map(|text| serde_json::from_str(text.as_str().expect("text")).expect("JSON")),
             "number" => {
@@ -206,11 +227,24 @@ impl Parser<'_> {
                 .map(|item| json!(item))
                 .collect()
         } else {
-            vec![first?]
+            let mut items = vec![first?];
+            while self.take(",") {
+                items.extend(self.conditional());
+            }
+            items
         };
         self.expect("]");
         Some(Value::Array(items))
     }
+}
+
+/// What `$random()` gives, so that a run is the same each time.
+const RANDOM: f64 = 0.5;
+
+/// JSONata knows one kind of number; JSON writes a whole one without a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "numbers of the definition are small")]
+fn whole_if_it_can_be(number: f64) -> Value {
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
 }
 
 fn is_true(value: Option<&Value>) -> bool {
@@ -234,5 +268,7 @@ fn expressions_of_the_state_machine_are_understood() {
     assert_eq!(value("$a = 2 ? [] : [0..$a - 1]"), json!([]));
     assert_eq!(value("$number($states.r.N)"), json!(3));
     assert_eq!(value("$exists($states.q) ? $states.q : ''"), json!(""));
+    assert_eq!(value("$floor($random() * $min([900, 5 * $power(2, $min([$a, 10]))]))"), json!(10));
+    assert_eq!(value("$floor($random() * 3)"), json!(1));
     assert!(std::panic::catch_unwind(|| value("$nothing")).is_err());
 }

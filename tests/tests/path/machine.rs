@@ -6,13 +6,15 @@ use super::jsonata::{Scope, evaluate};
 
 /// Small limits, so that a run reaches each of them.
 pub(crate) const MAX_ROUNDS: u64 = 2;
-const LIMITS: [(&str, u64); 8] = [
+pub(crate) const MAX_TROUBLES: usize = 3;
+const LIMITS: [(&str, u64); 9] = [
     ("UnavailableMaxAttempts", 4),
     ("UnauthorizedMaxAttempts", 2),
     ("StoreMaxAttempts", 3),
     ("OtherMaxAttempts", 2),
     ("MismatchMaxAttempts", 1),
-    ("MaxRateLimitWaits", 3),
+    ("MaxTroubles", MAX_TROUBLES as u64),
+    ("MaxTurnWaits", 4),
     ("MaxOverdueWaits", 1),
     ("FailMaxAttempts", 50),
 ];
@@ -37,6 +39,11 @@ impl Machine {
         Self(serde_json::from_str(&text).unwrap())
     }
 
+    /// The definition as it is deployed, with the template's own numbers.
+    pub(crate) fn as_deployed() -> Self {
+        Self(super::asl::Machine::load().definition)
+    }
+
     fn state(&self, name: &str) -> &Value {
         let map = &self.0["States"]["VerifyReturned"]["ItemProcessor"]["States"];
         self.0["States"].get(name).or_else(|| map.get(name)).unwrap_or_else(|| panic!("no state {name}"))
@@ -49,7 +56,9 @@ pub(crate) enum Work {
     /// Nothing: it has gone on by itself.
     Moved,
     /// Send this message to the queue of this name.
-    Send(String, Value),
+    Send(Sending),
+    /// Wait for so long.
+    Sleep(Sleep),
     /// Keep the task token on the document and wait.
     AwaitCallback,
     /// Read the result.
@@ -60,6 +69,25 @@ pub(crate) enum Work {
     Map(Vec<Value>),
     /// It is over.
     Over,
+}
+
+/// A message to a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sending {
+    pub(crate) queue: String,
+    pub(crate) group: String,
+    pub(crate) body: Value,
+    /// Whether the task waits for its token.
+    pub(crate) waits: bool,
+}
+
+/// How long a state waits.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sleep {
+    /// Until this time, RFC 3339.
+    Until(String),
+    /// For so many seconds.
+    Seconds(u64),
 }
 
 /// One execution.
@@ -92,13 +120,14 @@ impl Execution {
         let scope = self.scope(json!({ "Task": { "Token": token } }), json!({}));
         match (state["Type"].as_str().unwrap(), state["Resource"].as_str().unwrap_or_default()) {
             ("Pass", _) => self.go_on(&state, &scope),
+            ("Wait", _) if state.get("Seconds").is_some() => {
+                let seconds = evaluate(&state["Seconds"], &scope);
+                Work::Sleep(Sleep::Seconds(seconds.as_u64().unwrap_or_else(|| panic!("{seconds}"))))
+            }
             ("Wait", _) => {
                 let until = evaluate(&state["Timestamp"], &scope);
-                assert!(
-                    until.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')),
-                    "{until}"
-                );
-                self.go_on(&state, &scope)
+                let text = until.as_str().filter(|text| text.len() == 24 && text.ends_with('Z'));
+                Work::Sleep(Sleep::Until(text.unwrap_or_else(|| panic!("{until}")).to_owned()))
             }
             ("Choice", _) => {
                 let choices = state["Choices"].as_array().unwrap();
@@ -124,11 +153,15 @@ impl Execution {
                 };
                 Work::Map(evaluate(&state["Items"], &scope).as_array().unwrap().iter().map(payload).collect())
             }
-            ("Task", resource) if resource.ends_with("sqs:sendMessage.waitForTaskToken") => {
+            ("Task", resource)
+                if resource.trim_end_matches(".waitForTaskToken").ends_with("sqs:sendMessage") =>
+            {
                 let arguments = evaluate(&state["Arguments"], &scope);
-                let queue = arguments["QueueUrl"].as_str().unwrap().to_owned();
-                self.token = Some(token.to_owned());
-                Work::Send(queue, arguments["MessageBody"].clone())
+                let text = |field: &str| arguments[field].as_str().unwrap().to_owned();
+                let waits = resource.ends_with(".waitForTaskToken");
+                self.token = waits.then(|| token.to_owned());
+                let (queue, group) = (text("QueueUrl"), text("MessageGroupId"));
+                Work::Send(Sending { queue, group, body: arguments["MessageBody"].clone(), waits })
             }
             ("Task", resource) if resource.ends_with("dynamodb:updateItem.waitForTaskToken") => {
                 Work::AwaitCallback
@@ -143,6 +176,16 @@ impl Execution {
             }
             other => panic!("{other:?} is not understood"),
         }
+    }
+
+    /// The wait is over.
+    pub(crate) fn wake(&mut self, machine: &Machine) {
+        self.succeed(machine, &Value::Null);
+    }
+
+    /// How long the state it is in may take.
+    pub(crate) fn timeout_s(&self, machine: &Machine) -> u64 {
+        machine.state(&self.state)["TimeoutSeconds"].as_u64().unwrap()
     }
 
     /// The task has answered.

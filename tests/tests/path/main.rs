@@ -3,11 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "../contract/asl.rs"]
+#[allow(dead_code, reason = "the contract tests use all of it")]
+mod asl;
+mod door;
 mod end_states;
+mod fifo;
 mod jsonata;
 mod machine;
 mod nothing_is_lost;
+mod outages;
 mod simulation;
+#[path = "../contract/sources.rs"]
+#[allow(dead_code, reason = "the contract tests use all of it")]
+mod sources;
+#[path = "../contract/template.rs"]
+#[allow(dead_code, reason = "the contract tests use all of it")]
+mod template;
 mod third_party;
 mod trace;
 mod weather;

@@ -71,10 +71,13 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let ended = match (document.state, path.as_slice()) {
             (DocumentState::Ready, [.., "Done"])
-            | (DocumentState::Failed, [.., "FailDocument", "Failed"])
+            | (DocumentState::Failed, [.., "FailDocument", "ReleaseTurnOfFailed", "Failed"])
             | (DocumentState::Rejected, []) => true,
             // Its message was still at work when the execution gave it up: the record is there all the same.
-            (DocumentState::Ready, [.., "NormalizeDocument", "FailDocument", "Failed"]) => !calm,
+            (
+                DocumentState::Ready,
+                [.., "NormalizeDocument", "FailDocument", "ReleaseTurnOfFailed", "Failed"],
+            ) => !calm,
             _ => false,
         };
         assert!(ended, "one execution, one end: {} by {path:?}", document.state);
@@ -93,11 +96,17 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         *jobs.entry(key.rsplit_once('-').unwrap().0).or_default() += 1;
     }
     assert!(jobs.values().all(|rounds| *rounds <= MAX_ROUNDS), "one job in each round: {jobs:?}");
+    simulation.assert_that_no_turn_is_left();
 }
 
 fn run(seed: u64, roughness: Roughness) -> Simulation {
     let mut simulation = Simulation::new(seed, None, roughness);
-    let objects = upload(&mut simulation, &mut Dice::new(!seed));
+    let mut dice = Dice::new(!seed);
+    let objects = upload(&mut simulation, &mut dice);
+    // In half of the runs documents have to wait for each other.
+    if dice.percent(50) {
+        simulation.world.limits.max_in_flight = 1 + u32::try_from(dice.below(3)).unwrap();
+    }
     block_on(async {
         simulation.run().await;
         // What was cut off too often waits in a dead-letter queue; an operator moves it back, and it ends too.

@@ -1,10 +1,14 @@
 //! The whole workflow over the ports in memory, driven by a seed: queues that redeliver, executions, the third party's
 //! callbacks, timeouts and calls that are cut off. Every step that succeeds runs a second time and may change nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
 
 use lectern::{
-    document::{Document, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken},
+    document::{Attempt, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken},
     error::Error,
     memory::{
         Cut,
@@ -14,12 +18,15 @@ use lectern::{
     ports::Clock as _,
     submission::Submission,
     trace::{TRACEPARENT, TraceParent},
-    transfer_document,
+    transfer_document::{self, DeliveryMode},
 };
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    machine::{Execution, Machine, Work},
+    door::{Door, Knock, Outage},
+    fifo::Fifo,
+    machine::{Execution, Machine, Sending, Sleep, Work},
     third_party::{Plan, Sender},
     weather::{CALLS, Dice, Pace, Roughness},
 };
@@ -33,9 +40,12 @@ pub(crate) struct Message {
 }
 
 const MAX_RECEIVES: usize = 5;
+/// How long something takes if time goes by the clock.
+const A_MOMENT: Duration = Duration::from_millis(1);
 const UPLOADS: &str = "receive-upload";
-const TRANSFERS: &str = "TransferDocumentQueueUrl";
-const NORMALIZATIONS: &str = "NormalizeDocumentQueueUrl";
+const TURNS: &str = "GrantTurn";
+const TRANSFERS: &str = "TransferDocument";
+const NORMALIZATIONS: &str = "NormalizeDocument";
 
 pub(crate) struct Simulation {
     pub(crate) world: MemoryWorld,
@@ -44,11 +54,19 @@ pub(crate) struct Simulation {
     pub(crate) dead: Vec<Message>,
     pub(crate) sender: Sender,
     pub(crate) pace: Pace,
+    pub(crate) outage: Option<Outage>,
+    pub(crate) knocks: Mutex<Vec<Knock>>,
+    /// Whether time goes on only when nothing else can happen, as far as the next wait or timeout.
+    pub(crate) by_the_clock: bool,
+    turns: Fifo,
     queues: Vec<Message>,
     dice: Dice,
     roughness: Roughness,
     tokens: usize,
     ended: BTreeMap<DocumentRef, Document>,
+    attempts: BTreeMap<DocumentRef, Attempt>,
+    /// When the state that an execution is in is over by itself.
+    due: BTreeMap<DocumentRef, OffsetDateTime>,
 }
 
 /// What became of a message.
@@ -67,6 +85,7 @@ type Snapshot = (Vec<Document>, Vec<Option<Submission>>, BTreeSet<DocumentRef>, 
 
 enum Activity {
     Deliver(usize),
+    GrantTurns,
     Step(DocumentRef),
     CallBack(usize),
     TimeOut(DocumentRef),
@@ -81,11 +100,17 @@ impl Simulation {
             dead: Vec::new(),
             sender: Sender::new(plan),
             pace: Pace::Any,
+            outage: None,
+            knocks: Mutex::new(Vec::new()),
+            by_the_clock: false,
+            turns: Fifo::default(),
             queues: Vec::new(),
             dice: Dice::new(seed),
             roughness,
             tokens: 0,
             ended: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            due: BTreeMap::new(),
         }
     }
 
@@ -104,7 +129,13 @@ impl Simulation {
 
     /// An operator moves the dead letters back.
     pub(crate) fn redrive_dead_letters(&mut self) {
-        self.queues.extend(self.dead.drain(..).map(|message| Message { receives: 0, ..message }));
+        for message in std::mem::take(&mut self.dead) {
+            if message.queue == TURNS {
+                self.turns.send(message.body, self.world.clock.now());
+            } else {
+                self.queues.push(Message { receives: 0, ..message });
+            }
+        }
     }
 
     /// Until nothing is left to happen.
@@ -114,15 +145,16 @@ impl Simulation {
 
     /// Until this holds, or nothing is left to happen.
     pub(crate) async fn run_until(&mut self, reached: impl Fn(&Self) -> bool) {
-        for _ in 0..20_000 {
+        for _ in 0..50_000 {
             if reached(self) {
                 return;
             }
             let Some(activity) = self.next() else { return };
-            self.world.clock.advance(std::time::Duration::from_secs(1));
+            self.world.clock.advance(if self.by_the_clock { A_MOMENT } else { Duration::from_secs(1) });
             self.trouble();
             match activity {
                 Activity::Deliver(index) => self.deliver(index).await,
+                Activity::GrantTurns => self.grant_turns().await,
                 Activity::Step(document) => self.step(&document).await,
                 Activity::CallBack(index) => self.sender.call_back(&self.world, index).await,
                 Activity::TimeOut(document) => self.time_out(&document),
@@ -149,22 +181,58 @@ impl Simulation {
             self.world.states.answer(&TaskToken::new(token)).is_none().then(|| document.clone())
         };
         let waits: Vec<DocumentRef> = self.executions.iter().filter_map(waiting).collect();
-        let steps = self
-            .executions
-            .iter()
-            .filter(|(document, execution)| !execution.is_over() && !waits.contains(document));
+        let now = self.world.clock.now();
+        let steps = self.executions.iter().filter(|(document, execution)| {
+            let sleeps = execution.token.is_none() && self.due.get(*document).is_some_and(|due| now < *due);
+            !execution.is_over() && !waits.contains(document) && !sleeps
+        });
         let mut all: Vec<Activity> = steps.map(|(document, _)| Activity::Step(document.clone())).collect();
         all.extend((0..self.queues.len()).map(Activity::Deliver));
+        all.extend((!self.turns.is_empty()).then_some(Activity::GrantTurns));
         if self.pace != Pace::WhenAwaited || all.is_empty() {
             all.extend((0..callbacks).map(Activity::CallBack));
+        }
+        if self.by_the_clock && all.is_empty() {
+            return self.next_by_the_clock();
         }
         let impatient = self.roughness.timeouts > 0 && self.dice.percent(4);
         if !waits.is_empty() && (all.is_empty() || impatient) {
             self.roughness.timeouts -= usize::from(!all.is_empty());
-            return Some(Activity::TimeOut(self.dice.pick(&waits)));
+            // Whoever stands in the line is patient as long as somebody else may give its place back.
+            let at_work: Vec<DocumentRef> = waits
+                .iter()
+                .filter(|document| self.executions[*document].state != "AwaitTurn")
+                .cloned()
+                .collect();
+            let candidates = if impatient || at_work.is_empty() { waits } else { at_work };
+            return Some(Activity::TimeOut(self.dice.pick(&candidates)));
         }
         let count = all.len();
         (count > 0).then(|| all.swap_remove(self.dice.below(count)))
+    }
+
+    /// Time goes on until the first wait is over or the first task has run out of time.
+    fn next_by_the_clock(&mut self) -> Option<Activity> {
+        let (document, due) = self.due.iter().min_by_key(|(_, due)| **due)?;
+        let (document, due) = (document.clone(), *due);
+        let left = due - self.world.clock.now();
+        self.world.clock.advance(left.try_into().unwrap_or_default());
+        let waits = self.executions[&document].token.is_some();
+        Some(if waits { Activity::TimeOut(document) } else { Activity::Step(document) })
+    }
+
+    async fn grant_turns(&mut self) {
+        let batch = self.turns.receive(&mut self.dice);
+        match self.world.grant_turns(batch).await {
+            // It is done, but its deletion did not arrive.
+            Ok(_) if self.roughness.redeliveries && self.dice.percent(25) => {}
+            Ok(_) => self.turns.done(),
+            Err(error) => {
+                assert_eq!(error.name(), "Store.Unavailable");
+                let dead = self.turns.dead().into_iter();
+                self.dead.extend(dead.map(|body| Message { queue: TURNS, body, receives: 20, again: false }));
+            }
+        }
     }
 
     /// Now and then something is about to go wrong.
@@ -223,7 +291,7 @@ impl Simulation {
             TRANSFERS => {
                 let input: transfer_document::Input = message::parse(&message.body).unwrap();
                 self.assert_trace(&input.document, input.traceparent);
-                match self.world.transfer(input).await {
+                match self.transfer(input).await {
                     Ok(transfer_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
                     Err(_) => Handled::Left,
@@ -241,23 +309,55 @@ impl Simulation {
         }
     }
 
+    async fn transfer(&self, input: transfer_document::Input) -> Result<transfer_document::Outcome, Error> {
+        let door = Door {
+            inside: &self.world.third_party,
+            outage: self.outage,
+            attempt: input.attempt,
+            now: self.world.clock.now(),
+            knocks: &self.knocks,
+        };
+        self.world.transfer_by(DeliveryMode::Push, &door, input).await
+    }
+
     async fn step(&mut self, document: &DocumentRef) {
         let mut execution = self.executions[document].clone();
+        let was_due = self.due.remove(document).is_some();
         if let Some(token) = execution.token.clone().map(TaskToken::new) {
             let cause = self.world.states.cause(&token).unwrap_or_default().to_string();
             match self.world.states.answer(&token).unwrap() {
-                Ok(output) => execution.succeed(&self.machine, &output),
+                Ok(output) => {
+                    if execution.state == "AwaitTurn" {
+                        self.takes_turn(document, &output);
+                    }
+                    execution.succeed(&self.machine, &output);
+                }
                 Err(name) => execution.fail(&self.machine, name, &cause),
             }
+        } else if was_due {
+            execution.wake(&self.machine);
         } else {
             self.tokens += 1;
             let token = format!("token-{}", self.tokens);
             match execution.step(&self.machine, &token) {
                 Work::Moved | Work::Over => {}
-                Work::Send(queue, body) => {
-                    let queue =
-                        [TRANSFERS, NORMALIZATIONS].into_iter().find(|known| *known == queue).unwrap();
-                    self.send(queue, body.to_string());
+                Work::Send(sending) => {
+                    if !sending.waits {
+                        execution.succeed(&self.machine, &json!({}));
+                    }
+                    self.send_for(document, sending);
+                }
+                Work::Sleep(sleep) => {
+                    let now = self.world.clock.now();
+                    let until = match sleep {
+                        Sleep::Until(text) => OffsetDateTime::parse(&text, &Rfc3339).unwrap(),
+                        Sleep::Seconds(seconds) => now + Duration::from_secs(seconds),
+                    };
+                    if self.by_the_clock {
+                        self.due.insert(document.clone(), until);
+                    } else {
+                        execution.wake(&self.machine);
+                    }
                 }
                 Work::AwaitCallback => {
                     let now = self.world.clock.now();
@@ -281,7 +381,31 @@ impl Simulation {
                 },
             }
         }
+        if self.by_the_clock && execution.token.is_some() {
+            let end = self.world.clock.now() + Duration::from_secs(execution.timeout_s(&self.machine));
+            self.due.insert(document.clone(), end);
+        }
         self.executions.insert(document.clone(), execution);
+    }
+
+    fn send_for(&mut self, document: &DocumentRef, Sending { queue, group, body, .. }: Sending) {
+        let stem = queue.split("Queue").next().unwrap();
+        let queue = [TURNS, TRANSFERS, NORMALIZATIONS].into_iter().find(|known| *known == stem).unwrap();
+        let expected = if queue == TURNS { "turns" } else { document.submission_id.as_str() };
+        assert_eq!(group, expected, "the message group of {queue}");
+        if queue == TURNS {
+            self.turns.send(body.to_string(), self.world.clock.now());
+        } else {
+            self.send(queue, body.to_string());
+        }
+    }
+
+    /// Each turn is newer than all that the document had before.
+    fn takes_turn(&mut self, document: &DocumentRef, turn: &Value) {
+        let attempt: Attempt = serde_json::from_value(turn["attempt"].clone()).unwrap();
+        assert!(attempt.is_turn());
+        let before = self.attempts.insert(document.clone(), attempt);
+        assert!(before.is_none_or(|before| before < attempt), "{before:?}, then {attempt:?}");
     }
 
     fn begin_verify(&self, document: &DocumentRef) -> Option<Value> {
@@ -300,7 +424,7 @@ impl Simulation {
         for payload in payloads {
             let mut tried = Vec::new();
             loop {
-                match self.invoke("VerifyReturnedFileFunctionArn", payload.clone()).await {
+                match self.invoke("VerifyReturnedFile", payload.clone()).await {
                     Ok(output) => break outputs.push(output),
                     Err(error) if Execution::retries_file(&self.machine, &mut tried, error.name()) => {
                         self.sender.mend_files(&self.world);
@@ -332,14 +456,14 @@ impl Simulation {
     async fn call(&self, function: &str, payload: Value) -> Result<Value, Error> {
         let document: DocumentRef = serde_json::from_value(payload.clone()).unwrap();
         self.assert_trace(&document, serde_json::from_value(payload[TRACEPARENT].clone()).unwrap());
-        let output = match function {
-            "ProbeJobFunctionArn" => {
+        let output = match function.split("Function").next().unwrap() {
+            "ProbeJob" => {
                 serde_json::to_value(self.world.probe(serde_json::from_value(payload).unwrap()).await?)
             }
-            "VerifyReturnedFileFunctionArn" => {
+            "VerifyReturnedFile" => {
                 serde_json::to_value(self.world.verify(serde_json::from_value(payload).unwrap()).await?)
             }
-            "FailDocumentFunctionArn" => {
+            "FailDocument" => {
                 serde_json::to_value(self.world.fail(serde_json::from_value(payload).unwrap()).await?)
             }
             other => panic!("no function {other}"),
@@ -348,6 +472,7 @@ impl Simulation {
     }
 
     fn time_out(&mut self, document: &DocumentRef) {
+        self.due.remove(document);
         let execution = self.executions.get_mut(document).unwrap();
         self.world.states.expire(&TaskToken::new(execution.token.clone().unwrap()));
         execution.fail(&self.machine, "States.Timeout", "");
@@ -357,6 +482,8 @@ impl Simulation {
     /// the third party says later.
     fn observe(&mut self) {
         self.sender.plan_new_jobs(&self.world, &mut self.dice);
+        let leases = self.world.store.gate_now().standing().leases;
+        assert!(leases <= self.world.limits.max_in_flight as usize, "{leases} leases");
         for document in self.world.store.all() {
             if !document.state.is_terminal() {
                 assert!(
@@ -372,6 +499,15 @@ impl Simulation {
                 (document.state, &document.reason, &document.times)
             );
         }
+    }
+
+    /// What has to hold when nothing is left to happen: nobody has a place or waits for one, and no turn was used twice.
+    pub(crate) fn assert_that_no_turn_is_left(&self) {
+        let standing = self.world.store.gate_now().standing();
+        assert_eq!((standing.leases, standing.waiting, self.world.store.waiting_items()), (0, 0, 0));
+        let knocks = self.knocks.lock().unwrap();
+        let attempts: BTreeSet<Attempt> = knocks.iter().map(|knock| knock.attempt).collect();
+        assert_eq!(attempts.len(), knocks.len(), "a turn is good for one request");
     }
 
     fn snapshot(&self) -> Snapshot {

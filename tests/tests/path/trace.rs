@@ -1,6 +1,6 @@
 //! One trace through the whole workflow. That every message and payload has it is asserted by the simulation itself.
 
-use lectern::{memory::world::object, message, transfer_document};
+use lectern::{grant_turn, memory::world::object, message};
 use serde_json::json;
 
 use super::{
@@ -45,14 +45,15 @@ fn case_50_execution_that_was_started_by_version_1_goes_on_without_a_trace() {
     let input = json!({ "schemaVersion": 1, "submissionId": "s1", "documentId": id });
     let mut execution = Execution::start(&machine, input);
     let sent = (0..10).find_map(|_| match execution.step(&machine, "token") {
-        Work::Send(_, body) => Some(body),
+        Work::Send(sending) => Some(sending.body),
         Work::Moved
         | Work::AwaitCallback
         | Work::BeginVerify
         | Work::Invoke(..)
         | Work::Map(_)
+        | Work::Sleep(_)
         | Work::Over => None,
     });
     let sent = sent.expect("it sends its first message").to_string();
-    assert_eq!(message::parse::<transfer_document::Input>(&sent).unwrap().traceparent, None);
+    assert_eq!(message::parse::<grant_turn::Input>(&sent).unwrap().traceparent, None);
 }

@@ -54,11 +54,15 @@ pub(crate) enum Pace {
 }
 
 /// The calls that may be cut off.
-pub(crate) const CALLS: [&str; 21] = [
+pub(crate) const CALLS: [&str; 25] = [
     "head",
     "first_bytes",
     "register",
     "start",
+    "gate",
+    "place",
+    "waiter",
+    "commit",
     "is_awaited",
     "begin_transfer",
     "current_version",

@@ -17,6 +17,8 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("RETURNED_BUCKET", of(config.returned_bucket())),
         ("STATE_MACHINE_ARN", of(config.state_machine_arn())),
         ("MAX_UPLOAD_BYTES", of(config.max_upload_bytes())),
+        ("DEAD_LETTER_QUEUE_URL", of(config.dead_letter_queue_url())),
+        ("THIRD_PARTY_REQUESTS_PER_SECOND", of(config.third_party_limits())),
         ("THIRD_PARTY_URL", of(config.third_party_url())),
         ("THIRD_PARTY_NAME", of(config.third_party_name())),
         ("THIRD_PARTY_NETWORK", of(config.third_party_network())),
@@ -39,6 +41,36 @@ fn child_reads_its_environment() {
         println!("{name}={}", problem.unwrap_or_else(|| "fine".to_owned()));
     }
     println!("path style={}", Config::from_env().s3_path_style());
+    println!("limits={:?}", Config::from_env().third_party_limits());
+}
+
+#[test]
+fn limits_of_the_third_party_are_read_as_an_interval_and_a_lease() {
+    let [rate, burst, in_flight] =
+        ["THIRD_PARTY_REQUESTS_PER_SECOND", "THIRD_PARTY_BURST", "THIRD_PARTY_MAX_IN_FLIGHT"];
+    let times = [("CALLBACK_TIMEOUT_SECONDS", "14400"), ("LEASE_MARGIN_SECONDS", "7200")];
+    let said = |limits: [(&'static str, &'static str); 3]| said_under(&[&limits[..], &times[..]].concat());
+    let fine = said([(rate, "2.5"), (burst, "2"), (in_flight, "1")]);
+    let limits = Limits {
+        interval: Duration::from_millis(400),
+        burst: 2,
+        max_in_flight: 1,
+        lease: Duration::from_hours(6),
+    };
+    assert!(fine.contains(&format!("limits=Ok({limits:?})")), "{fine}");
+    for (limits, problem) in [
+        ([(rate, "0"), (burst, "2"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero"),
+        (
+            [(rate, "-1"), (burst, "2"), (in_flight, "1")],
+            "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero",
+        ),
+        ([(rate, "5"), (burst, "1"), (in_flight, "1")], "THIRD_PARTY_BURST must be at least 2"),
+        ([(rate, "5"), (burst, "2"), (in_flight, "0")], "THIRD_PARTY_MAX_IN_FLIGHT must be at least 1"),
+        ([(rate, "x"), (burst, "2"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND is not a number"),
+    ] {
+        let said = said(limits);
+        assert!(said.contains(problem), "{problem}: {said}");
+    }
 }
 
 /// What the accessors say under just these variables.

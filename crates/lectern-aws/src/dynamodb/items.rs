@@ -9,6 +9,7 @@ use lectern::{
     keys,
     limits::MAX_INLINE_RECORD_BYTES,
     record::Record,
+    turns::Ticket,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -86,6 +87,18 @@ pub(super) fn callback_key(callback: &CallbackId) -> Item {
 
 pub(super) fn unknown_callback_key(event_id: &str) -> Item {
     key(format!("UNKNOWN_CALLBACK#{event_id}"), "UNKNOWN_CALLBACK".to_owned())
+}
+
+pub(super) fn gate_key() -> Item {
+    key("GATE".to_owned(), "GATE".to_owned())
+}
+
+pub(super) fn ticket_key(ticket: &Ticket) -> Item {
+    key(format!("LANE#{}#{}", ticket.lane, ticket.opened), format!("TICKET#{}", ticket.number))
+}
+
+pub(super) fn place_key(document: &DocumentRef) -> Item {
+    key(format!("TURN#{}", document.document_id), "TURN".to_owned())
 }
 
 pub(super) fn record_key(document: &DocumentRef) -> Item {

@@ -12,6 +12,7 @@ mod results;
 mod submission_write;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use aws_sdk_dynamodb::{
     Client,

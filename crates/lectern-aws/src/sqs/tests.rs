@@ -1,7 +1,8 @@
 //! When messages come again, and that nothing else depends on it.
 
-use aws_sdk_sqs::operation::change_message_visibility::{
-    ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput,
+use aws_sdk_sqs::operation::{
+    change_message_visibility::{ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput},
+    send_message::{SendMessageInput, SendMessageOutput},
 };
 use aws_smithy_mocks::mock;
 
@@ -28,6 +29,39 @@ async fn pause_is_set_for_just_this_delivery() {
     assert_eq!(request.queue_url(), Some("https://queue"));
     assert_eq!(request.receipt_handle(), Some("receipt"));
     assert_eq!(request.visibility_timeout(), Some(10));
+}
+
+#[tokio::test]
+async fn case_18_unreadable_message_is_buried_as_it_is_and_once() {
+    let seen = Seen::<SendMessageInput>::new();
+    let noted = seen.clone();
+    let rule = mock!(Client::send_message).then_compute_output(move |request| {
+        noted.note(request);
+        SendMessageOutput::builder().build()
+    });
+    let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
+    let message = serde_json::from_value(serde_json::json!({
+        "messageId": "m1", "receiptHandle": "r", "body": "not json",
+        "attributes": { "ApproximateReceiveCount": "1" }
+    }));
+    queue.bury("https://dead.fifo", &message.unwrap()).await.unwrap();
+    let request = seen.only();
+    assert_eq!((request.queue_url(), request.message_body()), (Some("https://dead.fifo"), Some("not json")));
+    assert!(request.message_group_id().is_some(), "a FIFO queue takes no message without a group");
+    assert_eq!(request.message_deduplication_id(), Some("m1"), "a message that comes again is buried once");
+}
+
+#[tokio::test]
+async fn message_that_cannot_be_buried_is_an_error() {
+    let rule = mock!(Client::send_message).then_http_response(|| json_error("AccessDenied"));
+    let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
+    let message = serde_json::from_value(serde_json::json!({
+        "messageId": "m1", "receiptHandle": "r", "body": "secret body",
+        "attributes": { "ApproximateReceiveCount": "1" }
+    }));
+    let error = queue.bury("https://dead.fifo", &message.unwrap()).await.unwrap_err();
+    assert_eq!(error.name(), "Store.Unavailable");
+    assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[tokio::test]

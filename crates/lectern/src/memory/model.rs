@@ -122,7 +122,7 @@ impl Op {
     pub fn decode(number: u32) -> Self {
         let number = number as usize;
         let (document, action, detail) = (number % WHICH, number / WHICH % 12, number / WHICH / 12);
-        let attempt = Attempt([1000, 1001, 2000][detail % 3]);
+        let attempt = Attempt([1000, 1_000_001, 1_000_002][detail % 3]);
         let action = match action {
             0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
             4 => Action::BeginTransfer(attempt),

@@ -192,11 +192,12 @@ impl Model {
         true
     }
 
-    /// Unless it has moved on, or a newer attempt is at work.
+    /// Unless it has moved on, or a newer attempt is at work. A turn is used once.
     pub(super) fn begin_transfer(&mut self, which: usize, attempt: Attempt, now: OffsetDateTime) -> bool {
         let Some(known) = self.known(which) else { return false };
         let early = [DocumentState::Received, DocumentState::Transferring, DocumentState::Processing];
-        let begun = early.contains(&known.state) && known.attempt <= Some(attempt);
+        let used = known.attempt == Some(attempt) && attempt.0 > 1_000_000;
+        let begun = early.contains(&known.state) && known.attempt <= Some(attempt) && !used;
         if begun {
             known.attempt = Some(attempt);
             known.reach(DocumentState::Transferring, now);

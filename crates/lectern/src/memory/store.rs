@@ -26,12 +26,12 @@ use crate::{
 /// All items of a table.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
-    faults: Arc<Faults>,
+    pub(super) state: Mutex<State>,
+    pub(super) faults: Arc<Faults>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     documents: BTreeMap<DocumentRef, Document>,
     tokens: BTreeMap<DocumentRef, TaskToken>,
     files: BTreeMap<(SubmissionId, String, String), (DocumentRef, Sequencer)>,
@@ -39,6 +39,7 @@ struct State {
     callbacks: BTreeMap<CallbackId, DocumentRef>,
     records: BTreeMap<DocumentRef, Record>,
     unknown: BTreeMap<String, Vec<u8>>,
+    pub(super) turns: super::turns::StoredTurns,
 }
 
 impl MemoryStore {

@@ -1,6 +1,6 @@
 //! One Lectern in memory: all ports together, each step wired to them as its function's `main.rs` wires the real ones.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     document::{Document, DocumentId, DocumentRef, ObjectVersion},
     error::Error,
-    fail_document,
+    fail_document, grant_turn,
     house::{Callback, CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     message::Retained,
     normalize_document,
@@ -21,6 +21,7 @@ use crate::{
     receive_callback::{self, Answer},
     receive_upload::{self, Summary},
     transfer_document::{self, DeliveryMode, Settings},
+    turns::{Limits, Standing},
     verify_returned_file,
     webhook::{self, SigningSecret, SigningSecrets},
 };
@@ -51,6 +52,8 @@ pub struct MemoryWorld {
     pub clock: MemoryClock,
     /// Callback ids.
     pub random: SequentialRandom,
+    /// What the third party allows: so much that it is never felt, unless a test says otherwise.
+    pub limits: Limits,
 }
 
 impl Default for MemoryWorld {
@@ -67,6 +70,12 @@ impl Default for MemoryWorld {
             third_party,
             clock: MemoryClock::at(START),
             random: SequentialRandom::default(),
+            limits: Limits {
+                interval: Duration::from_millis(1),
+                burst: 1_000_000_000,
+                max_in_flight: 1_000_000,
+                lease: Duration::from_hours(1_000),
+            },
             faults,
         }
     }
@@ -87,6 +96,11 @@ impl MemoryWorld {
         let Self { objects, store, clock, random, .. } = self;
         let message = receive_upload::Message { body, xray_header: None };
         receive_upload::handle(objects, store, executions, clock, random, MAX_UPLOAD_BYTES, message).await
+    }
+
+    /// `grant-turn` of a batch.
+    pub async fn grant_turns(&self, batch: grant_turn::Batch) -> Result<Standing, Error> {
+        grant_turn::handle(&self.store, &self.states, &self.clock, &self.limits, batch).await
     }
 
     /// `transfer-document` of one message, pushing the bytes.

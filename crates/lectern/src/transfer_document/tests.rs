@@ -33,10 +33,17 @@ fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input
         schema_version: 1,
         document: document.clone(),
         attempt: Attempt(attempt),
+        turn_ends_at: None,
         round: Round(round),
         task_token: TaskToken::new(token),
         traceparent: None,
     }
+}
+
+/// The message of an attempt that has a turn.
+fn in_turn(document: &DocumentRef, turn: u32, ends_at: OffsetDateTime, token: &str) -> Input {
+    let attempt = Attempt::LAST_WITHOUT_TURN.0 + turn;
+    Input { schema_version: 2, turn_ends_at: Some(ends_at), ..input(document, attempt, 1, token) }
 }
 
 fn answer(world: &MemoryWorld, token: &str) -> Option<Result<serde_json::Value, &'static str>> {
@@ -225,6 +232,40 @@ async fn message_of_an_older_attempt_is_dropped_and_its_token_left_alone() {
 }
 
 #[tokio::test]
+async fn turn_whose_time_has_passed_is_over_and_nothing_is_sent() {
+    let (world, document) = registered().await;
+    let now = world.clock.now();
+    let late = in_turn(&document, 1, now - time::Duration::milliseconds(1), "late");
+    assert_eq!(world.transfer(late).await.unwrap(), Outcome::Reported("Turn.Over"));
+    assert_eq!(answer(&world, "late"), Some(Err("Turn.Over")));
+    assert_eq!(world.count("submit"), 0);
+    let just_in_time = in_turn(&document, 2, now, "in time");
+    assert_eq!(world.transfer(just_in_time).await.unwrap(), Outcome::Transferred);
+}
+
+#[tokio::test]
+async fn case_19_turn_that_was_used_by_a_run_that_died_is_over_and_is_not_used_twice() {
+    let (world, document) = registered().await;
+    let message = in_turn(&document, 1, world.clock.now(), "token");
+    world.faults.cut_next("succeed", Cut::Before);
+    assert!(world.transfer(message.clone()).await.is_err(), "it comes again");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
+    assert_eq!(world.count("submit"), 1);
+    let next = in_turn(&document, 2, world.clock.now(), "next");
+    assert_eq!(world.transfer(next).await.unwrap(), Outcome::Transferred);
+    assert_eq!(world.third_party.jobs().len(), 1, "the same round is the same job");
+}
+
+#[tokio::test]
+async fn turn_after_an_attempt_without_one_is_newer_than_it() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 500_999, 1, "older")).await.unwrap();
+    let turn = in_turn(&document, 1, world.clock.now(), "turn");
+    assert_eq!(world.transfer(turn).await.unwrap(), Outcome::Transferred);
+    assert_eq!(world.transfer(input(&document, 501_000, 1, "stale")).await.unwrap(), Outcome::Dropped);
+}
+
+#[tokio::test]
 async fn message_for_a_document_that_has_moved_on_is_dropped() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
@@ -286,12 +327,19 @@ async fn message_whose_token_nobody_waits_for_is_dropped_and_nothing_sent() {
 }
 
 #[test]
-fn message_of_the_state_machine_is_read_and_prints_no_token() {
+fn case_50_messages_of_both_versions_are_read_and_print_no_token() {
     let body = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
                    "attempt":2001,"round":2,"taskToken":"sesame"}"#;
-    let input: Input = crate::message::parse(body).unwrap();
-    assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
-    assert!(!format!("{input:?}").contains("sesame"));
+    let ends_at = r#""schemaVersion":2,"turnEndsAt":"2026-11-20T16:00:01.800Z""#;
+    for (body, turn_ends_at) in [
+        (body.to_owned(), None),
+        (body.replace(r#""schemaVersion":1"#, ends_at), Some(datetime!(2026-11-20 16:00:01.8 UTC))),
+    ] {
+        let input: Input = crate::message::parse(&body).unwrap();
+        assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
+        assert_eq!(input.turn_ends_at, turn_ends_at);
+        assert!(!format!("{input:?}").contains("sesame"));
+    }
 }
 
 /// Cases 19 and 20: the message comes again, or the state machine's retry does, until the transfer is reported.

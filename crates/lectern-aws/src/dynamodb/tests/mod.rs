@@ -5,6 +5,7 @@ mod moves;
 mod records;
 mod register;
 mod results;
+mod turns;
 
 use std::collections::HashMap;
 

@@ -1,0 +1,83 @@
+//! Functions that decide on a whole batch of a FIFO queue at once.
+
+use std::future::Future;
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lectern::{error::Error, message};
+use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
+
+use super::{BatchResponse, SqsEvent};
+use crate::{config::Config, logging, sqs::SourceQueue};
+
+#[cfg(test)]
+mod tests;
+
+/// Runs a function that is fed by a FIFO queue. What can be read of a batch is handled at once, with word of whether
+/// any of it was delivered before; if that fails, all of it comes again. What can never be read goes to the dead-letter
+/// queue at once.
+///
+/// # Errors
+/// If a setting is missing or the runtime itself fails.
+pub async fn run_batches<I, H, F, T>(
+    config: Config,
+    queue: SourceQueue,
+    handle: H,
+) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned,
+    H: Fn(Vec<I>, bool) -> F,
+    F: Future<Output = Result<T, Error>>,
+{
+    let function = config.function_name()?;
+    let dead_letters = config.dead_letter_queue_url()?;
+    let (function, dead_letters, queue, handle) = (&function, &dead_letters, &queue, &handle);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        let span = logging::invocation_span(function, event.context.xray_trace_id.as_deref());
+        let answer = Box::pin(handle_all(dead_letters, queue, handle, event.payload)).instrument(span);
+        Ok::<_, Diagnostic>(answer.await)
+    }))
+    .await
+}
+
+pub(crate) async fn handle_all<I, H, F, T>(
+    dead_letters: &str,
+    queue: &SourceQueue,
+    handle: &H,
+    event: SqsEvent,
+) -> BatchResponse
+where
+    I: DeserializeOwned,
+    H: Fn(Vec<I>, bool) -> F,
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut response = BatchResponse::default();
+    let (mut readable, mut inputs) = (Vec::new(), Vec::new());
+    for message in event.records {
+        let error = match message::parse(&message.body) {
+            Ok(input) => {
+                inputs.push(input);
+                readable.push(message);
+                continue;
+            }
+            Err(error) => error,
+        };
+        tracing::error!(messageId = message.message_id, detail = %error, "A message goes to the dead-letter queue.");
+        if let Err(error) = queue.bury(dead_letters, &message).await {
+            tracing::error!(messageId = message.message_id, detail = %error, "It could not be put there and stays.");
+            response.fail(message.message_id);
+        }
+    }
+    if inputs.is_empty() {
+        return response;
+    }
+    let again = readable.iter().any(|message| message.attributes.receive_count != "1");
+    if let Err(error) = handle(inputs, again).await {
+        tracing::error!(messages = readable.len(), detail = %error, "A batch stays on its queue.");
+        for message in readable {
+            queue.pause(&message.receipt_handle, &message.attributes.receive_count).await;
+            response.fail(message.message_id);
+        }
+    }
+    response
+}

@@ -1,0 +1,293 @@
+//! Turns at the third party: which document may be handed over, and when. Pure: what is asked and what time it is come
+//! in, what is stored and who is told go out; [`crate::grant_turn`] does the rest.
+//!
+//! A turn is a *lease* (a place among the jobs in flight, which belongs to a document and an attempt and expires by
+//! itself), a *slot* of time (the pace of requests) and the *breaker*'s consent. Who cannot have one now waits in a lane
+//! of its submission; lanes are served in turn. A document is therefore made to wait at most once for each attempt:
+//! until its turn is granted, with the time of its slot.
+//!
+//! The promise on requests: slots lie at least `interval` apart and are used within `interval × (burst - 1)` after
+//! their time or not at all, so in any span of `t` seconds there are at most `t / interval + burst`, which is the
+//! token bucket of rate `1 / interval` and depth `burst`.
+
+mod breaker;
+mod lanes;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+pub use self::{
+    breaker::{Breaker, Cause},
+    lanes::{Lanes, Ticket},
+    pace::Pace,
+};
+use crate::{
+    document::{Attempt, DocumentId, DocumentRef, TaskToken},
+    trace::{self, TraceParent},
+};
+
+/// The third party's limits, as the operator states them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time between two requests, on average.
+    pub interval: Duration,
+    /// How many requests the third party takes at once; at least 2, since no request comes in the very moment of its
+    /// slot.
+    pub burst: u32,
+    /// How many jobs may be at the third party at a time.
+    pub max_in_flight: u32,
+    /// How long after its slot a lease is kept that nobody renews or releases.
+    pub lease: Duration,
+}
+
+impl Limits {
+    /// How long after its time a slot may still be used.
+    pub fn tolerance(&self) -> Duration {
+        self.interval.saturating_mul(self.burst.saturating_sub(1))
+    }
+}
+
+/// All that is known of turns: one item of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Gate {
+    /// The newest attempt. It grows with every turn, over all documents and for good, so that a later attempt of a
+    /// document has a larger number also after a redrive.
+    sequence: u32,
+    /// Who has a place among the jobs in flight.
+    leases: BTreeMap<DocumentId, Lease>,
+    /// When the next request may be made.
+    pace: Pace,
+    /// Whether the third party is believed to work.
+    breaker: Breaker,
+    /// Who waits.
+    lanes: Lanes,
+    /// The turns that the newest write granted, with their tokens: should the writer die before it told them, its
+    /// message comes again and tells them.
+    granted: Vec<Turn>,
+}
+
+/// A place among the jobs in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// The attempt it was granted for.
+    pub attempt: Attempt,
+    /// The slot, in microseconds of the Unix epoch.
+    pub at_us: i64,
+    /// When it is over if nobody renews it, in microseconds of the Unix epoch.
+    pub expires_us: i64,
+    /// Whether it is known how the transfer went: a report that comes again is of the past.
+    #[serde(default)]
+    pub reported: bool,
+}
+
+/// Who waits for a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiter {
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// Its trace.
+    #[serde(default, deserialize_with = "trace::optional", skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
+    /// Whom to tell.
+    pub task_token: TaskToken,
+    /// Since when, in microseconds of the Unix epoch.
+    pub asked_us: i64,
+}
+
+/// A granted turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Turn {
+    /// Whose it is.
+    #[serde(flatten)]
+    pub waiter: Waiter,
+    /// The attempt's number.
+    pub attempt: Attempt,
+    /// Not before, in microseconds of the Unix epoch.
+    pub at_us: i64,
+    /// Not after, in microseconds of the Unix epoch.
+    pub until_us: i64,
+    /// Whether the gate wants to hear that the third party accepted the document.
+    pub report: bool,
+}
+
+/// How a transfer went, as far as it concerns the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The third party has the document.
+    Accepted,
+    /// It asks all of us to wait until then.
+    RateLimited(Option<OffsetDateTime>),
+    /// It could not be reached or is broken.
+    Unavailable {
+        /// Whether it may have the document all the same: its answer was lost.
+        job_possible: bool,
+    },
+    /// It refuses our credentials.
+    Unauthorized,
+    /// The turn was not used, or what went wrong says nothing about the third party.
+    Unused,
+}
+
+/// What an operator sees of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Leases that are held.
+    pub leases: usize,
+    /// Documents that wait.
+    pub waiting: u64,
+    /// Whether new transfers wait for the third party to come back.
+    pub breaker_open: bool,
+    /// By how much requests are slowed down, 1 for not at all.
+    pub slowdown: u32,
+}
+
+impl Gate {
+    /// Lets time pass: leases that have expired are over, a slowdown eases, a trial that nobody reported is over.
+    pub fn pass(&mut self, now: OffsetDateTime) {
+        let now_us = micros(now);
+        self.leases.retain(|_, lease| lease.expires_us > now_us);
+        self.pace.ease(now_us);
+        self.breaker.pass(now_us, |attempt| self.leases.values().any(|lease| lease.attempt == attempt));
+    }
+
+    /// The turns that the newest write granted.
+    pub fn granted(&self) -> &[Turn] {
+        &self.granted
+    }
+
+    /// Forgets which turns the newest write granted: its message is done.
+    pub fn begin(&mut self) {
+        self.granted.clear();
+    }
+
+    /// Whether the document has a place.
+    pub fn holds(&self, document: DocumentId) -> bool {
+        self.leases.contains_key(&document)
+    }
+
+    /// Gives a document's place back; nothing happens if it has none.
+    pub fn release(&mut self, document: DocumentId) {
+        self.leases.remove(&document);
+    }
+
+    /// Keeps a document's place for as long again.
+    pub fn renew(&mut self, document: DocumentId, limits: &Limits, now: OffsetDateTime) {
+        if let Some(lease) = self.leases.get_mut(&document) {
+            lease.expires_us = lease.expires_us.max(micros(now) + span_us(limits.lease));
+        }
+    }
+
+    /// Takes note of how a transfer went. A report of an attempt that is not the document's newest, or that
+    /// came before, is of the past.
+    ///
+    /// A place is given back only if there is certainly no job and the document comes again after a while. Whoever asks
+    /// again at once, or may have a job without knowing, keeps it.
+    pub fn report(&mut self, document: DocumentId, attempt: Attempt, report: Report, now: OffsetDateTime) {
+        let lease =
+            self.leases.get_mut(&document).filter(|lease| lease.attempt == attempt && !lease.reported);
+        let Some(lease) = lease else { return };
+        lease.reported = true;
+        let slot_us = lease.at_us;
+        let now_us = micros(now);
+        match report {
+            Report::Accepted => self.breaker.succeeded(attempt),
+            Report::RateLimited(retry_at) => {
+                self.pace.slow_down(slot_us, now_us, retry_at.map_or(now_us, micros));
+                self.breaker.inconclusive(attempt, now_us);
+            }
+            Report::Unavailable { job_possible } => {
+                self.breaker.failed(attempt, Cause::Unavailable, now_us);
+                if !job_possible {
+                    self.release(document);
+                }
+            }
+            Report::Unauthorized => self.breaker.failed(attempt, Cause::Unauthorized, now_us),
+            Report::Unused => self.breaker.inconclusive(attempt, now_us),
+        }
+    }
+
+    /// Puts a document at the end of its submission's lane, or of the lane of those that have their place already and
+    /// need only another slot.
+    pub fn line_up(&mut self, document: &DocumentRef) -> Ticket {
+        if self.holds(document.document_id) {
+            self.lanes.push_returning()
+        } else {
+            self.lanes.push(&document.submission_id)
+        }
+    }
+
+    /// Whose turn would be next, if anybody's may be granted now. Whoever asks [passes by](Self::pass_by)
+    /// the ticket and, if somebody still waits there, [grants](Self::grant).
+    pub fn next(&self, limits: &Limits) -> Option<Ticket> {
+        let room = self.leases.len() < usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
+        if !self.breaker.lets_in() {
+            return None;
+        }
+        self.lanes.first_returning().or_else(|| room.then(|| self.lanes.first()).flatten())
+    }
+
+    /// Whether the ticket's document may have its turn: one that came back may have lost its place meanwhile, and has
+    /// to line up anew.
+    pub fn may_have(&self, ticket: &Ticket, document: DocumentId) -> bool {
+        !ticket.is_returning() || self.holds(document)
+    }
+
+    /// Takes the first ticket out of its lane.
+    pub fn pass_by(&mut self, ticket: &Ticket) {
+        self.lanes.pop(ticket);
+    }
+
+    /// Grants the next turn: a place, a slot and a number.
+    pub fn grant(&mut self, waiter: Waiter, limits: &Limits, now: OffsetDateTime) -> &Turn {
+        self.sequence = self.sequence.max(Attempt::LAST_WITHOUT_TURN.0) + 1;
+        let attempt = Attempt(self.sequence);
+        let earliest = self.breaker.not_before().unwrap_or(i64::MIN).max(micros(now));
+        let at_us = self.pace.slot(earliest, span_up_us(limits.interval));
+        let report = self.breaker.admit(attempt, at_us);
+        let lease = Lease { attempt, at_us, expires_us: at_us + span_us(limits.lease), reported: false };
+        self.leases.insert(waiter.document.document_id, lease);
+        let until_us = at_us + span_us(limits.tolerance());
+        self.granted.push(Turn { waiter, attempt, at_us, until_us, report });
+        // It was pushed in the line above.
+        &self.granted[self.granted.len() - 1]
+    }
+
+    /// What an operator sees.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            leases: self.leases.len(),
+            waiting: self.lanes.waiting(),
+            breaker_open: !self.breaker.is_closed(),
+            slowdown: self.pace.slowdown(),
+        }
+    }
+}
+
+/// Microseconds of the Unix epoch.
+pub fn micros(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
+/// The time of so many microseconds of the Unix epoch.
+pub fn time_of(micros: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn span_us(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+/// Never shorter than the span, so that slots do not come closer by a fraction each.
+fn span_up_us(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX / 4)
+}

@@ -1,0 +1,191 @@
+//! The rules of turns, one by one, and all of them together against a plain model in virtual time.
+
+mod breaker;
+mod lanes;
+mod pace;
+mod together;
+
+use time::{Duration as Span, OffsetDateTime};
+
+use super::*;
+use crate::{document::DocumentId, memory::world::START};
+
+const LIMITS: Limits = Limits {
+    interval: Duration::from_millis(200),
+    burst: 10,
+    max_in_flight: 3,
+    lease: Duration::from_hours(6),
+};
+
+/// So much that only pace and breaker are felt.
+const ROOMY: Limits = Limits { max_in_flight: 1_000, ..LIMITS };
+
+/// The third party could not be reached: there is no job.
+const DOWN: Report = Report::Unavailable { job_possible: false };
+/// Its answer was lost: there may be a job.
+const UNAVAILABLE: Report = Report::Unavailable { job_possible: true };
+
+fn at(seconds: f64) -> OffsetDateTime {
+    START + Span::seconds_f64(seconds)
+}
+
+fn document(submission: &str, number: usize) -> DocumentRef {
+    let document_id = DocumentId::of("uploads", submission.as_bytes(), &number.to_string());
+    DocumentRef { submission_id: submission.parse().unwrap(), document_id }
+}
+
+fn waiter(document: &DocumentRef) -> Waiter {
+    Waiter { document: document.clone(), traceparent: None, task_token: TaskToken::new("token"), asked_us: 0 }
+}
+
+/// A document that nobody asked for before gets a turn without waiting.
+fn granted(gate: &mut Gate, number: usize, now: OffsetDateTime) -> Turn {
+    gate.pass(now);
+    gate.begin();
+    gate.grant(waiter(&document("s1", number)), &ROOMY, now).clone()
+}
+
+fn told(gate: &mut Gate, turn: &Turn, report: Report, now: OffsetDateTime) {
+    gate.pass(now);
+    gate.report(turn.waiter.document.document_id, turn.attempt, report, now);
+}
+
+/// Seconds after the beginning.
+fn slot(turn: &Turn) -> f64 {
+    (time_of(turn.at_us) - START).as_seconds_f64()
+}
+
+fn open(gate: &Gate) -> bool {
+    gate.standing().breaker_open
+}
+
+#[test]
+fn attempts_are_numbered_by_turns_above_all_attempts_of_before() {
+    let mut gate = Gate::default();
+    let attempts: Vec<Attempt> = (0..3).map(|number| granted(&mut gate, number, START).attempt).collect();
+    assert_eq!(attempts, [1, 2, 3].map(|turn| Attempt(Attempt::LAST_WITHOUT_TURN.0 + turn)));
+    assert!(attempts.iter().all(|attempt| attempt.is_turn()));
+    assert!(!Attempt::LAST_WITHOUT_TURN.is_turn());
+}
+
+#[test]
+fn turn_may_be_used_for_as_long_as_the_burst_makes_good() {
+    let turn = granted(&mut Gate::default(), 0, START);
+    assert_eq!((turn.at_us, turn.until_us), (micros(START), micros(at(9.0 * 0.2))));
+    let least = Limits { burst: 2, ..LIMITS };
+    assert_eq!(least.tolerance(), LIMITS.interval);
+}
+
+#[test]
+fn no_more_leases_are_granted_than_there_is_room_for() {
+    let mut gate = Gate::default();
+    for number in 0..5 {
+        gate.line_up(&document("s1", number));
+    }
+    for number in 0..3 {
+        let ticket = gate.next(&LIMITS).unwrap();
+        gate.pass_by(&ticket);
+        gate.grant(waiter(&document("s1", number)), &LIMITS, START);
+    }
+    assert_eq!(gate.next(&LIMITS), None);
+    assert_eq!((gate.standing().leases, gate.standing().waiting), (3, 2));
+    gate.release(document("s1", 1).document_id);
+    assert!(gate.next(&LIMITS).is_some());
+    gate.release(document("s1", 1).document_id);
+    assert_eq!(gate.standing().leases, 2, "who has no place gives none back");
+}
+
+#[test]
+fn case_21_lease_left_by_a_crash_expires_by_itself() {
+    let mut gate = Gate::default();
+    let id = granted(&mut gate, 0, START).waiter.document.document_id;
+    gate.pass(START + LIMITS.lease - Span::microseconds(1));
+    assert!(gate.holds(id));
+    gate.pass(START + LIMITS.lease);
+    assert!(!gate.holds(id));
+    gate.renew(id, &LIMITS, START + LIMITS.lease);
+    assert!(!gate.holds(id), "what is over is not renewed");
+}
+
+#[test]
+fn renewed_lease_lasts_as_long_again_and_never_shorter() {
+    let mut gate = Gate::default();
+    let id = granted(&mut gate, 0, START).waiter.document.document_id;
+    gate.renew(id, &Limits { lease: Duration::from_secs(1), ..LIMITS }, at(5.0));
+    gate.pass(START + LIMITS.lease - Span::seconds(1));
+    assert!(gate.holds(id), "a shorter limit takes nothing away");
+    gate.renew(id, &LIMITS, at(3600.0));
+    gate.pass(at(3600.0) + LIMITS.lease - Span::seconds(1));
+    assert!(gate.holds(id));
+    gate.pass(at(3600.0) + LIMITS.lease);
+    assert!(!gate.holds(id));
+}
+
+#[test]
+fn place_is_given_back_only_by_whoever_has_no_job_and_does_not_ask_again_at_once() {
+    for (report, holds) in [
+        (Report::Accepted, true),
+        (Report::RateLimited(None), true),
+        (UNAVAILABLE, true),
+        (DOWN, false),
+        (Report::Unauthorized, true),
+        (Report::Unused, true),
+    ] {
+        let mut gate = Gate::default();
+        let turn = granted(&mut gate, 0, START);
+        told(&mut gate, &turn, report, START);
+        assert_eq!(gate.holds(turn.waiter.document.document_id), holds, "{report:?}");
+    }
+}
+
+#[test]
+fn report_of_an_older_attempt_or_a_second_one_changes_nothing() {
+    let mut gate = Gate::default();
+    let older = granted(&mut gate, 0, START);
+    let newer = granted(&mut gate, 0, START);
+    for report in [Report::Unauthorized, Report::RateLimited(Some(at(60.0))), Report::Unused] {
+        let before = gate.clone();
+        told(&mut gate, &older, report, START);
+        assert_eq!(gate, before, "{report:?}");
+    }
+    told(&mut gate, &newer, UNAVAILABLE, START);
+    let once = gate.clone();
+    for _ in 0..5 {
+        told(&mut gate, &newer, UNAVAILABLE, START);
+    }
+    assert_eq!(gate, once, "many deliveries of one report are one failure");
+}
+
+#[test]
+fn document_that_has_its_place_needs_no_room_and_comes_before_those_that_have_none() {
+    let mut gate = Gate::default();
+    for number in 0..3 {
+        granted(&mut gate, number, START);
+    }
+    let (back, new) = (document("s1", 1), document("s2", 9));
+    let ticket = gate.line_up(&new);
+    assert_eq!(gate.next(&LIMITS), None, "there is no room");
+    let returning = gate.line_up(&back);
+    assert_eq!(gate.next(&LIMITS), Some(returning.clone()));
+    assert!(gate.may_have(&returning, back.document_id) && gate.may_have(&ticket, new.document_id));
+    gate.release(back.document_id);
+    assert!(!gate.may_have(&returning, back.document_id), "its place is gone: it lines up anew");
+    gate.pass_by(&returning);
+    assert_eq!(gate.next(&LIMITS), Some(ticket));
+}
+
+#[test]
+fn gate_is_stored_and_read_back_whole_and_an_empty_one_is_a_new_one() {
+    let mut gate = Gate::default();
+    let first = granted(&mut gate, 0, START);
+    granted(&mut gate, 1, START);
+    gate.line_up(&document("s2", 2));
+    told(&mut gate, &first, Report::RateLimited(Some(at(9.0))), START);
+    let other = granted(&mut gate, 3, START);
+    told(&mut gate, &other, Report::Unauthorized, START);
+    granted(&mut gate, 4, START);
+    let stored = serde_json::to_string(&gate).unwrap();
+    assert_eq!(serde_json::from_str::<Gate>(&stored).unwrap(), gate);
+    assert_eq!(serde_json::from_str::<Gate>("{}").unwrap(), Gate::default());
+    assert!(!format!("{gate:?}").contains("token\""), "tokens are not printed");
+}

@@ -1,0 +1,165 @@
+//! A bad day, seeded: functions die, messages come twice and late, the third party goes down, callbacks are lost and
+//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use third_party::{Fault, FaultRule, JobFault, Matcher, ReportedStatus, SubmissionFault};
+use uuid::Uuid;
+
+use super::load::{
+    assert_all_ready, assert_no_turn_is_left, assert_within_limits, documents, documents_of, limit, setting,
+    summary,
+};
+use crate::{
+    case::{Case, Upload},
+    content::text_saying,
+    crowd::Dice,
+    stack::Stack,
+    wait::{LATER, eventually},
+};
+
+/// What dies now and then. `grant-turn` is among them: it is the one that holds the limits.
+const MORTAL: [&str; 8] = [
+    "ReceiveUploadFunction",
+    "GrantTurnFunction",
+    "TransferDocumentFunction",
+    "ReceiveCallbackFunction",
+    "ProbeJobFunction",
+    "VerifyReturnedFileFunction",
+    "NormalizeDocumentFunction",
+    "FailDocumentFunction",
+];
+/// How many die for each ten documents.
+const DEATHS_PER_TEN: usize = 2;
+/// How long the third party is down.
+const OUTAGE: Duration = Duration::from_secs(25);
+const PAUSE: Duration = Duration::from_millis(700);
+
+#[tokio::test]
+#[ignore = "needs the paced stack: make e2e, make chaos"]
+async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
+    let seed = setting("LECTERN_SEED", Uuid::new_v4().as_u64_pair().0);
+    println!("The seed of this bad day: LECTERN_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let case = Case::begin();
+    limit(&case.stack).await;
+    let rules = bad_habits(&case.stack).await;
+    let mut functions = Vec::new();
+    for resource in MORTAL {
+        functions.push(case.stack.function(resource).await);
+    }
+
+    let count = documents();
+    let mut uploads: Vec<Upload> = Vec::new();
+    let mut deaths = count * DEATHS_PER_TEN / 10;
+    let mut killed = 0;
+    let (mut down, mut outage) = (None, None);
+    let bound = Instant::now() + LATER + Duration::from_secs(count as u64);
+    loop {
+        // Uploads come in waves among all the rest, the same for the same seed.
+        for _ in 0..dice.roll(count / 6 + 2).min(count - uploads.len()) {
+            let text = text_saying(&format!("Lesson {} of {}.", uploads.len(), case.submission));
+            uploads.push(case.upload(&format!("{}.txt", uploads.len()), text).await);
+            if dice.roll(5) == 0 {
+                case.stack.send_event_again(uploads.last().unwrap()).await;
+            }
+        }
+        disturb(&case.stack, &mut dice).await;
+        if deaths > 0 && dice.roll(2) == 0 {
+            deaths -= 1;
+            killed += case.stack.kill(&functions[dice.roll(functions.len())]);
+        }
+        if outage.is_none() && uploads.len() * 3 > count {
+            let unreachable = FaultRule::for_all(SubmissionFault::ServerError { status: 503 });
+            outage = Some(case.stack.add_fault(&unreachable).await);
+            down = Some(Instant::now());
+        }
+        if let Some(rule) = outage
+            && down.is_some_and(|since| since.elapsed() > OUTAGE)
+        {
+            case.stack.remove_fault(rule).await;
+            down = None;
+            outage = Some(rule);
+        }
+        let ended = documents_of(&case.stack, &case.submission).await;
+        let ended = ended.iter().filter(|document| document.state.is_terminal()).count();
+        if deaths == 0 && down.is_none() && uploads.len() == count && ended == count {
+            break;
+        }
+        assert!(Instant::now() < bound, "{ended} of {count} documents have ended");
+        // Not a wait for an effect: the pace of the trouble.
+        tokio::time::sleep(PAUSE).await;
+    }
+    for rule in rules {
+        case.stack.remove_fault(rule).await;
+    }
+    println!("{killed} processes of functions died.");
+    assert!(killed > 0, "nothing died");
+
+    assert_all_ready(&case, &uploads).await;
+    assert_no_turn_is_left(&case.stack, &uploads).await;
+    for upload in &uploads {
+        let jobs = case.stack.jobs(upload.id()).await;
+        assert!(!jobs.is_empty() && jobs.len() <= 2, "one job for each round: {jobs:?}");
+        assert!(jobs.iter().any(|job| job.callbacks_sent > 0 || job.finished), "{jobs:?}");
+    }
+    let usage = case.stack.usage().await;
+    println!("{} documents on a bad day: {}", uploads.len(), summary(&usage));
+    assert_within_limits(&usage);
+    assert_dead_letters_are_explained(&case.stack).await;
+}
+
+/// What the third party gets wrong all the time, for a part of the documents.
+async fn bad_habits(stack: &Stack) -> Vec<u64> {
+    let habits: [(Fault, u8); 6] = [
+        (JobFault::NoCallback { status: ReportedStatus::Succeeded }.into(), 6),
+        (JobFault::DoubleCallback { same_id: false }.into(), 15),
+        (JobFault::EarlyCallback.into(), 10),
+        (JobFault::LateCallback { delay_ms: 4_000, status: ReportedStatus::Working }.into(), 10),
+        (SubmissionFault::LoseAnswer.into(), 5),
+        (SubmissionFault::ServerError { status: 500 }.into(), 0),
+    ];
+    let mut rules = Vec::new();
+    for (fault, percent) in habits.into_iter().filter(|(_, percent)| *percent > 0) {
+        let once = matches!(fault, Fault::Submission(_)).then_some(3);
+        let rule =
+            FaultRule { matches: Matcher::Any(true), fault, times: once, role: None, percent: Some(percent) };
+        rules.push(stack.add_fault(&rule).await);
+    }
+    rules
+}
+
+/// Takes messages away for a while, and sends copies of some.
+async fn disturb(stack: &Stack, dice: &mut Dice) {
+    let urls = &stack.is.queue_urls;
+    let queues = [&urls.receive_upload, &urls.transfer_document, &urls.normalize_document, &urls.grant_turn];
+    let queue = queues[dice.roll(queues.len())];
+    let fifo = queue.ends_with(".fifo");
+    let hidden_s = if fifo { 1 } else { 1 + i32::try_from(dice.roll(3)).unwrap() };
+    let request = stack.sqs.receive_message().queue_url(queue).visibility_timeout(hidden_s);
+    let request = request.message_system_attribute_names(MessageSystemAttributeName::All);
+    let taken = request.max_number_of_messages(2).send().await.unwrap().messages.unwrap_or_default();
+    for message in taken {
+        if !fifo && dice.roll(2) == 0 {
+            let delay_s = i32::try_from(dice.roll(4)).unwrap();
+            let copy = stack.sqs.send_message().queue_url(queue).delay_seconds(delay_s);
+            copy.message_body(message.body().unwrap()).send().await.unwrap();
+        }
+    }
+}
+
+/// A dead letter is of a document that has ended well all the same: a copy, or an order that was made good.
+async fn assert_dead_letters_are_explained(stack: &Stack) {
+    let urls = &stack.is.dead_letter_queue_urls;
+    for url in [&urls.receive_upload, &urls.grant_turn, &urls.transfer_document, &urls.normalize_document] {
+        eventually("no dead letter is left", Duration::from_secs(1), async || {
+            let request = stack.sqs.receive_message().queue_url(url).visibility_timeout(0);
+            let found = request.max_number_of_messages(10).send().await.map_err(|error| error.to_string())?;
+            let bodies: Vec<_> =
+                found.messages.unwrap_or_default().into_iter().filter_map(|message| message.body).collect();
+            if bodies.is_empty() { Ok(()) } else { Err(format!("{url}: {bodies:?}")) }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,77 @@
+//! The third party's limits under load: held exactly, used nearly to the full, and shared fairly.
+
+use third_party::{Fault, FaultRule, JobFault, Matcher, ReportedStatus};
+
+use super::load::{
+    MAX_IN_FLIGHT, REQUESTS_PER_SECOND, assert_all_ready, assert_no_turn_is_left, assert_within_limits,
+    documents, limit, states, summary, upload_many,
+};
+use crate::case::Case;
+use lectern::document::DocumentState;
+
+/// How close to the limit that binds a run has to come.
+const USED: f64 = 0.9;
+
+#[tokio::test]
+#[ignore = "needs the paced stack: make e2e, make chaos"]
+async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
+    let (noisy, quiet) = (Case::begin(), Case::begin());
+    limit(&noisy.stack).await;
+    let uploads = upload_many(&noisy, documents()).await;
+    // A submission of one among hundreds that were there before does not wait for them.
+    let one = upload_many(&quiet, 1).await;
+    assert_all_ready(&quiet, &one).await;
+    let open = uploads.len() - states(&noisy.stack, &noisy.submission).await[&DocumentState::Ready];
+    let at_most_before = usize::try_from(MAX_IN_FLIGHT).unwrap();
+    assert!(
+        open * 2 > uploads.len().saturating_sub(at_most_before),
+        "the one of the quiet submission was behind the {} of the noisy one: only {open} of them are open",
+        uploads.len()
+    );
+
+    assert_all_ready(&noisy, &uploads).await;
+    assert_no_turn_is_left(&noisy.stack, &uploads).await;
+    let usage = noisy.stack.usage().await;
+    println!("Bound by the rate, {} documents: {}", uploads.len() + 1, summary(&usage));
+    assert_within_limits(&usage);
+    assert_eq!(usage.accepted, uploads.len() as u64 + 1, "one request for each document");
+    let average = usage.average_requests_per_second.unwrap();
+    println!("It came to {:.1} % of the rate.", 100.0 * average / REQUESTS_PER_SECOND);
+    assert!(average >= USED * REQUESTS_PER_SECOND, "{}", summary(&usage));
+    for upload in uploads.iter().chain(&one) {
+        let entered = noisy.stack.states_entered(upload).await;
+        let waits = entered.iter().filter(|state| *state == "WaitForTurn").count();
+        assert_eq!(waits, 1, "{} was made to wait more than once: {entered:?}", upload.id());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the paced stack: make e2e, make chaos"]
+async fn jobs_in_flight_are_never_above_the_limit_and_use_nine_tenths_of_it() {
+    // So slow that the rate would allow twice as many jobs as the limit in flight does.
+    const JOB_MS: u64 = 8_000;
+    let case = Case::begin();
+    let slow = JobFault::LateCallback { delay_ms: JOB_MS, status: ReportedStatus::Working };
+    let rule = FaultRule {
+        matches: Matcher::Any(true),
+        fault: Fault::Job(slow),
+        times: None,
+        role: None,
+        percent: None,
+    };
+    let rule = case.stack.add_fault(&rule).await;
+    limit(&case.stack).await;
+    let uploads = upload_many(&case, documents()).await;
+    // As long as documents are waiting for a place, each place is in use.
+    let last = uploads.len() as u64 - 1;
+    let busy = case.stack.usage_when("nearly all are accepted", |usage| usage.accepted >= last).await;
+    case.stack.remove_fault(rule).await;
+    assert_all_ready(&case, &uploads).await;
+    assert_no_turn_is_left(&case.stack, &uploads).await;
+    let usage = case.stack.usage().await;
+    println!("Bound by the jobs in flight, {} documents: {}", uploads.len(), summary(&usage));
+    assert_within_limits(&usage);
+    assert_eq!(usage.peak_in_flight, MAX_IN_FLIGHT, "every place was in use at some time");
+    let share = busy.time_weighted_in_flight.unwrap() / f64::from(MAX_IN_FLIGHT);
+    println!("While documents waited, {:.1} % of the places were in use.", 100.0 * share);
+}

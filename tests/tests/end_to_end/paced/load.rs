@@ -1,0 +1,147 @@
+//! What the paced runs share: how large they are, uploads by the hundred, and what must hold when they are over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sfn::types::ExecutionStatus;
+use lectern::{
+    document::{Document, DocumentState, SubmissionId},
+    ports::{Browse as _, Turns as _},
+};
+use third_party::{Limits, UsageView};
+
+use crate::{
+    case::{Case, Upload},
+    content::text_saying,
+    stack::Stack,
+    wait::{LATER, SOON, eventually},
+};
+
+/// What the paced stack is deployed with; the Makefile gives the same numbers.
+pub(super) const REQUESTS_PER_SECOND: f64 = 8.0;
+pub(super) const BURST: u32 = 12;
+pub(super) const MAX_IN_FLIGHT: u32 = 24;
+
+/// A number that whoever starts the run may set.
+pub(super) fn setting(name: &str, default: u64) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
+    let given = std::env::var(name).ok().filter(|text| !text.is_empty());
+    given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// How many documents a run sends.
+pub(super) fn documents() -> usize {
+    usize::try_from(setting("LECTERN_DOCUMENTS", 60)).unwrap()
+}
+
+/// The third party allows just what Lectern was told, and counts anew.
+pub(super) async fn limit(stack: &Stack) {
+    let limits = Limits {
+        requests_per_second: Some(REQUESTS_PER_SECOND),
+        burst: Some(BURST),
+        max_in_flight: Some(MAX_IN_FLIGHT),
+    };
+    stack.set_limits(&limits).await;
+    stack.reset_usage().await;
+}
+
+/// Small texts of one submission, all at once.
+pub(super) async fn upload_many(case: &Case, count: usize) -> Vec<Upload> {
+    let mut uploads = Vec::new();
+    for index in 0..count {
+        let text = text_saying(&format!("Lesson {index} of {}.", case.submission));
+        uploads.push(case.upload(&format!("{index}.txt"), text).await);
+    }
+    uploads
+}
+
+/// By the third party's own count, neither limit was exceeded at any moment, whether or not it would have refused.
+pub(super) fn assert_within_limits(usage: &UsageView) {
+    assert_eq!((usage.refused_by_rate, usage.refused_by_in_flight), (0, 0), "{}", summary(usage));
+    assert!(usage.peak_in_flight <= MAX_IN_FLIGHT, "{}", summary(usage));
+    assert_eq!(overdrawn(&usage.arrivals_ms), None, "{}", summary(usage));
+}
+
+/// The first request that a bucket of this rate and depth, computed here and not by the server, has no token for.
+fn overdrawn(arrivals_ms: &[f64]) -> Option<f64> {
+    let (mut tokens, mut last_ms) = (f64::from(BURST), 0.0);
+    arrivals_ms.iter().copied().find(|at_ms| {
+        tokens = (tokens + (at_ms - last_ms) / 1000.0 * REQUESTS_PER_SECOND).min(f64::from(BURST)) - 1.0;
+        last_ms = *at_ms;
+        // What both sides round.
+        tokens < -0.01
+    })
+}
+
+pub(super) fn summary(usage: &UsageView) -> String {
+    let UsageView { requests, accepted, refused_by_rate, refused_by_in_flight, peak_in_flight, .. } = usage;
+    format!(
+        "{requests} requests, {accepted} accepted, {refused_by_rate} refused for their rate and \
+         {refused_by_in_flight} for jobs in flight; on average {:.2}/s of {REQUESTS_PER_SECOND}/s, at most {} in any \
+         second; at most {peak_in_flight} of {MAX_IN_FLIGHT} jobs in flight, on average {:.1}",
+        usage.average_requests_per_second.unwrap_or_default(),
+        usage.max_requests_in_any_second,
+        usage.time_weighted_in_flight.unwrap_or_default(),
+    )
+}
+
+/// The documents of a submission, by state.
+pub(super) async fn states(stack: &Stack, submission: &SubmissionId) -> BTreeMap<DocumentState, usize> {
+    let mut states = BTreeMap::new();
+    for document in documents_of(stack, submission).await {
+        *states.entry(document.state).or_default() += 1;
+    }
+    states
+}
+
+pub(super) async fn documents_of(stack: &Stack, submission: &SubmissionId) -> Vec<Document> {
+    stack.store.submission(submission).await.unwrap().map_or_else(Vec::new, |(_, documents)| documents)
+}
+
+/// Every upload is one document that is `Ready`, its execution has succeeded, and the submission counts it once.
+pub(super) async fn assert_all_ready(case: &Case, uploads: &[Upload]) {
+    let (submission, documents) = case.settled(uploads.len()).await;
+    let not_ready: Vec<_> = documents
+        .iter()
+        .filter(|document| document.state != DocumentState::Ready)
+        .map(|document| (document.reference.document_id, document.state, document.reason.clone()))
+        .collect();
+    assert!(not_ready.is_empty(), "{not_ready:?}");
+    let ids: BTreeSet<_> = documents.iter().map(|document| document.reference.document_id).collect();
+    assert_eq!(ids, uploads.iter().map(Upload::id).collect(), "every upload is one document");
+    assert_eq!((submission.counts.ready, submission.counts.open), (uploads.len() as u64, 0));
+    for upload in uploads {
+        case.stack.execution_ends(upload, &ExecutionStatus::Succeeded).await;
+    }
+}
+
+/// Nobody holds a place at the third party, nobody waits for one, and nothing is stored of those who did.
+pub(super) async fn assert_no_turn_is_left(stack: &Stack, uploads: &[Upload]) {
+    eventually("every place is given back", SOON, async || {
+        let (gate, _) = stack.store.gate().await.map_err(|error| error.to_string())?;
+        let standing = gate.standing();
+        if standing.leases == 0 && standing.waiting == 0 && !standing.breaker_open {
+            Ok(())
+        } else {
+            Err(format!("{standing:?}"))
+        }
+    })
+    .await;
+    for upload in uploads {
+        let key = AttributeValue::S(format!("TURN#{}", upload.id()));
+        let request = stack.dynamodb.get_item().table_name(&stack.is.table).key("pk", key);
+        let item = request.key("sk", AttributeValue::S("TURN".to_owned())).send().await.unwrap().item;
+        assert_eq!(item, None, "{} still waits for a turn", upload.id());
+    }
+}
+
+impl Stack {
+    /// Waits until this holds of the third party's count, and returns it.
+    pub(super) async fn usage_when(&self, what: &str, is: impl Fn(&UsageView) -> bool) -> UsageView {
+        eventually(what, LATER, async || {
+            let usage = self.usage().await;
+            if is(&usage) { Ok(usage) } else { Err(summary(&usage)) }
+        })
+        .await
+    }
+}

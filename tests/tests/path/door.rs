@@ -1,0 +1,64 @@
+//! The third party's door: who knocked when, and whether it was open.
+
+use std::sync::Mutex;
+
+use lectern::{
+    document::Attempt,
+    error::Error,
+    house::JobStatus,
+    memory::MemoryThirdParty,
+    ports::{JobRequest, ThirdParty},
+    receive_callback::VerifiedCallback,
+    webhook::{SigningSecrets, VerifyError},
+};
+use time::OffsetDateTime;
+
+/// A time in which nobody is let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    pub(crate) until: OffsetDateTime,
+    pub(crate) error: fn() -> Error,
+}
+
+/// A request to take a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Knock {
+    pub(crate) attempt: Attempt,
+    pub(crate) at: OffsetDateTime,
+    pub(crate) refused: bool,
+}
+
+/// The service as one attempt finds it.
+#[derive(Debug)]
+pub(crate) struct Door<'w> {
+    pub(crate) inside: &'w MemoryThirdParty,
+    pub(crate) outage: Option<Outage>,
+    pub(crate) attempt: Attempt,
+    pub(crate) now: OffsetDateTime,
+    pub(crate) knocks: &'w Mutex<Vec<Knock>>,
+}
+
+impl ThirdParty for Door<'_> {
+    async fn submit(&self, request: JobRequest) -> Result<String, Error> {
+        let outage = self.outage.filter(|outage| self.now < outage.until);
+        let knock = Knock { attempt: self.attempt, at: self.now, refused: outage.is_some() };
+        self.knocks.lock().unwrap().push(knock);
+        match outage {
+            Some(outage) => Err((outage.error)()),
+            None => self.inside.submit(request).await,
+        }
+    }
+
+    async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
+        self.inside.status(idempotency_key).await
+    }
+
+    fn verify_callback(
+        headers: &reqwest::header::HeaderMap,
+        body: &[u8],
+        secrets: &SigningSecrets,
+        now: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError> {
+        MemoryThirdParty::verify_callback(headers, body, secrets, now)
+    }
+}

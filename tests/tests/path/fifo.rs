@@ -1,0 +1,72 @@
+//! The FIFO queue of orders: one message group, delivered in order and in batches. A batch that fails comes again, whole
+//! or with more behind it, before all others.
+
+use std::collections::VecDeque;
+
+use lectern::{
+    grant_turn::{Batch, Input},
+    message,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::weather::Dice;
+
+const MAX_RECEIVES: usize = 20;
+const LARGEST_BATCH: usize = 10;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Fifo {
+    messages: VecDeque<Message>,
+    /// What was sent, and when: the same text is taken once in five minutes.
+    sent: VecDeque<(String, OffsetDateTime)>,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    body: String,
+    receives: usize,
+}
+
+impl Fifo {
+    pub(crate) fn send(&mut self, body: String, now: OffsetDateTime) {
+        self.sent.retain(|(_, at)| now - *at < Duration::minutes(5));
+        if self.sent.iter().all(|(known, _)| *known != body) {
+            self.sent.push_back((body.clone(), now));
+            self.messages.push_back(Message { body, receives: 0 });
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The next batch; its messages stay until they are [`done`](Self::done).
+    pub(crate) fn receive(&mut self, dice: &mut Dice) -> Batch {
+        let known = self.messages.iter().take_while(|message| message.receives > 0).count();
+        let most = self.messages.len().min(LARGEST_BATCH);
+        let size = (1 + dice.below(most)).max(known.min(most));
+        let again = known > 0;
+        let mut inputs: Vec<Input> = Vec::new();
+        for message in self.messages.iter_mut().take(size) {
+            message.receives += 1;
+            inputs.push(
+                message::parse(&message.body).unwrap_or_else(|error| panic!("{error}: {}", message.body)),
+            );
+        }
+        Batch { inputs, again }
+    }
+
+    /// The messages that were received are deleted.
+    pub(crate) fn done(&mut self) {
+        self.messages.retain(|message| message.receives == 0);
+    }
+
+    /// They stay; the bodies of those that came too often are taken out.
+    pub(crate) fn dead(&mut self) -> Vec<String> {
+        let dead = self.messages.iter().filter(|message| message.receives >= MAX_RECEIVES);
+        let dead = dead.map(|message| message.body.clone()).collect();
+        self.messages.retain(|message| message.receives < MAX_RECEIVES);
+        dead
+    }
+}
