@@ -53,6 +53,49 @@ impl Executions for StateMachine {
     }
 }
 
+impl StateMachine {
+    /// Starts the execution of a document that was opened again, named by its id and how often that was; one that was
+    /// started before is left alone. `resume_verify` goes straight to the result that is kept.
+    ///
+    /// # Errors
+    /// `Store.Unavailable`.
+    pub async fn start_redrive(
+        &self,
+        document: &DocumentRef,
+        redrives: u32,
+        resume_verify: bool,
+    ) -> Result<(), Error> {
+        let mut input = json!({
+            "schemaVersion": SCHEMA_VERSION,
+            "submissionId": document.submission_id,
+            "documentId": document.document_id,
+            "round": 10 * redrives + 1,
+        });
+        if resume_verify {
+            input["resume"] = "verify".into();
+        }
+        let request = self
+            .client
+            .start_execution()
+            .state_machine_arn(&self.arn)
+            .name(execution_name(document, redrives))
+            .input(input.to_string());
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ExecutionAlreadyExists") => Ok(()),
+            Err(error) => Err(unavailable("StartExecution", &error)),
+        }
+    }
+}
+
+/// The name of a document's execution: its id, and from the first redrive on how often it was opened again.
+pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
+    match redrives {
+        0 => document.document_id.to_string(),
+        number => format!("{}-redrive-{number}", document.document_id),
+    }
+}
+
 /// Task tokens, of whatever state machine.
 #[derive(Clone, Debug)]
 pub struct TaskTokens(Client);
@@ -103,7 +146,7 @@ where
 
 /// Names the call and the service's error code, and nothing of what the request or the answer held: services quote
 /// keys, tokens and names in their messages.
-pub(crate) fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
+pub fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

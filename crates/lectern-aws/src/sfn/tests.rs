@@ -39,6 +39,40 @@ async fn execution_is_started_under_the_documents_id() {
     );
 }
 
+#[rstest]
+#[case(1, false, json!({"round": 11}))]
+#[case(2, true, json!({"round": 21, "resume": "verify"}))]
+#[tokio::test]
+async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
+    #[case] redrives: u32,
+    #[case] resume: bool,
+    #[case] more: Value,
+) {
+    let seen = Seen::<StartExecutionInput>::new();
+    let noted = seen.clone();
+    let rule =
+        mock!(Client::start_execution).then_http_response(move || json_error("ExecutionAlreadyExists"));
+    let first = mock!(Client::start_execution)
+        .match_requests(move |request| noted.note(request) == 0)
+        .then_output(|| {
+            let started = aws_sdk_sfn::primitives::DateTime::from_secs(0);
+            StartExecutionOutput::builder().execution_arn("arn:e").start_date(started).build().unwrap()
+        });
+    let machine = StateMachine::new(client!(aws_sdk_sfn, first, rule), "arn:m".to_owned());
+    for _ in 0..2 {
+        machine.start_redrive(&reference(), redrives, resume).await.unwrap();
+    }
+    let request = seen.all().remove(0);
+    let name = format!("{}-redrive-{redrives}", reference().document_id);
+    assert_eq!(request.name(), Some(name.as_str()));
+    assert!(name.len() <= 80, "as long as a name may be");
+    let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
+    let mut expected =
+        json!({"schemaVersion": SCHEMA_VERSION, "submissionId": "s1", "documentId": reference().document_id});
+    expected.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    assert_eq!(input, expected);
+}
+
 #[tokio::test]
 async fn case_22_execution_that_exists_is_a_success() {
     let rule = mock!(Client::start_execution).then_http_response(|| json_error("ExecutionAlreadyExists"));
