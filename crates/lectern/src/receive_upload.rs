@@ -120,6 +120,15 @@ pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
     }
 }
 
+/// The documents that an event announces. What is none of our business is left out.
+///
+/// # Errors
+/// [`Unreadable`] if it is no S3 event.
+pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
+    let records = parse_event(body)?.into_iter();
+    Ok(records.filter_map(Found::in_record).map(|found| found.reference).collect())
+}
+
 /// A new object that is ours to look at.
 struct Found {
     reference: DocumentRef,
