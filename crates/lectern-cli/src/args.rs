@@ -164,10 +164,10 @@ pub(crate) struct Redrive {
     #[arg(long)]
     pub(crate) failed: bool,
     /// Only those that failed for this reason
-    #[arg(long, requires = "failed", value_name = "CODE")]
+    #[arg(long, requires = "failed", conflicts_with = "document", value_name = "CODE")]
     pub(crate) reason: Option<String>,
     /// At most this many
-    #[arg(long, requires = "failed", value_name = "N")]
+    #[arg(long, requires = "failed", conflicts_with = "document", value_name = "N")]
     pub(crate) limit: Option<usize>,
     /// Drop a kept result: the third party gets the file again
     #[arg(long)]

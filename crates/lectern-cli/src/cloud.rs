@@ -1,6 +1,6 @@
 //! The clients, and the stack they are used on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lectern::document::{Document, DocumentRef};
 use lectern::ports::Load as _;
@@ -37,27 +37,8 @@ impl Cloud {
             None => common.local.then(|| PathBuf::from(LOCAL_FILE)),
         };
         let (clients, name) = match file {
-            Some(file) => {
-                let is = StackFile::read(&file)?;
-                let clients = Clients::at(&is.endpoint, &is.region, &is.access_key_id, &is.secret_access_key);
-                (clients, is.stack_name)
-            }
-            None => {
-                let name = common.stack.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
-                    Problem::new(
-                        "no stack is named",
-                        "Give --stack NAME (or LECTERN_STACK_NAME), or --local for the cloud that `make run` started.",
-                    )
-                })?;
-                let clients = Clients::load(Config::from_env()).await;
-                if clients.shared().region().is_none() {
-                    return Err(Problem::new(
-                        "no AWS region is set",
-                        "Set AWS_REGION, or AWS_PROFILE to a profile with a region.",
-                    ));
-                }
-                (clients, name)
-            }
+            Some(file) => local(&file)?,
+            None => remote(common.stack.as_deref()).await?,
         };
         let formation = aws_sdk_cloudformation::Client::new(clients.shared());
         let stack = Stack::of(&name, &resources(&formation, &name).await?)?;
@@ -105,6 +86,29 @@ impl Cloud {
             )
         })
     }
+}
+
+fn local(file: &Path) -> Result<(Clients, String), Problem> {
+    let is = StackFile::read(file)?;
+    let clients = Clients::at(&is.endpoint, &is.region, &is.access_key_id, &is.secret_access_key);
+    Ok((clients, is.stack_name))
+}
+
+async fn remote(name: Option<&str>) -> Result<(Clients, String), Problem> {
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Problem::new(
+            "no stack is named",
+            "Give --stack NAME (or LECTERN_STACK_NAME), or --local for the cloud that `make run` started.",
+        )
+    })?;
+    let clients = Clients::load(Config::from_env()).await;
+    if clients.shared().region().is_none() {
+        return Err(Problem::new(
+            "no AWS region is set",
+            "Set AWS_REGION, or AWS_PROFILE to a profile with a region.",
+        ));
+    }
+    Ok((clients, name.to_owned()))
 }
 
 async fn resources(formation: &aws_sdk_cloudformation::Client, name: &str) -> Result<Vec<Resource>, Problem> {

@@ -138,7 +138,8 @@ impl Report for RedriveReport {
             return writeln!(out, "Nothing was changed. Do it with --yes.");
         }
         let sent: usize = self.queues.iter().map(|queue| queue.sent).sum();
-        if sent > 0 {
+        let stopped = self.queues.iter().any(|queue| queue.stopped.is_some());
+        if sent > 0 && !stopped {
             let watched = self.watched_s;
             writeln!(out)?;
             writeln!(

@@ -72,7 +72,7 @@ async fn plan(cloud: &Cloud, queue: &DeadLetters) -> Result<Outcome, Problem> {
     Ok(outcome)
 }
 
-async fn redrive(
+pub(super) async fn redrive(
     cloud: &Cloud,
     queue: &DeadLetters,
     options: &DlqRedrive,

@@ -31,9 +31,10 @@ pub(crate) async fn run(cloud: &Cloud, options: &Redrive, console: &mut Console<
         Some(name) => (vec![cloud.document(&name.parse::<Named>()?).await?], !options.dry_run),
         None => (failed(cloud, options, console).await?, options.yes),
     };
+    let how = if options.failed { "with --yes" } else { "without --dry-run" };
     let bar = console.progress(Some(documents.len() as u64), "redriving");
     let mut timer = Timer::per_second(options.rate);
-    let mut report = RedriveReport { dry_run: !acts, documents: Vec::new(), stopped: None };
+    let mut report = RedriveReport { dry_run: !acts, how, documents: Vec::new(), stopped: None };
     for document in &documents {
         let done = match attempt(cloud, document, options.anew, acts, &mut timer).await {
             Ok(done) => done,
@@ -122,6 +123,8 @@ fn is_meant(document: &Document, options: &Redrive) -> bool {
 #[serde(rename_all = "camelCase")]
 struct RedriveReport {
     dry_run: bool,
+    #[serde(skip)]
+    how: &'static str,
     documents: Vec<Row>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
@@ -165,7 +168,7 @@ impl Report for RedriveReport {
             writeln!(out, "No document has failed for that.")?;
         } else if self.dry_run {
             writeln!(out)?;
-            writeln!(out, "Nothing was changed. Do it with --yes.")?;
+            writeln!(out, "Nothing was changed. Do it {}.", self.how)?;
         }
         match &self.stopped {
             Some(stopped) => writeln!(out, "Stopped: {stopped} Run this again for the rest."),
