@@ -6,6 +6,7 @@ mod letters;
 mod markers;
 mod native;
 mod outcome;
+mod plan;
 pub mod redact;
 mod redrive;
 mod report;

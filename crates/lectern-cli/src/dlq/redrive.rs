@@ -13,10 +13,11 @@ use time::OffsetDateTime;
 
 use super::{
     classify::{Action, Content},
-    judged::{Judge, Judged, peek},
+    judged::{Judge, Judged},
     letters::{BATCH, Letter, Letters},
     markers, native,
     outcome::{Outcome, RedriveReport, Stop},
+    plan::plan,
 };
 use crate::{
     args::DlqRedrive,
@@ -27,8 +28,6 @@ use crate::{
     stack::{DeadLetters, Source},
 };
 
-/// A dry run looks at so many letters of a queue.
-const MAX_PLANNED: usize = 10_000;
 /// SQS takes a batch of 1 MiB.
 const MAX_BATCH_BYTES: usize = 900_000;
 const LONGEST_POLL_S: u64 = 10;
@@ -49,27 +48,6 @@ pub(super) async fn run(
     let left = queues.iter().any(Outcome::needs_attention);
     console.report(&RedriveReport { dry_run: !options.yes, watched_s: options.watch, queues })?;
     Ok(if options.yes && left { Exit::Attention } else { Exit::Done })
-}
-
-/// What would be done.
-async fn plan(cloud: &Cloud, queue: &DeadLetters) -> Result<Outcome, Problem> {
-    let mut outcome = Outcome::new(queue);
-    let mut seen = BTreeSet::new();
-    for judged in peek(cloud, queue, MAX_PLANNED).await? {
-        match judged.verdict.class.action() {
-            Action::Send if judged.keys().iter().any(|key| seen.contains(key)) => outcome.duplicates += 1,
-            Action::Send => {
-                seen.extend(judged.keys());
-                outcome.sent += 1;
-            }
-            Action::Drop => outcome.dropped += 1,
-            Action::Quarantine => {
-                outcome.quarantined.push(markers::quarantine_key(&queue.name, &judged.mark()));
-            }
-            Action::Keep => outcome.keep(&judged.verdict),
-        }
-    }
-    Ok(outcome)
 }
 
 pub(super) async fn redrive(

@@ -263,10 +263,11 @@ async fn letters_of_one_attempt_are_the_same_and_have_to_be_sorted() {
 fn options(arguments: &[&str]) -> DlqRedrive {
     use clap::Parser as _;
     let all = [&["lectern", "dlq", "redrive", "--all", "--yes", "--rate", "1000"], arguments].concat();
-    match Cli::try_parse_from(all).unwrap().command {
-        Command::Dlq(crate::args::Dlq { command: DlqCommand::Redrive(options) }) => options,
-        other => panic!("{other:?}"),
-    }
+    let command = Cli::try_parse_from(all).unwrap().command;
+    let Command::Dlq(crate::args::Dlq { command: DlqCommand::Redrive(options) }) = command else {
+        panic!("{command:?}")
+    };
+    options
 }
 
 /// Three letters come once; the second is refused by the source, and comes again.

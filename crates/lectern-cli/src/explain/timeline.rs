@@ -252,7 +252,7 @@ fn gone_wrong(state: &str, tries: usize, failure: &Failure, took: Duration) -> S
     let took = duration(took);
     match (state, failure.error.as_str()) {
         ("AwaitCallback", "DynamoDb.ConditionalCheckFailedException") => {
-            "The result was there already: the callback had come early.".to_owned()
+            "The result was there already: nothing had to be waited for.".to_owned()
         }
         ("AwaitCallback", "States.Timeout") => {
             format!("No callback within {took}; the third party is asked.")

@@ -63,7 +63,7 @@ fn key_that_names_no_submission_is_registered_too() {
 fn open_document_whose_version_is_gone_is_reported() {
     let open = document(DocumentState::Transferring);
     let found = compared(&[version("secret name.txt", "v2", true, 60)], std::slice::from_ref(&open));
-    assert_eq!(found.gone, [open.reference.clone()]);
+    assert_eq!(found.gone, std::slice::from_ref(&open.reference));
     assert_eq!(found.open, [open]);
     assert_eq!(found.unannounced.len(), 1);
     let ended = compared(&[], &[document(DocumentState::Failed)]);
