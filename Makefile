@@ -69,6 +69,11 @@ upload: $(VENV)/.stamp ## Send one more file through the running stack: FILE=…
 status: $(VENV)/.stamp ## Say what is up
 	@$(LOCAL) status
 
+.PHONY: cli
+cli: rust ## Build the command lectern (where is this file, why, what do I do) and say where it is
+	@cargo build --release --locked --quiet -p lectern-cli
+	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
+
 .PHONY: stop
 stop: $(VENV)/.stamp ## Stop the local cloud; its logs stay in .local/logs
 	@$(LOCAL) down

@@ -1,6 +1,7 @@
 //! The SDK's clients, built once for each process.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -19,9 +20,28 @@ pub struct Clients {
 impl Clients {
     /// Reads region, credentials and endpoint as the SDK does.
     pub async fn load(config: Config) -> Self {
-        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let shared = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http).load().await;
+        let shared =
+            aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).load().await;
         Self { shared, s3_path_style: config.s3_path_style() }
+    }
+
+    /// The same, at an endpoint and with keys that are given, as the file of a local cloud does.
+    pub fn at(endpoint: &str, region: &str, access_key_id: &str, secret_access_key: &str) -> Self {
+        let credentials =
+            aws_sdk_dynamodb::config::Credentials::new(access_key_id, secret_access_key, None, None, "given");
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(http_client())
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .build();
+        Self { shared, s3_path_style: true }
+    }
+
+    /// What a client of a service that only a command uses is built from.
+    pub fn shared(&self) -> &SdkConfig {
+        &self.shared
     }
 
     /// For the state store.
@@ -50,4 +70,8 @@ impl Clients {
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.shared)
     }
+}
+
+fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

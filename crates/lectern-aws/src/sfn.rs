@@ -6,7 +6,7 @@ use aws_sdk_sfn::{
     operation::RequestId as _,
 };
 use lectern::{
-    document::TaskToken,
+    document::{DocumentRef, TaskToken},
     error::Error,
     message::SCHEMA_VERSION,
     ports::{Executions, StartExecution, Tasks, TokenUse},
@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 
 #[cfg(test)]
 mod tests;
+
+/// More than one execution can ask for, so that each redrive's jobs have keys of their own.
+const ROUNDS_OF_A_REDRIVE: u32 = 10;
 
 /// The state machine of documents.
 #[derive(Clone, Debug)]
@@ -32,10 +35,10 @@ impl StateMachine {
 }
 
 impl Executions for StateMachine {
-    /// The execution is named by the document's id, so that a second start, or one whose answer was lost, finds the
+    /// The execution is named by the document's id and its redrive, so that a second start, or one whose answer was lost, finds the
     /// first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both show one way.
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
-        let StartExecution { document, traceparent } = execution;
+        let StartExecution { document, traceparent, redrives, keeps_result } = execution;
         let mut input = json!({
             "schemaVersion": SCHEMA_VERSION,
             "submissionId": document.submission_id,
@@ -44,11 +47,17 @@ impl Executions for StateMachine {
         if let Some(traceparent) = traceparent {
             input[TRACEPARENT] = json!(traceparent);
         }
+        if *redrives > 0 {
+            input["round"] = json!(ROUNDS_OF_A_REDRIVE * redrives + 1);
+        }
+        if *keeps_result {
+            input["resume"] = json!("verify");
+        }
         let request = self
             .client
             .start_execution()
             .state_machine_arn(&self.arn)
-            .name(document.document_id.to_string())
+            .name(execution_name(document, *redrives))
             .input(input.to_string())
             .set_trace_header(traceparent.map(TraceParent::to_xray));
         match request.send().await {
@@ -59,6 +68,14 @@ impl Executions for StateMachine {
             }
             Err(error) => Err(unavailable("StartExecution", &error)),
         }
+    }
+}
+
+/// The name of a document's execution: its id, and from the first redrive on how often it was opened again.
+pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
+    match redrives {
+        0 => document.document_id.to_string(),
+        number => format!("{}-redrive-{number}", document.document_id),
     }
 }
 
@@ -112,7 +129,7 @@ where
 
 /// Names the call and the service's error code, and nothing of what the request or the answer held: services quote
 /// keys, tokens and names in their messages.
-pub(crate) fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
+pub fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

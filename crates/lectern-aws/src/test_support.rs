@@ -103,6 +103,7 @@ pub(crate) fn document() -> Document {
         attempt: Some(Attempt(1000)),
         job_id: None,
         result: None,
+        redrives: 0,
     }
 }
 

@@ -345,4 +345,14 @@ pub struct Document {
     /// What the third party returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
+    /// How often it was opened again after it had ended or its execution had.
+    #[serde(default)]
+    pub redrives: u32,
+}
+
+impl Document {
+    /// Whether the third party's result is there and is a success: nothing has to be processed again.
+    pub fn has_succeeded_result(&self) -> bool {
+        matches!(self.result, Some(JobResult::Succeeded(_)))
+    }
 }

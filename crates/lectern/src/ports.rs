@@ -124,6 +124,26 @@ impl Sequencer {
         Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
     }
 
+    /// The least one that is newer than this one, and older than every other that is: for a version whose event was
+    /// lost. `None` if there is none, or if this one is not hexadecimal.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        let mut digits = self.0.clone().into_bytes();
+        for digit in digits.iter_mut().rev() {
+            let (next, carries) = match *digit {
+                b'9' => (b'A', false),
+                b'F' => (b'0', true),
+                b'0'..=b'8' | b'A'..=b'E' => (*digit + 1, false),
+                _ => return None,
+            };
+            *digit = next;
+            if !carries {
+                return String::from_utf8(digits).ok().map(Self);
+            }
+        }
+        None
+    }
+
     /// The padded text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -154,11 +174,28 @@ pub struct StartExecution {
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
+    /// How often the document was opened again: each time is an execution of its own.
+    pub redrives: u32,
+    /// Whether the third party's result is kept, so that the execution goes straight to it.
+    pub keeps_result: bool,
+}
+
+impl StartExecution {
+    /// The execution that the document, as it is stored, has to have.
+    pub fn of(document: &Document) -> Self {
+        Self {
+            document: document.reference.clone(),
+            traceparent: document.traceparent,
+            redrives: document.redrives,
+            keeps_result: document.redrives > 0 && document.has_succeeded_result(),
+        }
+    }
 }
 
 /// Starts the state machine.
 pub trait Executions: Send + Sync {
-    /// Starts the document's execution, named by its id. One that was started before is left alone.
+    /// Starts the document's execution, named by its id and how often it was opened again. One that was started before
+    /// is left alone.
     fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -464,6 +501,30 @@ pub trait Finishing: Send + Sync {
     ) -> impl Future<Output = Result<Finish, Error>> + Send;
 }
 
+/// What opening a document again found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reopened {
+    /// It is open again; this is the document as now stored.
+    Open(Box<Document>),
+    /// It may not be opened, or somebody else came first; nothing was changed. This is the document as it is.
+    Unchanged(Box<Document>),
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for a redrive by an operator.
+pub trait Reopening: Send + Sync {
+    /// Opens a document again ([`crate::transitions::reopen`]) and counts it in its submission, in one write. The token
+    /// of the execution that is over is forgotten.
+    fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        anew: bool,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Reopened, Error>> + Send;
+}
+
 /// Where in the list of submissions a page starts.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -505,4 +566,22 @@ pub trait ReadUrls: Send + Sync {
 
     /// A URL of a returned file, downloaded under `file_name`.
     fn returned_url(&self, key: &str, file_name: &str) -> impl Future<Output = Result<String, Error>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successor_of_a_sequencer_lies_right_behind_it() {
+        for (stored, newer) in [("0055AED6DCD90281E5", "0055aed6dcd90281e6"), ("01", "02"), ("", "0000001")] {
+            let stored = Sequencer::new(stored);
+            let successor = stored.successor().unwrap();
+            assert!(stored < successor && successor < Sequencer::new(newer), "{successor:?}");
+        }
+        let carried = Sequencer::new(&format!("0A{}", "F".repeat(62))).successor();
+        assert_eq!(carried, Some(Sequencer::new("0B")));
+        assert_eq!(Sequencer::new(&"F".repeat(64)).successor(), None, "there is none");
+        assert_eq!(Sequencer::new("no hex").successor(), None);
+    }
 }

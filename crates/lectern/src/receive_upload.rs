@@ -39,19 +39,19 @@ pub async fn handle(
 ) -> Result<Summary, Retained> {
     let mut summary = Summary::default();
     for record in parse_event(message.body)? {
-        let trace = TraceParent::begin(message.xray_header, random);
-        let Some(found) = Found::in_record(record, trace) else {
+        let Some(found) = Found::in_record(record) else {
             tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
             summary.ignored += 1;
             continue;
         };
+        let trace = TraceParent::begin(message.xray_header, random);
         let span = tracing::info_span!(
             "upload",
             submissionId = %found.reference.submission_id,
             documentId = %found.reference.document_id,
-            traceId = found.traceparent.trace_id()
+            traceId = trace.trace_id()
         );
-        let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found)
+        let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found, trace)
             .instrument(span)
             .await?;
         if registered.state == DocumentState::Rejected {
@@ -136,17 +136,25 @@ pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
     }
 }
 
+/// The documents that an event announces. What is none of our business is left out.
+///
+/// # Errors
+/// [`Unreadable`] if it is no S3 event.
+pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
+    let records = parse_event(body)?.into_iter();
+    Ok(records.filter_map(Found::in_record).map(|found| found.reference).collect())
+}
+
 /// A new object that is ours to look at.
 struct Found {
     reference: DocumentRef,
     object: ObjectVersion,
     sequencer: Sequencer,
     invalid_key: Option<Reason>,
-    traceparent: TraceParent,
 }
 
 impl Found {
-    fn in_record(record: EventRecord, traceparent: TraceParent) -> Option<Self> {
+    fn in_record(record: EventRecord) -> Option<Self> {
         let EventRecord { event_name, s3 } = record;
         if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
             return None;
@@ -168,11 +176,11 @@ impl Found {
             object: ObjectVersion { bucket: s3.bucket.name, key, version_id },
             sequencer: Sequencer::new(s3.object.sequencer.as_deref().unwrap_or_default()),
             invalid_key,
-            traceparent,
         })
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "the ports, and what was found")]
 async fn receive(
     uploads: &impl Uploads,
     store: &impl Register,
@@ -181,6 +189,7 @@ async fn receive(
     random: &impl Random,
     max_upload_bytes: u64,
     found: Found,
+    traceparent: TraceParent,
 ) -> Result<Document, Error> {
     let judged = match found.invalid_key {
         Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
@@ -194,7 +203,7 @@ async fn receive(
         media_type: judged.media_type,
         rejected: judged.rejected,
         callback_id: random.callback_id(),
-        traceparent: found.traceparent,
+        traceparent,
         now: clock.now(),
     };
     let document = match store.register(new).await? {
@@ -215,8 +224,7 @@ async fn receive(
     };
     // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
     if document.state == DocumentState::Received {
-        let (reference, traceparent) = (document.reference.clone(), document.traceparent);
-        executions.start(&StartExecution { document: reference, traceparent }).await?;
+        executions.start(&StartExecution::of(&document)).await?;
     }
     Ok(document)
 }

@@ -65,6 +65,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         attempt: None,
         job_id: None,
         result: None,
+        redrives: 0,
     };
     enter(&mut document, state, now);
     if superseded_by.is_some() {
@@ -153,6 +154,36 @@ pub fn finish(
         .is_none()
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
     let mut document = Document { reason: failed, ..document.clone() };
+    enter(&mut document, state, now);
+    Some((document, change))
+}
+
+/// Opens a document again that has failed, or whose execution is over although it has not ended. `after` is how often
+/// that was done before, as whoever asks has read it: of two who ask at the same time one finds it done.
+///
+/// A kept success stays, unless `anew`, and is verified and normalised again; anything else is forgotten, so that the
+/// third party gets a new round. The times of the states that lie ahead again are forgotten with it.
+pub fn reopen(
+    document: &Document,
+    after: u32,
+    anew: bool,
+    now: OffsetDateTime,
+) -> Option<(Document, Option<CountChange>)> {
+    let reopenable = !document.state.is_terminal() || document.state == DocumentState::Failed;
+    if !reopenable || document.superseded_by.is_some() || document.redrives != after {
+        return None;
+    }
+    let keeps_result = document.has_succeeded_result() && !anew;
+    let state = if keeps_result { DocumentState::Verifying } else { DocumentState::Received };
+    let change = (document.state == DocumentState::Failed)
+        .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
+    let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
+    if !keeps_result {
+        document.result = None;
+        document.job_id = None;
+    }
+    let ahead = |name: &str| DocumentState::ALL.iter().any(|later| *later > state && later.as_str() == name);
+    document.times.retain(|name, _| !ahead(name));
     enter(&mut document, state, now);
     Some((document, change))
 }

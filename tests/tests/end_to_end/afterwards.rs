@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Runs a test's body, then puts things back even if it failed, then fails with it.
-async fn then<R>(body: impl Future<Output = ()> + 'static, put_back: impl Future<Output = R>) {
+pub(crate) async fn then<R>(body: impl Future<Output = ()> + 'static, put_back: impl Future<Output = R>) {
     let outcome = LocalSet::new().run_until(async { spawn_local(body).await }).await;
     put_back.await;
     outcome.expect("the test's body failed");

@@ -26,6 +26,7 @@ mod case_25_to_30_trouble;
 mod case_31_to_34_rendezvous;
 mod case_35_to_40_signatures;
 mod case_41_to_44_returned;
+mod command;
 mod crowd;
 mod good_files;
 mod logs;

@@ -103,6 +103,11 @@ impl Stack {
         }
     }
 
+    /// The file that describes the stack.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub(crate) fn evaluator(&self) -> User {
         read(&self.is.evaluator_file)
     }

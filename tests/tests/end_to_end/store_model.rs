@@ -13,7 +13,7 @@ use lectern::{
     memory::model::{DirectWrites, Op, Returned, check},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
-        Register, Registration, Results, Transfers,
+        Register, Registration, Reopened, Reopening, Results, Transfers,
     },
     record::Record,
     submission::{Submission, SubmissionState},
@@ -221,6 +221,18 @@ impl Finishing for Real {
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         self.store.finish(document, outcome, now).await
+    }
+}
+
+impl Reopening for Real {
+    async fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        anew: bool,
+        now: OffsetDateTime,
+    ) -> Result<Reopened, Error> {
+        self.store.reopen(document, after, anew, now).await
     }
 }
 

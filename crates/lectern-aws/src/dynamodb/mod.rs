@@ -8,6 +8,7 @@
 mod browse;
 mod items;
 mod register;
+mod reopen;
 mod results;
 mod submission_write;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use lectern::{
-    document::{Document, DocumentRef},
+    document::{Document, DocumentRef, ObjectVersion, SubmissionId},
     error::Error,
     ports::{NewDocument, Register, Registration, Sequencer},
     trace::TRACEPARENT,
@@ -90,6 +90,19 @@ impl DynamoDbStore {
         let current: CurrentVersion = from_item(item)?;
         let stored = self.stored(&current.document).await?;
         Ok(stored.map(|stored| (stored, Sequencer::new(&current.sequencer))))
+    }
+
+    /// What orders the newest registered version of this file, `None` if none was registered.
+    ///
+    /// # Errors
+    /// `Store.Unavailable`.
+    pub async fn newest_sequencer(
+        &self,
+        submission: &SubmissionId,
+        object: &ObjectVersion,
+    ) -> Result<Option<Sequencer>, Error> {
+        let current = self.current_version(&file_key(submission, object)).await?;
+        Ok(current.map(|(_, sequencer)| sequencer))
     }
 
     fn put_once(&self, item: Item) -> Result<TransactWriteItem, Error> {

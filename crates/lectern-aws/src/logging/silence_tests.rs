@@ -271,7 +271,7 @@ async fn meet_failing_services(world: &World) {
         mock!(aws_sdk_sfn::Client::send_task_success).then_http_response(|| json_error("InvalidToken"));
     let client = client!(aws_sdk_sfn, start, answer);
     let machine = StateMachine::new(client.clone(), "arn:m".to_owned());
-    let execution = StartExecution { document: world.document().reference, traceparent: None };
+    let execution = StartExecution::of(&world.document());
     assert!(machine.start(&execution).await.is_err());
     let used = TaskTokens::new(client).succeed(&TaskToken::new("mArKeD"), json!({})).await;
     assert_eq!(used.unwrap(), TokenUse::Gone);

@@ -16,7 +16,12 @@ use crate::test_support::{NOW, Seen, client, json_error, reference, traceparent}
 const TOKEN: &str = "token-of-a-task";
 
 fn execution() -> StartExecution {
-    StartExecution { document: reference(), traceparent: Some(traceparent()) }
+    StartExecution {
+        document: reference(),
+        traceparent: Some(traceparent()),
+        redrives: 0,
+        keeps_result: false,
+    }
 }
 
 #[tokio::test]
@@ -48,6 +53,42 @@ async fn execution_is_started_under_the_documents_id() {
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         })
     );
+}
+
+#[rstest]
+#[case(1, false, json!({"round": 11}))]
+#[case(2, true, json!({"round": 21, "resume": "verify"}))]
+#[tokio::test]
+async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
+    #[case] redrives: u32,
+    #[case] resume: bool,
+    #[case] more: Value,
+) {
+    let seen = Seen::<StartExecutionInput>::new();
+    let noted = seen.clone();
+    let rule =
+        mock!(Client::start_execution).then_http_response(move || json_error("ExecutionAlreadyExists"));
+    let first = mock!(Client::start_execution)
+        .match_requests(move |request| noted.note(request) == 0)
+        .then_output(|| {
+            let started = aws_sdk_sfn::primitives::DateTime::from_secs(0);
+            StartExecutionOutput::builder().execution_arn("arn:e").start_date(started).build().unwrap()
+        });
+    let machine = StateMachine::new(client!(aws_sdk_sfn, first, rule), "arn:m".to_owned());
+    for _ in 0..2 {
+        let start =
+            StartExecution { redrives, keeps_result: resume, traceparent: None, document: reference() };
+        machine.start(&start).await.unwrap();
+    }
+    let request = seen.all().remove(0);
+    let name = format!("{}-redrive-{redrives}", reference().document_id);
+    assert_eq!(request.name(), Some(name.as_str()));
+    assert!(name.len() <= 80, "as long as a name may be");
+    let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
+    let mut expected =
+        json!({"schemaVersion": SCHEMA_VERSION, "submissionId": "s1", "documentId": reference().document_id});
+    expected.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    assert_eq!(input, expected);
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use axum::{Router, routing::any};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
-    error::Error,
     house::{FileRole, ReturnedFile},
     network::Network,
     ports::Fetch as _,

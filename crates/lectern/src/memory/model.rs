@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration,
-        Results, Transfers,
+        Reopened, Reopening, Results, Transfers,
     },
     submission::{Submission, SubmissionState},
 };
@@ -112,6 +112,13 @@ pub enum Action {
         /// With a record.
         ready: bool,
     },
+    /// An operator opens it again.
+    Reopen {
+        /// Without what is kept.
+        anew: bool,
+        /// By what was read before somebody else did.
+        outdated: bool,
+    },
 }
 
 impl Op {
@@ -121,7 +128,7 @@ impl Op {
     /// Any number is an operation; a smaller one is a simpler one.
     pub fn decode(number: u32) -> Self {
         let number = number as usize;
-        let (document, action, detail) = (number % WHICH, number / WHICH % 12, number / WHICH / 12);
+        let (document, action, detail) = (number % WHICH, number / WHICH % 13, number / WHICH / 13);
         let attempt = Attempt([1000, 1_000_001, 1_000_002][detail % 3]);
         let action = match action {
             0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
@@ -131,7 +138,8 @@ impl Op {
             7 => Action::AwaitCallback,
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,
-            _ => Action::Finish { ready: detail.is_multiple_of(2) },
+            10 | 11 => Action::Finish { ready: detail.is_multiple_of(2) },
+            _ => Action::Reopen { anew: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
     }
@@ -144,7 +152,7 @@ impl Op {
 /// What was expected and what was found instead, and at which operation.
 pub async fn check<S>(store: &S, run: &str, ops: &[Op]) -> Result<(), String>
 where
-    S: Register + Load + Transfers + Results + Finishing + Browse + DirectWrites,
+    S: Register + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites,
 {
     let mut model = Model::new(run);
     for (index, op) in ops.iter().enumerate() {
@@ -167,7 +175,7 @@ async fn apply<S>(
     now: OffsetDateTime,
 ) -> Result<(), String>
 where
-    S: Register + Transfers + Results + Finishing + DirectWrites,
+    S: Register + Transfers + Results + Finishing + Reopening + DirectWrites,
 {
     let reference = model.reference(op.document);
     match op.action {
@@ -217,6 +225,18 @@ where
             };
             let expected = model.finish(op.document, ready, now);
             same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
+        }
+        Action::Reopen { anew, outdated } => {
+            let after = model.redrives(op.document) + u32::from(outdated);
+            let expected = model.reopen(op.document, after, anew, now);
+            let found = ok(store.reopen(&reference, after, anew, now).await)?;
+            same("opened again", &expected, &matches!(found, Reopened::Open(_)))?;
+            match found {
+                Reopened::Open(document) | Reopened::Unchanged(document) => {
+                    model.expect(op.document, Some(&document))
+                }
+                Reopened::Unknown => model.expect(op.document, None),
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ struct Known {
     job_id: Option<String>,
     result: Option<JobResult>,
     token: Option<TaskToken>,
+    redrives: u32,
 }
 
 impl Known {
@@ -180,6 +181,7 @@ impl Model {
             job_id: None,
             result: None,
             token: None,
+            redrives: 0,
         };
         let outdated =
             self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
@@ -272,6 +274,39 @@ impl Model {
         Finish::Finished
     }
 
+    pub(super) fn redrives(&self, which: usize) -> u32 {
+        self.documents.iter().find(|known| known.which == which).map_or(0, |known| known.redrives)
+    }
+
+    /// Neither ready nor rejected, of a file's newest version, and as often opened again as was said.
+    pub(super) fn reopen(&mut self, which: usize, after: u32, anew: bool, now: OffsetDateTime) -> bool {
+        let Some(position) = self.documents.iter().position(|known| known.which == which) else {
+            return false;
+        };
+        let superseded = self.superseded_by(position).is_some();
+        let known = &mut self.documents[position];
+        let over = [DocumentState::Ready, DocumentState::Rejected].contains(&known.state);
+        if over || superseded || known.redrives != after {
+            return false;
+        }
+        known.redrives += 1;
+        known.reason = None;
+        known.token = None;
+        if matches!(known.result, Some(JobResult::Succeeded(_))) && !anew {
+            known.state = DocumentState::Verifying;
+            for later in ["Normalizing", "Failed"] {
+                known.times.remove(later);
+            }
+            known.times.entry("Verifying".to_owned()).or_insert_with(|| rfc3339(now));
+        } else {
+            known.state = DocumentState::Received;
+            known.result = None;
+            known.job_id = None;
+            known.times.retain(|name, _| name == "Received");
+        }
+        true
+    }
+
     pub(super) fn is_ready(&self, which: usize) -> bool {
         self.documents.iter().any(|known| known.which == which && known.state == DocumentState::Ready)
     }
@@ -345,6 +380,7 @@ impl Model {
             attempt: known.attempt,
             job_id: known.job_id.clone(),
             result: known.result.clone(),
+            redrives: known.redrives,
         };
         same("document", &Some(&expected), &found)
     }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
-        Register, Registration, Results, Sequencer, Standing, Transfers,
+        Register, Registration, Reopened, Reopening, Results, Sequencer, Standing, Transfers,
     },
     record::Record,
     submission::{CountChange, Counts, Submission, SubmissionState},
@@ -252,6 +252,27 @@ impl Finishing for MemoryStore {
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         self.faults.run("finish", || lock(&self.state).finish(document, outcome, now))
+    }
+}
+
+impl Reopening for MemoryStore {
+    async fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        anew: bool,
+        now: OffsetDateTime,
+    ) -> Result<Reopened, Error> {
+        self.faults.run("reopen", || {
+            let mut state = lock(&self.state);
+            let Some(stored) = state.documents.get(document).cloned() else { return Reopened::Unknown };
+            let Some((moved, change)) = transitions::reopen(&stored, after, anew, now) else {
+                return Reopened::Unchanged(Box::new(stored));
+            };
+            state.tokens.remove(document);
+            state.count(&document.submission_id, change, now);
+            Reopened::Open(Box::new(state.put(moved)))
+        })
     }
 }
 

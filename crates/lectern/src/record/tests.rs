@@ -65,6 +65,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             job_id: "job-1".to_owned(),
             files: files.iter().map(|(file, _)| file.clone()).collect(),
         })),
+        redrives: 0,
     }
 }
 

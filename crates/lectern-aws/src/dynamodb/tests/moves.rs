@@ -9,8 +9,9 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
-    document::{Attempt, DocumentState, Reason},
-    ports::{Begin, Finish, Finishing as _, Load as _, Outcome, Transfers as _},
+    document::{Attempt, DocumentState, JobResult, Reason},
+    house::JobSucceeded,
+    ports::{Begin, Finish, Finishing as _, Load as _, Outcome, Reopened, Reopening as _, Transfers as _},
     submission::{Counts, Submission, SubmissionState},
 };
 use rstest::rstest;
@@ -193,4 +194,76 @@ async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
     let error = store.finish(&reference(), Outcome::Failed(Reason::new("x", "y")), NOW).await.unwrap_err();
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
+}
+
+fn failed() -> Document {
+    Document { state: DocumentState::Failed, reason: Some(Reason::new("overdue", "No.")), ..document() }
+}
+
+#[tokio::test]
+async fn case_48_document_is_opened_again_and_counted_in_one_write() {
+    let seen = Seen::new();
+    let one_failed = Submission {
+        state: SubmissionState::NeedsAttention,
+        counts: Counts { failed: 1, ..Counts::default() },
+        ..one_open()
+    };
+    let item = stored(failed(), |stored| {
+        stored.task_token = Some(lectern::document::TaskToken::new("token"));
+        stored.result_outcome = Some("failed".to_owned());
+    });
+    let store = store!(
+        reads_document(Some(item)),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_failed))),
+        transacts(&seen)
+    );
+    let Reopened::Open(open) = store.reopen(&reference(), 0, false, NOW).await.unwrap() else {
+        panic!("it is not open")
+    };
+    assert_eq!((open.state, open.redrives, &open.reason), (DocumentState::Received, 1, &None));
+    let request = seen.only();
+    let puts = puts(&request);
+    assert_eq!(puts[0].condition_expression(), Some("revision = :read"));
+    assert_eq!(puts[0].item()["redrives"], number(1));
+    for forgotten in ["taskToken", "resultOutcome", "reason", "result"] {
+        assert_eq!(puts[0].item().get(forgotten), None, "{forgotten}");
+    }
+    let update = request.transact_items()[1].update().unwrap();
+    let sent = update.expression_attribute_values().unwrap();
+    assert_eq!((&sent[":open"], &sent[":failed"]), (&number(1), &AttributeValue::N("-1".to_owned())));
+    assert_eq!(sent[":state"], text("InProgress"));
+}
+
+#[tokio::test]
+async fn kept_success_stays_when_its_document_is_opened_again() {
+    let seen = Seen::new();
+    let result = JobResult::Succeeded(JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() });
+    let item = stored(Document { result: Some(result), ..document() }, |stored| {
+        stored.result_outcome = Some("succeeded".to_owned());
+        stored.result_files = Some(0);
+    });
+    let store = store!(reads_document(Some(item)), transacts(&seen));
+    let Reopened::Open(open) = store.reopen(&reference(), 0, false, NOW).await.unwrap() else {
+        panic!("it is not open")
+    };
+    assert_eq!((open.state, open.has_succeeded_result()), (DocumentState::Verifying, true));
+    let request = seen.only();
+    assert_eq!(request.transact_items().len(), 1, "an open document is counted already");
+    let item = puts(&request)[0].item().clone();
+    assert_eq!((&item["resultOutcome"], &item["resultFiles"]), (&text("succeeded"), &number(0)));
+}
+
+#[rstest]
+#[case::ready(Document { state: DocumentState::Ready, ..document() }, 0)]
+#[case::somebody_came_first(Document { redrives: 1, ..failed() }, 0)]
+#[case::superseded(Document { superseded_by: Some(reference().document_id), ..failed() }, 0)]
+#[tokio::test]
+async fn document_that_may_not_be_opened_is_left_alone(#[case] as_it_is: Document, #[case] after: u32) {
+    let store = store!(reads_document(Some(stored(as_it_is.clone(), |_| {}))));
+    let found = store.reopen(&reference(), after, false, NOW).await.unwrap();
+    assert_eq!(found, Reopened::Unchanged(Box::new(as_it_is)));
+    assert_eq!(
+        store!(reads_document(None)).reopen(&reference(), 0, false, NOW).await.unwrap(),
+        Reopened::Unknown
+    );
 }

@@ -1,0 +1,42 @@
+//! Opening a document again, for an operator: the document and its submission's counts, at once.
+
+use lectern::{
+    document::DocumentRef,
+    error::Error,
+    ports::{Reopened, Reopening},
+    transitions,
+};
+use time::OffsetDateTime;
+
+use super::{DynamoDbStore, cancelled, items::StoredDocument};
+
+impl Reopening for DynamoDbStore {
+    async fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        anew: bool,
+        now: OffsetDateTime,
+    ) -> Result<Reopened, Error> {
+        let Some(stored) = self.stored(document).await? else { return Ok(Reopened::Unknown) };
+        let Some((moved, change)) = transitions::reopen(&stored.document, after, anew, now) else {
+            return Ok(Reopened::Unchanged(Box::new(stored.document)));
+        };
+        let kept = moved.result.is_some();
+        let stored = StoredDocument {
+            task_token: None,
+            result_outcome: stored.result_outcome.filter(|_| kept),
+            result_files: stored.result_files.filter(|_| kept),
+            ..stored
+        };
+        let mut writes = vec![self.put_moved(stored, moved.clone())?];
+        if let Some(change) = change {
+            writes.push(self.count(&document.submission_id, change, now).await?);
+        }
+        match self.transact(writes).await {
+            Ok(()) => Ok(Reopened::Open(Box::new(moved))),
+            Err(Ok(reasons)) => Err(cancelled(&reasons)),
+            Err(Err(error)) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a redrive did, or would do.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use super::classify::Verdict;
+use crate::{console::Report, stack::DeadLetters, text::count};
+
+/// All queues that were asked for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RedriveReport {
+    pub(super) dry_run: bool,
+    #[serde(skip)]
+    pub(super) watched_s: u64,
+    pub(super) queues: Vec<Outcome>,
+}
+
+/// One queue.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    queue: String,
+    /// By SQS's own move.
+    pub(super) native: bool,
+    pub(super) sent: usize,
+    pub(super) duplicates: usize,
+    /// Deleted, because nobody waits for them.
+    pub(super) dropped: usize,
+    /// The objects in the returned bucket.
+    pub(super) quarantined: Vec<String>,
+    /// Left where they are, by reason.
+    pub(super) kept: BTreeMap<String, usize>,
+    pub(super) not_deleted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stopped: Option<Stop>,
+}
+
+/// Why a run ended before its queue was empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "camelCase")]
+pub(super) enum Stop {
+    /// Messages were dead again just after they had been sent.
+    StraightBack {
+        /// How many were seen.
+        messages: usize,
+    },
+    /// A call failed for good.
+    Failed {
+        /// What failed.
+        what: String,
+        /// What to do.
+        todo: String,
+    },
+}
+
+impl Outcome {
+    pub(super) fn new(queue: &DeadLetters) -> Self {
+        Self {
+            queue: queue.name.clone(),
+            native: false,
+            sent: 0,
+            duplicates: 0,
+            dropped: 0,
+            quarantined: Vec::new(),
+            kept: BTreeMap::new(),
+            not_deleted: 0,
+            stopped: None,
+        }
+    }
+
+    pub(super) fn keep(&mut self, verdict: &Verdict) {
+        *self.kept.entry(verdict.why.clone()).or_default() += 1;
+    }
+
+    pub(super) fn has_changed_anything(&self) -> bool {
+        self.sent + self.duplicates + self.dropped + self.quarantined.len() > 0
+    }
+
+    pub(super) fn needs_attention(&self) -> bool {
+        self.stopped.is_some() || !self.kept.is_empty() || self.not_deleted > 0
+    }
+}
+
+impl Report for RedriveReport {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let would = if self.dry_run { "would be " } else { "" };
+        for queue in &self.queues {
+            let nothing = !queue.has_changed_anything() && !queue.needs_attention();
+            if nothing {
+                writeln!(out, "{}: empty.", queue.queue)?;
+                continue;
+            }
+            writeln!(out, "{}:", queue.queue)?;
+            let by_sqs = if queue.native { ", by SQS's own move" } else { "" };
+            let lines = [
+                (queue.sent, format!("{would}sent back{by_sqs}")),
+                (queue.duplicates, format!("{would}deleted: another one asks for the same")),
+                (queue.dropped, format!("{would}deleted: nobody waits for them any more")),
+                (queue.quarantined.len(), format!("{would}quarantined")),
+                (
+                    queue.not_deleted,
+                    "not deleted; at worst they are sent once more, which does no harm".to_owned(),
+                ),
+            ];
+            for (number, what) in lines.iter().filter(|(number, _)| *number > 0) {
+                writeln!(out, "  {number:>5}  {what}")?;
+            }
+            for (why, number) in &queue.kept {
+                writeln!(out, "  {number:>5}  {would}left: {why}")?;
+            }
+            for key in queue.quarantined.iter().take(10) {
+                writeln!(out, "         {key}")?;
+            }
+            match &queue.stopped {
+                None => {}
+                Some(Stop::StraightBack { messages }) => {
+                    let messages = count(*messages, "message");
+                    writeln!(
+                        out,
+                        "  Stopped: {messages} came straight back. What is sent would only die again:"
+                    )?;
+                    writeln!(
+                        out,
+                        "  mend the cause (lectern dlq show {} …), then run this again.",
+                        queue.queue
+                    )?;
+                }
+                Some(Stop::Failed { what, todo }) => writeln!(out, "  Stopped: {what}. {todo}")?,
+            }
+        }
+        if self.dry_run {
+            writeln!(out)?;
+            return writeln!(out, "Nothing was changed. Do it with --yes.");
+        }
+        let sent: usize = self.queues.iter().map(|queue| queue.sent).sum();
+        let stopped = self.queues.iter().any(|queue| queue.stopped.is_some());
+        if sent > 0 && !stopped {
+            let watched = self.watched_s;
+            writeln!(out)?;
+            writeln!(
+                out,
+                "Watched for {watched} s after the last one: `lectern dlq list` tells what is dead later."
+            )?;
+        }
+        Ok(())
+    }
+}

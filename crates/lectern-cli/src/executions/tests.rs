@@ -1,0 +1,85 @@
+//! What Step Functions answers an operator.
+
+use aws_sdk_sfn::operation::{
+    describe_execution::DescribeExecutionOutput, redrive_execution::RedriveExecutionOutput,
+};
+use aws_smithy_mocks::{Rule, mock};
+use lectern::document::DocumentState;
+use rstest::rstest;
+
+use super::*;
+use crate::test_support::{answer, client, document, json_error};
+
+const ARN: &str = "arn:aws:states:r:a:stateMachine:m";
+
+fn history(last: &'static str) -> Rule {
+    mock!(Client::get_execution_history)
+        .match_requests(|request| request.reverse_order() == Some(true))
+        .then_http_response(move || {
+            answer(200, format!(r#"{{"events":[{{"id":9,"timestamp":1,"type":"{last}"}}]}}"#))
+        })
+}
+
+#[tokio::test]
+async fn redrive_is_step_functions_own_where_it_is_offered() {
+    let redrive = mock!(Client::redrive_execution)
+        .match_requests(|request| request.execution_arn() == Some("arn:aws:states:r:a:execution:m:name"))
+        .then_output(|| {
+            let date = aws_sdk_sfn::primitives::DateTime::from_secs(0);
+            RedriveExecutionOutput::builder().redrive_date(date).build().unwrap()
+        });
+    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionTimedOut"), redrive), ARN);
+    assert_eq!(executions.redrive("name").await.unwrap(), Redriven::Running);
+}
+
+#[rstest]
+#[case("InvalidAction")]
+#[case("UnknownOperationException")]
+#[case("ExecutionNotRedrivable")]
+#[tokio::test]
+async fn redrive_that_is_not_offered_is_no_failure(#[case] code: &'static str) {
+    let redrive = mock!(Client::redrive_execution).then_http_response(move || json_error(code));
+    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionAborted"), redrive), ARN);
+    assert_eq!(executions.redrive("name").await.unwrap(), Redriven::NotOffered);
+}
+
+#[tokio::test]
+async fn execution_that_came_to_its_fail_state_would_only_fail_again() {
+    let executions = Executions::new(client!(aws_sdk_sfn, history("FailStateEntered")), ARN);
+    assert_eq!(executions.redrive("name").await.unwrap(), Redriven::NotOffered, "it is not even asked for");
+}
+
+#[tokio::test]
+async fn refused_redrive_is_a_failure_that_says_what_to_do_and_quotes_nothing() {
+    let redrive = mock!(Client::redrive_execution).then_http_response(|| json_error("AccessDeniedException"));
+    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionAborted"), redrive), ARN);
+    let problem = executions.redrive("name").await.unwrap_err();
+    assert_eq!(problem.what, "RedriveExecution: it answered with an error (AccessDeniedException)");
+    assert!(problem.todo.contains("AWS_PROFILE") && !problem.transient);
+}
+
+#[tokio::test]
+async fn submission_of_a_document_is_in_its_executions_input() {
+    let document = document(DocumentState::Failed).reference;
+    let arn = format!("arn:aws:states:r:a:execution:m:{}", document.document_id);
+    let known = mock!(Client::describe_execution)
+        .match_requests(move |request| request.execution_arn() == Some(arn.as_str()))
+        .then_output(|| {
+            DescribeExecutionOutput::builder()
+                .execution_arn("a")
+                .state_machine_arn(ARN)
+                .status(ExecutionStatus::Running)
+                .start_date(aws_sdk_sfn::primitives::DateTime::from_secs(0))
+                .input(r#"{"schemaVersion":1,"submissionId":"s1","documentId":"x"}"#)
+                .build()
+                .unwrap()
+        });
+    let unknown =
+        mock!(Client::describe_execution).then_http_response(|| json_error("ExecutionDoesNotExist"));
+    let executions = Executions::new(client!(aws_sdk_sfn, known, unknown), ARN);
+    assert_eq!(executions.submission_of(document.document_id).await.unwrap().unwrap().as_str(), "s1");
+    let other = DocumentId::of("b", b"k", "v");
+    assert_eq!(executions.submission_of(other).await.unwrap(), None);
+    assert_eq!(executions.find(&document, 3).await.unwrap(), None, "the third redrive has another name");
+    assert_eq!(executions.find(&document, 0).await.unwrap().unwrap().status, Status::Running);
+}

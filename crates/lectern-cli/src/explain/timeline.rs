@@ -1,0 +1,270 @@
+//! One timeline from what the item, the executions and the logs tell.
+
+use lectern::{
+    document::{Document, DocumentState},
+    error::rfc3339,
+};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    history::{Failure, Step, What},
+    logs::Line,
+};
+use crate::text::{duration, size, time};
+
+/// A part of the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// From the event to the started execution.
+    Upload,
+    /// Waiting for a turn, and the way to the third party.
+    Transfer,
+    /// The third party is at work.
+    Job,
+    /// Its answer.
+    Callback,
+    /// Fetching and checking what it returned.
+    Verify,
+    /// Writing the record.
+    Record,
+    /// Giving up, or beginning again.
+    End,
+}
+
+impl Phase {
+    /// The phase of a state, or of a function by its stem.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "Begin" | "ReceiveUpload" => Self::Upload,
+            "ProbeJob" | "CheckProbe" => Self::Job,
+            "AwaitCallback" | "ReceiveCallback" => Self::Callback,
+            "BeginVerify" | "CheckOutcome" => Self::Verify,
+            "Done" => Self::Record,
+            name if name.starts_with("VerifyReturned") => Self::Verify,
+            name if name.starts_with("Normalize") => Self::Record,
+            "FailDocument" | "Failed" | "GiveUpWaiting" | "JobFailed" => Self::End,
+            // Transfers and all that leads to them: turns, waits, rate limits.
+            _ => Self::Transfer,
+        }
+    }
+}
+
+/// One line of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    /// RFC 3339.
+    pub at: String,
+    /// The part of the way.
+    pub phase: Phase,
+    /// What happened.
+    pub text: String,
+    /// Whose word it is: `item`, `history` or `log`.
+    pub source: &'static str,
+    /// The failure's name, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What an execution is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The state.
+    pub state: String,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// How often it was tried, this time included; 0 for a state that only waits.
+    pub tries: usize,
+    /// The failure before this try, or what the next try waits for.
+    pub failure: Option<Failure>,
+}
+
+/// An execution with its steps, in the order of the redrives.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The number of the redrive; 0 for the first.
+    pub redrive: u32,
+    /// When it was started.
+    pub started: OffsetDateTime,
+    /// What happened.
+    pub steps: Vec<Step>,
+}
+
+/// Puts the timeline together, oldest first, and says what the last run is at.
+pub fn build(document: &Document, runs: &[Run], lines: &[Line]) -> (Vec<Entry>, Option<Pending>) {
+    let mut dated = of_item(document, runs.is_empty());
+    let mut pending = None;
+    for run in runs {
+        let what = match run.redrive {
+            0 => "Its execution started.".to_owned(),
+            number => format!("Redrive {number}: a new execution started."),
+        };
+        dated.push((run.started, entry(run.started, Phase::Upload, what, None)));
+        let (entries, at) = of_run(&run.steps);
+        dated.extend(entries);
+        pending = at;
+    }
+    dated.extend(lines.iter().map(|line| (line.at, line.entry())));
+    dated.sort_by_key(|(at, _)| *at);
+    (dated.into_iter().map(|(_, entry)| entry).collect(), pending)
+}
+
+type Dated = (OffsetDateTime, Entry);
+
+fn entry(at: OffsetDateTime, phase: Phase, text: String, error: Option<&Failure>) -> Entry {
+    Entry {
+        at: rfc3339(at),
+        phase,
+        text,
+        source: "history",
+        error: error.map(|failure| failure.error.clone()),
+    }
+}
+
+/// The item's own times. What lies between is told better by the histories, if there are any.
+fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
+    let mut dated = Vec::new();
+    for state in DocumentState::ALL {
+        let Some(at) = document.times.get(state.as_str()).and_then(|text| time(text)) else { continue };
+        let reason = document.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
+        let media_type = document.media_type.map_or("unknown type", lectern::media_type::MediaType::as_str);
+        let (phase, text) = match state {
+            DocumentState::Received => {
+                let what = format!("Registered: {media_type}, {}.", size(document.size_bytes));
+                (Phase::Upload, what)
+            }
+            DocumentState::Rejected => (Phase::Upload, format!("Rejected: {reason}.")),
+            DocumentState::Failed => (Phase::End, format!("Failed: {reason}.")),
+            DocumentState::Ready => (Phase::Record, "Ready: the record can be read.".to_owned()),
+            DocumentState::Transferring if without_history => (Phase::Transfer, "Transferring.".to_owned()),
+            DocumentState::Processing if without_history => (Phase::Job, "Processing.".to_owned()),
+            DocumentState::Verifying if without_history => (Phase::Verify, "Verifying.".to_owned()),
+            DocumentState::Normalizing if without_history => (Phase::Record, "Normalizing.".to_owned()),
+            DocumentState::Transferring
+            | DocumentState::Processing
+            | DocumentState::Verifying
+            | DocumentState::Normalizing => continue,
+        };
+        dated.push((at, Entry { source: "item", ..entry(at, phase, text, None) }));
+    }
+    dated
+}
+
+/// Reads a history from its beginning, always knowing the state and its tries.
+fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
+    let mut dated: Vec<Dated> = Vec::new();
+    let mut now: Option<Pending> = None;
+    let mut failed_at = None;
+    for step in steps {
+        let mut tell = |phase, text, error: Option<&Failure>| {
+            dated.push((step.at, entry(step.at, phase, text, error)));
+        };
+        match (&step.what, &mut now) {
+            (What::Entered(state), _) => {
+                if let Some(text) = on_the_way(state) {
+                    tell(Phase::of(state), text.to_owned(), None);
+                }
+                failed_at = None;
+                now = Some(Pending { state: state.clone(), since: step.at, tries: 0, failure: None });
+            }
+            (What::Exited(state), Some(at)) => {
+                let waited = step.at - at.since;
+                if at.state == *state && at.tries == 0 && waited >= Duration::milliseconds(200) {
+                    tell(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
+                } else if state == "VerifyReturned" {
+                    tell(Phase::Verify, "The returned files were checked.".to_owned(), None);
+                }
+            }
+            (What::Scheduled, Some(at)) => {
+                at.tries += 1;
+                if let Some(failed) = failed_at.take().filter(|_| !is_of_many(&at.state)) {
+                    let (tries, waited) = (at.tries, duration(step.at - failed));
+                    tell(
+                        Phase::of(&at.state),
+                        format!("{}: try {tries}, after a wait of {waited}.", at.state),
+                        None,
+                    );
+                }
+                at.since = step.at;
+            }
+            (What::Succeeded, Some(at)) => {
+                let took = step.at - at.since;
+                if let Some(text) = done(&at.state, at.tries, took) {
+                    tell(Phase::of(&at.state), text, None);
+                }
+            }
+            (What::Failed(failure), Some(at)) => {
+                let text = gone_wrong(&at.state, at.tries, failure, step.at - at.since);
+                let expected = failure.error == "DynamoDb.ConditionalCheckFailedException";
+                tell(Phase::of(&at.state), text, Some(failure).filter(|_| !expected));
+                at.failure = Some(failure.clone());
+                at.since = step.at;
+                failed_at = Some(step.at);
+            }
+            (What::Redriven, _) => {
+                tell(Phase::End, "Step Functions went on where it had broken off.".to_owned(), None);
+            }
+            (What::Broken(failure), _) => {
+                tell(Phase::End, format!("The execution ended: {}.", named(failure)), Some(failure));
+                now = None;
+            }
+            (What::Ended, _) => {
+                tell(Phase::Record, "The execution ended well.".to_owned(), None);
+                now = None;
+            }
+            (What::Exited(_) | What::Scheduled | What::Succeeded | What::Failed(_), None) => {}
+        }
+    }
+    (dated, now)
+}
+
+/// States whose items run side by side, so that a try cannot be told from another's.
+fn is_of_many(state: &str) -> bool {
+    state == "VerifyReturnedFile"
+}
+
+fn on_the_way(state: &str) -> Option<&'static str> {
+    Some(match state {
+        "TransferAgain" => "The third party gets the document again, as a new job.",
+        "GiveUpWaiting" => "No callback came, as often as it was waited for.",
+        "JobFailed" => "The third party has given the job up.",
+        _ => return None,
+    })
+}
+
+fn done(state: &str, tries: usize, took: Duration) -> Option<String> {
+    let took = duration(took);
+    let text = match state {
+        "TransferDocument" => format!("The third party took the document, in {took}."),
+        "AwaitCallback" => format!("The callback came, after {took}."),
+        "ProbeJob" => format!("The third party was asked how the job stands, in {took}."),
+        "NormalizeDocument" => format!("The record was written, in {took}."),
+        "AwaitTurn" => format!("Its turn was given, after {took}."),
+        "VerifyReturnedFile" | "BeginVerify" | "FailDocument" => return None,
+        _ if tries > 1 => format!("{state}: done on try {tries}."),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn gone_wrong(state: &str, tries: usize, failure: &Failure, took: Duration) -> String {
+    let took = duration(took);
+    match (state, failure.error.as_str()) {
+        ("AwaitCallback", "DynamoDb.ConditionalCheckFailedException") => {
+            "The result was there already: nothing had to be waited for.".to_owned()
+        }
+        ("AwaitCallback", "States.Timeout") => {
+            format!("No callback within {took}; the third party is asked.")
+        }
+        _ if is_of_many(state) => format!("A returned file was not accepted: {}.", named(failure)),
+        _ => format!("{state}: try {tries} failed after {took}: {}.", named(failure)),
+    }
+}
+
+fn named(failure: &Failure) -> String {
+    match &failure.reason {
+        Some(reason) => format!("{} ({reason})", failure.error),
+        None => failure.error.clone(),
+    }
+}

@@ -1,0 +1,54 @@
+//! What a person names: a document, a document in its submission, a submission.
+
+use std::str::FromStr;
+
+use lectern::document::{DocumentId, DocumentRef, SubmissionId};
+
+use crate::problem::Problem;
+
+/// Reads an id that stands alone: a UUID is a document's, anything else may be a submission's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Document(DocumentId),
+    DocumentOf(DocumentRef),
+    Submission(SubmissionId),
+}
+
+impl FromStr for Named {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unreadable = || {
+            Problem::new(
+                "that is no id",
+                "Give a document id (a UUID), <submission id>/<document id>, or a submission id.",
+            )
+        };
+        if let Some((submission, document)) = text.split_once('/') {
+            let submission_id = SubmissionId::try_from(submission.to_owned()).map_err(|_| unreadable())?;
+            let document_id = document.parse().map_err(|_| unreadable())?;
+            return Ok(Self::DocumentOf(DocumentRef { submission_id, document_id }));
+        }
+        if let Ok(document) = text.parse() {
+            return Ok(Self::Document(document));
+        }
+        SubmissionId::try_from(text.to_owned()).map(Self::Submission).map_err(|_| unreadable())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_apart() {
+        let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
+        assert!(matches!(id.parse(), Ok(Named::Document(_))));
+        assert!(matches!(format!("s1/{id}").parse(), Ok(Named::DocumentOf(_))));
+        assert!(matches!(format!("_unassigned/{id}").parse(), Ok(Named::DocumentOf(_))));
+        assert!(matches!("spring-term-7".parse(), Ok(Named::Submission(_))));
+        for wrong in ["", "s1/x", "/", "a b", "s1/../x"] {
+            assert!(wrong.parse::<Named>().is_err(), "{wrong}");
+        }
+    }
+}

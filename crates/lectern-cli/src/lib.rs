@@ -1,0 +1,57 @@
+//! The command `lectern`, for an engineer on call: where is this file, why, and what do I do.
+//!
+//! It works against AWS and the local cloud alike, from what the stack itself says of its resources. What it decides
+//! is decided by pure functions ([`dlq::classify`], [`explain::timeline`], [`reconcile::compare`], [`pace`]); what it
+//! does is a dry run first, paced, and safe to be run twice or killed in between. It never prints a token, a URL, a
+//! callback id, and a file's name only when asked to.
+
+mod args;
+mod cloud;
+mod console;
+pub mod dlq;
+mod executions;
+pub mod explain;
+mod ids;
+pub mod pace;
+mod problem;
+pub mod reconcile;
+mod redrive;
+mod stack;
+#[cfg(test)]
+mod test_support;
+mod text;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Command};
+pub use self::console::{Console, Exit};
+use crate::cloud::Cloud;
+
+/// Runs one command line; the first argument is the program's name.
+pub async fn run<I, T>(arguments: I, console: &mut Console<'_>) -> Exit
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return console.usage(&error),
+    };
+    console.json = cli.common.json;
+    match Box::pin(execute(&cli, console)).await {
+        Ok(exit) => exit,
+        Err(error) => console.failed(&error),
+    }
+}
+
+async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
+    let cloud = Cloud::open(&cli.common).await?;
+    match &cli.command {
+        Command::Explain(options) => explain::run(&cloud, options, console).await,
+        Command::Dlq(options) => dlq::run(&cloud, options, console).await,
+        Command::Redrive(options) => redrive::run(&cloud, options, console).await,
+        Command::Reconcile(options) => reconcile::run(&cloud, options, console).await,
+    }
+}

@@ -1,0 +1,76 @@
+//! All versions of all uploads, as the bucket lists them.
+
+use aws_sdk_s3::{Client, types::EncodingType};
+use lectern::keys::UPLOADS_PREFIX;
+use percent_encoding::percent_decode_str;
+use time::OffsetDateTime;
+
+use crate::problem::Problem;
+
+/// One version of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The key; it holds a file name.
+    pub key: String,
+    /// The version's id, `null` without versioning.
+    pub version_id: String,
+    /// Whether a reader of the key gets this one.
+    pub is_latest: bool,
+    /// Since when it is there.
+    pub modified: OffsetDateTime,
+}
+
+/// The bucket, page by page.
+#[derive(Debug)]
+pub(super) struct Listing<'a> {
+    client: &'a Client,
+    bucket: &'a str,
+    prefix: String,
+    next: Option<(String, Option<String>)>,
+    is_over: bool,
+}
+
+impl<'a> Listing<'a> {
+    /// All submissions, or the one named.
+    pub(super) fn new(client: &'a Client, bucket: &'a str, submission: Option<&str>) -> Self {
+        let prefix = match submission {
+            Some(submission) => format!("{UPLOADS_PREFIX}{submission}/"),
+            None => UPLOADS_PREFIX.to_owned(),
+        };
+        Self { client, bucket, prefix, next: None, is_over: false }
+    }
+
+    /// The next page, `None` after the last. Delete markers are left out: there is nothing to register.
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<Version>>, Problem> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let mut request = self.client.list_object_versions().bucket(self.bucket).prefix(&self.prefix);
+        request = request.encoding_type(EncodingType::Url);
+        if let Some((key, version)) = self.next.take() {
+            request = request.key_marker(key).set_version_id_marker(version);
+        }
+        let answer = request.send().await.map_err(|error| Problem::aws("ListObjectVersions", &error))?;
+        // Keys may hold what XML cannot, so they come encoded, unless the cloud does not know how.
+        let is_encoded = answer.encoding_type == Some(EncodingType::Url);
+        let decode = |key: String| if is_encoded { decoded(&key) } else { key };
+        self.is_over = answer.is_truncated != Some(true);
+        self.next = answer.next_key_marker.map(|key| (decode(key), answer.next_version_id_marker));
+        if self.next.is_none() {
+            self.is_over = true;
+        }
+        let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
+            Some(Version {
+                key: decode(version.key?),
+                version_id: version.version_id.unwrap_or_else(|| "null".to_owned()),
+                is_latest: version.is_latest == Some(true),
+                modified: version.last_modified.as_ref().map(crate::text::aws_time)?,
+            })
+        });
+        Ok(Some(versions.collect()))
+    }
+}
+
+fn decoded(key: &str) -> String {
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
