@@ -128,13 +128,15 @@ impl Sequencer {
     /// lost. `None` if there is none, or if this one is not hexadecimal.
     #[must_use]
     pub fn successor(&self) -> Option<Self> {
+        if !self.0.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
         let mut digits = self.0.clone().into_bytes();
         for digit in digits.iter_mut().rev() {
             let (next, carries) = match *digit {
                 b'9' => (b'A', false),
                 b'F' => (b'0', true),
-                b'0'..=b'8' | b'A'..=b'E' => (*digit + 1, false),
-                _ => return None,
+                _ => (*digit + 1, false),
             };
             *digit = next;
             if !carries {

@@ -14,7 +14,7 @@ use aws_sdk_sqs::{
         QueueAttributeName, SendMessageBatchResultEntry,
     },
 };
-use aws_smithy_mocks::{Rule, mock};
+use aws_smithy_mocks::{MockResponse, Rule, mock};
 use lectern::document::{Document, DocumentState};
 use rstest::rstest;
 use serde_json::json;
@@ -22,8 +22,9 @@ use serde_json::json;
 use super::{
     classify::{Action, Class, Content, Known, Mail, Verdict, judge},
     judged::{Judge, Judged},
-    letters::{Depth, Letter, Letters, REDRIVES},
+    letters::{Depth, Letter, Letters, REDRIVES, RUN},
     native::nothing_to_sort,
+    outcome::Stop,
     redact::redact,
     report::{ListReport, QueueReport},
 };
@@ -316,6 +317,52 @@ async fn letter_that_was_not_taken_is_not_deleted_and_its_twin_neither() {
     assert_eq!((outcome.sent, outcome.duplicates), (1, 0));
     assert_eq!(*deleted.lock().unwrap(), ["h0"], "only what was sent is deleted");
     assert_eq!(seen.lock().unwrap().len(), 2, "the twin was not sent");
+}
+
+/// What was sent lies in the dead-letter queue again at once, with what was noted on it.
+#[tokio::test(start_paused = true)]
+async fn redrive_stops_when_its_letters_come_straight_back() {
+    let open = document(DocumentState::Transferring);
+    let body = task(&open, 1001);
+    let seen = Sent::default();
+    let sent = seen.clone();
+    let receive = mock!(Client::receive_message).then_compute_response(move |_| {
+        let mut message = json!({ "MessageId": "m", "ReceiptHandle": "h", "Body": body });
+        if let Some(entry) = sent.lock().unwrap().first() {
+            let text =
+                |name: &str| entry.message_attributes().unwrap()[name].string_value().unwrap().to_owned();
+            message["MessageAttributes"] = json!({
+                REDRIVES: { "DataType": "Number", "StringValue": text(REDRIVES) },
+                RUN: { "DataType": "String", "StringValue": text(RUN) },
+            });
+            message["ReceiptHandle"] = "returned".into();
+        }
+        MockResponse::Http(answer(200, json!({ "Messages": [message] }).to_string()))
+    });
+    let deleted = Arc::new(Mutex::new(Vec::new()));
+    let noted = deleted.clone();
+    let delete = mock!(Client::delete_message_batch).then_compute_output(move |request| {
+        noted.lock().unwrap().extend(request.entries().iter().map(|entry| entry.receipt_handle().to_owned()));
+        let done = DeleteMessageBatchResultEntry::builder().id("0").build().unwrap();
+        DeleteMessageBatchOutput::builder().successful(done).set_failed(Some(Vec::new())).build().unwrap()
+    });
+    let release = mock!(Client::change_message_visibility).then_http_response(|| answer(200, "{}"));
+    let describe = mock!(aws_sdk_sfn::Client::describe_execution).then_http_response(|| {
+        let body = json!({
+            "executionArn": "a", "stateMachineArn": "m", "status": "RUNNING", "startDate": 1, "input": "{}"
+        });
+        answer(200, body.to_string())
+    });
+    let sqs = client!(aws_sdk_sqs, attributes(), receive, takes_all_but_one(&seen), delete, release);
+    let cloud = cloud(&[open], sqs, client!(aws_sdk_s3), client!(aws_sdk_sfn, describe));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let console = crate::Console::new(&mut out, &mut err, false);
+    let outcome =
+        super::redrive::redrive(&cloud, &queue(), &options(&["--no-native"]), &console).await.unwrap();
+    assert_eq!(outcome.stopped, Some(Stop::StraightBack { messages: 1 }));
+    assert!(outcome.needs_attention() && outcome.sent == 1);
+    assert_eq!(*deleted.lock().unwrap(), ["h"], "what came back stays, for whoever mends the cause");
+    assert_eq!(release.num_calls(), 1, "and can be seen at once");
 }
 
 #[tokio::test]
