@@ -160,7 +160,8 @@ async fn case_42_host_that_is_down_or_silent_is_unavailable() {
     assert_eq!(refusal(&hasty, &file).await.0, "ThirdParty.Unavailable");
     drop(listener);
     let Err(error) = hasty.fetch(&file).await else { panic!("it was fetched") };
-    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(matches!(error, Error::Down(_)), "{error}");
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
 }
 
 #[tokio::test]

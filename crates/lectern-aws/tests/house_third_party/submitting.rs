@@ -117,16 +117,22 @@ async fn case_26_reset_in_mid_upload_is_unavailable_and_the_next_try_is_whole(#[
 }
 
 #[rstest]
-#[case(500)]
-#[case(502)]
-#[case(503)]
-#[case(504)]
+#[case::it_cannot(500, "down", false)]
+#[case::gateway(502, "unavailable", true)]
+#[case::it_is_busy(503, "down", false)]
+#[case::gateway_timeout(504, "unavailable", true)]
 #[tokio::test]
-async fn case_26_server_error_is_unavailable(#[case] status: u16) {
+async fn case_26_server_error_is_unavailable_and_tells_whether_there_may_be_a_job(
+    #[case] status: u16,
+    #[case] word: &str,
+    #[case] job_possible: bool,
+) {
     let house = House::start().await;
     house.fault_once(SubmissionFault::ServerError { status });
     let error = house.push(NOTES).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("the third party is unavailable: it answered {status}"));
+    assert_eq!(error.to_string(), format!("the third party is {word}: it answered {status}"));
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_eq!(error.cause()["jobPossible"], job_possible);
 }
 
 #[tokio::test]
@@ -186,7 +192,8 @@ async fn case_29_third_party_that_is_down_is_unavailable() {
     drop(listener);
     let adapter = adapter(&url, API_KEY, Duration::from_secs(20));
     let error = adapter.submit(push(NOTES)).await.unwrap_err();
-    assert_eq!(error.to_string(), "the third party is unavailable: no connection could be made");
+    assert_eq!(error.to_string(), "the third party is down: no connection could be made");
+    assert_eq!(error.cause()["jobPossible"], false, "nothing was sent");
     assert_silent(&error);
     assert_silent(&adapter.status(KEY).await.unwrap_err());
 }
