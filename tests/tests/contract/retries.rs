@@ -151,14 +151,9 @@ fn case_21_place_is_kept_for_as_long_as_a_transfer_and_its_crash_may_take() {
     let parameter = |name: &str| template.number(&serde_json::json!({ "Ref": name }));
     let queue = template.resource("AWS::SQS::Queue", "TransferDocumentQueue");
     let function = template.resource("AWS::Serverless::Function", "TransferDocumentFunction");
-    let rate: f64 = template
-        .resolved(&serde_json::json!({ "Ref": "ThirdPartyRequestsPerSecond" }))
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds")]
-    let tolerance_s = (parameter("ThirdPartyBurst") as f64 / rate).ceil() as u64;
+    let rate = template.resolved(&serde_json::json!({ "Ref": "ThirdPartyRequestsPerSecond" }));
+    let rate: u64 = rate.as_str().unwrap().parse().expect("the default rate is a whole number");
+    let tolerance_s = parameter("ThirdPartyBurst").div_ceil(rate);
     let longest_s = tolerance_s + template.number(&queue["VisibilityTimeout"]) + template.timeout_s(function);
     assert!(
         parameter("LeaseMarginSeconds") >= longest_s,

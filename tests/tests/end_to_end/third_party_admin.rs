@@ -4,7 +4,8 @@ use lectern::{document::DocumentId, trace::TraceParent};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use third_party::{
-    Fault, FaultEntry, FaultRule, JobView, Matcher, RequestCount, RequestsView, SubmissionView,
+    Fault, FaultEntry, FaultRule, JobView, Limits, Matcher, RequestCount, RequestsView, SubmissionView,
+    UsageView,
 };
 
 use crate::{aws_json::sha256_hex, stack::Stack};
@@ -15,10 +16,34 @@ pub(crate) fn for_content(bytes: &[u8], fault: impl Into<Fault>) -> FaultRule {
 }
 
 impl Stack {
-    pub(crate) async fn add_fault(&self, rule: &FaultRule) {
+    /// Returns the rule's number.
+    pub(crate) async fn add_fault(&self, rule: &FaultRule) -> u64 {
         let request = self.http.post(self.admin("faults")).bearer_auth(&self.is.third_party_admin_key);
         let answer = request.json(rule).send().await.unwrap();
         assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+        answer.json::<Value>().await.unwrap()["id"].as_u64().expect("the rule's number")
+    }
+
+    pub(crate) async fn remove_fault(&self, rule: u64) {
+        let url = self.admin(&format!("faults/{rule}"));
+        let request = self.http.delete(url).bearer_auth(&self.is.third_party_admin_key);
+        request.send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// What the third party allows from now on.
+    pub(crate) async fn set_limits(&self, limits: &Limits) {
+        let request = self.http.put(self.admin("limits")).bearer_auth(&self.is.third_party_admin_key);
+        request.json(limits).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// What the third party counted of submissions and jobs since the last [`Stack::reset_usage`].
+    pub(crate) async fn usage(&self) -> UsageView {
+        self.admin_get("usage").await
+    }
+
+    pub(crate) async fn reset_usage(&self) {
+        let request = self.http.delete(self.admin("usage")).bearer_auth(&self.is.third_party_admin_key);
+        request.send().await.unwrap().error_for_status().unwrap();
     }
 
     /// The rules that are not used up.

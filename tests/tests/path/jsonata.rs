@@ -241,7 +241,7 @@ impl Parser<'_> {
 /// What `$random()` gives, so that a run is the same each time.
 const RANDOM: f64 = 0.5;
 
-/// JSONata knows one kind of number; JSON writes a whole one without a fraction.
+/// `JSONata` knows one kind of number; JSON writes a whole one without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "numbers of the definition are small")]
 fn whole_if_it_can_be(number: f64) -> Value {
     if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }

@@ -30,7 +30,7 @@ fn after_an_outage(lasting: Duration, error: fn() -> Error) -> Simulation {
         interval: Duration::from_millis(200),
         burst: 10,
         max_in_flight: ROOM,
-        lease: Duration::from_secs(14_400 + 7_200),
+        lease: Duration::from_hours(6),
     };
     simulation.outage = Some(Outage { until: START + lasting, error });
     for number in 0..DOCUMENTS {

@@ -6,6 +6,7 @@ use axum::{Router, routing::any};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
+    error::Error,
     house::{FileRole, ReturnedFile},
     network::Network,
     ports::Fetch as _,
@@ -159,6 +160,7 @@ async fn case_42_host_that_is_down_or_silent_is_unavailable() {
     assert_eq!(refusal(&hasty, &file).await.0, "ThirdParty.Unavailable");
     drop(listener);
     let Err(error) = hasty.fetch(&file).await else { panic!("it was fetched") };
+    assert!(matches!(error, Error::Down(_)), "{error}");
     assert_eq!(error.name(), "ThirdParty.Unavailable");
 }
 

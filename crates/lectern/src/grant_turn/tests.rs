@@ -247,7 +247,7 @@ async fn document_that_keeps_its_place_gets_another_slot_before_those_that_have_
     let [mine, other] = [document("s1", 1), document("s1", 2)];
     let [first, others] = [line.ask(&mine), line.ask(&other)];
     line.deliver().await;
-    line.report(&mine, &first, &Error::RateLimited { retry_at: START + Duration::from_secs(60) });
+    line.report(&mine, &first, &Error::RateLimited { retry_at: START + Duration::from_mins(1) });
     let second = line.ask(&mine);
     line.deliver().await;
     assert_eq!(line.answer(&second).unwrap()["at"], "2026-11-20T16:01:00.000Z");

@@ -50,9 +50,9 @@ fn told(gate: &mut Gate, turn: &Turn, report: Report, now: OffsetDateTime) {
     gate.report(turn.waiter.document.document_id, turn.attempt, report, now);
 }
 
-/// Seconds after the beginning.
-fn slot(turn: &Turn) -> f64 {
-    (time_of(turn.at_us) - START).as_seconds_f64()
+/// Milliseconds after the beginning.
+fn slot(turn: &Turn) -> i128 {
+    (time_of(turn.at_us) - START).whole_milliseconds()
 }
 
 fn open(gate: &Gate) -> bool {

@@ -1,6 +1,6 @@
 //! The third party's limits under load: held exactly, used nearly to the full, and shared fairly.
 
-use third_party::{Fault, FaultRule, JobFault, Matcher, ReportedStatus};
+use third_party::{FaultRule, JobFault, ReportedStatus};
 
 use super::load::{
     MAX_IN_FLIGHT, REQUESTS_PER_SECOND, assert_all_ready, assert_no_turn_is_left, assert_within_limits,
@@ -52,14 +52,7 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nine_tenths_of_it() {
     const JOB_MS: u64 = 8_000;
     let case = Case::begin();
     let slow = JobFault::LateCallback { delay_ms: JOB_MS, status: ReportedStatus::Working };
-    let rule = FaultRule {
-        matches: Matcher::Any(true),
-        fault: Fault::Job(slow),
-        times: None,
-        role: None,
-        percent: None,
-    };
-    let rule = case.stack.add_fault(&rule).await;
+    let rule = case.stack.add_fault(&FaultRule::for_all(slow)).await;
     limit(&case.stack).await;
     let uploads = upload_many(&case, documents()).await;
     // As long as documents are waiting for a place, each place is in use.

@@ -108,8 +108,8 @@ async fn who_waits_is_written_with_the_gate_at_once_and_is_read_back() {
     assert_eq!((&waits["pk"], &waits["sk"]), (&text("LANE#s2#3"), &text("TICKET#7")));
     let id = waiter.document.document_id;
     assert_eq!((&place["pk"], &place["sk"]), (&text(&format!("TURN#{id}")), &text("TURN")));
-    let deletes = request.transact_items().iter().filter_map(TransactWriteItem::delete);
-    let deleted: Vec<Item> = deletes.map(|delete| delete.key().clone()).collect();
+    let removals = request.transact_items().iter().filter_map(TransactWriteItem::delete);
+    let deleted: Vec<Item> = removals.map(|delete| delete.key().clone()).collect();
     let gone = Ticket { number: 6, ..ticket.clone() };
     assert_eq!(deleted, [ticket_key(&gone), place_key(&reference())]);
     let store = store!(

@@ -42,7 +42,9 @@ async fn ten_thousand_that_ask_at_once_get_one_answer_each_and_nobody_asks_twice
         assert!(!told.is_empty(), "{} wait for nothing", waiting.len());
         assert!(told.len() <= room as usize);
         last = last.max(told.iter().map(|index| line.attempt(&tokens[*index]).unwrap().0).max().unwrap());
-        told.iter().for_each(|index| line.release(&documents[*index]));
+        for index in told {
+            line.release(&documents[index]);
+        }
         line.deliver().await;
         open = waiting;
     }
@@ -110,16 +112,11 @@ async fn case_29_write_never_has_more_than_a_hundred_parts_not_even_after_an_out
     for (document, token) in documents.iter().zip(&tokens) {
         line.report(document, token, &Error::Unavailable("its answer was lost".to_owned()));
     }
-    let mut tokens: Vec<TaskToken> = documents.iter().map(|document| line.ask(document)).collect();
+    let tokens: Vec<TaskToken> = documents.iter().map(|document| line.ask(document)).collect();
     line.deliver().await;
     line.world.clock.advance(Duration::from_hours(7));
-    let others = (0..200).map(|number| document("s2", number));
-    others.for_each(|other| drop(line.ask(&other)));
-    for (token, document) in tokens.iter_mut().zip(&documents) {
-        if line.answer(token).is_none() {
-            line.world.states.expire(token);
-            *token = line.ask(document);
-        }
+    for number in 0..200 {
+        line.ask(&document("s2", number));
     }
     let store = Weighed(&line.world, Mutex::new(Vec::new()));
     while !line.queue.is_empty() {
@@ -128,26 +125,28 @@ async fn case_29_write_never_has_more_than_a_hundred_parts_not_even_after_an_out
         handle(&store, &line.world.states, &line.world.clock, &line.world.limits, batch).await.unwrap();
     }
     let largest = store.1.lock().unwrap().iter().copied().max();
-    assert!((80..=100).contains(&largest.unwrap()), "{largest:?}");
+    assert!((95..=100).contains(&largest.unwrap()), "{largest:?}");
     let mut rounds = 0;
-    while let Some(standing) = serve(&mut line, &documents, &mut tokens).await {
+    while let Some(standing) = serve(&mut line, &documents, &tokens).await {
         rounds += 1;
         assert!(rounds < 100, "{standing:?}");
     }
     assert!(line.nobody_waits());
 }
 
-/// Whoever has a turn is accepted and done; who waits has run out of time and asks again, once in a while.
-async fn serve(line: &mut Line, documents: &[DocumentRef], tokens: &mut [TaskToken]) -> Option<Standing> {
-    line.world.clock.advance(Duration::from_secs(300));
+/// Whoever has a turn is accepted and done.
+async fn serve(line: &mut Line, documents: &[DocumentRef], tokens: &[TaskToken]) -> Option<Standing> {
+    line.world.clock.advance(Duration::from_mins(5));
     let others: Vec<DocumentRef> = (0..200).map(|number| document("s2", number)).collect();
-    for (document, token) in documents.iter().zip(tokens.iter()) {
+    for (document, token) in documents.iter().zip(tokens) {
         if line.answer(token).is_some() {
             line.accepted(document, token);
             line.release(document);
         }
     }
-    others.iter().for_each(|other| line.release(other));
+    for other in &others {
+        line.release(other);
+    }
     let standing = line.deliver().await.unwrap();
     (standing.waiting > 0).then_some(standing)
 }

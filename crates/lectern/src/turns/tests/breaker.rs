@@ -77,13 +77,13 @@ fn case_29_one_tries_after_the_pause_and_nobody_else_is_let_in() {
     let mut gate = opened();
     assert!(lets_in(&gate));
     let trial = granted(&mut gate, 1, at(1.0));
-    assert_eq!((slot(&trial), trial.report), (15.0, true));
+    assert_eq!((slot(&trial), trial.report), (15_000, true));
     assert!(!lets_in(&gate) && open(&gate));
     gate.pass(at(600.0));
     assert!(!lets_in(&gate), "it is still at it");
     told(&mut gate, &trial, Report::Accepted, at(601.0));
     assert!(!open(&gate) && lets_in(&gate));
-    assert_eq!(slot(&granted(&mut gate, 2, at(601.0))), 601.0);
+    assert_eq!(slot(&granted(&mut gate, 2, at(601.0))), 601_000);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn reports_of_those_who_were_on_their_way_before_neither_close_nor_prolong_it() 
     told(&mut gate, &on_its_way, Report::Accepted, at(14.0));
     assert!(open(&gate) && !lets_in(&gate), "only the one who tries can tell");
     told(&mut gate, &trial, DOWN, at(15.0));
-    assert_eq!(slot(&granted(&mut gate, 4, at(15.0))), 45.0, "30 s after the first trial, and no later");
+    assert_eq!(slot(&granted(&mut gate, 4, at(15.0))), 45_000, "30 s after the first trial, and no later");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn trial_that_tells_nothing_of_the_third_party_is_replaced_at_once() {
         let trial = granted(&mut gate, 1, START);
         told(&mut gate, &trial, report, at(16.0));
         assert!(open(&gate) && lets_in(&gate));
-        assert_eq!(slot(&granted(&mut gate, 2, at(16.0))), 16.0);
+        assert_eq!(slot(&granted(&mut gate, 2, at(16.0))), 16_000);
     }
 }
 

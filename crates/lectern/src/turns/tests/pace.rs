@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn slots_lie_an_interval_apart_and_none_is_in_the_past() {
     let mut gate = Gate::default();
-    let slots: Vec<f64> = (0..3).map(|number| slot(&granted(&mut gate, number, START))).collect();
-    assert_eq!(slots, [0.0, 0.2, 0.4]);
-    assert_eq!(slot(&granted(&mut gate, 3, at(10.0))), 10.0);
-    assert_eq!(slot(&granted(&mut gate, 4, at(10.0))), 10.2, "what was not used is not made up for");
+    let slots: Vec<i128> = (0..3).map(|number| slot(&granted(&mut gate, number, START))).collect();
+    assert_eq!(slots, [0, 200, 400]);
+    assert_eq!(slot(&granted(&mut gate, 3, at(10.0))), 10_000);
+    assert_eq!(slot(&granted(&mut gate, 4, at(10.0))), 10_200, "what was not used is not made up for");
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn case_25_time_that_the_third_party_asks_for_delays_all_later_slots() {
     let mut gate = Gate::default();
     let first = granted(&mut gate, 0, START);
     told(&mut gate, &first, Report::RateLimited(Some(at(60.0))), at(1.0));
-    let slots: Vec<f64> = (1..4).map(|number| slot(&granted(&mut gate, number, at(1.0)))).collect();
-    assert_eq!(slots, [60.0, 60.4, 60.8], "from then on, at half the pace");
+    let slots: Vec<i128> = (1..4).map(|number| slot(&granted(&mut gate, number, at(1.0)))).collect();
+    assert_eq!(slots, [60_000, 60_400, 60_800], "from then on, at half the pace");
     assert_eq!(gate.standing().slowdown, 2);
 }
 
@@ -37,8 +37,8 @@ fn case_25_without_a_time_the_pace_is_halved_from_now_on() {
     let mut gate = Gate::default();
     let first = granted(&mut gate, 0, START);
     told(&mut gate, &first, Report::RateLimited(None), at(1.0));
-    let slots: Vec<f64> = (1..3).map(|number| slot(&granted(&mut gate, number, at(1.0)))).collect();
-    assert_eq!(slots, [1.0, 1.4]);
+    let slots: Vec<i128> = (1..3).map(|number| slot(&granted(&mut gate, number, at(1.0)))).collect();
+    assert_eq!(slots, [1_000, 1_400]);
 }
 
 #[test]
@@ -74,6 +74,6 @@ fn slowdown_eases_step_by_step_after_quiet_and_ends_at_the_full_pace() {
         })
         .into();
     assert_eq!(eased, [4, 2, 1, 1]);
-    let slots: Vec<f64> = (0..2).map(|number| slot(&granted(&mut gate, number, at(1000.0)))).collect();
-    assert!((slots[1] - slots[0] - 0.2).abs() < 1e-6);
+    let slots: Vec<i128> = (0..2).map(|number| slot(&granted(&mut gate, number, at(1000.0)))).collect();
+    assert_eq!(slots, [1_000_000, 1_000_200]);
 }
