@@ -120,6 +120,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         job_id: None,
         result: None,
         redrives: 0,
+        forgotten_job: None,
         traceparent: None,
     }
 }

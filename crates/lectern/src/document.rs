@@ -348,6 +348,10 @@ pub struct Document {
     /// How often it was opened again after it had ended or its execution had.
     #[serde(default)]
     pub redrives: u32,
+    /// The job whose result was forgotten when the document was last opened again: what is said of it a second time is
+    /// not taken for the new round's result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten_job: Option<String>,
 }
 
 impl Document {

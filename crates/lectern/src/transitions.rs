@@ -66,6 +66,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         job_id: None,
         result: None,
         redrives: 0,
+        forgotten_job: None,
     };
     enter(&mut document, state, now);
     if superseded_by.is_some() {
@@ -107,9 +108,10 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
     Some(Document { job_id: Some(job_id.to_owned()), ..document.clone() })
 }
 
-/// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands.
+/// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands, unless
+/// it was forgotten when the document was opened again; then it does not come back.
 pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {
-    if document.result.is_some() {
+    if document.result.is_some() || document.forgotten_job.as_deref() == Some(result.job_id()) {
         return None;
     }
     Some(Document { result: Some(result.clone()), ..document.clone() })
@@ -179,7 +181,9 @@ pub fn reopen(
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
     let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
     if !keeps_result {
-        document.result = None;
+        // A job without an id is one whose answer broke the contract.
+        let forgotten = document.result.take().map(|result| result.job_id().to_owned());
+        document.forgotten_job = forgotten.filter(|job| !job.is_empty()).or(document.forgotten_job);
         document.job_id = None;
     }
     let ahead = |name: &str| DocumentState::ALL.iter().any(|later| *later > state && later.as_str() == name);

@@ -68,11 +68,15 @@ impl Results for DynamoDbStore {
             .update_expression(
                 "SET #result = :result, resultOutcome = :outcome, resultFiles = :files ADD revision :one",
             )
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(#result)")
+            .condition_expression(
+                "attribute_exists(pk) AND attribute_not_exists(#result) \
+                 AND (attribute_not_exists(forgottenJob) OR forgottenJob <> :job)",
+            )
             .expression_attribute_names("#result", "result")
             .expression_attribute_values(":result", value)
             .expression_attribute_values(":outcome", AttributeValue::S(outcome.to_owned()))
             .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
+            .expression_attribute_values(":job", AttributeValue::S(result.job_id().to_owned()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -98,9 +102,11 @@ impl Results for DynamoDbStore {
                 let state = stored.document.state;
                 tracing::debug!(%state, revision = stored.revision, "A result is there already; nothing was written.");
                 let standing = Standing::of(&stored.document, stored.task_token);
-                // The condition also fails without a result only where there is no item.
-                let Some(first) = &stored.document.result else { return Ok(Recorded::Unknown) };
-                Ok(transitions::compare_result(first, result, standing))
+                Ok(match &stored.document.result {
+                    Some(first) => transitions::compare_result(first, result, standing),
+                    // The job was forgotten when the document was opened again.
+                    None => Recorded::OtherJob,
+                })
             }
             Err(error) => Err(unavailable("UpdateItem", &error)),
         }

@@ -51,6 +51,7 @@ struct Known {
     result: Option<JobResult>,
     token: Option<TaskToken>,
     redrives: u32,
+    forgotten: Option<String>,
 }
 
 impl Known {
@@ -182,6 +183,7 @@ impl Model {
             result: None,
             token: None,
             redrives: 0,
+            forgotten: None,
         };
         let outdated =
             self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
@@ -219,6 +221,7 @@ impl Model {
         let standing =
             Standing { token: known.token.clone(), state: known.state, times: known.times.clone() };
         match &known.result {
+            None if known.forgotten.as_deref() == Some(result.job_id()) => Recorded::OtherJob,
             None => {
                 known.result = Some(result.clone());
                 Recorded::First(standing)
@@ -300,7 +303,9 @@ impl Model {
             known.times.entry("Verifying".to_owned()).or_insert_with(|| rfc3339(now));
         } else {
             known.state = DocumentState::Received;
-            known.result = None;
+            if let Some(result) = known.result.take() {
+                known.forgotten = Some(result.job_id().to_owned());
+            }
             known.job_id = None;
             known.times.retain(|name, _| name == "Received");
         }
@@ -381,6 +386,7 @@ impl Model {
             job_id: known.job_id.clone(),
             result: known.result.clone(),
             redrives: known.redrives,
+            forgotten_job: known.forgotten.clone(),
         };
         same("document", &Some(&expected), &found)
     }

@@ -158,10 +158,13 @@ impl State {
         if let Some(first) = &stored.result {
             return transitions::compare_result(first, result, standing);
         }
-        if let Some(document) = transitions::record_result(stored, result) {
-            self.put(document);
+        match transitions::record_result(stored, result) {
+            Some(document) => {
+                self.put(document);
+                Recorded::First(standing)
+            }
+            None => Recorded::OtherJob,
         }
-        Recorded::First(standing)
     }
 }
 

@@ -93,7 +93,10 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         assert_eq!((request.table_name(), request.key()), (Some("table"), Some(&document_key(&reference()))));
         assert_eq!(
             request.condition_expression(),
-            Some("attribute_exists(pk) AND attribute_not_exists(#result)")
+            Some(
+                "attribute_exists(pk) AND attribute_not_exists(#result) \
+                 AND (attribute_not_exists(forgottenJob) OR forgottenJob <> :job)"
+            )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
