@@ -1,7 +1,5 @@
 //! A third party that is busy, broken, forgetful or unwilling when a document is handed over.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use lectern::ports::Turns as _;
 use third_party::{FaultRule, RetryAfter, SubmissionFault, SubmissionView};
 
 use crate::{
@@ -9,7 +7,6 @@ use crate::{
     case::{Case, Upload},
     content::{text, text_of},
     stack::Stack,
-    wait::{SOON, eventually},
 };
 
 /// The answers to the document's submissions; `None` is a connection that was cut.
@@ -56,15 +53,7 @@ async fn case_25_retry_after_in_the_past_or_garbage_or_missing_is_bounded() {
 async fn case_25_retry_after_of_a_year_is_cut_to_minutes() {
     let retry_after = Some(RetryAfter::Seconds(31_536_000));
     waits_for_the_rate_limit(SubmissionFault::RateLimited { retry_after }, 429).await;
-    let stack = Stack::open();
-    eventually("nobody holds a place", SOON, async || match stack.store.gate().await {
-        Ok((gate, _)) if gate.standing().leases == 0 => Ok(()),
-        gate => Err(format!("{gate:?}")),
-    })
-    .await;
-    let gate = || AttributeValue::S("GATE".to_owned());
-    let forget = stack.dynamodb.delete_item().table_name(&stack.is.table).key("pk", gate());
-    forget.key("sk", gate()).send().await.unwrap();
+    Stack::open().forget_the_pace().await;
 }
 
 #[tokio::test]
