@@ -18,6 +18,9 @@ mod tests;
 #[derive(Clone, Copy, Debug)]
 pub struct Config(());
 
+/// How late a request may be at least: a wait of the state machine ends late, a message has its way, a function starts.
+const LEAST_TOLERANCE: Duration = Duration::from_secs(2);
+
 /// A setting is missing or malformed.
 #[derive(Debug, thiserror::Error)]
 #[error("environment variable {name} {problem}; template.yaml sets it for this function")]
@@ -69,18 +72,20 @@ impl Config {
         let Ok(interval) = Duration::try_from_secs_f64(1.0 / rate) else {
             return Err(problem("THIRD_PARTY_REQUESTS_PER_SECOND", "must be above zero"));
         };
-        let at_least = |name, least: u32| match parsed(name)? {
-            number if number >= least => Ok(number),
-            _ => Err(problem(name, &format!("must be at least {least}"))),
-        };
+        let max_in_flight = parsed("THIRD_PARTY_MAX_IN_FLIGHT")?;
+        if max_in_flight == 0 {
+            return Err(problem("THIRD_PARTY_MAX_IN_FLIGHT", "must be at least 1"));
+        }
         let callback_s: u64 = parsed("CALLBACK_TIMEOUT_SECONDS")?;
-        let transfer_s: u64 = parsed("LEASE_MARGIN_SECONDS")?;
-        Ok(Limits {
-            interval,
-            burst: at_least("THIRD_PARTY_BURST", 2)?,
-            max_in_flight: at_least("THIRD_PARTY_MAX_IN_FLIGHT", 1)?,
-            lease: Duration::from_secs(callback_s + transfer_s),
-        })
+        let margin_s: u64 = parsed("LEASE_MARGIN_SECONDS")?;
+        let lease = Duration::from_secs(callback_s + margin_s);
+        let burst: u32 = parsed("THIRD_PARTY_BURST")?;
+        let least = (rate * LEAST_TOLERANCE.as_secs_f64()).ceil() + 2.0;
+        if f64::from(burst) < least {
+            let so = format!("must be at least {least}, or the rate lower: a function needs time to start");
+            return Err(problem("THIRD_PARTY_BURST", &so));
+        }
+        Ok(Limits { interval, burst, max_in_flight, lease })
     }
 
     /// The dead-letter queue of the queue that feeds the function.

@@ -165,7 +165,7 @@ impl ReturnedFileFetcher {
 impl Fetch for ReturnedFileFetcher {
     async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
         let url = self.network.check(&file.url, &self.allowed_hosts).map_err(|error| {
-            tracing::warn!(detail = %error, "The URL of a returned file is forbidden.");
+            tracing::debug!(detail = %error, "The URL of a returned file is forbidden.");
             mismatch(
                 "forbiddenUrl",
                 "The processing service returned a file at an address that may not be used.",

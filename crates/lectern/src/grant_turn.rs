@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -61,14 +62,16 @@ pub enum Order {
         #[serde(default)]
         cause: String,
     },
-    /// The third party still works at the document: its place is kept for as long again.
+    /// The document may still be at the third party: its place is kept for as long again.
     Renew {
-        /// How often this was asked before, so that the queue takes no two orders for one.
+        /// Its newest attempt and, below, how often this was asked before, so that the queue takes no two orders for one.
+        attempt: Attempt,
+        /// How often.
         count: u32,
     },
     /// The document needs its place no longer.
     Release {
-        /// Its newest attempt, so that the queue takes no two orders for one.
+        /// Its newest attempt: the place of a newer one stays.
         attempt: Attempt,
     },
 }
@@ -112,16 +115,14 @@ pub async fn handle(
     let (mut gate, revision) = store.gate().await?;
     let mut told = BTreeSet::new();
     if batch.again {
-        for turn in gate.granted() {
-            tell(tasks, turn).await?;
-            told.insert(turn.waiter.task_token.expose().to_owned());
-        }
+        try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn))).await?;
+        told.extend(gate.granted().iter().map(|turn| turn.waiter.task_token.expose().to_owned()));
     }
     let now = clock.now();
     gate.begin();
     gate.pass(now);
     let (changes, new, placed) = (Changes::default(), BTreeSet::new(), BTreeSet::new());
-    let mut desk = Desk { store, gate, limits, now, again: batch.again, changes, new, placed };
+    let mut desk = Desk { store, gate, limits, now, changes, new, placed };
     for Input { document, traceparent, order, .. } in batch.inputs {
         match order {
             Order::Ask { task_token } if told.contains(task_token.expose()) => {}
@@ -132,17 +133,16 @@ pub async fn handle(
                 desk.gate.report(document.document_id, attempt, report(&error, &cause), now);
             }
             Order::Renew { .. } => desk.gate.renew(document.document_id, limits, now),
-            Order::Release { .. } => desk.release(&document),
+            Order::Release { attempt } => desk.release(&document, attempt),
         }
     }
     // Once more, since a trial whose place was just given back is over.
     desk.gate.pass(now);
     desk.admit(tasks).await?;
-    let Desk { gate, changes, .. } = desk;
+    let Desk { mut gate, changes, .. } = desk;
+    gate.note_line(now);
     store.commit(&gate, revision, changes).await?;
-    for turn in gate.granted() {
-        tell(tasks, turn).await?;
-    }
+    try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn))).await?;
     let standing = gate.standing();
     metrics::limiter(&metrics::Limiter {
         granted_after: gate.granted().iter().map(wait).collect(),
@@ -150,6 +150,7 @@ pub async fn handle(
         leases_held: standing.leases as u64,
         breaker_open: standing.breaker_open,
         rate_slowdown: standing.slowdown.into(),
+        line_stands: gate.stands(now),
     });
     Ok(standing)
 }
@@ -160,7 +161,6 @@ struct Desk<'a, S> {
     gate: Gate,
     limits: &'a Limits,
     now: OffsetDateTime,
-    again: bool,
     changes: Changes,
     /// Tickets that are of this batch and not stored.
     new: BTreeSet<Ticket>,
@@ -190,8 +190,8 @@ impl<S: Turns> Desk<'_, S> {
     }
 
     /// Whoever needs no place does not wait for one either. Of what was asked before this batch `is_awaited` tells.
-    fn release(&mut self, document: &DocumentRef) {
-        self.gate.release(document.document_id);
+    fn release(&mut self, document: &DocumentRef, attempt: Attempt) {
+        self.gate.release(document.document_id, attempt);
         if let Some(Some(ticket)) = self.changes.places.get(document).cloned() {
             self.forget(ticket, document);
         }
@@ -214,13 +214,10 @@ impl<S: Turns> Desk<'_, S> {
             let waiter = self.waiter(&ticket).await?;
             self.gate.pass_by(&ticket);
             let Some(waiter) = waiter else { continue };
-            let asked_now = self.changes.waiters.contains_key(&ticket);
             let may_have = self.gate.may_have(&ticket, waiter.document.document_id);
             self.forget(ticket, &waiter.document);
-            // Whoever asked just now waits. Of the others one may have been stopped, or have been told by a delivery of
-            // before, and must not get a place.
-            let certain = asked_now && !self.again;
-            if !certain && tasks.is_awaited(&waiter.task_token).await? == TokenUse::Gone {
+            // It may have been stopped, or its order may be of long ago: nobody would give its place back.
+            if tasks.is_awaited(&waiter.task_token).await? == TokenUse::Gone {
                 continue;
             }
             if may_have {
@@ -258,7 +255,7 @@ async fn tell(tasks: &impl Tasks, turn: &Turn) -> Result<(), Error> {
     let Turn { waiter, attempt, at_us, until_us, report } = turn;
     let output = json!({
         "attempt": attempt,
-        "at": rfc3339_up(*at_us),
+        "at": rfc3339(time_of(whole_second(*at_us))),
         "until": rfc3339(time_of(*until_us)),
         "report": report,
     });
@@ -283,9 +280,10 @@ fn wait(turn: &Turn) -> time::Duration {
     time::Duration::microseconds(turn.at_us - turn.waiter.asked_us)
 }
 
-/// Whole milliseconds, never before the time itself.
-fn rfc3339_up(at_us: i64) -> String {
-    rfc3339(time_of(at_us + 999))
+/// Step Functions promises no more than whole seconds for its waits, and nobody may go before the slot.
+fn whole_second(at_us: i64) -> i64 {
+    const SECOND_US: i64 = 1_000_000;
+    (at_us + SECOND_US - 1).div_euclid(SECOND_US) * SECOND_US
 }
 
 fn report(error: &str, cause: &str) -> Report {

@@ -64,6 +64,11 @@ pub fn third_party_error(error: &Error) {
     }
 }
 
+/// A turn was not used: its time had passed, or it was used before by a delivery that died.
+pub fn turn_missed() {
+    tracing::info!(target: TARGET, TurnsMissed = 1u64);
+}
+
 /// What became of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackOutcome {
@@ -145,13 +150,17 @@ pub fn callback(outcome: CallbackOutcome, took: Option<Duration>) {
     );
 }
 
-/// The third party was asked how an overdue job stands. `took` is its time, if its answer brought the result.
+/// A callback is overdue.
+pub fn callback_missed() {
+    tracing::info!(target: TARGET, CallbackMissed = 1u64);
+}
+
+/// The third party has answered how an overdue job stands. `took` is its time, if its answer brought the result.
 pub fn probed(status: Status, took: Option<Duration>) {
     tracing::info!(
         target: TARGET,
         Probes = 1u64,
         Status = status.as_str(),
-        CallbackMissed = 1u64,
         ThirdPartySeconds = took.map(seconds),
     );
 }
@@ -169,6 +178,8 @@ pub struct Limiter {
     pub breaker_open: bool,
     /// By what the pause between two requests is stretched; 1 when the third party asked for nothing.
     pub rate_slowdown: f64,
+    /// For how long somebody has waited while nobody was given a turn.
+    pub line_stands: Duration,
 }
 
 /// The limiter has decided: one line, and one more for each further turn that the decision gave.
@@ -182,6 +193,7 @@ pub fn limiter(limiter: &Limiter) {
         LeasesHeld = limiter.leases_held,
         BreakerOpen = u64::from(limiter.breaker_open),
         RateSlowdown = limiter.rate_slowdown,
+        LineStandsSeconds = seconds(limiter.line_stands),
     );
     for wait in waits {
         tracing::info!(target: TARGET, TurnWaitSeconds = wait);

@@ -80,6 +80,7 @@ pub async fn handle(
         tracing::info!(probe = "resultKept", "A late result is there already.");
         return Ok(Output { status: Status::ResultKept });
     }
+    metrics::callback_missed();
     let key = idempotency_key(input.document.document_id, input.round);
     let answer = third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
     let result = match answer {

@@ -131,6 +131,7 @@ async fn transfer(
     tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
     let request = request(uploads, settings, input, &document).await?;
     if input.turn_ends_at.is_some_and(|end| clock.now() > end) {
+        metrics::turn_missed();
         return Err(Error::TurnOver("its time has passed"));
     }
     let began = clock.now();
@@ -147,7 +148,10 @@ async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<String>, E
     let Some(document) = store.load(&input.document).await? else { return Ok(None) };
     match (document.state, document.reason) {
         (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
-        _ if document.attempt == Some(input.attempt) => Err(Error::TurnOver("it was used before")),
+        _ if document.attempt == Some(input.attempt) => {
+            metrics::turn_missed();
+            Err(Error::TurnOver("it was used before"))
+        }
         _ => Ok(None),
     }
 }

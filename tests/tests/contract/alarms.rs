@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
+    asl::Machine,
     metrics::problem,
     template::{Template, list},
 };
@@ -60,14 +61,19 @@ fn every_alarm_goes_off_by_one_bad_value() {
             // A number of messages or an age does not sum up over time.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
-            "BreakerOpen" => ("Maximum", "GreaterThanOrEqualToThreshold", 1),
+            // A minute in which it closed has both values, and nothing may follow the word that it is closed.
+            "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
+            // A minute in which the line moved is no minute in which it stood.
+            "LineStandsSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
             // One callback that came is a 0 among the 1 of those that did not.
             "CallbackMissed" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
             _ => ("Sum", "GreaterThanThreshold", 0),
         };
         let operator = alarm["ComparisonOperator"].as_str().unwrap();
         assert_eq!((statistic, operator, threshold), expected, "{name}");
-        let missing = if subject(alarm).1 == "BreakerOpen" { "ignore" } else { "notBreaching" };
+        // What is told only when the limiter decides stays as it was until it decides again.
+        let of_the_limiter = ["BreakerOpen", "LineStandsSeconds"].contains(&subject(alarm).1.as_str());
+        let missing = if of_the_limiter { "ignore" } else { "notBreaching" };
         assert_eq!(
             alarm["TreatMissingData"], missing,
             "{name}: no message, no failure, no callback is no alarm"
@@ -112,10 +118,22 @@ fn whatever_can_go_wrong_has_its_alarm() {
         ("CallbackMissed", vec![]),
         ("ThirdPartyErrors", vec!["ThirdParty.Unauthorized".to_owned()]),
         ("BreakerOpen", vec![]),
+        ("LineStandsSeconds", vec![]),
     ] {
         need("AWS::StackName", metric, &of);
     }
     assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
+}
+
+/// Whoever waits asks again after its state's timeout: nothing else may happen while the line stands.
+#[test]
+fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
+    let template = Template::load();
+    let threshold = template.number(&template.resource(ALARM, "LineStandsAlarm")["Threshold"]);
+    let asks_again = Machine::load().state("AwaitTurn")["TimeoutSeconds"].as_u64().unwrap();
+    assert!(threshold < asks_again, "after {asks_again} s it is told that the line has stood for as long");
+    let visibility = &template.resource("AWS::SQS::Queue", "GrantTurnQueue")["VisibilityTimeout"];
+    assert!(threshold > 10 * template.number(visibility), "a decision that comes again is no standing line");
 }
 
 /// The alarm's name is what an operator reads first.

@@ -44,6 +44,8 @@ fn shown(widget: &Value) -> Vec<Shown> {
 fn searched(expression: &str) -> Shown {
     let schema = captures(r"SEARCH\('\{([^}]+)\}", expression).into_iter().next().expect(expression);
     let (namespace, names) = schema.split_once(',').unwrap();
+    // A stack's name may hold a hyphen, which a search takes within quotes only.
+    let namespace = namespace.strip_prefix('"').and_then(|name| name.strip_suffix('"')).expect(expression);
     let metric = captures(r#"MetricName="(\w+)""#, expression).into_iter().next().expect(expression);
     let dimensions = names.split(',').map(|name| {
         let asked = captures(&format!(r#"\b{name}="([\w.]+)""#), expression).into_iter().next();

@@ -42,7 +42,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 6] {
         ("AwaitTurn", order(grant_turn::Order::Ask { task_token: TaskToken::new("t") })),
         ("ReportAccepted", accepted),
         ("ReportTrouble", report()),
-        ("RenewTurn", order(grant_turn::Order::Renew { count: 0 })),
+        ("RenewTurn", order(grant_turn::Order::Renew { attempt, count: 0 })),
         ("ReleaseTurn", release()),
         ("ReleaseTurnOfFailed", release()),
     ]

@@ -99,7 +99,7 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         }
     }
     let fail = machine.state("FailDocument");
-    assert_eq!(fail["Next"], "ReleaseTurnOfFailed");
+    assert_eq!((&fail["Next"], &machine.state("CheckPlace")["Type"]), (&json!("CheckPlace"), &json!("Choice")));
     assert_eq!(
         (&machine.state("ReleaseTurnOfFailed")["Next"], &machine.state("Failed")["Type"]),
         (&json!("Failed"), &json!("Fail"))
@@ -194,17 +194,133 @@ fn every_way_into_the_transfer_takes_a_new_turn() {
     );
 }
 
-#[test]
-fn whoever_had_a_turn_gives_it_back_on_every_way_to_the_end() {
-    let machine = Machine::load();
-    let edges = machine.edges();
+/// The ways on which no turn is given back.
+fn without_release(machine: &Machine) -> Vec<Edge> {
     let releases = ["ReleaseTurn", "ReleaseTurnOfFailed"];
-    let kept: Vec<Edge> =
-        edges.iter().filter(|edge| !releases.contains(&edge.to.as_str())).cloned().collect();
+    machine.edges().into_iter().filter(|edge| !releases.contains(&edge.to.as_str())).collect()
+}
+
+/// A place is given back on every way to the end but one: if a job may be at the third party that nobody waits for, its
+/// lease ends by itself.
+#[test]
+fn whoever_had_a_turn_gives_it_back_on_every_way_to_the_end_unless_a_job_is_possible() {
+    let machine = Machine::load();
+    let check = machine.state("CheckPlace");
+    assert_eq!(check["Choices"], json!([{ "Condition": "{% $jobPossible %}", "Next": "Failed" }]));
+    assert_eq!(check["Default"], "ReleaseTurnOfFailed");
+    let mut kept = without_release(&machine);
+    kept.retain(|edge| (edge.from.as_str(), edge.to.as_str()) != ("CheckPlace", "Failed"));
     let after = reachable("AwaitTurn", &kept);
     for end in ["Done", "Failed", "BeginVerify"] {
         assert!(!after.contains(end), "a way from AwaitTurn to {end} releases no turn");
     }
+    assert!(after.contains("CheckPlace"), "whoever fails with a turn is asked for its place");
+}
+
+#[test]
+fn job_is_possible_from_its_transfer_until_the_third_party_says_that_there_is_none() {
+    let machine = Machine::load();
+    let edges = machine.edges();
+    let start = machine.definition["StartAt"].as_str().unwrap();
+    let held = reachable("AwaitTurn", &without_release(&machine));
+    let fails = edges.iter().filter(|edge| edge.to == "FailDocument" && held.contains(&edge.from));
+    let (mut possible, mut as_it_was) = (BTreeSet::new(), BTreeSet::new());
+    for edge in fails {
+        let said = &edge.assign["jobPossible"];
+        assert!(said.is_null() || *said == json!(true), "{}: {said}", edge.from);
+        if said.is_null() { &mut as_it_was } else { &mut possible }.insert(edge.from.as_str());
+    }
+    let possible: Vec<&str> = possible.into_iter().collect();
+    assert_eq!(
+        possible,
+        ["AwaitCallback", "GiveUpWorking", "ProbeJob", "TransferDocument"],
+        "who fails there had a transfer whose end is not known"
+    );
+    let as_it_was: Vec<&str> = as_it_was.into_iter().collect();
+    assert_eq!(
+        as_it_was,
+        ["AwaitTurn", "CheckTroubles", "CheckTurnWaits", "GiveUpWaiting", "TransferDocument"],
+        "who fails there waited for a turn, was refused or is not known to the third party"
+    );
+    let catches = machine.state("TransferDocument")["Catch"].as_array().unwrap();
+    let refused: Vec<&Value> =
+        catches.iter().filter(|catch| catch["Assign"].get("jobPossible").is_none()).collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["ErrorEquals"], json!(["ThirdParty.Rejected", "Source.Gone"]), "these make no job");
+    // Once it is possible it stays so: a later request that certainly made none says nothing of an earlier one.
+    for edge in edges.iter().filter(|edge| edge.from != start && edge.to != "FailDocument") {
+        let said = edge.assign.get("jobPossible").map(Value::to_string).unwrap_or_default();
+        let lasts = said.ends_with(" ? true : $jobPossible %}\"");
+        assert!(said.is_empty() || said == "true" || lasts, "{} takes it back: {said}", edge.from);
+    }
+    let begins = edges.iter().filter(|edge| edge.from == start);
+    assert!(begins.into_iter().all(|edge| edge.assign["jobPossible"] == json!(false)));
+    let other = |name: &str| machine.state(name)["Choices"].to_string().contains("jobPossible");
+    let deciding: Vec<&String> = machine.states.keys().filter(|name| other(name)).collect();
+    assert_eq!(deciding, ["CheckPlace"]);
+}
+
+/// A second job would take a second place at the third party while the first one has its own.
+#[test]
+fn case_33_no_second_job_is_asked_for_while_the_first_one_works() {
+    let machine = Machine::load();
+    let choices = machine.state("CheckProbe")["Choices"].as_array().unwrap();
+    let ways: Vec<(&str, &str)> = choices
+        .iter()
+        .map(|choice| (choice["Condition"].as_str().unwrap(), choice["Next"].as_str().unwrap()))
+        .collect();
+    let working = ways.iter().position(|way| *way == ("{% $probe = 'working' %}", "GiveUpWorking"));
+    let again = ways.iter().position(|(_, next)| *next == "TransferAgain");
+    assert!(working.unwrap() < again.unwrap(), "{ways:?}");
+    assert!(ways[..working.unwrap()].iter().any(|(condition, next)| {
+        condition.contains("'working' and $overdueWaits <=") && *next == "AwaitCallback"
+    }));
+    let timeout = |name: &str| {
+        let catches = machine.state(name)["Catch"].as_array().unwrap().clone();
+        catches.into_iter().find(|catch| catch["ErrorEquals"] == json!(["States.Timeout"])).unwrap()
+    };
+    assert_eq!(timeout("AwaitCallback")["Next"], "RenewTurn", "its place has to last for as long as asking may");
+    assert_eq!(machine.state("RenewTurn")["Next"], "ProbeJob");
+    let edges = machine.edges();
+    assert!(edges.iter().all(|edge| edge.to != "ProbeJob" || edge.from == "RenewTurn"));
+}
+
+/// A turn that was missed is missed again if nobody waits; a pause that the gate decides needs no other.
+#[test]
+fn document_backs_off_for_what_is_its_own_trouble_and_not_for_what_the_gate_decides() {
+    let machine = Machine::load();
+    let catch = &machine.state("TransferDocument")["Catch"][0];
+    let backoff = catch["Assign"]["backoffSeconds"].as_str().unwrap();
+    let none = captures(r"\$states\.errorOutput\.Error = '([\w.]+)' \? 0 :", backoff);
+    assert_eq!(none, ["ThirdParty.RateLimited", "ThirdParty.Unauthorized"].map(str::to_owned).into());
+    assert!(backoff.contains("$floor($random() * $min(["), "all others back off with full jitter: {backoff}");
+}
+
+#[test]
+fn execution_has_an_end_that_its_states_do_not_reach() {
+    let machine = Machine::load();
+    let whole_s = machine.definition["TimeoutSeconds"].as_u64().expect("give the state machine TimeoutSeconds");
+    let timeout_s = |name: &str| machine.state(name)["TimeoutSeconds"].as_u64().unwrap();
+    let counted = |name: &str, counter: &str| {
+        let found = captures(&format!(r"\${counter} <= (\d+)"), &machine.state(name).to_string());
+        found.first().unwrap().parse::<u64>().unwrap()
+    };
+    let retried_s = |name: &str, error: &str| {
+        let rule = machine.retry_rule(name, error);
+        rule["MaxAttempts"].as_u64().unwrap() * rule["MaxDelaySeconds"].as_u64().unwrap()
+    };
+    let rounds = 2;
+    let line_s = (1 + counted("CheckTurnWaits", "turnWaits")) * timeout_s("AwaitTurn");
+    let overdue = rounds * (1 + counted("CheckProbe", "overdueWaits"));
+    let asking_s = retried_s("ProbeJob", "ThirdParty.Unavailable");
+    let longest_s = line_s
+        + counted("CheckTroubles", "troubles") * 3600
+        + rounds * timeout_s("TransferDocument")
+        + overdue * (timeout_s("AwaitCallback") + asking_s)
+        + retried_s("VerifyReturnedFile", "ThirdParty.Unavailable")
+        + timeout_s("NormalizeDocument");
+    assert!(whole_s >= longest_s, "TimeoutSeconds has to be {longest_s} s at least");
+    assert!(whole_s <= 365 * 86_400, "a standard execution lasts a year at most");
 }
 
 #[test]

@@ -43,8 +43,12 @@ impl Upload {
 
 impl Case {
     pub(crate) fn begin() -> Self {
-        let submission = format!("e2e-{}", Uuid::new_v4().simple()).parse().unwrap();
-        Self { stack: Stack::open(), submission }
+        Self::begin_as(&format!("e2e-{}", Uuid::new_v4().simple()))
+    }
+
+    /// With a submission of this id.
+    pub(crate) fn begin_as(submission: &str) -> Self {
+        Self { stack: Stack::open(), submission: submission.parse().unwrap() }
     }
 
     pub(crate) fn key(&self, name: &str) -> String {

@@ -77,7 +77,7 @@ async fn case_33_job_that_works_for_ever_is_given_up_after_a_bounded_time() {
     let endless = JobFault::NoCallback { status: ReportedStatus::Working };
     let upload = case.upload_with_lasting("endless.txt", text(), endless).await;
     assert_eq!(case.stack.failed(&upload, "overdue").await, "ThirdParty.Overdue");
-    assert_eq!(case.stack.jobs(upload.id()).await.len(), 2, "one job for each round");
+    case.stack.only_job(&upload).await;
 }
 
 #[tokio::test]

@@ -50,26 +50,51 @@ fn limits_of_the_third_party_are_read_as_an_interval_and_a_lease() {
         ["THIRD_PARTY_REQUESTS_PER_SECOND", "THIRD_PARTY_BURST", "THIRD_PARTY_MAX_IN_FLIGHT"];
     let times = [("CALLBACK_TIMEOUT_SECONDS", "14400"), ("LEASE_MARGIN_SECONDS", "7200")];
     let said = |limits: [(&'static str, &'static str); 3]| said_under(&[&limits[..], &times[..]].concat());
-    let fine = said([(rate, "2.5"), (burst, "2"), (in_flight, "1")]);
+    let fine = said([(rate, "2.5"), (burst, "7"), (in_flight, "1")]);
     let limits = Limits {
         interval: Duration::from_millis(400),
-        burst: 2,
+        burst: 7,
         max_in_flight: 1,
         lease: Duration::from_hours(6),
     };
     assert!(fine.contains(&format!("limits=Ok({limits:?})")), "{fine}");
     for (limits, problem) in [
-        ([(rate, "0"), (burst, "2"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero"),
+        ([(rate, "0"), (burst, "99"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero"),
         (
-            [(rate, "-1"), (burst, "2"), (in_flight, "1")],
+            [(rate, "-1"), (burst, "99"), (in_flight, "1")],
             "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero",
         ),
-        ([(rate, "5"), (burst, "1"), (in_flight, "1")], "THIRD_PARTY_BURST must be at least 2"),
-        ([(rate, "5"), (burst, "2"), (in_flight, "0")], "THIRD_PARTY_MAX_IN_FLIGHT must be at least 1"),
-        ([(rate, "x"), (burst, "2"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND is not a number"),
+        ([(rate, "5"), (burst, "12"), (in_flight, "0")], "THIRD_PARTY_MAX_IN_FLIGHT must be at least 1"),
+        ([(rate, "x"), (burst, "12"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND is not a number"),
     ] {
         let said = said(limits);
         assert!(said.contains(problem), "{problem}: {said}");
+    }
+}
+
+/// A request that comes 2 seconds after its slot has to be in time, and the burst is what lets it be late.
+#[test]
+fn burst_that_leaves_no_time_to_start_is_refused_by_the_least_one_that_does() {
+    let said = |rate: &str, burst: u32| {
+        said_under(&[
+            ("THIRD_PARTY_REQUESTS_PER_SECOND", rate),
+            ("THIRD_PARTY_BURST", &burst.to_string()),
+            ("THIRD_PARTY_MAX_IN_FLIGHT", "1"),
+            ("CALLBACK_TIMEOUT_SECONDS", "14400"),
+            ("LEASE_MARGIN_SECONDS", "7200"),
+        ])
+    };
+    for (rate, least) in [("5", 12), ("8", 18), ("3", 8), ("2.5", 7), ("0.7", 4), ("0.01", 3)] {
+        for burst in [0, 1, least - 1] {
+            let refused = said(rate, burst);
+            let problem = format!("environment variable THIRD_PARTY_BURST must be at least {least}, ");
+            assert!(refused.contains(&problem), "{rate} {burst}: {refused}");
+        }
+        let fine = said(rate, least);
+        assert!(fine.contains("THIRD_PARTY_REQUESTS_PER_SECOND=fine"), "{rate} {least}: {fine}");
+        let interval = Duration::from_secs_f64(1.0 / rate.parse::<f64>().unwrap());
+        let limits = Limits { interval, burst: least, max_in_flight: 1, lease: Duration::ZERO };
+        assert!(limits.tolerance() + Duration::from_micros(1) > LEAST_TOLERANCE, "{rate}");
     }
 }
 

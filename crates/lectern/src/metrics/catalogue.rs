@@ -47,7 +47,7 @@ const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [
 const WHOLE: &[&[&str]] = &[&[]];
 
 /// Every metric there is.
-pub const ALL: [Metric; 21] = [
+pub const ALL: [Metric; 23] = [
     // Documents that came, and that ended: by state, and by reason where there is one.
     metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
     // How long a document that ended had been in each state, and in all.
@@ -78,6 +78,8 @@ pub const ALL: [Metric; 21] = [
     metric("LeasesHeld", Unit::Count, WHOLE),
     metric("BreakerOpen", Unit::None, WHOLE),
     metric("RateSlowdown", Unit::None, WHOLE),
+    metric("LineStandsSeconds", Unit::Seconds, WHOLE),
+    metric("TurnsMissed", Unit::Count, WHOLE),
 ];
 
 /// The reasons that Lectern itself gives. A code of the third party that is not among them is counted as [`OTHER`].

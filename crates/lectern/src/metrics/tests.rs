@@ -31,7 +31,7 @@ use crate::{
     normalize_document,
     ports::{Clock as _, Finishing as _, Outcome, Transfers as _},
     probe_job,
-    transfer_document::idempotency_key,
+    transfer_document::{self, idempotency_key},
 };
 
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
@@ -228,8 +228,10 @@ fn limits_and_transfers() {
         leases_held: 4,
         breaker_open: true,
         rate_slowdown: 1.5,
+        line_stands: Duration::seconds(6),
     });
     transferred(5, Duration::milliseconds(2500));
+    turn_missed();
 }
 
 #[test]
@@ -346,7 +348,7 @@ fn callback_that_wakes_on_its_second_delivery_is_accepted() {
 }
 
 #[test]
-fn probes_are_counted_by_what_they_found_and_as_missed_callbacks() {
+fn probes_are_counted_by_what_they_found_and_missed_callbacks_also_if_nobody_answers() {
     let told = told(async {
         probe(Some(JobStatus::Working { job_id: "job".to_owned() }), None).await;
         probe(None, None).await;
@@ -356,9 +358,49 @@ fn probes_are_counted_by_what_they_found_and_as_missed_callbacks() {
         probe(None, Some(Error::StoreUnavailable("ours".to_owned()))).await;
     });
     assert_eq!(told.values("Status"), ["working", "unknown", "resultKept"]);
-    assert_eq!(told.values("CallbackMissed"), [1, 1, 1]);
+    assert_eq!(told.values("CallbackMissed"), [1; 5], "each time that it had to ask");
     assert_eq!(told.values("ThirdPartySeconds"), [40.0]);
     assert_eq!(told.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");
+}
+
+#[test]
+fn callback_that_came_before_it_was_asked_for_is_not_missed() {
+    let told = told(async {
+        let (world, document) = awaited_document().await;
+        world.states.expire(&TaskToken::new("token"));
+        world.call_back(&document, good()).await;
+        let (attempt, round) = (Attempt(1000), Round(1));
+        let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+        world.probe(input).await.unwrap();
+    });
+    assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
+}
+
+#[test]
+fn turns_that_are_not_used_are_counted_whether_late_or_used_before() {
+    let told = told(async {
+        let (world, document) = registered_document("lesson.txt", TEXT).await;
+        let transfer = async |turn: u32, ends_at: OffsetDateTime, token: &str| {
+            let input = transfer_document::Input {
+                schema_version: 2,
+                document: document.clone(),
+                attempt: Attempt(Attempt::LAST_WITHOUT_TURN.0 + turn),
+                turn_ends_at: Some(ends_at),
+                round: Round(1),
+                task_token: TaskToken::new(token),
+                traceparent: None,
+            };
+            world.transfer(input).await
+        };
+        let now = world.clock.now();
+        transfer(1, now - Duration::milliseconds(1), "late").await.unwrap();
+        world.faults.cut_next("succeed", Cut::Before);
+        transfer(2, now, "used").await.unwrap_err();
+        transfer(2, now, "used").await.unwrap();
+        transfer(3, now, "in time").await.unwrap();
+    });
+    assert_eq!(told.values("TurnsMissed"), [1, 1]);
+    assert!(told.values("Error").is_empty(), "it is no fault of the third party");
 }
 
 #[test]
@@ -367,10 +409,11 @@ fn limiter_tells_each_granted_turn_and_its_gauges_once() {
     let expected = [
         json!({
             "TurnsGranted": 2, "TurnWaitSeconds": 1.0, "TurnsWaiting": 3, "LeasesHeld": 4,
-            "BreakerOpen": 1, "RateSlowdown": 1.5
+            "BreakerOpen": 1, "RateSlowdown": 1.5, "LineStandsSeconds": 6.0
         }),
         json!({"TurnWaitSeconds": 2.0}),
         json!({"TransferBytes": 5, "TransferSeconds": 2.5}),
+        json!({"TurnsMissed": 1}),
     ];
     assert_eq!(told.all(), expected.map(|event| event.as_object().unwrap().clone()));
     let quiet = crate::metrics::tests::told(async { limiter(&Limiter::default()) });

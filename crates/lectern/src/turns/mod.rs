@@ -6,9 +6,9 @@
 //! of its submission; lanes are served in turn. A document is therefore made to wait at most once for each attempt:
 //! until its turn is granted, with the time of its slot.
 //!
-//! The promise on requests: slots lie at least `interval` apart and are used within `interval × (burst - 1)` after
-//! their time or not at all, so in any span of `t` seconds there are at most `t / interval + burst`, which is the
-//! token bucket of rate `1 / interval` and depth `burst`.
+//! The promise on requests: slots lie at least `interval` apart and are used within `interval × (burst - 2)` after
+//! their time or not at all, so in any span of `t` seconds there are fewer than `t / interval + burst`, which is the
+//! token bucket of rate `1 / interval` and depth `burst`, less one token for what a request's way takes.
 
 mod breaker;
 mod lanes;
@@ -36,8 +36,7 @@ use crate::{
 pub struct Limits {
     /// Time between two requests, on average.
     pub interval: Duration,
-    /// How many requests the third party takes at once; at least 2, since no request comes in the very moment of its
-    /// slot.
+    /// How many requests the third party takes at once. It is what lets a request be late: see [`Limits::tolerance`].
     pub burst: u32,
     /// How many jobs may be at the third party at a time.
     pub max_in_flight: u32,
@@ -48,7 +47,7 @@ pub struct Limits {
 impl Limits {
     /// How long after its time a slot may still be used.
     pub fn tolerance(&self) -> Duration {
-        self.interval.saturating_mul(self.burst.saturating_sub(1))
+        self.interval.saturating_mul(self.burst.saturating_sub(2))
     }
 }
 
@@ -70,6 +69,9 @@ pub struct Gate {
     /// The turns that the newest write granted, with their tokens: should the writer die before it told them, its
     /// message comes again and tells them.
     granted: Vec<Turn>,
+    /// Since when somebody waits and nobody was granted a turn, in microseconds of the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stands_since_us: Option<i64>,
 }
 
 /// A place among the jobs in flight.
@@ -175,9 +177,12 @@ impl Gate {
         self.leases.contains_key(&document)
     }
 
-    /// Gives a document's place back; nothing happens if it has none.
-    pub fn release(&mut self, document: DocumentId) {
-        self.leases.remove(&document);
+    /// Gives a document's place back. Whoever gives back the place of an attempt knows of none that is newer, so a newer
+    /// one's place stays.
+    pub fn release(&mut self, document: DocumentId, attempt: Attempt) {
+        if self.leases.get(&document).is_some_and(|lease| lease.attempt <= attempt) {
+            self.leases.remove(&document);
+        }
     }
 
     /// Keeps a document's place for as long again.
@@ -208,11 +213,22 @@ impl Gate {
             Report::Unavailable { job_possible } => {
                 self.breaker.failed(attempt, Cause::Unavailable, now_us);
                 if !job_possible {
-                    self.release(document);
+                    self.release(document, attempt);
                 }
             }
             Report::Unauthorized => self.breaker.failed(attempt, Cause::Unauthorized, now_us),
             Report::Unused => self.breaker.inconclusive(attempt, now_us),
+        }
+    }
+
+    /// Takes note of whether the line moves: at the end of every decision.
+    pub fn note_line(&mut self, now: OffsetDateTime) {
+        let waits = self.lanes.waiting() > 0;
+        if !waits || !self.granted.is_empty() {
+            self.stands_since_us = None;
+        }
+        if waits {
+            self.stands_since_us.get_or_insert(micros(now));
         }
     }
 
@@ -260,6 +276,11 @@ impl Gate {
         self.granted.push(Turn { waiter, attempt, at_us, until_us, report });
         // It was pushed in the line above.
         &self.granted[self.granted.len() - 1]
+    }
+
+    /// For how long somebody has waited while nobody was granted a turn.
+    pub fn stands(&self, now: OffsetDateTime) -> time::Duration {
+        time::Duration::microseconds(self.stands_since_us.map_or(0, |since_us| micros(now) - since_us))
     }
 
     /// What an operator sees.

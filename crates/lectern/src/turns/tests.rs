@@ -71,9 +71,10 @@ fn attempts_are_numbered_by_turns_above_all_attempts_of_before() {
 #[test]
 fn turn_may_be_used_for_as_long_as_the_burst_makes_good() {
     let turn = granted(&mut Gate::default(), 0, START);
-    assert_eq!((turn.at_us, turn.until_us), (micros(START), micros(at(9.0 * 0.2))));
-    let least = Limits { burst: 2, ..LIMITS };
-    assert_eq!(least.tolerance(), LIMITS.interval);
+    assert_eq!((turn.at_us, turn.until_us), (micros(START), micros(at(8.0 * 0.2))), "one token is kept back");
+    for (burst, tolerance) in [(3, LIMITS.interval), (2, Duration::ZERO), (1, Duration::ZERO), (0, Duration::ZERO)] {
+        assert_eq!(Limits { burst, ..LIMITS }.tolerance(), tolerance, "{burst}");
+    }
 }
 
 #[test]
@@ -89,10 +90,51 @@ fn no_more_leases_are_granted_than_there_is_room_for() {
     }
     assert_eq!(gate.next(&LIMITS), None);
     assert_eq!((gate.standing().leases, gate.standing().waiting), (3, 2));
-    gate.release(document("s1", 1).document_id);
+    gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
     assert!(gate.next(&LIMITS).is_some());
-    gate.release(document("s1", 1).document_id);
+    gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
     assert_eq!(gate.standing().leases, 2, "who has no place gives none back");
+}
+
+/// An order that comes late knows of no turn that is newer than its own.
+#[test]
+fn place_is_given_back_by_its_attempt_or_a_newer_one_and_never_by_an_older_one() {
+    for (later, leases) in [(-1, 1), (0, 0), (1, 0)] {
+        let mut gate = Gate::default();
+        let turn = granted(&mut gate, 1, START);
+        let attempt = Attempt(turn.attempt.0.checked_add_signed(later).unwrap());
+        gate.release(turn.waiter.document.document_id, attempt);
+        assert_eq!(gate.standing().leases, leases, "{later}");
+    }
+}
+
+#[test]
+fn line_stands_only_while_somebody_waits_and_nobody_is_granted_a_turn() {
+    let mut gate = Gate::default();
+    let stands = |gate: &Gate, now: f64| gate.stands(at(now)).as_seconds_f64();
+    let decided = |gate: &mut Gate, now: f64| {
+        gate.note_line(at(now));
+        gate.begin();
+    };
+    decided(&mut gate, 0.0);
+    assert_eq!(stands(&gate, 100.0), 0.0, "nobody waits");
+    gate.line_up(&document("s1", 1));
+    decided(&mut gate, 100.0);
+    assert_eq!([100.0, 160.0].map(|now| stands(&gate, now)), [0.0, 60.0]);
+    gate.line_up(&document("s1", 2));
+    decided(&mut gate, 200.0);
+    assert_eq!(stands(&gate, 300.0), 200.0, "it stands since the first one came");
+    let ticket = gate.next(&ROOMY).unwrap();
+    gate.pass_by(&ticket);
+    gate.grant(waiter(&document("s1", 1)), &ROOMY, at(400.0));
+    decided(&mut gate, 400.0);
+    assert_eq!([400.0, 410.0].map(|now| stands(&gate, now)), [0.0, 10.0], "it moved, and the next one waits");
+    let ticket = gate.next(&ROOMY).unwrap();
+    gate.pass_by(&ticket);
+    decided(&mut gate, 500.0);
+    assert_eq!(stands(&gate, 1_000.0), 0.0, "whoever waited was passed by: nobody waits any more");
+    let stored = serde_json::to_value(&gate).unwrap();
+    assert!(stored.get("standsSinceUs").is_none(), "{stored}");
 }
 
 #[test]
@@ -168,7 +210,7 @@ fn document_that_has_its_place_needs_no_room_and_comes_before_those_that_have_no
     let returning = gate.line_up(&back);
     assert_eq!(gate.next(&LIMITS), Some(returning.clone()));
     assert!(gate.may_have(&returning, back.document_id) && gate.may_have(&ticket, new.document_id));
-    gate.release(back.document_id);
+    gate.release(back.document_id, Attempt(u32::MAX));
     assert!(!gate.may_have(&returning, back.document_id), "its place is gone: it lines up anew");
     gate.pass_by(&returning);
     assert_eq!(gate.next(&LIMITS), Some(ticket));

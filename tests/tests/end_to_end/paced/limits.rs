@@ -47,7 +47,7 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
 
 #[tokio::test]
 #[ignore = "needs the paced stack: make e2e, make chaos"]
-async fn jobs_in_flight_are_never_above_the_limit_and_use_nine_tenths_of_it() {
+async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     // So slow that the rate would allow twice as many jobs as the limit in flight does.
     const JOB_MS: u64 = 8_000;
     let case = Case::begin();
@@ -67,4 +67,7 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nine_tenths_of_it() {
     assert_eq!(usage.peak_in_flight, MAX_IN_FLIGHT, "every place was in use at some time");
     let share = busy.time_weighted_in_flight.unwrap() / f64::from(MAX_IN_FLIGHT);
     println!("While documents waited, {:.1} % of the places were in use.", 100.0 * share);
+    // The places fill up at the rate's pace, which is a large part of a small run.
+    let least = if uploads.len() >= 300 { USED } else { 0.75 };
+    assert!(share >= least, "{}", summary(&busy));
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// What the paced stack is deployed with; the Makefile gives the same numbers.
 pub(super) const REQUESTS_PER_SECOND: f64 = 8.0;
-pub(super) const BURST: u32 = 12;
+pub(super) const BURST: u32 = 20;
 pub(super) const MAX_IN_FLIGHT: u32 = 24;
 
 /// A number that whoever starts the run may set.

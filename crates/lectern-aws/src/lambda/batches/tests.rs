@@ -19,7 +19,7 @@ fn order(count: u32) -> String {
     let document = reference();
     json!({
         "schemaVersion": 2, "submissionId": document.submission_id, "documentId": document.document_id,
-        "kind": "renew", "count": count
+        "kind": "renew", "attempt": 7, "count": count
     })
     .to_string()
 }
@@ -57,7 +57,7 @@ async fn run(rules: [&Rule; 2], messages: &[(String, u32)], fails: bool) -> (Vec
     let handled = Mutex::new(Vec::new());
     let handle = async |inputs: Vec<Input>, again: bool| {
         let counts = inputs.iter().map(|input| match &input.order {
-            Order::Renew { count } => *count,
+            Order::Renew { count, .. } => *count,
             order @ (Order::Ask { .. } | Order::Report { .. } | Order::Release { .. }) => panic!("{order:?}"),
         });
         handled.lock().unwrap().push((counts.collect(), again));

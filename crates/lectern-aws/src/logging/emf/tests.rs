@@ -38,7 +38,9 @@ fn everything() {
     metrics::third_party_error(&Error::Unauthorized);
     metrics::callback(CallbackOutcome::Accepted, Some(Duration::seconds(3)));
     metrics::callback(CallbackOutcome::BadSignature, None);
+    metrics::callback_missed();
     metrics::probed(Status::Working, None);
+    metrics::turn_missed();
     let granted_after = vec![Duration::seconds(1), Duration::seconds(2)];
     metrics::limiter(&Limiter { granted_after, breaker_open: true, ..Limiter::default() });
 }
@@ -83,7 +85,7 @@ fn schema() -> Value {
 fn every_line_keeps_the_schema_and_the_words_of_the_specification() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     let lines = written("off", everything);
-    assert_eq!(lines.len(), 11);
+    assert_eq!(lines.len(), 13);
     for line in &lines {
         schema.validate(line).unwrap_or_else(|error| panic!("{error} in {line}"));
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();

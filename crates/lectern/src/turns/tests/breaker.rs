@@ -140,7 +140,7 @@ fn trial_that_vanishes_is_replaced() {
         let mut gate = opened();
         let trial = granted(&mut gate, 1, START);
         let now = if vanishes == "released" {
-            gate.release(trial.waiter.document.document_id);
+            gate.release(trial.waiter.document.document_id, Attempt(u32::MAX));
             at(15.0)
         } else {
             gate.pass(at(15.0 + 1_199.0));
