@@ -16,7 +16,10 @@ use aws_sdk_sqs::{
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::{problem::Problem, stack::DeadLetters};
+use crate::{
+    problem::{Problem, is_not_offered},
+    stack::DeadLetters,
+};
 
 /// How often a letter was redriven, as a message attribute, so that every run knows.
 pub(crate) const REDRIVES: &str = "LecternRedrives";
@@ -243,17 +246,4 @@ pub(crate) struct Move {
     pub(crate) running: bool,
     pub(crate) moved: u64,
     pub(crate) failure: Option<String>,
-}
-
-/// What clouds answer that lack the call.
-fn is_not_offered(code: Option<&str>) -> bool {
-    const CODES: [&str; 6] = [
-        "InvalidAction",
-        "UnsupportedOperation",
-        "AWS.SimpleQueueService.UnsupportedOperation",
-        "UnknownOperationException",
-        "NotImplemented",
-        "UnknownAction",
-    ];
-    code.is_some_and(|code| CODES.contains(&code))
 }
