@@ -78,6 +78,39 @@ fn task_is_judged_by_its_document(
 }
 
 #[rstest]
+#[case("ask", Class::Over, Action::Drop)]
+#[case("report", Class::Over, Action::Drop)]
+#[case("renew", Class::Over, Action::Drop)]
+#[case("release", Class::MayWork, Action::Send)]
+#[case("x SECRET", Class::Unreadable, Action::Quarantine)]
+fn order_for_a_turn_is_judged_by_its_kind_whatever_became_of_its_document(
+    #[case] kind: &str,
+    #[case] class: Class,
+    #[case] action: Action,
+) {
+    let open = document(DocumentState::Transferring);
+    let order = |attempt: u32| {
+        json!({
+            "schemaVersion": 2, "submissionId": open.reference.submission_id,
+            "documentId": open.reference.document_id, "kind": kind, "attempt": attempt, "taskToken": "SECRET",
+        })
+    };
+    for known in [
+        known(DocumentState::Transferring, true),
+        known(DocumentState::Transferring, false),
+        known(DocumentState::Ready, false),
+        Known { document: None, runs: false },
+    ] {
+        for attempt in [1000, 1001] {
+            let content = Content::read(Mail::Tasks, &order(attempt).to_string());
+            let verdict = judge(&content, 0, std::slice::from_ref(&known), &[]);
+            assert_eq!((verdict.class, verdict.class.action()), (class, action), "{known:?}");
+            assert!(!verdict.why.contains("SECRET"));
+        }
+    }
+}
+
+#[rstest]
 #[case("no json SECRET", Class::Unreadable, Action::Quarantine)]
 #[case("{}", Class::Unreadable, Action::Quarantine)]
 #[case(r#"{"schemaVersion":0}"#, Class::Unreadable, Action::Quarantine)]
