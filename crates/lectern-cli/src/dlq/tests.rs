@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{
     classify::{Action, Class, Content, Known, Mail, Verdict, judge},
-    judged::{Judge, Judged},
+    judged::{Judge, Judged, Seen},
     letters::{Depth, Letter, Letters, REDRIVES, RUN},
     native::nothing_to_sort,
     outcome::Stop,
@@ -415,7 +415,7 @@ async fn list_reads_well_and_holds_no_secret() {
     }
     let now = time::macros::datetime!(2026-11-20 14:00:00 UTC);
     let depth = Depth { visible: 5, hidden: 1 };
-    let report = ListReport { queues: vec![QueueReport::new(&dead, depth, &found, now)] };
+    let report = ListReport { queues: vec![QueueReport::new(&dead, &Seen { letters: found, depth }, now)] };
     let mut out = Vec::new();
     report.write(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
