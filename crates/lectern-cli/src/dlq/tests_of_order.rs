@@ -135,10 +135,9 @@ fn releases(number: u32) -> Vec<String> {
 fn options() -> DlqRedrive {
     use clap::Parser as _;
     let all = "lectern dlq redrive --all --yes --rate 1000 --no-native --watch 0".split(' ');
-    match Cli::try_parse_from(all).unwrap().command {
-        Command::Dlq(Dlq { command: DlqCommand::Redrive(options) }) => options,
-        other => panic!("{other:?}"),
-    }
+    let command = Cli::try_parse_from(all).unwrap().command;
+    let Command::Dlq(Dlq { command: DlqCommand::Redrive(options) }) = command else { panic!("{command:?}") };
+    options
 }
 
 async fn redriven(fifo: &Fifo) -> Outcome {
