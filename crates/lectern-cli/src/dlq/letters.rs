@@ -115,6 +115,22 @@ pub(crate) struct Depth {
     pub(crate) hidden: u64,
 }
 
+/// How full the queue of this URL is.
+pub(crate) async fn depth(client: &Client, url: &str) -> Result<Depth, Problem> {
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let request = client.get_queue_attributes().queue_url(url);
+    let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
+    let answer = answer.map_err(|error| Problem::aws("GetQueueAttributes", &error))?;
+    let number = |name| {
+        let text = answer.attributes.as_ref().and_then(|all| all.get(name));
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    };
+    Ok(Depth { visible: number(&names[0]), hidden: number(&names[1]) })
+}
+
 /// A dead-letter queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Letters<'a> {
@@ -124,18 +140,7 @@ pub(crate) struct Letters<'a> {
 
 impl Letters<'_> {
     pub(crate) async fn depth(&self) -> Result<Depth, Problem> {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        ];
-        let request = self.client.get_queue_attributes().queue_url(&self.queue.url);
-        let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
-        let answer = answer.map_err(|error| Problem::aws("GetQueueAttributes", &error))?;
-        let number = |name| {
-            let text = answer.attributes.as_ref().and_then(|all| all.get(name));
-            text.and_then(|text| text.parse().ok()).unwrap_or_default()
-        };
-        Ok(Depth { visible: number(&names[0]), hidden: number(&names[1]) })
+        depth(self.client, &self.queue.url).await
     }
 
     /// Up to `most` messages; others do not see them for [`HIDDEN_S`].

@@ -2,7 +2,7 @@
 
 pub mod classify;
 mod judged;
-mod letters;
+pub(crate) mod letters;
 mod markers;
 mod native;
 mod outcome;
