@@ -153,6 +153,17 @@ pub struct Standing {
     pub slowdown: u32,
 }
 
+/// Why nobody is let in, and how that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Why.
+    pub cause: Cause,
+    /// When one tries whether the third party is back.
+    pub trial_at: OffsetDateTime,
+    /// Whether it is settled who tries; if not, it is whoever comes next.
+    pub has_trial: bool,
+}
+
 impl Gate {
     /// Lets time pass: leases that have expired are over, a slowdown eases, a trial that nobody reported is over.
     pub fn pass(&mut self, now: OffsetDateTime) {
@@ -281,6 +292,21 @@ impl Gate {
     /// For how long somebody has waited while nobody was granted a turn.
     pub fn stands(&self, now: OffsetDateTime) -> time::Duration {
         time::Duration::microseconds(self.stands_since_us.map_or(0, |since_us| micros(now) - since_us))
+    }
+
+    /// What an operator sees of the breaker, `None` while everybody is let in.
+    pub fn outage(&self) -> Option<Outage> {
+        match self.breaker {
+            Breaker::Closed { .. } => None,
+            Breaker::Open { cause, until_us, .. } => {
+                Some(Outage { cause, trial_at: time_of(until_us), has_trial: false })
+            }
+            Breaker::Trial { cause, attempt, over_us, .. } => {
+                let slot = self.leases.values().find(|lease| lease.attempt == attempt);
+                let trial_at = time_of(slot.map_or(over_us, |lease| lease.at_us));
+                Some(Outage { cause, trial_at, has_trial: true })
+            }
+        }
     }
 
     /// What an operator sees.

@@ -72,7 +72,9 @@ fn attempts_are_numbered_by_turns_above_all_attempts_of_before() {
 fn turn_may_be_used_for_as_long_as_the_burst_makes_good() {
     let turn = granted(&mut Gate::default(), 0, START);
     assert_eq!((turn.at_us, turn.until_us), (micros(START), micros(at(8.0 * 0.2))), "one token is kept back");
-    for (burst, tolerance) in [(3, LIMITS.interval), (2, Duration::ZERO), (1, Duration::ZERO), (0, Duration::ZERO)] {
+    for (burst, tolerance) in
+        [(3, LIMITS.interval), (2, Duration::ZERO), (1, Duration::ZERO), (0, Duration::ZERO)]
+    {
         assert_eq!(Limits { burst, ..LIMITS }.tolerance(), tolerance, "{burst}");
     }
 }
