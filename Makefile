@@ -21,7 +21,7 @@ PARAMETERS ?=
 # What the end-to-end tests are deployed with: short timeouts, and a small limit that a test can exceed.
 E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
 	ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
-	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=1000 \
+	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=250 \
 	TransferTimeoutSeconds=8 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
 	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
 # What the load and chaos tests are deployed with: limits that a run of a minute reaches, in tests/…/paced/load.rs too.
