@@ -13,6 +13,7 @@ Exit codes:
   4  something is left that needs a person: refused, stopped, or only partly done
 
 Examples:
+  lectern --stack lectern-prod status
   lectern --local explain 6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f
   lectern --stack lectern-prod dlq list
   lectern --stack lectern-prod dlq redrive --all          what would be done
@@ -49,6 +50,10 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// How the stack stands: the third party's limits, the queues, what is dead, and who needs attention
+    ///
+    /// The first command at night: a few reads by key, of the queues' depths and of the index; nothing is changed.
+    Status,
     Explain(Explain),
     Dlq(Dlq),
     Redrive(Redrive),

@@ -20,6 +20,7 @@ const LOCAL_FILE: &str = ".local/stack.json";
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) stack: Stack,
+    pub(crate) formation: aws_sdk_cloudformation::Client,
     pub(crate) store: DynamoDbStore,
     pub(crate) machine: StateMachine,
     pub(crate) executions: Executions,
@@ -51,8 +52,21 @@ impl Cloud {
             sqs: clients.sqs(),
             lambda: aws_sdk_lambda::Client::new(clients.shared()),
             logs: aws_sdk_cloudwatchlogs::Client::new(clients.shared()),
+            formation,
             stack,
         })
+    }
+
+    /// How many jobs may be at the third party at a time, by the stack's parameter; `None` if it cannot be read: it is
+    /// told with other numbers, and no reason to fail.
+    pub(crate) async fn places(&self) -> Option<usize> {
+        let answer = self.formation.describe_stacks().stack_name(&self.stack.name).send().await.ok()?;
+        let parameters =
+            answer.stacks.unwrap_or_default().into_iter().filter_map(|stack| stack.parameters).flatten();
+        let is_meant = |parameter: &aws_sdk_cloudformation::types::Parameter| {
+            parameter.parameter_key() == Some("ThirdPartyMaxInFlight")
+        };
+        parameters.into_iter().find(is_meant)?.parameter_value?.parse().ok()
     }
 
     /// The document that a person names. One that is named alone is looked up by its execution, whose name it is and

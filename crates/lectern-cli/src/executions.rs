@@ -10,7 +10,11 @@ use lectern_aws::sfn::execution_name;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use crate::{explain::history::Step, problem::Problem, text::aws_time};
+use crate::{
+    explain::history::Step,
+    problem::{Problem, is_not_offered},
+    text::aws_time,
+};
 
 #[cfg(test)]
 mod tests;
@@ -115,7 +119,10 @@ impl Executions {
         }
         match self.client.redrive_execution().execution_arn(self.arn(name)).send().await {
             Ok(_) => Ok(Redriven::Running),
-            Err(error) if is_not_offered(error.code()) => Ok(Redriven::NotOffered),
+            // AWS's word for this execution; the others are of clouds that lack the call.
+            Err(error) if error.code() == Some("ExecutionNotRedrivable") || is_not_offered(error.code()) => {
+                Ok(Redriven::NotOffered)
+            }
             Err(error) => Err(Problem::aws("RedriveExecution", &error)),
         }
     }
@@ -127,19 +134,6 @@ impl Executions {
         let is_fail = |event: &HistoryEvent| event.r#type == HistoryEventType::FailStateEntered;
         Ok(answer.events.iter().any(is_fail))
     }
-}
-
-/// `ExecutionNotRedrivable`: of AWS, for this execution. The others: of clouds that lack the call.
-fn is_not_offered(code: Option<&str>) -> bool {
-    const CODES: [&str; 6] = [
-        "ExecutionNotRedrivable",
-        "InvalidAction",
-        "UnknownOperationException",
-        "UnsupportedOperation",
-        "NotImplemented",
-        "UnknownAction",
-    ];
-    code.is_some_and(|code| CODES.contains(&code))
 }
 
 /// Running, pending a redrive, or something new: that is not over.

@@ -1,7 +1,7 @@
 //! The command `lectern`, for an engineer on call: where is this file, why, and what do I do.
 //!
 //! It works against AWS and the local cloud alike, from what the stack itself says of its resources. What it decides
-//! is decided by pure functions ([`dlq::classify`], [`explain::timeline`], [`reconcile::compare`], [`pace`]); what it
+//! is decided by pure functions ([`dlq::classify`], [`explain::timeline`], [`limiter`], [`reconcile::compare`], [`pace`]); what it
 //! does is a dry run first, paced, and safe to be run twice or killed in between. It never prints a token, a URL, a
 //! callback id, and a file's name only when asked to.
 
@@ -12,11 +12,13 @@ pub mod dlq;
 mod executions;
 pub mod explain;
 mod ids;
+pub mod limiter;
 pub mod pace;
 mod problem;
 pub mod reconcile;
 mod redrive;
 mod stack;
+mod status;
 #[cfg(test)]
 mod test_support;
 mod text;
@@ -50,6 +52,7 @@ async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     let cloud = Cloud::open(&cli.common).await?;
     match &cli.command {
         Command::Explain(options) => explain::run(&cloud, options, console).await,
+        Command::Status => status::run(&cloud, console).await,
         Command::Dlq(options) => dlq::run(&cloud, options, console).await,
         Command::Redrive(options) => redrive::run(&cloud, options, console).await,
         Command::Reconcile(options) => reconcile::run(&cloud, options, console).await,

@@ -57,6 +57,19 @@ impl Problem {
     }
 }
 
+/// Whether that is what clouds answer that lack the call.
+pub(crate) fn is_not_offered(code: Option<&str>) -> bool {
+    const CODES: [&str; 6] = [
+        "InvalidAction",
+        "UnsupportedOperation",
+        "AWS.SimpleQueueService.UnsupportedOperation",
+        "UnknownOperationException",
+        "NotImplemented",
+        "UnknownAction",
+    ];
+    code.is_some_and(|code| CODES.contains(&code))
+}
+
 fn is_throttling(code: &str) -> bool {
     ["Throttl", "TooManyRequests", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "SlowDown"]
         .iter()
@@ -84,5 +97,24 @@ fn advice(code: Option<&str>, unreachable: bool) -> &'static str {
             "Check the network, AWS_REGION and AWS_ENDPOINT_URL. For the local cloud: is it up (make status)?"
         }
         _ => "Run the command again; what was done stays done. If it fails again, look up the code at AWS.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Some("InvalidAction"), true)]
+    #[case(Some("AWS.SimpleQueueService.UnsupportedOperation"), true)]
+    #[case(Some("UnknownOperationException"), true)]
+    #[case(Some("NotImplemented"), true)]
+    #[case(Some("AccessDenied"), false)]
+    #[case(Some("ExecutionNotRedrivable"), false)]
+    #[case(None, false)]
+    fn call_that_a_cloud_lacks_is_told_from_one_that_failed(#[case] code: Option<&str>, #[case] lacks: bool) {
+        assert_eq!(is_not_offered(code), lacks);
     }
 }

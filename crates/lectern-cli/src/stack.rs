@@ -14,6 +14,8 @@ pub(crate) struct Stack {
     pub(crate) uploads_bucket: String,
     pub(crate) returned_bucket: String,
     pub(crate) state_machine_arn: String,
+    /// The secret with the key that we show to the third party.
+    pub(crate) api_key: Option<String>,
     /// Where S3's events go.
     pub(crate) receive_upload_queue: String,
     pub(crate) dead_letters: Vec<DeadLetters>,
@@ -91,6 +93,7 @@ impl Stack {
             uploads_bucket: named("AWS::S3::Bucket", "UploadsBucket")?,
             returned_bucket: named("AWS::S3::Bucket", "ReturnedBucket")?,
             state_machine_arn: named("AWS::StepFunctions::StateMachine", "DocumentStateMachine")?,
+            api_key: named("AWS::SecretsManager::Secret", "ThirdPartyApiKey").ok(),
             receive_upload_queue: named("AWS::SQS::Queue", "ReceiveUploadQueue")?,
             dead_letters: dead_letters.collect(),
             functions: by_stem("AWS::Lambda::Function", "Function"),
@@ -167,6 +170,7 @@ pub(crate) mod tests {
             ("AWS::S3::Bucket", "UploadsBucket", "uploads"),
             ("AWS::S3::Bucket", "ReturnedBucket", "returned"),
             ("AWS::StepFunctions::StateMachine", "DocumentStateMachine", "arn:aws:states:r:a:stateMachine:m"),
+            ("AWS::SecretsManager::Secret", "ThirdPartyApiKey", "arn:aws:secretsmanager:r:a:secret:key"),
             (queue, "ReceiveUploadQueue", "http://q/receive"),
             (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),
             (queue, "GrantTurnQueue", "http://q/turn.fifo"),

@@ -56,7 +56,9 @@ pub(crate) fn cloud(
             let body = found.map_or_else(|| json!({}), |(_, item)| json!({ "Item": item }));
             aws_smithy_mocks::MockResponse::Http(answer(200, body.to_string()))
         });
-    let dynamodb = client!(aws_sdk_dynamodb, reads);
+    let none = aws_smithy_mocks::mock!(aws_sdk_dynamodb::Client::query)
+        .then_http_response(|| answer(200, r#"{"Items":[]}"#));
+    let dynamodb = client!(aws_sdk_dynamodb, reads, none);
     let returned = ReturnedBucket::new(s3.clone(), stack.returned_bucket.clone());
     Cloud {
         store: DynamoDbStore::new(dynamodb, stack.table.clone(), returned),
@@ -65,6 +67,23 @@ pub(crate) fn cloud(
         s3,
         sqs,
         lambda: client!(aws_sdk_lambda),
+        formation: client!(
+            aws_sdk_cloudformation,
+            aws_smithy_mocks::mock!(aws_sdk_cloudformation::Client::describe_stacks).then_output(|| {
+                let parameter = aws_sdk_cloudformation::types::Parameter::builder();
+                let places = parameter.parameter_key("ThirdPartyMaxInFlight").parameter_value("2").build();
+                let date = aws_sdk_cloudformation::primitives::DateTime::from_secs(0);
+                let stack = aws_sdk_cloudformation::types::Stack::builder()
+                    .stack_name("s")
+                    .creation_time(date)
+                    .stack_status(aws_sdk_cloudformation::types::StackStatus::CreateComplete)
+                    .parameters(places)
+                    .build();
+                aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksOutput::builder()
+                    .stacks(stack)
+                    .build()
+            })
+        ),
         logs: aws_sdk_cloudwatchlogs::Client::from_conf(
             aws_sdk_cloudwatchlogs::Config::builder()
                 .behavior_version(aws_sdk_cloudwatchlogs::config::BehaviorVersion::latest())

@@ -17,7 +17,8 @@ pub const MAX_REDRIVES: u32 = 2;
 pub enum Class {
     /// Its document is on its way and waits for it.
     MayWork,
-    /// Nobody waits for it any more.
+    /// Nobody waits for it any more, or whoever does asks again by itself: an order for a turn is never sent again,
+    /// except one that gives a place back.
     Over,
     /// It can never be read.
     Unreadable,
@@ -231,7 +232,8 @@ pub fn judge(content: &Content, redrives: u32, known: &[Known], functions: &[&st
             return Verdict::new(Class::UnknownVersion, why);
         }
         Content::Uploads(_) => upload(known),
-        Content::Task { attempt, .. } => known
+        Content::Task { kind: Some(kind), .. } => order(kind),
+        Content::Task { attempt, kind: None, .. } => known
             .first()
             .map_or_else(|| Verdict::new(Class::Over, "it names no document"), |known| task(known, *attempt)),
         Content::Invocation(invocation) if !functions.contains(&invocation.function()) => {
@@ -274,6 +276,23 @@ fn task(known: &Known, attempt: Option<Attempt>) -> Verdict {
         return Verdict::new(Class::Over, "a newer attempt is at work");
     }
     Verdict::new(Class::MayWork, format!("its document is {} and waits for it", document.state))
+}
+
+/// An order of `grant-turn`'s queue, whatever has become of its document. Its execution waits for an answer to `ask`
+/// only, and asks again within the hour; an old `ask` could give a place to nobody. What is reported or renewed has been
+/// found out otherwise or is over. But nothing except `release` gives a place back before its lease expires, and it may
+/// come any number of times.
+fn order(kind: &str) -> Verdict {
+    let (class, why) = match kind {
+        "ask" => (Class::Over, "it asks for a turn; whoever still waits for one asks again within the hour"),
+        "report" => (Class::Over, "it reports a transfer of the past; the next ones report anew"),
+        "renew" => (Class::Over, "it renews a place, which is renewed again by itself or over"),
+        "release" => {
+            (Class::MayWork, "it gives a place back, which nothing else does before the lease expires")
+        }
+        _ => (Class::Unreadable, "it orders nothing that grant-turn knows"),
+    };
+    Verdict::new(class, why)
 }
 
 fn failed(invocation: &Invocation, known: Option<&Known>) -> Verdict {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::{
     classify::{Class, Content, Known, Mail, Verdict, judge},
-    letters::{Letter, Letters, hash},
+    letters::{Depth, Letter, Letters, hash},
 };
 use crate::{
     cloud::Cloud,
@@ -137,15 +137,32 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Reads up to `limit` letters and lets others see them again. They stay where they are.
-pub(super) async fn peek(cloud: &Cloud, queue: &DeadLetters, limit: usize) -> Result<Vec<Judged>, Problem> {
+/// What was seen of a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) letters: Vec<Judged>,
+    /// How full it was just before.
+    pub(super) depth: Depth,
+}
+
+impl Seen {
+    /// How many more there are, as SQS guesses.
+    pub(super) fn not_seen(&self) -> u64 {
+        self.depth.visible.saturating_sub(self.letters.len() as u64)
+    }
+}
+
+/// Reads up to `limit` letters and lets others see them again. They stay where they are. A FIFO queue gives ten at most:
+/// while letters of a message group are hidden, those behind them are not given out.
+pub(super) async fn peek(cloud: &Cloud, queue: &DeadLetters, limit: usize) -> Result<Seen, Problem> {
     let letters = Letters { client: &cloud.sqs, queue };
+    let depth = letters.depth().await?;
     let mut handles: BTreeMap<String, String> = BTreeMap::new();
     let result = collect(cloud, queue, &letters, limit, &mut handles).await;
     for handle in handles.values() {
         letters.release(handle).await;
     }
-    result
+    Ok(Seen { letters: result?, depth })
 }
 
 async fn collect(

@@ -16,7 +16,10 @@ use aws_sdk_sqs::{
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use crate::{problem::Problem, stack::DeadLetters};
+use crate::{
+    problem::{Problem, is_not_offered},
+    stack::DeadLetters,
+};
 
 /// How often a letter was redriven, as a message attribute, so that every run knows.
 pub(crate) const REDRIVES: &str = "LecternRedrives";
@@ -112,6 +115,22 @@ pub(crate) struct Depth {
     pub(crate) hidden: u64,
 }
 
+/// How full the queue of this URL is.
+pub(crate) async fn depth(client: &Client, url: &str) -> Result<Depth, Problem> {
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let request = client.get_queue_attributes().queue_url(url);
+    let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
+    let answer = answer.map_err(|error| Problem::aws("GetQueueAttributes", &error))?;
+    let number = |name| {
+        let text = answer.attributes.as_ref().and_then(|all| all.get(name));
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    };
+    Ok(Depth { visible: number(&names[0]), hidden: number(&names[1]) })
+}
+
 /// A dead-letter queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Letters<'a> {
@@ -121,18 +140,7 @@ pub(crate) struct Letters<'a> {
 
 impl Letters<'_> {
     pub(crate) async fn depth(&self) -> Result<Depth, Problem> {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        ];
-        let request = self.client.get_queue_attributes().queue_url(&self.queue.url);
-        let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
-        let answer = answer.map_err(|error| Problem::aws("GetQueueAttributes", &error))?;
-        let number = |name| {
-            let text = answer.attributes.as_ref().and_then(|all| all.get(name));
-            text.and_then(|text| text.parse().ok()).unwrap_or_default()
-        };
-        Ok(Depth { visible: number(&names[0]), hidden: number(&names[1]) })
+        depth(self.client, &self.queue.url).await
     }
 
     /// Up to `most` messages; others do not see them for [`HIDDEN_S`].
@@ -243,17 +251,4 @@ pub(crate) struct Move {
     pub(crate) running: bool,
     pub(crate) moved: u64,
     pub(crate) failure: Option<String>,
-}
-
-/// What clouds answer that lack the call.
-fn is_not_offered(code: Option<&str>) -> bool {
-    const CODES: [&str; 6] = [
-        "InvalidAction",
-        "UnsupportedOperation",
-        "AWS.SimpleQueueService.UnsupportedOperation",
-        "UnknownOperationException",
-        "NotImplemented",
-        "UnknownAction",
-    ];
-    code.is_some_and(|code| CODES.contains(&code))
 }

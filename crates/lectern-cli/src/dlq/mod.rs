@@ -2,7 +2,7 @@
 
 pub mod classify;
 mod judged;
-mod letters;
+pub(crate) mod letters;
 mod markers;
 mod native;
 mod outcome;
@@ -12,20 +12,22 @@ mod redrive;
 mod report;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_order;
 
 use lectern::ports::Clock as _;
 use lectern_aws::SystemClock;
 
 use self::{
     judged::{Judged, peek},
-    letters::Letters,
-    report::{ListReport, QueueReport, ShowReport},
+    report::{ListReport, QueueReport, ShowReport, unseen},
 };
 use crate::{
     args::{Dlq, DlqCommand, DlqList, DlqShow},
     cloud::Cloud,
     console::{Console, Exit},
     problem::Problem,
+    stack::DeadLetters,
 };
 
 /// A message is looked for among so many.
@@ -45,9 +47,8 @@ async fn list(cloud: &Cloud, options: &DlqList, console: &mut Console<'_>) -> an
     let bar = console.progress(Some(asked.len() as u64), "reading queues");
     let mut queues = Vec::with_capacity(asked.len());
     for queue in asked {
-        let depth = Letters { client: &cloud.sqs, queue }.depth().await?;
-        let found = peek(cloud, queue, options.limit).await?;
-        queues.push(QueueReport::new(queue, depth, &found, now));
+        let seen = peek(cloud, queue, options.limit).await?;
+        queues.push(QueueReport::new(queue, &seen, now));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -58,19 +59,25 @@ async fn list(cloud: &Cloud, options: &DlqList, console: &mut Console<'_>) -> an
 async fn show(cloud: &Cloud, options: &DlqShow, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     let queue = cloud.stack.dead_letters(Some(&options.queue))?.remove(0);
-    let found = peek(cloud, queue, MAX_SEARCHED).await?;
+    let seen = peek(cloud, queue, MAX_SEARCHED).await?;
+    let not_seen = seen.not_seen();
     let mut matching =
-        found.into_iter().filter(|judged: &Judged| judged.letter.id.starts_with(&options.message));
+        seen.letters.into_iter().filter(|judged: &Judged| judged.letter.id.starts_with(&options.message));
     let Some(judged) = matching.next() else {
         let todo = format!("See what is there with `lectern dlq list {} --json`.", queue.name);
-        return Err(
-            Problem::not_found(format!("{} has no message {}", queue.name, options.message), todo).into()
-        );
+        let among = match not_seen {
+            0 => String::new(),
+            number => {
+                format!(" among those that were read; {}", unseen(DeadLetters::is_fifo(&queue.url), number))
+            }
+        };
+        let what = format!("{} has no message {}{among}", queue.name, options.message);
+        return Err(Problem::not_found(what, todo).into());
     };
     if matching.next().is_some() {
         let what = format!("several messages of {} begin with {}", queue.name, options.message);
         return Err(Problem::new(what, "Give more of the id.").into());
     }
-    console.report(&ShowReport::new(queue, &judged, now))?;
+    console.report(&ShowReport::new(queue, &judged, not_seen, now))?;
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     classify::Class,
-    judged::{Judged, peek},
+    judged::{Judged, Seen, peek},
     letters::Letters,
 };
 use crate::{cloud::Cloud, problem::Problem, stack::DeadLetters};
@@ -36,8 +36,7 @@ pub(super) async fn move_all(
         Some(moves) if moves.is_empty() => {}
         Some(_) | None => return Ok(None),
     }
-    let depth = letters.depth().await?;
-    let found = peek(cloud, queue, MAX_LOOKED_AT).await?;
+    let Seen { letters: found, depth } = peek(cloud, queue, MAX_LOOKED_AT).await?;
     if !nothing_to_sort(&found, depth.visible) || !letters.move_all(rate).await? {
         return Ok(None);
     }

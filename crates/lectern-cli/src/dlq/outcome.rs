@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::classify::Verdict;
+use super::{judged::Judged, letters::HIDDEN_S, report::unseen};
 use crate::{console::Report, stack::DeadLetters, text::count};
 
 /// All queues that were asked for.
@@ -25,6 +25,8 @@ pub(super) struct RedriveReport {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Outcome {
     queue: String,
+    #[serde(skip)]
+    is_fifo: bool,
     /// By SQS's own move.
     pub(super) native: bool,
     pub(super) sent: usize,
@@ -35,7 +37,11 @@ pub(super) struct Outcome {
     pub(super) quarantined: Vec<String>,
     /// Left where they are, by reason.
     pub(super) kept: BTreeMap<String, usize>,
+    /// The ids of those.
+    kept_messages: Vec<String>,
     pub(super) not_deleted: usize,
+    /// How many more lie there, as SQS guesses.
+    pub(super) not_seen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stopped: Option<Stop>,
 }
@@ -48,6 +54,13 @@ pub(super) enum Stop {
     StraightBack {
         /// How many were seen.
         messages: usize,
+    },
+    /// The queue keeps an order, and what stays at its head hides what is behind it.
+    Order {
+        /// What stays; nothing if another command is at work on the head.
+        kept: Vec<String>,
+        /// How many are behind it, as SQS guesses.
+        untouched: u64,
     },
     /// A call failed for good.
     Failed {
@@ -62,19 +75,31 @@ impl Outcome {
     pub(super) fn new(queue: &DeadLetters) -> Self {
         Self {
             queue: queue.name.clone(),
+            is_fifo: DeadLetters::is_fifo(&queue.url),
             native: false,
             sent: 0,
             duplicates: 0,
             dropped: 0,
             quarantined: Vec::new(),
             kept: BTreeMap::new(),
+            kept_messages: Vec::new(),
             not_deleted: 0,
+            not_seen: 0,
             stopped: None,
         }
     }
 
-    pub(super) fn keep(&mut self, verdict: &Verdict) {
-        *self.kept.entry(verdict.why.clone()).or_default() += 1;
+    pub(super) fn keep(&mut self, judged: &Judged) {
+        *self.kept.entry(judged.verdict.why.clone()).or_default() += 1;
+        self.kept_messages.push(judged.letter.id.clone());
+    }
+
+    /// It stops at what was kept, if that is at the head of a FIFO queue; or at what others are at work on. A dry run
+    /// lets go of the head again and sees no more of the queue than that.
+    pub(super) fn is_in_order(&mut self) {
+        if !self.kept_messages.is_empty() || !self.has_changed_anything() {
+            self.stopped = Some(Stop::Order { kept: self.kept_messages.clone(), untouched: self.not_seen });
+        }
     }
 
     pub(super) fn has_changed_anything(&self) -> bool {
@@ -90,7 +115,7 @@ impl Report for RedriveReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
         for queue in &self.queues {
-            let nothing = !queue.has_changed_anything() && !queue.needs_attention();
+            let nothing = queue.not_seen == 0 && !queue.has_changed_anything() && !queue.needs_attention();
             if nothing {
                 writeln!(out, "{}: empty.", queue.queue)?;
                 continue;
@@ -116,8 +141,35 @@ impl Report for RedriveReport {
             for key in queue.quarantined.iter().take(10) {
                 writeln!(out, "         {key}")?;
             }
+            let stopped = if self.dry_run { "It would stop" } else { "Stopped" };
             match &queue.stopped {
+                None if queue.not_seen > 0 => writeln!(out, "  {}.", unseen(queue.is_fifo, queue.not_seen))?,
                 None => {}
+                Some(Stop::Order { kept, untouched }) if kept.is_empty() => {
+                    let untouched = count(usize::try_from(*untouched).unwrap_or(usize::MAX), "message");
+                    writeln!(
+                        out,
+                        "  {stopped}: about {untouched} cannot be seen while another command is at work on the first"
+                    )?;
+                    writeln!(
+                        out,
+                        "  ones, or was killed at it. Run this again in {} minutes.",
+                        HIDDEN_S / 60
+                    )?;
+                }
+                Some(Stop::Order { kept, untouched }) => {
+                    let untouched = count(usize::try_from(*untouched).unwrap_or(usize::MAX), "message");
+                    writeln!(
+                        out,
+                        "  {stopped}: the queue keeps its order, and about {untouched} behind these are untouched:"
+                    )?;
+                    kept.iter().try_for_each(|id| writeln!(out, "         {id}"))?;
+                    writeln!(
+                        out,
+                        "  See them with lectern dlq show {} <id>, do what is said above, then run this again.",
+                        queue.queue
+                    )?;
+                }
                 Some(Stop::StraightBack { messages }) => {
                     let messages = count(*messages, "message");
                     writeln!(

@@ -11,20 +11,25 @@ const MAX_PLANNED: usize = 10_000;
 /// What would be done.
 pub(super) async fn plan(cloud: &Cloud, queue: &DeadLetters) -> Result<Outcome, Problem> {
     let mut outcome = Outcome::new(queue);
-    let mut seen = BTreeSet::new();
-    for judged in peek(cloud, queue, MAX_PLANNED).await? {
+    let seen = peek(cloud, queue, MAX_PLANNED).await?;
+    outcome.not_seen = seen.not_seen();
+    let mut asked = BTreeSet::new();
+    for judged in seen.letters {
         match judged.verdict.class.action() {
-            Action::Send if judged.keys().iter().any(|key| seen.contains(key)) => outcome.duplicates += 1,
+            Action::Send if judged.keys().iter().any(|key| asked.contains(key)) => outcome.duplicates += 1,
             Action::Send => {
-                seen.extend(judged.keys());
+                asked.extend(judged.keys());
                 outcome.sent += 1;
             }
             Action::Drop => outcome.dropped += 1,
             Action::Quarantine => {
                 outcome.quarantined.push(markers::quarantine_key(&queue.name, &judged.mark()));
             }
-            Action::Keep => outcome.keep(&judged.verdict),
+            Action::Keep => outcome.keep(&judged),
         }
+    }
+    if DeadLetters::is_fifo(&queue.url) && outcome.not_seen > 0 {
+        outcome.is_in_order();
     }
     Ok(outcome)
 }

@@ -74,7 +74,10 @@ pub(super) async fn redrive(
         outcome: Outcome::new(queue),
         bar,
     };
-    let worked = run.work(options).await;
+    let mut worked = run.work(options).await;
+    if worked.is_ok() && run.outcome.stopped.is_none() {
+        worked = run.look_behind().await;
+    }
     for handle in run.kept.values() {
         run.letters.release(handle).await;
     }
@@ -146,6 +149,19 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Letters that are kept at the head of a FIFO queue hide those behind them, for as long as they are hidden
+    /// themselves; and so do those that another command is at work on.
+    async fn look_behind(&mut self) -> Result<(), Problem> {
+        let is_first = !self.kept.is_empty() || !self.outcome.has_changed_anything();
+        if DeadLetters::is_fifo(&self.queue.url) && is_first {
+            self.outcome.not_seen = self.letters.depth().await?.visible;
+            if self.outcome.not_seen > 0 {
+                self.outcome.is_in_order();
+            }
+        }
+        Ok(())
+    }
+
     fn without_kept(&mut self, received: Vec<Letter>) -> Vec<Letter> {
         let mut fresh = Vec::with_capacity(received.len());
         for letter in received {
@@ -188,7 +204,7 @@ impl Run<'_> {
                     }
                 }
                 Action::Keep => {
-                    self.outcome.keep(&judged.verdict);
+                    self.outcome.keep(&judged);
                     self.kept.insert(judged.letter.id.clone(), judged.letter.handle);
                 }
             }

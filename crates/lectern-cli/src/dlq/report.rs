@@ -11,8 +11,7 @@ use time::OffsetDateTime;
 
 use super::{
     classify::{Action, Class},
-    judged::{Judged, Row},
-    letters::Depth,
+    judged::{Judged, Row, Seen},
     redact::redact,
 };
 use crate::{
@@ -34,6 +33,9 @@ pub(super) struct QueueReport {
     queue: String,
     approximately: u64,
     hidden: u64,
+    not_seen: u64,
+    #[serde(skip)]
+    is_fifo: bool,
     classes: BTreeMap<Class, usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_at: Option<String>,
@@ -43,7 +45,8 @@ pub(super) struct QueueReport {
 }
 
 impl QueueReport {
-    pub(super) fn new(queue: &DeadLetters, depth: Depth, found: &[Judged], now: OffsetDateTime) -> Self {
+    pub(super) fn new(queue: &DeadLetters, seen: &Seen, now: OffsetDateTime) -> Self {
+        let Seen { letters: found, depth } = seen;
         let mut classes = BTreeMap::new();
         for judged in found {
             *classes.entry(judged.verdict.class).or_default() += 1;
@@ -53,6 +56,8 @@ impl QueueReport {
             queue: queue.name.clone(),
             approximately: depth.visible,
             hidden: depth.hidden,
+            not_seen: seen.not_seen(),
+            is_fifo: DeadLetters::is_fifo(&queue.url),
             classes,
             oldest_at: oldest.map(lectern::error::rfc3339),
             oldest_age: oldest.map(|oldest| duration(now - oldest)),
@@ -71,8 +76,8 @@ impl Report for ListReport {
             let oldest = queue.oldest_age.as_deref().unwrap_or("-");
             let messages = read.max(queue.approximately);
             write!(out, "{:<20} {messages:>8} {oldest:>16}  {}", queue.queue, classes.join(", "))?;
-            if read < queue.approximately {
-                write!(out, " (of {read} that were read)")?;
+            if queue.not_seen > 0 {
+                write!(out, " (of {read} that were read; {})", unseen(queue.is_fifo, queue.not_seen))?;
             }
             if queue.hidden > 0 {
                 write!(out, " ({} hidden: another command is at work, or was killed)", queue.hidden)?;
@@ -90,10 +95,16 @@ impl Report for ListReport {
                 writeln!(out, "  … and {} more; --json has all", queue.messages.len() - 20)?;
             }
         }
-        let full = self.queues.iter().any(|queue| !queue.messages.is_empty());
+        let full = self.queues.iter().any(|queue| !queue.messages.is_empty() || queue.not_seen > 0);
         writeln!(out)?;
         writeln!(out, "{}", if full { "Next: lectern dlq redrive --all" } else { "Nothing is dead." })
     }
+}
+
+/// How many letters were not seen, and why: they lie behind others in a queue that keeps an order, or there were enough.
+pub(super) fn unseen(is_fifo: bool, number: u64) -> String {
+    let order = if is_fifo { ": the queue keeps its order and shows ten at a time" } else { "" };
+    format!("about {number} not seen{order}")
 }
 
 /// One letter without its secrets.
@@ -106,18 +117,24 @@ pub(super) struct ShowReport {
     redrive_would: Action,
     body_sha256: String,
     body_bytes: usize,
+    /// How many more lie there that were not seen.
+    not_seen: u64,
+    #[serde(skip)]
+    is_fifo: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Value>,
 }
 
 impl ShowReport {
-    pub(super) fn new(queue: &DeadLetters, judged: &Judged, now: OffsetDateTime) -> Self {
+    pub(super) fn new(queue: &DeadLetters, judged: &Judged, not_seen: u64, now: OffsetDateTime) -> Self {
         Self {
             queue: queue.name.clone(),
             row: judged.row(now),
             redrive_would: judged.verdict.class.action(),
             body_sha256: judged.letter.hash(),
             body_bytes: judged.letter.body.len(),
+            not_seen,
+            is_fifo: DeadLetters::is_fifo(&queue.url),
             body: redact(&judged.letter.body),
         }
     }
@@ -141,6 +158,9 @@ impl Report for ShowReport {
             Action::Keep => "leave it here",
         };
         writeln!(out, "Redrive   would {what}")?;
+        if self.not_seen > 0 {
+            writeln!(out, "Others    {}", unseen(self.is_fifo, self.not_seen))?;
+        }
         writeln!(out, "Body      {} bytes, SHA-256 {}", self.body_bytes, self.body_sha256)?;
         match &self.body {
             Some(body) => writeln!(out, "{body:#}"),

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{
     classify::{Action, Class, Content, Known, Mail, Verdict, judge},
-    judged::{Judge, Judged},
+    judged::{Judge, Judged, Seen},
     letters::{Depth, Letter, Letters, REDRIVES, RUN},
     native::nothing_to_sort,
     outcome::Stop,
@@ -75,6 +75,39 @@ fn task_is_judged_by_its_document(
     assert_eq!(judge(&content, redrives, &[known(state, runs)], &[]).class, expected);
     let unknown = Known { document: None, runs: false };
     assert_eq!(judge(&content, 0, &[unknown], &[]).class, Class::Over);
+}
+
+#[rstest]
+#[case("ask", Class::Over, Action::Drop)]
+#[case("report", Class::Over, Action::Drop)]
+#[case("renew", Class::Over, Action::Drop)]
+#[case("release", Class::MayWork, Action::Send)]
+#[case("x SECRET", Class::Unreadable, Action::Quarantine)]
+fn order_for_a_turn_is_judged_by_its_kind_whatever_became_of_its_document(
+    #[case] kind: &str,
+    #[case] class: Class,
+    #[case] action: Action,
+) {
+    let open = document(DocumentState::Transferring);
+    let order = |attempt: u32| {
+        json!({
+            "schemaVersion": 2, "submissionId": open.reference.submission_id,
+            "documentId": open.reference.document_id, "kind": kind, "attempt": attempt, "taskToken": "SECRET",
+        })
+    };
+    for known in [
+        known(DocumentState::Transferring, true),
+        known(DocumentState::Transferring, false),
+        known(DocumentState::Ready, false),
+        Known { document: None, runs: false },
+    ] {
+        for attempt in [1000, 1001] {
+            let content = Content::read(Mail::Tasks, &order(attempt).to_string());
+            let verdict = judge(&content, 0, std::slice::from_ref(&known), &[]);
+            assert_eq!((verdict.class, verdict.class.action()), (class, action), "{known:?}");
+            assert!(!verdict.why.contains("SECRET"));
+        }
+    }
 }
 
 #[rstest]
@@ -382,7 +415,7 @@ async fn list_reads_well_and_holds_no_secret() {
     }
     let now = time::macros::datetime!(2026-11-20 14:00:00 UTC);
     let depth = Depth { visible: 5, hidden: 1 };
-    let report = ListReport { queues: vec![QueueReport::new(&dead, depth, &found, now)] };
+    let report = ListReport { queues: vec![QueueReport::new(&dead, &Seen { letters: found, depth }, now)] };
     let mut out = Vec::new();
     report.write(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();

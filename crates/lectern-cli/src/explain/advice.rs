@@ -7,11 +7,23 @@ use time::{Duration, OffsetDateTime};
 use super::timeline::Pending;
 use crate::{
     executions::{Execution, Status},
+    limiter::{Limiter, Standpoint},
     text::{duration, time},
 };
 
-/// After so long in a step that a function takes from a queue, its message may be dead.
+/// After so long in a step that a function takes from a queue, its message may be dead. A line may be longer than that.
 const LONG: Duration = Duration::minutes(15);
+
+/// What the gate says of a document that waits for its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtGate {
+    /// The limits as they stand.
+    pub limiter: Limiter,
+    /// The document among those that wait.
+    pub standpoint: Standpoint,
+    /// The secret of the key that we show to the third party, by its ARN.
+    pub api_key: Option<String>,
+}
 
 /// The end of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +46,7 @@ pub(crate) fn conclude(
     document: &Document,
     execution: Option<&Execution>,
     pending: Option<&Pending>,
+    gate: Option<&AtGate>,
     now: OffsetDateTime,
 ) -> Conclusion {
     let id = &document.reference.document_id;
@@ -76,7 +89,8 @@ pub(crate) fn conclude(
         | DocumentState::Processing
         | DocumentState::Verifying
         | DocumentState::Normalizing => {
-            open(document, execution, pending, now, &format!("lectern redrive {submission}/{id}"))
+            let redrive = format!("lectern redrive {submission}/{id}");
+            open(document, execution, (pending, gate), now, &redrive)
         }
     }
 }
@@ -112,7 +126,7 @@ fn after_failure(document: &Document, code: &str) -> Vec<String> {
 fn open(
     document: &Document,
     execution: Option<&Execution>,
-    pending: Option<&Pending>,
+    (pending, gate): (Option<&Pending>, Option<&AtGate>),
     now: OffsetDateTime,
     redrive: &str,
 ) -> Conclusion {
@@ -152,23 +166,57 @@ fn open(
     };
     let since = duration(now - pending.since);
     let tries = if pending.tries > 1 { format!(", try {}", pending.tries) } else { String::new() };
-    let from_a_queue =
-        ["TransferDocument", "NormalizeDocument", "AwaitTurn"].contains(&pending.state.as_str());
-    let is_long = from_a_queue && now - pending.since > LONG;
-    Conclusion {
-        place: format!("{state}, in {}{tries}, for {since}.", pending.state),
-        why: match (&pending.failure, pending.state.as_str()) {
-            (Some(failure), _) => format!("The try before failed: {}.", failure.error),
-            (None, "AwaitCallback") => "The third party is at work; its callback is waited for.".to_owned(),
-            (None, "AwaitTurn" | "WaitForTurn" | "WaitForRateLimit") => {
-                "It waits for its turn: the third party's limits hold.".to_owned()
-            }
-            (None, _) if is_long => "The function has not answered; its message may be dead.".to_owned(),
-            (None, _) => "The step is under way.".to_owned(),
-        },
-        todo: if is_long { vec!["lectern dlq list".to_owned()] } else { Vec::new() },
-        needs_attention: is_long,
+    let place = format!("{state}, in {}{tries}, for {since}.", pending.state);
+    if let (Some(gate), "AwaitTurn") = (gate, pending.state.as_str()) {
+        return lines_up(gate, place, now - pending.since, now);
     }
+    let from_a_queue = ["TransferDocument", "NormalizeDocument"].contains(&pending.state.as_str());
+    let is_long = from_a_queue && now - pending.since > LONG;
+    let why = match (&pending.failure, pending.state.as_str()) {
+        (Some(failure), _) => format!("The try before failed: {}.", failure.error),
+        (None, "AwaitCallback") => "The third party is at work; its callback is waited for.".to_owned(),
+        (None, "AwaitTurn") => "It lines up for its turn: the third party's limits hold.".to_owned(),
+        (None, "WaitForTurn") => match gate.filter(|gate| gate.limiter.breaker.is_some()) {
+            Some(gate) => {
+                format!("It has its turn and waits for the time of it. {}", gate.limiter.breaker_text(now))
+            }
+            None => "It has its turn and waits for the time of it.".to_owned(),
+        },
+        (None, "WaitAfterTrouble") => {
+            "The third party was in trouble; it lines up again after a while.".to_owned()
+        }
+        (None, _) if is_long => "The function has not answered; its message may be dead.".to_owned(),
+        (None, _) => "The step is under way.".to_owned(),
+    };
+    let todo = if is_long { vec!["lectern dlq list".to_owned()] } else { Vec::new() };
+    Conclusion { place, why, todo, needs_attention: is_long }
+}
+
+/// A document that waits for its turn. The line moves by itself, however long that takes; somebody has to do something
+/// only about the key, or if the gate does not decide.
+fn lines_up(gate: &AtGate, place: String, waited: Duration, now: OffsetDateTime) -> Conclusion {
+    let AtGate { limiter, standpoint, api_key } = gate;
+    let numbers = limiter.numbers();
+    let is_undecided = *standpoint == Standpoint::Unknown && waited > LONG;
+    let why = if is_undecided {
+        format!("It asked for a turn and stands in no line: grant-turn does not decide. {numbers}")
+    } else if limiter.breaker.is_some() {
+        format!("{} {numbers}", limiter.breaker_text(now))
+    } else if limiter.is_full() {
+        format!(
+            "All places at the third party are taken; submissions take turns at those that get free. {numbers}"
+        )
+    } else if *standpoint == Standpoint::InLine {
+        format!("It stands in line; submissions take turns. {numbers}")
+    } else {
+        format!("It has asked for its turn, which is being decided. {numbers}")
+    };
+    let mut todo = limiter.todo(api_key.as_deref());
+    if is_undecided {
+        todo.push("lectern status    is its queue long, or are its orders dead?".to_owned());
+        todo.push("If they are dead, see why; it asks again by itself within the hour.".to_owned());
+    }
+    Conclusion { place, why, needs_attention: !todo.is_empty(), todo }
 }
 
 fn reached(document: &Document, state: DocumentState) -> Option<Duration> {

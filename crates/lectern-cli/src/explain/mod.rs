@@ -17,6 +17,7 @@ use lectern_aws::SystemClock;
 use time::{Duration, OffsetDateTime};
 
 use self::{
+    advice::AtGate,
     report::{DocumentReport, Row, SubmissionReport},
     timeline::Run,
 };
@@ -25,6 +26,7 @@ use crate::{
     cloud::Cloud,
     console::{Console, Exit},
     ids::Named,
+    limiter::{Limiter, standpoint},
     problem::Problem,
     text::time,
 };
@@ -77,18 +79,38 @@ async fn explain(
             runs.push(Run { redrive, started: execution.started, steps });
         }
     }
-    let (lines, notes) = if options.no_logs {
+    let (lines, mut notes) = if options.no_logs {
         (Vec::new(), Vec::new())
     } else {
         let document_id = document.reference.document_id;
         logs::read(&cloud.logs, &cloud.stack, document_id, bounds(document, &runs, now)).await
     };
     let (timeline, pending) = timeline::build(document, &runs, &lines);
-    let mut conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), now);
+    let gate = match &pending {
+        Some(pending) if ["AwaitTurn", "WaitForTurn"].contains(&pending.state.as_str()) => {
+            match at_gate(cloud, document, now).await {
+                Ok(gate) => Some(gate),
+                Err(problem) => {
+                    notes.push(format!("The limits could not be read: {problem}. {}", problem.todo));
+                    None
+                }
+            }
+        }
+        _ => None,
+    };
+    let mut conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), gate.as_ref(), now);
     if !options.show_names {
         conclusion.why = without_name(&conclusion.why, document);
     }
-    Ok(DocumentReport::new(document, timeline, conclusion, notes, options.show_names))
+    let mut report = DocumentReport::new(document, timeline, conclusion, notes, options.show_names);
+    report.limiter = gate.map(|gate| gate.limiter);
+    Ok(report)
+}
+
+async fn at_gate(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> Result<AtGate, Problem> {
+    let (limiter, gate) = Limiter::read(cloud, now).await?;
+    let standpoint = standpoint(cloud, &gate, &document.reference).await?;
+    Ok(AtGate { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
 }
 
 /// A third party's sentence may quote the file's name.
@@ -132,7 +154,7 @@ async fn submission_report(
         if !document.state.is_terminal() && to_look_up > 0 {
             to_look_up -= 1;
             let execution = cloud.executions.find(&document.reference, document.redrives).await?;
-            stuck = advice::conclude(document, execution.as_ref(), None, now).needs_attention;
+            stuck = advice::conclude(document, execution.as_ref(), None, None, now).needs_attention;
         }
         if stuck || document.state == DocumentState::Failed {
             suspects.push(document);

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{advice::Conclusion, timeline::Entry};
 use crate::{
     console::Report,
+    limiter::Limiter,
     text::{self, count, duration, size},
 };
 
@@ -23,9 +24,14 @@ pub(super) struct DocumentReport {
     size_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<&'static str>,
+    #[serde(skip)]
+    keeps_result: bool,
     timeline: Vec<Entry>,
     #[serde(flatten)]
     conclusion: Conclusion,
+    /// If it waits for its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limiter: Option<Limiter>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
@@ -44,8 +50,10 @@ impl DocumentReport {
             key: show_names.then(|| document.object.key.clone()),
             size_bytes: document.size_bytes,
             media_type: document.media_type.map(lectern::media_type::MediaType::as_str),
+            keeps_result: document.has_succeeded_result(),
             timeline,
             conclusion,
+            limiter: None,
             notes,
         }
     }
@@ -62,6 +70,16 @@ impl Report for DocumentReport {
             write!(out, ", redriven {}", count(*redrives as usize, "time"))?;
         }
         writeln!(out)?;
+        match (&self.document.forgotten_job, redrives) {
+            (Some(job), 1..) => {
+                let again = "a result that comes for it once more is not taken";
+                writeln!(out, "Opened again: the result of job {job} was forgotten, and {again}.")?;
+            }
+            (None, 1..) if self.keeps_result => {
+                writeln!(out, "Opened again: the result that was kept is used.")?;
+            }
+            _ => {}
+        }
         if let Some(key) = &self.key {
             writeln!(out, "{key:?}, version {}", self.version_id)?;
         }
@@ -104,6 +122,9 @@ pub(super) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     redrives: u32,
+    /// The job whose result was forgotten when it was opened again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten_job: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<String>,
 }
@@ -117,9 +138,17 @@ impl Row {
             reason: document.reason.as_ref().map(|reason| reason.code.clone()),
             since: document.times.get(document.state.as_str()).cloned(),
             redrives: document.redrives,
+            forgotten_job: document.forgotten_job.as_deref().map(plain),
             superseded_by: document.superseded_by.map(|newer| newer.to_string()),
         }
     }
+}
+
+/// The third party's id, as long as it can be nothing but an id.
+fn plain(id: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let shown = (1..=64).contains(&id.len()) && id.bytes().all(is_plain);
+    if shown { id.to_owned() } else { "(an id that is not shown)".to_owned() }
 }
 
 /// A submission, all of its documents, and those that need somebody.

@@ -45,7 +45,7 @@ impl Phase {
             name if name.starts_with("VerifyReturned") => Self::Verify,
             name if name.starts_with("Normalize") => Self::Record,
             "FailDocument" | "Failed" | "GiveUpWaiting" | "JobFailed" => Self::End,
-            // Transfers and all that leads to them: turns, waits, rate limits.
+            // Transfers and all that leads to them: turns, waits, troubles.
             _ => Self::Transfer,
         }
     }

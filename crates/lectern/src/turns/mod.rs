@@ -151,6 +151,17 @@ pub struct Standing {
     pub slowdown: u32,
 }
 
+/// Why nobody is let in, and how that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Why.
+    pub cause: Cause,
+    /// When one tries whether the third party is back.
+    pub trial_at: OffsetDateTime,
+    /// Whether it is settled who tries; if not, it is whoever comes next.
+    pub has_trial: bool,
+}
+
 impl Gate {
     /// Lets time pass: leases that have expired are over, a slowdown eases, a trial that nobody reported is over.
     pub fn pass(&mut self, now: OffsetDateTime) {
@@ -260,6 +271,21 @@ impl Gate {
         self.granted.push(Turn { waiter, attempt, at_us, until_us, report });
         // It was pushed in the line above.
         &self.granted[self.granted.len() - 1]
+    }
+
+    /// What an operator sees of the breaker, `None` while everybody is let in.
+    pub fn outage(&self) -> Option<Outage> {
+        match self.breaker {
+            Breaker::Closed { .. } => None,
+            Breaker::Open { cause, until_us, .. } => {
+                Some(Outage { cause, trial_at: time_of(until_us), has_trial: false })
+            }
+            Breaker::Trial { cause, attempt, over_us, .. } => {
+                let slot = self.leases.values().find(|lease| lease.attempt == attempt);
+                let trial_at = time_of(slot.map_or(over_us, |lease| lease.at_us));
+                Some(Outage { cause, trial_at, has_trial: true })
+            }
+        }
     }
 
     /// What an operator sees.
