@@ -99,7 +99,10 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         }
     }
     let fail = machine.state("FailDocument");
-    assert_eq!((&fail["Next"], &machine.state("CheckPlace")["Type"]), (&json!("CheckPlace"), &json!("Choice")));
+    assert_eq!(
+        (&fail["Next"], &machine.state("CheckPlace")["Type"]),
+        (&json!("CheckPlace"), &json!("Choice"))
+    );
     assert_eq!(
         (&machine.state("ReleaseTurnOfFailed")["Next"], &machine.state("Failed")["Type"]),
         (&json!("Failed"), &json!("Fail"))
@@ -279,7 +282,11 @@ fn case_33_no_second_job_is_asked_for_while_the_first_one_works() {
         let catches = machine.state(name)["Catch"].as_array().unwrap().clone();
         catches.into_iter().find(|catch| catch["ErrorEquals"] == json!(["States.Timeout"])).unwrap()
     };
-    assert_eq!(timeout("AwaitCallback")["Next"], "RenewTurn", "its place has to last for as long as asking may");
+    assert_eq!(
+        timeout("AwaitCallback")["Next"],
+        "RenewTurn",
+        "its place has to last for as long as asking may"
+    );
     assert_eq!(machine.state("RenewTurn")["Next"], "ProbeJob");
     let edges = machine.edges();
     assert!(edges.iter().all(|edge| edge.to != "ProbeJob" || edge.from == "RenewTurn"));
@@ -299,7 +306,8 @@ fn document_backs_off_for_what_is_its_own_trouble_and_not_for_what_the_gate_deci
 #[test]
 fn execution_has_an_end_that_its_states_do_not_reach() {
     let machine = Machine::load();
-    let whole_s = machine.definition["TimeoutSeconds"].as_u64().expect("give the state machine TimeoutSeconds");
+    let whole_s =
+        machine.definition["TimeoutSeconds"].as_u64().expect("give the state machine TimeoutSeconds");
     let timeout_s = |name: &str| machine.state(name)["TimeoutSeconds"].as_u64().unwrap();
     let counted = |name: &str, counter: &str| {
         let found = captures(&format!(r"\${counter} <= (\d+)"), &machine.state(name).to_string());

@@ -59,7 +59,10 @@ fn limits_of_the_third_party_are_read_as_an_interval_and_a_lease() {
     };
     assert!(fine.contains(&format!("limits=Ok({limits:?})")), "{fine}");
     for (limits, problem) in [
-        ([(rate, "0"), (burst, "99"), (in_flight, "1")], "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero"),
+        (
+            [(rate, "0"), (burst, "99"), (in_flight, "1")],
+            "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero",
+        ),
         (
             [(rate, "-1"), (burst, "99"), (in_flight, "1")],
             "THIRD_PARTY_REQUESTS_PER_SECOND must be above zero",

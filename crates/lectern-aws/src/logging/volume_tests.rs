@@ -159,7 +159,8 @@ fn lines_of(work: impl AsyncFnOnce(&Workflow)) -> Vec<Value> {
     let functions: BTreeSet<Option<&str>> =
         metrics.iter().map(|line: &Value| line["function"].as_str()).collect();
     for function in functions {
-        let count = |lines: &[Value]| lines.iter().filter(|line| line["function"].as_str() == function).count();
+        let count =
+            |lines: &[Value]| lines.iter().filter(|line| line["function"].as_str() == function).count();
         let bound = if function == Some("probe-job") { 2 } else { 1 } * count(&lines);
         assert!(count(&metrics) <= bound, "{function:?} writes {} lines of metrics", count(&metrics));
     }
