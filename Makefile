@@ -170,7 +170,7 @@ deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded here
-	@for dir in .local/test .local; do \
+	@for dir in .local/test .local/paced .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::{
-    explain::history::Step,
+    explain::history::{Reader, Step},
     problem::{Problem, is_not_offered},
     text::aws_time,
 };
@@ -103,10 +103,10 @@ impl Executions {
     pub(crate) async fn history(&self, name: &str) -> Result<Vec<Step>, Problem> {
         let request = self.client.get_execution_history().execution_arn(self.arn(name)).max_results(1000);
         let mut events = request.into_paginator().items().send();
-        let mut steps = Vec::new();
+        let (mut reader, mut steps) = (Reader::default(), Vec::new());
         while let Some(event) = events.next().await {
             let event = event.map_err(|error| Problem::aws("GetExecutionHistory", &error))?;
-            steps.extend(Step::of(&event));
+            steps.extend(reader.read(&event));
         }
         Ok(steps)
     }

@@ -42,9 +42,13 @@ pub enum Error {
     /// The returned content cannot be turned into a record: the document fails with this reason.
     #[error("the returned content cannot be normalised: {0}")]
     RecordInvalid(Reason),
-    /// The attempt's turn is over: it was used before, or its time has passed. Another turn is asked for.
+    /// The time of the attempt's turn has passed, and nothing was sent. Another turn is asked for.
     #[error("the turn is over: {0}")]
     TurnOver(&'static str),
+    /// The attempt's turn was used before, by a delivery that died: there may be a job. Another turn is asked for, which
+    /// adopts it.
+    #[error("the turn was used before")]
+    TurnUsed,
     /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.
     #[error("our own store is unavailable: {0}")]
     StoreUnavailable(String),
@@ -62,7 +66,7 @@ impl Error {
             Self::SourceGone(_) => "Source.Gone",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
-            Self::TurnOver(_) => "Turn.Over",
+            Self::TurnOver(_) | Self::TurnUsed => "Turn.Over",
             Self::StoreUnavailable(_) => "Store.Unavailable",
         }
     }
@@ -87,7 +91,7 @@ impl Error {
             Self::Rejected(reason) | Self::ReturnedMismatch(reason) | Self::RecordInvalid(reason) => {
                 reason.clone()
             }
-            Self::RateLimited { .. } | Self::TurnOver(_) => Reason::new(
+            Self::RateLimited { .. } | Self::TurnOver(_) | Self::TurnUsed => Reason::new(
                 "rateLimited",
                 "The processing service had no room for this file. It can be sent again.",
             ),
@@ -116,11 +120,14 @@ impl Error {
     /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
     ///
     /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited` and with
-    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable`.
+    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable` and
+    /// `Turn.Over`.
     pub fn cause(&self) -> serde_json::Value {
         let mut cause = serde_json::json!({ "reason": self.reason() });
-        if let Self::Unavailable(_) | Self::Down(_) = self {
-            cause["jobPossible"] = matches!(self, Self::Unavailable(_)).into();
+        match self {
+            Self::Unavailable(_) | Self::TurnUsed => cause["jobPossible"] = true.into(),
+            Self::Down(_) | Self::TurnOver(_) => cause["jobPossible"] = false.into(),
+            _ => {}
         }
         if let Self::RateLimited { retry_at } = self {
             cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));
@@ -171,5 +178,25 @@ mod tests {
         ];
         assert_eq!(all.each_ref().map(Error::name), Error::NAMES);
         assert_eq!(Error::Down(String::new()).name(), "ThirdParty.Unavailable");
+        assert_eq!(Error::TurnUsed.name(), "Turn.Over");
+    }
+
+    /// The state machine looks for this very text.
+    #[test]
+    fn cause_says_whether_there_may_be_a_job_as_the_state_machine_reads_it() {
+        let said = r#""jobPossible":true"#;
+        for (error, possible) in [
+            (Error::Unavailable(String::new()), true),
+            (Error::TurnUsed, true),
+            (Error::Down(String::new()), false),
+            (Error::TurnOver(""), false),
+            (Error::RateLimited { retry_at: OffsetDateTime::UNIX_EPOCH }, false),
+            (Error::Unauthorized, false),
+            (Error::Rejected(Reason::new("x", said)), false),
+        ] {
+            assert_eq!(error.cause().to_string().contains(said), possible, "{error:?}");
+        }
+        let definition = include_str!("../../../statemachines/document.asl.json");
+        assert!(definition.contains(&said.replace('"', "\\\"")));
     }
 }

@@ -292,10 +292,12 @@ fn report(error: &str, cause: &str) -> Report {
         "ThirdParty.RateLimited" => Report::RateLimited(retry_at(cause)),
         "ThirdParty.Unavailable" => Report::Unavailable { job_possible: job_possible(cause) },
         "ThirdParty.Unauthorized" => Report::Unauthorized,
+        "Turn.Over" if job_possible(cause) => Report::Used,
         _ => Report::Unused,
     }
 }
 
+/// In doubt there may be one.
 fn job_possible(cause: &str) -> bool {
     let cause: Option<Value> = serde_json::from_str(cause).ok();
     cause.is_none_or(|cause| cause.get("jobPossible") != Some(&Value::Bool(false)))

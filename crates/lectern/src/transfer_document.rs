@@ -150,7 +150,7 @@ async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<String>, E
         (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
         _ if document.attempt == Some(input.attempt) => {
             metrics::turn_missed();
-            Err(Error::TurnOver("it was used before"))
+            Err(Error::TurnUsed)
         }
         _ => Ok(None),
     }

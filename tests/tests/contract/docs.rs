@@ -1,10 +1,17 @@
-//! What the documents promise exists: tests of the cases, make targets, links.
+//! What the documents promise exists: tests of the cases and of the promises, make targets, links, commands, alarms,
+//! parameters.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use super::sources::{captures, folders, read, regex, root, rust_files};
+use lectern_cli::{Console, Exit};
 
-const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+use super::{
+    sources::{captures, folders, read, regex, root, rust_files},
+    template::Template,
+};
+
+const GUIDE: &str = "docs/operating.md";
+const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", GUIDE];
 
 /// The cases of the workflow that have to be survived with nothing lost, each by a test that carries its number.
 #[test]
@@ -45,12 +52,114 @@ fn documents_mention_only_make_targets_that_exist() {
 fn relative_links_of_documents_resolve() {
     for document in written() {
         for link in captures(r"\]\(([^)\s]+)\)", &read(document)) {
-            let path = link.split('#').next().unwrap();
-            if path.is_empty() || regex("^[a-z]+:").is_match(path) {
+            if regex("^[a-z]+:").is_match(&link) {
                 continue;
             }
-            assert!(root().join(path).exists(), "{document} links to {path}, which does not exist");
+            let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let linked = match path {
+                "" => Path::new(document).to_owned(),
+                path => Path::new(document).parent().unwrap().join(path),
+            };
+            assert!(root().join(&linked).exists(), "{document} links to {path}, which does not exist");
+            if !heading.is_empty() {
+                let anchors = headings(&read(linked.to_str().unwrap())).map(|(_, title, _)| anchor(&title));
+                assert!(
+                    anchors.collect::<BTreeSet<_>>().contains(heading),
+                    "{document} links to {link}; there is no such heading"
+                );
+            }
         }
+    }
+}
+
+/// Whoever is called looks for the alarm's name.
+#[test]
+fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm() {
+    let template = Template::load();
+    let alarms: Vec<String> =
+        template.resources("AWS::CloudWatch::Alarm").into_keys().map(str::to_owned).collect();
+    let name = regex(r"\b[A-Z]\w*Alarm\b");
+    let mut described: Vec<String> = headings(&read(GUIDE))
+        .flat_map(|(_, title, _)| {
+            name.find_iter(&title).map(|found| found.as_str().to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    described.sort();
+    assert_eq!(described, alarms, "left: headings of {GUIDE}; right: alarms of the template");
+}
+
+/// A promise is held by the tests that a comment behind it names: `<!-- tests: one, two -->`.
+#[test]
+fn every_promise_of_the_guide_names_tests_that_exist() {
+    let mut tests = BTreeSet::new();
+    for file in rust_files(&["crates", "functions", "tests/tests"]) {
+        tests.extend(captures(r"(?m)^\s*(?:async )?fn (\w+)\(", &file.text));
+    }
+    let text = read(GUIDE);
+    for named in captures(r"<!-- tests:([^>]*)-->", &text) {
+        for test in named.split(',').map(str::trim) {
+            assert!(tests.contains(test), "{GUIDE} names the test {test:?}, which does not exist");
+        }
+    }
+    for (level, title, section) in headings(&text) {
+        assert!(
+            level < 3 || section.contains("<!-- tests:"),
+            "{GUIDE}, {title}: name the tests that hold what is promised there"
+        );
+    }
+}
+
+/// Nobody should have to look up at night how a command is really written.
+#[tokio::test]
+async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
+    let mut count = 0;
+    for document in ["README.md", GUIDE] {
+        for line in command_lines(&read(document)) {
+            // A stack file that does not exist stands for the stack: what is understood ends there.
+            let arguments = line.split_whitespace().filter(|argument| *argument != "--local");
+            let arguments = arguments.chain(["--stack-file", "/dev/null/none"]);
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let exit =
+                Box::pin(lectern_cli::run(arguments, &mut Console::new(&mut out, &mut err, false))).await;
+            let said = String::from_utf8_lossy(&err).into_owned();
+            assert_eq!(exit, Exit::Failed, "{document}: `{line}` is not understood:\n{said}");
+            count += 1;
+        }
+    }
+    assert!(count >= 20, "only {count} command lines were found; correct the test");
+}
+
+#[test]
+fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
+    let template = Template::load();
+    let has = |part: &str, name: &str| template.0[part].get(name).is_some();
+    for document in ["README.md", GUIDE] {
+        let text = read(document);
+        for name in captures(r"\b([A-Z][a-z]+(?:[A-Z][a-z]+)+)=", &code_of(&text)) {
+            assert!(has("Parameters", &name), "{document} sets {name}, which is no parameter");
+        }
+        // The guide names nothing else like that; the README also names actions and states.
+        let word = if document == GUIDE { "[A-Z][a-z]+(?:[A-Z][a-z]+)+" } else { r"(?:ThirdParty|Lease)\w+" };
+        for name in captures(&format!("`({word})`"), &text) {
+            assert!(
+                ["Parameters", "Outputs", "Resources"].iter().any(|part| has(part, &name)),
+                "{document} names {name}, which template.yaml lacks"
+            );
+        }
+    }
+    let tuning = headings(&read(GUIDE)).find(|(_, title, _)| title == "The third party's limits").unwrap().2;
+    for name in captures(r"(?m)^\| `(\w+)` \|", &tuning) {
+        assert!(has("Parameters", &name), "{GUIDE} explains {name}, which is no parameter");
+    }
+}
+
+#[test]
+fn every_widget_that_the_guide_names_is_on_the_dashboard() {
+    let titles = captures(r#""title": "([^"]+)""#, &read("template.yaml"));
+    let named = captures(r"widget\s+\*([^*]+)\*", &read(GUIDE));
+    assert!(!named.is_empty());
+    for title in named {
+        assert!(titles.contains(&title), "{GUIDE} names the widget {title:?}, which the dashboard lacks");
     }
 }
 
@@ -81,4 +190,43 @@ fn code_of(markdown: &str) -> String {
         code.push('\n');
     }
     code
+}
+
+/// The headings of a Markdown text with their level, and the text below each up to the next one.
+fn headings(markdown: &str) -> impl Iterator<Item = (usize, String, String)> + use<> {
+    let mut found: Vec<(usize, String, String)> = Vec::new();
+    let mut is_code = false;
+    for line in markdown.lines() {
+        is_code ^= line.starts_with("```");
+        let level = line.bytes().take_while(|byte| *byte == b'#').count();
+        if !is_code && level > 0 {
+            found.push((level, line[level..].trim().to_owned(), String::new()));
+        } else if let Some((_, _, section)) = found.last_mut() {
+            section.push_str(line);
+            section.push('\n');
+        }
+    }
+    found.into_iter()
+}
+
+/// What a heading is linked by.
+fn anchor(title: &str) -> String {
+    let kept = title.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
+}
+
+/// What a person types: in shell blocks, behind a prompt, and in inline code. What is to be filled in is `x`.
+fn command_lines(markdown: &str) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (index, part) in markdown.split("```").enumerate() {
+        if index % 2 == 0 {
+            lines.extend(captures(r"`(lectern [^`]+)`", part));
+        } else if let Some(shell) = part.strip_prefix("sh\n") {
+            lines.extend(captures(r"(?m)^(lectern [^#\n]+)", shell));
+        } else {
+            lines.extend(captures(r"(?m)^\$ (lectern [^#\n]+)", part));
+        }
+    }
+    let blank = regex("<[^>]*>");
+    lines.into_iter().map(|line| blank.replace_all(&line, "x").trim().to_owned()).collect()
 }

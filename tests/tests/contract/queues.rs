@@ -64,6 +64,15 @@ fn messages_are_received_at_least_five_times() {
     }
 }
 
+/// An order that fails holds up all others and comes again with them: none is given up as long as our store may be down.
+#[test]
+fn case_23_orders_on_turns_are_received_as_often_as_sqs_allows() {
+    let template = Template::load();
+    let queue = template.resource(QUEUE, "GrantTurnQueue");
+    let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
+    assert_eq!(times, 1_000, "SQS allows no more, and what cannot be read is put away by the function");
+}
+
 /// Functions that read a queue are invoked by its mapping, which keeps what fails; all others keep it by themselves.
 #[test]
 fn asynchronous_invocations_that_fail_are_kept() {

@@ -13,9 +13,10 @@ use lectern::{
 };
 use time::OffsetDateTime;
 
-/// A time in which nobody is let in.
+/// A time in which nobody is let in and nobody is answered, nor called back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
+    pub(crate) from: OffsetDateTime,
     pub(crate) until: OffsetDateTime,
     pub(crate) error: fn() -> Error,
 }
@@ -28,6 +29,20 @@ pub(crate) struct Knock {
     pub(crate) refused: bool,
 }
 
+impl Outage {
+    pub(crate) fn lasts_at(&self, now: OffsetDateTime) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+}
+
+/// A question how a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) key: String,
+    pub(crate) at: OffsetDateTime,
+    pub(crate) refused: bool,
+}
+
 /// The service as one attempt finds it.
 #[derive(Debug)]
 pub(crate) struct Door<'w> {
@@ -36,11 +51,18 @@ pub(crate) struct Door<'w> {
     pub(crate) attempt: Attempt,
     pub(crate) now: OffsetDateTime,
     pub(crate) knocks: &'w Mutex<Vec<Knock>>,
+    pub(crate) questions: &'w Mutex<Vec<Question>>,
+}
+
+impl Door<'_> {
+    fn closed(&self) -> Option<Outage> {
+        self.outage.filter(|outage| outage.lasts_at(self.now))
+    }
 }
 
 impl ThirdParty for Door<'_> {
     async fn submit(&self, request: JobRequest) -> Result<String, Error> {
-        let outage = self.outage.filter(|outage| self.now < outage.until);
+        let outage = self.closed();
         let knock = Knock { attempt: self.attempt, at: self.now, refused: outage.is_some() };
         self.knocks.lock().unwrap().push(knock);
         match outage {
@@ -50,7 +72,14 @@ impl ThirdParty for Door<'_> {
     }
 
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
-        self.inside.status(idempotency_key).await
+        let outage = self.closed();
+        let answer = match outage {
+            Some(outage) => Err((outage.error)()),
+            None => self.inside.status(idempotency_key).await,
+        };
+        let (key, refused) = (idempotency_key.to_owned(), answer.is_err());
+        self.questions.lock().unwrap().push(Question { key, at: self.now, refused });
+        answer
     }
 
     fn verify_callback(

@@ -87,7 +87,7 @@ fn case_34_callback_that_comes_after_the_timeout_is_used() {
     simulation.pace = Pace::CallbacksLate;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[7..11], ["ProbeJob", "CheckProbe", "ReleaseTurn", "BeginVerify"]);
+    assert_eq!(simulation.path(&object)[7..11], ["RenewTurn", "ProbeJob", "CheckProbe", "ReleaseTurn"]);
     assert_eq!(simulation.world.count("status"), 0, "the late result was there");
     assert_eq!(jobs(&simulation), 1);
 }
@@ -107,26 +107,41 @@ fn case_33_callback_that_never_comes_is_asked_for_once() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfAsked, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[6..10], ["AwaitCallback", "ProbeJob", "CheckProbe", "ReleaseTurn"]);
+    let asked = ["AwaitCallback", "RenewTurn", "ProbeJob", "CheckProbe", "ReleaseTurn"];
+    assert_eq!(simulation.path(&object)[6..11], asked);
     assert_eq!(simulation.world.count("status"), 1);
     assert_eq!(jobs(&simulation), 1);
 }
 
-#[rstest]
-#[case::forgotten(CallBack::Forgotten, 1)]
-#[case::always_working(CallBack::AlwaysWorking, 2)]
-fn case_33_job_that_never_ends_is_sent_again_and_then_given_up(
-    #[case] callback: CallBack,
-    #[case] waits: usize,
-) {
-    let (mut simulation, object) = uploaded(Plan { callback, ..GOOD });
+#[test]
+fn case_33_job_that_is_forgotten_is_sent_again_and_then_given_up() {
+    let (mut simulation, object) = uploaded(Plan { callback: CallBack::Forgotten, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("overdue"));
     let path = simulation.path(&object);
     let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (2, 1, 1));
-    assert_eq!(count("AwaitCallback"), 2 * waits);
+    assert_eq!((count("AwaitCallback"), count("RenewTurn"), count("GiveUpWorking")), (2, 2, 0));
     assert_eq!(jobs(&simulation), 2, "each round is a job of its own");
+    assert_eq!(path[path.len() - 4..], ["FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"]);
+    assert_eq!(simulation.world.store.gate_now().standing().leases, 0, "there is no job that needs a place");
+    simulation.assert_that_no_turn_is_left();
+}
+
+#[test]
+fn case_33_job_that_never_ends_is_given_up_without_a_second_one_and_keeps_its_place() {
+    let (mut simulation, object) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("overdue"));
+    let path = simulation.path(&object);
+    let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
+    assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (1, 0, 0));
+    assert_eq!((count("AwaitCallback"), count("RenewTurn"), count("ProbeJob")), (2, 2, 2));
+    assert_eq!(jobs(&simulation), 1, "the first one is still at work");
+    assert_eq!(path[path.len() - 4..], ["GiveUpWorking", "FailDocument", "CheckPlace", "Failed"]);
+    let reference = simulation.document(&object).reference;
+    assert!(simulation.world.store.gate_now().holds(reference.document_id));
+    simulation.assert_that_no_turn_is_left();
 }
 
 #[test]
@@ -146,7 +161,7 @@ fn case_30_job_that_is_given_up_fails_with_the_third_partys_reason_and_no_retry(
     let (mut simulation, object) = uploaded(Plan { outcome: Outcome::GivenUp, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("encrypted"));
-    let end = ["CheckOutcome", "JobFailed", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    let end = ["CheckOutcome", "JobFailed", "FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"];
     assert_eq!(simulation.path(&object)[9..], end);
     assert_eq!(jobs(&simulation), 1);
 }
@@ -157,7 +172,7 @@ fn case_30_document_that_is_refused_at_the_door_fails_with_its_reason_and_no_ret
     simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("drmProtected"));
-    let end = ["TransferDocument", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    let end = ["TransferDocument", "FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"];
     assert_eq!(simulation.path(&object)[4..], end);
     simulation.assert_that_no_turn_is_left();
     assert_eq!(jobs(&simulation), 0);
@@ -223,6 +238,24 @@ fn case_19_turn_that_was_used_and_not_reported_is_followed_by_another_one_and_th
     simulation.assert_that_no_turn_is_left();
 }
 
+/// Its job was taken by a delivery that died, and the next turn came to nothing: nobody else may have its place.
+#[test]
+fn case_19_place_of_a_job_that_nobody_knows_of_is_kept_when_its_document_fails() {
+    let (mut simulation, object) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    simulation.pace = Pace::WhenAwaited;
+    simulation.world.faults.cut_nth("succeed", 1, Cut::Before);
+    block_on(simulation.run_until(|simulation| jobs(simulation) == 1));
+    simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("drmProtected"));
+    let path = simulation.path(&object);
+    assert_eq!(path.iter().filter(|state| *state == "TransferDocument").count(), 2);
+    assert_eq!(path[path.len() - 3..], ["FailDocument", "CheckPlace", "Failed"]);
+    let reference = simulation.document(&object).reference;
+    assert!(simulation.world.store.gate_now().holds(reference.document_id));
+    simulation.assert_that_no_turn_is_left();
+}
+
 /// Whoever waits for a turn that does not come asks again, and gives up in the end.
 #[test]
 fn line_that_never_moves_is_left_after_a_bounded_time() {
@@ -232,7 +265,7 @@ fn line_that_never_moves_is_left_after_a_bounded_time() {
     assert_eq!(simulation.end(&object).0, DocumentState::Failed);
     let path = simulation.path(&object);
     assert_eq!(path.iter().filter(|state| *state == "AwaitTurn").count(), 5);
-    assert_eq!(path[path.len() - 3..], ["FailDocument", "ReleaseTurnOfFailed", "Failed"]);
+    assert_eq!(path[path.len() - 4..], ["FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"]);
 }
 
 #[test]

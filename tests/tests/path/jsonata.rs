@@ -174,6 +174,9 @@ impl Parser<'_> {
         if let Ok(number) = token.parse::<i64>() {
             return Some(json!(number));
         }
+        if ["true", "false"].contains(&token.as_str()) {
+            return Some(json!(token == "true"));
+        }
         if token == "(" {
             let value = self.conditional();
             self.expect(")");
@@ -203,6 +206,10 @@ impl Parser<'_> {
             "min" => {
                 let numbers = argument?.as_array().expect("a list").clone();
                 numbers.iter().filter_map(Value::as_f64).reduce(f64::min).map(whole_if_it_can_be)
+            }
+            "contains" => {
+                let text = |value: Option<Value>| value.expect("text").as_str().expect("text").to_owned();
+                Some(json!(text(argument).contains(&text(second))))
             }
             "exists" => Some(json!(argument.is_some())),
             "parse" => argument.map(|text| serde_json::from_str(text.as_str().expect("text")).expect("JSON")),
@@ -239,7 +246,7 @@ impl Parser<'_> {
 }
 
 /// What `$random()` gives, so that a run is the same each time.
-const RANDOM: f64 = 0.5;
+pub(crate) const RANDOM: f64 = 0.5;
 
 /// `JSONata` knows one kind of number; JSON writes a whole one without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "numbers of the definition are small")]
@@ -270,5 +277,9 @@ fn expressions_of_the_state_machine_are_understood() {
     assert_eq!(value("$exists($states.q) ? $states.q : ''"), json!(""));
     assert_eq!(value("$floor($random() * $min([900, 5 * $power(2, $min([$a, 10]))]))"), json!(10));
     assert_eq!(value("$floor($random() * 3)"), json!(1));
+    assert_eq!(value(r#"$contains('{"b":true}', '"b":true')"#), json!(true));
+    assert_eq!(value("$contains($exists($q) ? $q : '', 'x')"), json!(false));
+    assert_eq!(value("$s = 'x' ? true : $a"), json!(true));
+    assert_eq!(value("$s = 'y' ? true : $s = 'z' ? 0 : false"), json!(false));
     assert!(std::panic::catch_unwind(|| value("$nothing")).is_err());
 }

@@ -1,8 +1,10 @@
 //! `statemachines/document.asl.json` itself, interpreted: its states, variables, choices, retries and catches.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::jsonata::{Scope, evaluate};
+use super::jsonata::{RANDOM, Scope, evaluate};
 
 /// Small limits, so that a run reaches each of them.
 pub(crate) const MAX_ROUNDS: u64 = 2;
@@ -101,17 +103,42 @@ pub(crate) struct Execution {
     input: Value,
     variables: Scope,
     tried: Vec<u64>,
+    /// How long it waits before it tries the state it is in again, in seconds, if it has just failed there.
+    retry_after_s: Option<f64>,
 }
 
 impl Execution {
     pub(crate) fn start(machine: &Machine, input: Value) -> Self {
         let state = machine.0["StartAt"].as_str().unwrap().to_owned();
         let path = vec![state.clone()];
-        Self { state, token: None, path, input, variables: Scope::new(), tried: Vec::new() }
+        Self {
+            state,
+            token: None,
+            path,
+            input,
+            variables: Scope::new(),
+            tried: Vec::new(),
+            retry_after_s: None,
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
         ["Done", "Failed"].contains(&self.state.as_str())
+    }
+
+    /// Whether a job may be at the third party that nobody waits for.
+    pub(crate) fn job_possible(&self) -> bool {
+        self.variables["jobPossible"].as_bool().unwrap()
+    }
+
+    /// The pause before the state it is in is tried again.
+    pub(crate) fn take_retry_pause(&mut self) -> Option<Duration> {
+        self.retry_after_s.take().map(Duration::from_secs_f64)
+    }
+
+    /// Whether it is in a state that only waits.
+    pub(crate) fn sleeps(&self, machine: &Machine) -> bool {
+        machine.state(&self.state)["Type"] == "Wait"
     }
 
     /// Enters the state it stands before. `token` is what a task token of this entry would be.
@@ -200,6 +227,7 @@ impl Execution {
         self.token = None;
         let state = machine.state(&self.state).clone();
         if retries(&state, &mut self.tried, name) {
+            self.retry_after_s = Some(pause_s(&state, &self.tried, name));
             return;
         }
         let caught = matching(&state["Catch"], name).unwrap_or_else(|| panic!("{name} is not caught"));
@@ -261,6 +289,16 @@ fn retries(state: &Value, tried: &mut Vec<u64>, name: &str) -> bool {
     let again = tried[index] < state["Retry"][index]["MaxAttempts"].as_u64().unwrap();
     tried[index] += u64::from(again);
     again
+}
+
+/// The pause that its retrier makes after so many failures, in the middle of what the jitter allows.
+fn pause_s(state: &Value, tried: &[u64], name: &str) -> f64 {
+    let index = matching(&state["Retry"], name).expect("it is retried");
+    let (retrier, failures) = (&state["Retry"][index], i32::try_from(tried[index]).unwrap());
+    let number = |field: &str| retrier[field].as_f64();
+    let pause_s = number("IntervalSeconds").unwrap() * number("BackoffRate").unwrap().powi(failures - 1);
+    let jitter = if retrier["JitterStrategy"] == "FULL" { RANDOM } else { 1.0 };
+    pause_s.min(number("MaxDelaySeconds").unwrap_or(f64::MAX)) * jitter
 }
 
 fn matching(list: &Value, name: &str) -> Option<usize> {

@@ -12,7 +12,7 @@ use lectern::{
 use proptest::prelude::*;
 
 use super::{
-    machine::MAX_ROUNDS,
+    machine::{Execution, MAX_ROUNDS},
     simulation::Simulation,
     weather::{Dice, Roughness},
 };
@@ -69,15 +69,20 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         assert_eq!(record.is_some(), document.state == DocumentState::Ready);
         let path = simulation.executions.get(&document.reference).map_or(&[][..], |found| &found.path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let possible = simulation.executions.get(&document.reference).is_some_and(Execution::job_possible);
+        // Whoever fails gives its place back, unless a job may be at the third party.
+        let (failed, before) = match path.as_slice() {
+            [before @ .., "FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"] => {
+                (!possible, before)
+            }
+            [before @ .., "FailDocument", "CheckPlace", "Failed"] => (possible, before),
+            before => (false, before),
+        };
         let ended = match (document.state, path.as_slice()) {
-            (DocumentState::Ready, [.., "Done"])
-            | (DocumentState::Failed, [.., "FailDocument", "ReleaseTurnOfFailed", "Failed"])
-            | (DocumentState::Rejected, []) => true,
+            (DocumentState::Ready, [.., "Done"]) | (DocumentState::Rejected, []) => true,
+            (DocumentState::Failed, _) => failed,
             // Its message was still at work when the execution gave it up: the record is there all the same.
-            (
-                DocumentState::Ready,
-                [.., "NormalizeDocument", "FailDocument", "ReleaseTurnOfFailed", "Failed"],
-            ) => !calm,
+            (DocumentState::Ready, _) => failed && !calm && before.ends_with(&["NormalizeDocument"]),
             _ => false,
         };
         assert!(ended, "one execution, one end: {} by {path:?}", document.state);
@@ -112,6 +117,7 @@ fn run(seed: u64, roughness: Roughness) -> Simulation {
         // What was cut off too often waits in a dead-letter queue; an operator moves it back, and it ends too.
         simulation.redrive_dead_letters();
         simulation.run().await;
+        simulation.settle_the_line().await;
     });
     check(&simulation, &objects, roughness.timeouts == 0);
     simulation

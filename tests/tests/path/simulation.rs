@@ -10,12 +10,14 @@ use std::{
 use lectern::{
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken},
     error::Error,
+    grant_turn::Batch,
     memory::{
         Cut,
         world::{MemoryWorld, s3_event},
     },
     message, normalize_document,
     ports::Clock as _,
+    probe_job,
     submission::Submission,
     trace::{TRACEPARENT, TraceParent},
     transfer_document::{self, DeliveryMode},
@@ -26,7 +28,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 mod steps;
 
 use super::{
-    door::{Door, Knock, Outage},
+    door::{Door, Knock, Outage, Question},
     fifo::Fifo,
     machine::{Execution, Machine, Sending, Sleep, Work},
     third_party::{Plan, Sender},
@@ -58,6 +60,11 @@ pub(crate) struct Simulation {
     pub(crate) pace: Pace,
     pub(crate) outage: Option<Outage>,
     pub(crate) knocks: Mutex<Vec<Knock>>,
+    pub(crate) questions: Mutex<Vec<Question>>,
+    /// How many jobs the third party was at in the busiest moment.
+    pub(crate) most_at_work: usize,
+    /// Documents that were given up for so long that no place is kept for their jobs any more.
+    outlasted: BTreeSet<DocumentRef>,
     /// Whether time goes on only when nothing else can happen, as far as the next wait or timeout.
     pub(crate) by_the_clock: bool,
     turns: Fifo,
@@ -104,6 +111,9 @@ impl Simulation {
             pace: Pace::Any,
             outage: None,
             knocks: Mutex::new(Vec::new()),
+            questions: Mutex::new(Vec::new()),
+            most_at_work: 0,
+            outlasted: BTreeSet::new(),
             by_the_clock: false,
             turns: Fifo::default(),
             queues: Vec::new(),
@@ -169,8 +179,10 @@ impl Simulation {
     fn next(&mut self) -> Option<Activity> {
         let probed =
             || self.executions.values().any(|execution| execution.path.iter().any(|s| s == "ProbeJob"));
+        let down = self.outage.is_some_and(|outage| outage.lasts_at(self.world.clock.now()));
         let callbacks = match self.pace {
             Pace::CallbacksLate if !probed() => 0,
+            _ if down => 0,
             Pace::Any | Pace::CallbacksFirst | Pace::WhenAwaited | Pace::CallbacksLate => {
                 self.sender.pending()
             }
@@ -206,6 +218,15 @@ impl Simulation {
                 .filter(|document| self.executions[*document].state != "AwaitTurn")
                 .cloned()
                 .collect();
+            if !impatient && at_work.is_empty() {
+                let gate = self.world.store.gate_now();
+                if waits.iter().any(|document| gate.holds(document.document_id)) {
+                    // It comes before all others once the one who tries for all has taken too long.
+                    self.world.clock.advance(Duration::from_hours(1));
+                } else {
+                    self.let_leases_end();
+                }
+            }
             let candidates = if impatient || at_work.is_empty() { waits } else { at_work };
             return Some(Activity::TimeOut(self.dice.pick(&candidates)));
         }
@@ -213,11 +234,25 @@ impl Simulation {
         (count > 0).then(|| all.swap_remove(self.dice.below(count)))
     }
 
+    /// Nobody gives a place back any more, so those who wait do so until the leases that were kept are over.
+    fn let_leases_end(&mut self) {
+        // A lease runs from its slot, which may lie ahead.
+        self.world.clock.advance(2 * self.world.limits.lease);
+        let over = self.executions.iter().filter(|(_, execution)| execution.is_over());
+        self.outlasted.extend(over.map(|(document, _)| document.clone()));
+    }
+
     /// Time goes on until the first wait is over or the first task has run out of time.
     fn next_by_the_clock(&mut self) -> Option<Activity> {
         let (document, due) = self.due.iter().min_by_key(|(_, due)| **due)?;
         let (document, due) = (document.clone(), *due);
-        let left = due - self.world.clock.now();
+        let now = self.world.clock.now();
+        if let Some(outage) = self.outage.filter(|outage| outage.lasts_at(now) && outage.until <= due) {
+            // Then the third party calls back for what it has done meanwhile.
+            self.world.clock.advance((outage.until - now).try_into().unwrap_or_default());
+            return self.next();
+        }
+        let left = due - now;
         self.world.clock.advance(left.try_into().unwrap_or_default());
         let waits = self.executions[&document].token.is_some();
         Some(if waits { Activity::TimeOut(document) } else { Activity::Step(document) })
@@ -245,10 +280,11 @@ impl Simulation {
         }
         if self.roughness.refusals > 0 && self.dice.percent(10) {
             self.roughness.refusals -= 1;
-            let error = match self.dice.below(5) {
+            let error = match self.dice.below(6) {
                 0 => Error::RateLimited { retry_at: self.world.clock.now() + time::Duration::minutes(1) },
                 1 => Error::Unauthorized,
                 2 => Error::Rejected(lectern::document::Reason::new("drmProtected", "No DRM, please.")),
+                3 => Error::Down("503".to_owned()),
                 _ => Error::Unavailable("503".to_owned()),
             };
             self.world.third_party.refuse_next(error);
@@ -322,8 +358,15 @@ impl Simulation {
     /// the third party says later.
     fn observe(&mut self) {
         self.sender.plan_new_jobs(&self.world, &mut self.dice);
-        let leases = self.world.store.gate_now().standing().leases;
+        let gate = self.world.store.gate_now();
+        let leases = gate.standing().leases;
         assert!(leases <= self.world.limits.max_in_flight as usize, "{leases} leases");
+        let at_work = self.sender.at_work(&self.world, &self.questions.lock().unwrap());
+        self.most_at_work = self.most_at_work.max(at_work.len());
+        for document in at_work.into_iter().filter(|document| !self.outlasted.contains(document)) {
+            let path = self.executions.get(&document).map(|execution| &execution.path);
+            assert!(gate.holds(document.document_id), "a job without a place: {document:?} {path:?}");
+        }
         for document in self.world.store.all() {
             if !document.state.is_terminal() {
                 assert!(
@@ -341,13 +384,45 @@ impl Simulation {
         }
     }
 
-    /// What has to hold when nothing is left to happen: nobody has a place or waits for one, and no turn was used twice.
+    /// Who gave up while there was no room, or while one tried for all and did not say how it went, is still in the line: the next decision after a lease is over passes it by. If
+    /// somebody else waited there, it would get a place now, and nobody would give it back.
+    pub(crate) async fn settle_the_line(&mut self) {
+        let standing = self.world.store.gate_now().standing();
+        if standing.waiting > 0 {
+            let full = standing.leases == self.world.limits.max_in_flight as usize;
+            assert!(full || standing.breaker_open, "somebody waits for nothing: {standing:?}");
+            self.assert_kept_places();
+            self.let_leases_end();
+            // What was still to be cut off is cut off now.
+            let mut batch = Batch { inputs: Vec::new(), again: false };
+            while self.world.grant_turns(batch.clone()).await.is_err() {
+                batch.again = true;
+            }
+        }
+    }
+
+    /// What has to hold when nothing is left to happen: nobody waits for a place, no turn was used twice, and nobody has
+    /// a place but who failed while a job may be at the third party; that one ends by itself.
     pub(crate) fn assert_that_no_turn_is_left(&self) {
         let standing = self.world.store.gate_now().standing();
-        assert_eq!((standing.leases, standing.waiting, self.world.store.waiting_items()), (0, 0, 0));
+        assert_eq!((standing.waiting, self.world.store.waiting_items()), (0, 0));
+        self.assert_kept_places();
         let knocks = self.knocks.lock().unwrap();
         let attempts: BTreeSet<Attempt> = knocks.iter().map(|knock| knock.attempt).collect();
         assert_eq!(attempts.len(), knocks.len(), "a turn is good for one request");
+    }
+
+    fn assert_kept_places(&self) {
+        let mut gate = self.world.store.gate_now();
+        let holding: Vec<_> =
+            self.executions.iter().filter(|(document, _)| gate.holds(document.document_id)).collect();
+        assert_eq!(holding.len(), gate.standing().leases, "a place of nobody");
+        for (document, execution) in holding {
+            let kept = execution.path.ends_with(&["CheckPlace", "Failed"].map(str::to_owned));
+            assert!(kept && execution.job_possible(), "{document:?} keeps its place: {:?}", execution.path);
+        }
+        gate.pass(self.world.clock.now() + 2 * self.world.limits.lease);
+        assert_eq!(gate.standing().leases, 0, "a lease ends by itself");
     }
 
     fn snapshot(&self) -> Snapshot {

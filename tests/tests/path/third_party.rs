@@ -1,6 +1,6 @@
 //! What the third party does with each job of a simulation: what it returns, and how it calls back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lectern::{
     document::{DocumentId, DocumentRef},
@@ -10,7 +10,7 @@ use lectern::{
     receive_callback::Answer,
 };
 
-use super::weather::Dice;
+use super::{door::Question, weather::Dice};
 
 /// A secret that Lectern does not know.
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
@@ -77,6 +77,7 @@ const CALLBACKS: [CallBack; 8] = [
 
 #[derive(Clone, Debug)]
 struct Delivery {
+    key: String,
     document: DocumentRef,
     event: CallbackEvent,
     secret: &'static str,
@@ -89,16 +90,35 @@ pub(crate) struct Sender {
     pub(crate) plan: Option<Plan>,
     known: BTreeSet<String>,
     deliveries: Vec<Delivery>,
+    /// Jobs that it has not called back for, and whether it will ever come to an end with them.
+    working: BTreeMap<String, bool>,
     mendable: Vec<(ReturnedFile, &'static [u8])>,
 }
 
 impl Sender {
     pub(crate) fn new(plan: Option<Plan>) -> Self {
-        Self { plan, known: BTreeSet::new(), deliveries: Vec::new(), mendable: Vec::new() }
+        Self {
+            plan,
+            known: BTreeSet::new(),
+            deliveries: Vec::new(),
+            working: BTreeMap::new(),
+            mendable: Vec::new(),
+        }
     }
 
     pub(crate) fn pending(&self) -> usize {
         self.deliveries.len()
+    }
+
+    /// The documents of the jobs that it is at, if these questions were answered. A job that it has forgotten is none.
+    pub(crate) fn at_work(&self, world: &MemoryWorld, questions: &[Question]) -> Vec<DocumentRef> {
+        let answered: BTreeSet<&str> = questions
+            .iter()
+            .filter(|question| !question.refused)
+            .map(|question| question.key.as_str())
+            .collect();
+        let at_work = self.working.iter().filter(|(key, ends)| !**ends || !answered.contains(key.as_str()));
+        at_work.map(|(key, _)| document_of(world, key)).collect()
     }
 
     /// Decides what becomes of jobs that were not there before. From now on their callbacks may come, so also before
@@ -113,7 +133,11 @@ impl Sender {
                 .unwrap_or_else(|| Plan { outcome: dice.pick(&OUTCOMES), callback: dice.pick(&CALLBACKS) });
             let document = document_of(world, &key);
             let event = self.result(world, plan.outcome, &key);
+            if plan.callback != CallBack::Forgotten {
+                self.working.insert(key.clone(), plan.callback != CallBack::AlwaysWorking);
+            }
             let delivery = |event: &CallbackEvent, secret| Delivery {
+                key: key.clone(),
                 document: document.clone(),
                 event: event.clone(),
                 secret,
@@ -180,6 +204,7 @@ impl Sender {
     /// Sends one callback; on a 5xx it will come again.
     pub(crate) async fn call_back(&mut self, world: &MemoryWorld, index: usize) {
         let delivery = self.deliveries.swap_remove(index);
+        self.working.remove(&delivery.key);
         let body = callback_body(delivery.event.clone());
         let headers = signed(delivery.secret, "event", world.clock.now(), &body);
         let callback_id = world.store.get(&delivery.document).unwrap().callback_id;

@@ -4,7 +4,7 @@ use lectern::document::{Document, DocumentState};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::timeline::Pending;
+use super::timeline::{Pending, Phase};
 use crate::{
     executions::{Execution, Status},
     limiter::{Limiter, Standpoint},
@@ -14,7 +14,7 @@ use crate::{
 /// After so long in a step that a function takes from a queue, its message may be dead. A line may be longer than that.
 const LONG: Duration = Duration::minutes(15);
 
-/// What the gate says of a document that waits for its turn.
+/// What the gate says of a document that the third party does not have yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtGate {
     /// The limits as they stand.
@@ -90,9 +90,37 @@ pub(crate) fn conclude(
         | DocumentState::Verifying
         | DocumentState::Normalizing => {
             let redrive = format!("lectern redrive {submission}/{id}");
-            open(document, execution, (pending, gate), now, &redrive)
+            let conclusion = open(document, execution, (pending, gate), now, &redrive);
+            match gate.filter(|gate| gate.limiter.needs_attention() && is_to_be_sent(document, pending)) {
+                Some(gate) => refused(gate, conclusion, now),
+                None => conclusion,
+            }
         }
     }
+}
+
+/// Whether the third party does not have the document yet, so that the limits hold for it.
+pub(crate) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> bool {
+    let is_early = matches!(document.state, DocumentState::Received | DocumentState::Transferring);
+    match pending.map(|pending| pending.state.as_str()) {
+        _ if document.superseded_by.is_some() => false,
+        // It may be sent again, as a new job.
+        Some("AwaitTurn" | "WaitForTurn") => !document.state.is_terminal(),
+        Some(state) => is_early && matches!(Phase::of(state), Phase::Upload | Phase::Transfer),
+        None => is_early,
+    }
+}
+
+/// Wherever a document is on its way to a third party that refuses our key: somebody has to renew that.
+fn refused(gate: &AtGate, conclusion: Conclusion, now: OffsetDateTime) -> Conclusion {
+    let Conclusion { place, mut why, todo, .. } = conclusion;
+    let because = gate.limiter.breaker_text(now);
+    if !why.contains(&because) {
+        why = format!("{why} {because}");
+    }
+    let mut first = gate.limiter.todo(gate.api_key.as_deref());
+    first.extend(todo);
+    Conclusion { place, why, todo: first, needs_attention: true }
 }
 
 fn after_failure(document: &Document, code: &str) -> Vec<String> {
@@ -193,9 +221,9 @@ fn open(
 }
 
 /// A document that waits for its turn. The line moves by itself, however long that takes; somebody has to do something
-/// only about the key, or if the gate does not decide.
+/// only if the gate does not decide.
 fn lines_up(gate: &AtGate, place: String, waited: Duration, now: OffsetDateTime) -> Conclusion {
-    let AtGate { limiter, standpoint, api_key } = gate;
+    let AtGate { limiter, standpoint, .. } = gate;
     let numbers = limiter.numbers();
     let is_undecided = *standpoint == Standpoint::Unknown && waited > LONG;
     let why = if is_undecided {
@@ -211,7 +239,7 @@ fn lines_up(gate: &AtGate, place: String, waited: Duration, now: OffsetDateTime)
     } else {
         format!("It has asked for its turn, which is being decided. {numbers}")
     };
-    let mut todo = limiter.todo(api_key.as_deref());
+    let mut todo = Vec::new();
     if is_undecided {
         todo.push("lectern status    is its queue long, or are its orders dead?".to_owned());
         todo.push("If they are dead, see why; it asks again by itself within the hour.".to_owned());

@@ -1,6 +1,8 @@
 //! An execution's history, reduced to what is told of it. Inputs, outputs and parameters, which hold task tokens, are
 //! never looked at; of a cause only our own reason's code is.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType as Type};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -14,6 +16,9 @@ pub struct Step {
     pub at: OffsetDateTime,
     /// What.
     pub what: What,
+    /// The event with which its state was entered; none if the history does not tell. What runs side by side is told
+    /// apart by it.
+    pub entry: Option<i64>,
 }
 
 /// What happened.
@@ -62,10 +67,31 @@ fn reason_code(cause: &str) -> Option<String> {
     code.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| code.to_owned())
 }
 
+/// Reads a history, event by event, from its beginning.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// By event, the one with which its state was entered.
+    entries: BTreeMap<i64, i64>,
+}
+
+impl Reader {
+    /// What is told of the next event, if anything is.
+    pub fn read(&mut self, event: &HistoryEvent) -> Option<Step> {
+        let entry = match event.state_entered_event_details {
+            Some(_) => Some(event.id),
+            None => self.entries.get(&event.previous_event_id).copied(),
+        };
+        if let Some(entry) = entry {
+            self.entries.insert(event.id, entry);
+        }
+        Step::of(event, entry)
+    }
+}
+
 impl Step {
     /// What is told of an event, if anything is.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is not told is one of dozens of kinds")]
-    pub fn of(event: &HistoryEvent) -> Option<Self> {
+    fn of(event: &HistoryEvent, entry: Option<i64>) -> Option<Self> {
         let entered = event.state_entered_event_details.as_ref().map(|details| details.name.clone());
         let exited = event.state_exited_event_details.as_ref().map(|details| details.name.clone());
         let what = match event.r#type {
@@ -112,6 +138,6 @@ impl Step {
                 _ => return None,
             },
         };
-        Some(Self { at: aws_time(&event.timestamp), what })
+        Some(Self { at: aws_time(&event.timestamp), what, entry })
     }
 }

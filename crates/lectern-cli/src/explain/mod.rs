@@ -26,7 +26,7 @@ use crate::{
     cloud::Cloud,
     console::{Console, Exit},
     ids::Named,
-    limiter::{Limiter, standpoint},
+    limiter::{Limiter, Standpoint, standpoint},
     problem::Problem,
     text::time,
 };
@@ -86,17 +86,16 @@ async fn explain(
         logs::read(&cloud.logs, &cloud.stack, document_id, bounds(document, &runs, now)).await
     };
     let (timeline, pending) = timeline::build(document, &runs, &lines);
-    let gate = match &pending {
-        Some(pending) if ["AwaitTurn", "WaitForTurn"].contains(&pending.state.as_str()) => {
-            match at_gate(cloud, document, now).await {
-                Ok(gate) => Some(gate),
-                Err(problem) => {
-                    notes.push(format!("The limits could not be read: {problem}. {}", problem.todo));
-                    None
-                }
+    let gate = if advice::is_to_be_sent(document, pending.as_ref()) {
+        match at_gate(cloud, document, now).await {
+            Ok(gate) => Some(gate),
+            Err(problem) => {
+                notes.push(format!("The limits could not be read: {problem}. {}", problem.todo));
+                None
             }
         }
-        _ => None,
+    } else {
+        None
     };
     let mut conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), gate.as_ref(), now);
     if !options.show_names {
@@ -149,12 +148,18 @@ async fn submission_report(
     })?;
     let (rows, mut suspects) = (documents.iter().map(Row::new).collect(), Vec::new());
     let mut to_look_up = MAX_LOOKED_UP;
+    let gate = if documents.iter().any(|document| advice::is_to_be_sent(document, None)) {
+        let (limiter, _) = Limiter::read(cloud, now).await?;
+        Some(AtGate { limiter, standpoint: Standpoint::Unknown, api_key: cloud.stack.api_key.clone() })
+    } else {
+        None
+    };
     for document in documents.iter().filter(|document| document.superseded_by.is_none()) {
         let mut stuck = false;
         if !document.state.is_terminal() && to_look_up > 0 {
             to_look_up -= 1;
             let execution = cloud.executions.find(&document.reference, document.redrives).await?;
-            stuck = advice::conclude(document, execution.as_ref(), None, None, now).needs_attention;
+            stuck = advice::conclude(document, execution.as_ref(), None, gate.as_ref(), now).needs_attention;
         }
         if stuck || document.state == DocumentState::Failed {
             suspects.push(document);

@@ -229,3 +229,158 @@ fn lines_of_others_and_of_no_sentence_are_not_told() {
         assert_eq!(Line::read("ReceiveUpload", &text, id), None, "{text}");
     }
 }
+
+#[rstest]
+#[case(DocumentState::Received, Some("Begin"))]
+#[case(DocumentState::Received, Some("AwaitTurn"))]
+#[case(DocumentState::Transferring, Some("AwaitTurn"))]
+#[case(DocumentState::Transferring, Some("WaitForTurn"))]
+#[case(DocumentState::Transferring, Some("TransferDocument"))]
+#[case(DocumentState::Transferring, Some("ReportAccepted"))]
+#[case(DocumentState::Transferring, Some("ReportTrouble"))]
+#[case(DocumentState::Transferring, Some("WaitAfterTrouble"))]
+#[case(DocumentState::Processing, Some("AwaitTurn"))]
+#[case(DocumentState::Transferring, None)]
+fn refused_key_is_to_be_renewed_wherever_a_document_is_before_the_third_party_has_it(
+    #[case] state: DocumentState,
+    #[case] step: Option<&str>,
+    #[values(false, true)] has_trial: bool,
+    #[values(None, Some("ThirdParty.Unauthorized"))] error: Option<&str>,
+) {
+    let failure = error.map(|error| super::history::Failure { error: error.to_owned(), reason: None });
+    let pending = step.map(|step| Pending { state: step.to_owned(), since: NOW, tries: 1, failure });
+    let limiter = limits(Some(Breaker { has_trial, ..breaker(Cause::Unauthorized) }), 3);
+    let todo = limiter.todo(Some("arn:key"));
+    let gate = gate(limiter, Standpoint::HasPlace);
+    let document = document(state);
+    for status in [None, Some(Status::Running), Some(Status::Broken("failed"))] {
+        let execution = status.map(execution);
+        let found = conclude(&document, execution.as_ref(), pending.as_ref(), Some(&gate), NOW);
+        assert!(found.needs_attention && found.todo.starts_with(&todo), "{found:?}");
+        assert_eq!(found.why.matches("refuses our key").count(), 1, "{found:?}");
+        let redrive = format!("lectern redrive s1/{}", document.reference.document_id);
+        assert_eq!(found.todo.contains(&redrive), status != Some(Status::Running), "{found:?}");
+    }
+}
+
+#[rstest]
+#[case(DocumentState::Processing, Some("AwaitCallback"))]
+#[case(DocumentState::Received, Some("BeginVerify"))]
+#[case(DocumentState::Verifying, None)]
+fn refused_key_is_no_matter_of_a_document_that_the_third_party_is_done_with(
+    #[case] state: DocumentState,
+    #[case] step: Option<&str>,
+) {
+    let pending = step.map(|step| Pending { state: step.to_owned(), since: NOW, tries: 1, failure: None });
+    let gate = gate(limits(Some(breaker(Cause::Unauthorized)), 3), Standpoint::HasPlace);
+    let execution = execution(Status::Running);
+    let found = conclude(&document(state), Some(&execution), pending.as_ref(), Some(&gate), NOW);
+    assert!(found.todo.is_empty() && !found.needs_attention, "{found:?}");
+}
+
+/// Events of three files that are checked side by side, by id, the one before it, and what it is.
+fn of_files(events: &[(i64, i64, &str)]) -> Vec<Step> {
+    use aws_sdk_sfn::{primitives::DateTime, types};
+    let mut reader = super::history::Reader::default();
+    let read = |(id, before, kind): &(i64, i64, &str)| {
+        let (kind, name) = kind.split_once(' ').unwrap_or((kind, ""));
+        let event = types::HistoryEvent::builder()
+            .id(*id)
+            .previous_event_id(*before)
+            .timestamp(DateTime::from_secs(1_795_176_000 + id))
+            .r#type(types::HistoryEventType::from(kind));
+        let event = match kind {
+            kind if kind.ends_with("Entered") => event.state_entered_event_details(
+                types::StateEnteredEventDetails::builder().name(name).build().unwrap(),
+            ),
+            kind if kind.ends_with("Exited") => event.state_exited_event_details(
+                types::StateExitedEventDetails::builder().name(name).build().unwrap(),
+            ),
+            "TaskFailed" => event.task_failed_event_details(
+                types::TaskFailedEventDetails::builder()
+                    .resource_type("lambda")
+                    .resource("invoke")
+                    .error("Returned.Mismatch")
+                    .build()
+                    .unwrap(),
+            ),
+            _ => event,
+        };
+        reader.read(&event.build().unwrap())
+    };
+    events.iter().filter_map(read).collect()
+}
+
+fn told_of_files(events: &[(i64, i64, &str)]) -> (Vec<String>, Option<Pending>) {
+    let (timeline, pending) = build(&document(DocumentState::Verifying), &[run(0, of_files(events))], &[]);
+    let verify = timeline.into_iter().filter(|entry| entry.phase == super::timeline::Phase::Verify);
+    (verify.map(|entry| entry.text).collect(), pending)
+}
+
+/// As Step Functions tells it: each iteration has its own chain.
+const SIDE_BY_SIDE: [(i64, i64, &str); 17] = [
+    (1, 0, "MapStateEntered VerifyReturned"),
+    (2, 1, "MapStateStarted"),
+    (3, 2, "MapIterationStarted"),
+    (4, 3, "TaskStateEntered VerifyReturnedFile"),
+    (5, 4, "TaskScheduled"),
+    (6, 2, "MapIterationStarted"),
+    (7, 6, "TaskStateEntered VerifyReturnedFile"),
+    (8, 7, "TaskScheduled"),
+    (9, 2, "MapIterationStarted"),
+    (10, 9, "TaskStateEntered VerifyReturnedFile"),
+    (11, 5, "TaskStarted"),
+    (12, 8, "TaskStarted"),
+    (13, 10, "TaskScheduled"),
+    (14, 12, "TaskSucceeded"),
+    (15, 14, "TaskStateExited VerifyReturnedFile"),
+    (16, 11, "TaskSucceeded"),
+    (17, 16, "TaskStateExited VerifyReturnedFile"),
+];
+
+#[test]
+fn files_that_are_checked_side_by_side_are_one_line_and_no_retries() {
+    let last = [(18, 13, "TaskSucceeded"), (19, 18, "MapStateSucceeded")];
+    let exited = [(20, 19, "MapStateExited VerifyReturned")];
+    let (told, _) = told_of_files(&[&SIDE_BY_SIDE[..], &last, &exited].concat());
+    assert_eq!(told, ["VerifyReturned: 3 files checked."]);
+    // The local cloud tells neither of iterations nor of what came before.
+    let mut flat = vec![(1, 0, "MapStateEntered VerifyReturned")];
+    flat.extend((2..5).map(|id| (id, 0, "TaskScheduled")));
+    flat.extend((5..8).map(|id| (id, 0, "TaskSucceeded")));
+    flat.push((8, 0, "MapStateExited VerifyReturned"));
+    assert_eq!(told_of_files(&flat).0, ["VerifyReturned: 3 files checked."]);
+}
+
+#[test]
+fn retry_of_one_file_is_its_own_and_files_that_are_not_accepted_were_not_checked() {
+    let (_, pending) = told_of_files(&SIDE_BY_SIDE);
+    let (state, tries) = pending.map(|pending| (pending.state, pending.tries)).unwrap();
+    assert!(state == "VerifyReturned" && tries < 2, "{state} {tries}");
+
+    let failed = [&SIDE_BY_SIDE[..], &[(18, 13, "TaskFailed"), (19, 18, "TaskScheduled")]].concat();
+    let not_accepted = "A returned file was not accepted: Returned.Mismatch.";
+    let (told, pending) = told_of_files(&failed);
+    assert_eq!((told, pending.unwrap().tries), (vec![not_accepted.to_owned()], 2));
+
+    let exited = (22, 21, "MapStateExited VerifyReturned");
+    let mended = [(20, 19, "TaskSucceeded"), (21, 20, "MapStateSucceeded"), exited];
+    let (told, _) = told_of_files(&[&failed[..], &mended].concat());
+    assert_eq!(told, [not_accepted, "VerifyReturned: 3 files checked, with 1 retry."]);
+
+    let given_up = [(20, 19, "TaskFailed"), (21, 20, "MapStateFailed"), exited];
+    let (told, _) = told_of_files(&[&failed[..], &given_up].concat());
+    assert_eq!(told, [not_accepted, not_accepted]);
+
+    // The local cloud: the other file is done after the one that is given up.
+    let flat = [
+        (1, 0, "MapStateEntered VerifyReturned"),
+        (2, 0, "TaskScheduled"),
+        (3, 0, "TaskScheduled"),
+        (4, 0, "TaskFailed"),
+        (5, 0, "TaskSucceeded"),
+        (6, 0, "MapStateExited VerifyReturned"),
+        (7, 0, "TaskStateEntered FailDocument"),
+    ];
+    assert_eq!(told_of_files(&flat).0, [not_accepted]);
+}

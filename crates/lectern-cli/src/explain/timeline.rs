@@ -1,5 +1,7 @@
 //! One timeline from what the item, the executions and the logs tell.
 
+use std::collections::BTreeMap;
+
 use lectern::{
     document::{Document, DocumentState},
     error::rfc3339,
@@ -11,7 +13,7 @@ use super::{
     history::{Failure, Step, What},
     logs::Line,
 };
-use crate::text::{duration, size, time};
+use crate::text::{count, duration, size, time};
 
 /// A part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -156,12 +158,41 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
     let mut dated: Vec<Dated> = Vec::new();
     let mut now: Option<Pending> = None;
     let mut failed_at = None;
-    for step in steps {
+    let mut files: Option<Files> = None;
+    for (index, step) in steps.iter().enumerate() {
         let mut tell = |phase, text, error: Option<&Failure>| {
             dated.push((step.at, entry(step.at, phase, text, error)));
         };
+        if let (Some(checked), Some(at)) = (&mut files, &mut now) {
+            match &step.what {
+                What::Entered(state) | What::Exited(state) if state == FILE => continue,
+                What::Exited(state) if state == FILES => {
+                    let next = steps.get(index + 1).map(|step| &step.what);
+                    let is_given_up = matches!(next, Some(What::Entered(next)) if next == "FailDocument");
+                    if let Some(text) = files.take().filter(|_| !is_given_up).and_then(|files| files.text()) {
+                        tell(Phase::Verify, text, None);
+                    }
+                    continue;
+                }
+                What::Failed(failure) => {
+                    let text = format!("A returned file was not accepted: {}.", named(failure));
+                    tell(Phase::Verify, text, Some(failure));
+                    checked.failed(step.entry, failure, at);
+                    continue;
+                }
+                What::Succeeded => {
+                    checked.succeeded(step.entry, at);
+                    continue;
+                }
+                What::Scheduled => continue,
+                What::Entered(_) | What::Exited(_) | What::Redriven | What::Ended | What::Broken(_) => {
+                    files = None;
+                }
+            }
+        }
         match (&step.what, &mut now) {
             (What::Entered(state), _) => {
+                files = (state == FILES).then(Files::default);
                 if let Some(text) = on_the_way(state) {
                     tell(Phase::of(state), text.to_owned(), None);
                 }
@@ -172,13 +203,11 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
                 let waited = step.at - at.since;
                 if at.state == *state && at.tries == 0 && waited >= Duration::milliseconds(200) {
                     tell(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
-                } else if state == "VerifyReturned" {
-                    tell(Phase::Verify, "The returned files were checked.".to_owned(), None);
                 }
             }
             (What::Scheduled, Some(at)) => {
                 at.tries += 1;
-                if let Some(failed) = failed_at.take().filter(|_| !is_of_many(&at.state)) {
+                if let Some(failed) = failed_at.take() {
                     let (tries, waited) = (at.tries, duration(step.at - failed));
                     tell(
                         Phase::of(&at.state),
@@ -219,9 +248,53 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
     (dated, now)
 }
 
-/// States whose items run side by side, so that a try cannot be told from another's.
-fn is_of_many(state: &str) -> bool {
-    state == "VerifyReturnedFile"
+/// The Map over the returned files.
+const FILES: &str = "VerifyReturned";
+/// What it does with each, side by side: a task of its own.
+const FILE: &str = "VerifyReturnedFile";
+
+/// What became of the Map's files so far.
+#[derive(Debug, Default)]
+struct Files {
+    checked: usize,
+    retries: usize,
+    /// Of each file that failed and was not accepted since, how often and how it failed last, by its task's entry.
+    unsettled: BTreeMap<Option<i64>, (usize, Failure)>,
+}
+
+impl Files {
+    /// In a Map that ends well, each failure was tried again.
+    fn failed(&mut self, entry: Option<i64>, failure: &Failure, at: &mut Pending) {
+        self.retries += 1;
+        let times = self.unsettled.get(&entry).map_or(0, |(times, _)| *times);
+        self.unsettled.insert(entry, (times + 1, failure.clone()));
+        self.note(at);
+    }
+
+    fn succeeded(&mut self, entry: Option<i64>, at: &mut Pending) {
+        self.checked += 1;
+        self.unsettled.remove(&entry);
+        self.note(at);
+    }
+
+    /// Tells of the file that was tried most often. Without entries nobody knows whose failures they are.
+    fn note(&self, at: &mut Pending) {
+        let worst = self.unsettled.iter().max_by_key(|(_, (times, _))| *times);
+        at.failure = worst.map(|(_, (_, failure))| failure.clone());
+        at.tries = worst.filter(|(entry, _)| entry.is_some()).map_or(0, |(_, (times, _))| times + 1);
+    }
+
+    /// One line for all of them, if all were accepted.
+    fn text(&self) -> Option<String> {
+        let retries = match self.retries {
+            0 => String::new(),
+            1 => ", with 1 retry".to_owned(),
+            number => format!(", with {number} retries"),
+        };
+        self.unsettled
+            .is_empty()
+            .then(|| format!("{FILES}: {} checked{retries}.", count(self.checked, "file")))
+    }
 }
 
 fn on_the_way(state: &str) -> Option<&'static str> {
@@ -241,7 +314,7 @@ fn done(state: &str, tries: usize, took: Duration) -> Option<String> {
         "ProbeJob" => format!("The third party was asked how the job stands, in {took}."),
         "NormalizeDocument" => format!("The record was written, in {took}."),
         "AwaitTurn" => format!("Its turn was given, after {took}."),
-        "VerifyReturnedFile" | "BeginVerify" | "FailDocument" => return None,
+        "BeginVerify" | "FailDocument" => return None,
         _ if tries > 1 => format!("{state}: done on try {tries}."),
         _ => return None,
     };
@@ -257,7 +330,6 @@ fn gone_wrong(state: &str, tries: usize, failure: &Failure, took: Duration) -> S
         ("AwaitCallback", "States.Timeout") => {
             format!("No callback within {took}; the third party is asked.")
         }
-        _ if is_of_many(state) => format!("A returned file was not accepted: {}.", named(failure)),
         _ => format!("{state}: try {tries} failed after {took}: {}.", named(failure)),
     }
 }

@@ -87,6 +87,9 @@ pub struct Lease {
     /// Whether it is known how the transfer went: a report that comes again is of the past.
     #[serde(default)]
     pub reported: bool,
+    /// Whether the third party may have the document, by this attempt or by one before.
+    #[serde(default)]
+    pub job_possible: bool,
 }
 
 /// Who waits for a turn.
@@ -136,6 +139,8 @@ pub enum Report {
     },
     /// It refuses our credentials.
     Unauthorized,
+    /// The turn was used by somebody who died before telling how it went: the third party may have the document.
+    Used,
     /// The turn was not used, or what went wrong says nothing about the third party.
     Unused,
 }
@@ -206,13 +211,16 @@ impl Gate {
     /// Takes note of how a transfer went. A report of an attempt that is not the document's newest, or that
     /// came before, is of the past.
     ///
-    /// A place is given back only if there is certainly no job and the document comes again after a while. Whoever asks
+    /// A place is given back only if there is certainly no job, not even of an attempt before, and the document comes again after a while. Whoever asks
     /// again at once, or may have a job without knowing, keeps it.
     pub fn report(&mut self, document: DocumentId, attempt: Attempt, report: Report, now: OffsetDateTime) {
         let lease =
             self.leases.get_mut(&document).filter(|lease| lease.attempt == attempt && !lease.reported);
         let Some(lease) = lease else { return };
         lease.reported = true;
+        lease.job_possible |=
+            matches!(report, Report::Accepted | Report::Used | Report::Unavailable { job_possible: true });
+        let keeps_place = lease.job_possible;
         let slot_us = lease.at_us;
         let now_us = micros(now);
         match report {
@@ -221,14 +229,14 @@ impl Gate {
                 self.pace.slow_down(slot_us, now_us, retry_at.map_or(now_us, micros));
                 self.breaker.inconclusive(attempt, now_us);
             }
-            Report::Unavailable { job_possible } => {
+            Report::Unavailable { .. } => {
                 self.breaker.failed(attempt, Cause::Unavailable, now_us);
-                if !job_possible {
+                if !keeps_place {
                     self.release(document, attempt);
                 }
             }
             Report::Unauthorized => self.breaker.failed(attempt, Cause::Unauthorized, now_us),
-            Report::Unused => self.breaker.inconclusive(attempt, now_us),
+            Report::Used | Report::Unused => self.breaker.inconclusive(attempt, now_us),
         }
     }
 
@@ -281,8 +289,10 @@ impl Gate {
         let earliest = self.breaker.not_before().unwrap_or(i64::MIN).max(micros(now));
         let at_us = self.pace.slot(earliest, span_up_us(limits.interval));
         let report = self.breaker.admit(attempt, at_us);
-        let lease = Lease { attempt, at_us, expires_us: at_us + span_us(limits.lease), reported: false };
-        self.leases.insert(waiter.document.document_id, lease);
+        let document = waiter.document.document_id;
+        let job_possible = self.leases.get(&document).is_some_and(|lease| lease.job_possible);
+        let expires_us = at_us + span_us(limits.lease);
+        self.leases.insert(document, Lease { attempt, at_us, expires_us, reported: false, job_possible });
         let until_us = at_us + span_us(limits.tolerance());
         self.granted.push(Turn { waiter, attempt, at_us, until_us, report });
         // It was pushed in the line above.

@@ -110,6 +110,33 @@ fn place_is_given_back_by_its_attempt_or_a_newer_one_and_never_by_an_older_one()
     }
 }
 
+/// Seen in review: a refused connection gave back the place of the job whose answer had been lost before.
+#[test]
+fn place_of_a_possible_job_is_kept_whatever_comes_of_later_turns() {
+    for (first, keeps) in [
+        (UNAVAILABLE, true),
+        (Report::Used, true),
+        (Report::Accepted, true),
+        (DOWN, false),
+        (Report::Unused, false),
+        (Report::Unauthorized, false),
+        (Report::RateLimited(None), false),
+    ] {
+        let mut gate = Gate::default();
+        let turn = granted(&mut gate, 1, START);
+        told(&mut gate, &turn, first, at(1.0));
+        for later in [Report::RateLimited(None), Report::Unused, DOWN] {
+            let turn = granted(&mut gate, 1, at(400.0));
+            told(&mut gate, &turn, later, at(401.0));
+        }
+        assert_eq!(gate.holds(document("s1", 1).document_id), keeps, "{first:?}");
+        gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
+        let turn = granted(&mut gate, 1, at(900.0));
+        told(&mut gate, &turn, DOWN, at(901.0));
+        assert_eq!(gate.standing().leases, 0, "a place that is given back is forgotten");
+    }
+}
+
 #[test]
 fn line_stands_only_while_somebody_waits_and_nobody_is_granted_a_turn() {
     let mut gate = Gate::default();
@@ -174,6 +201,7 @@ fn place_is_given_back_only_by_whoever_has_no_job_and_does_not_ask_again_at_once
         (DOWN, false),
         (Report::Unauthorized, true),
         (Report::Unused, true),
+        (Report::Used, true),
     ] {
         let mut gate = Gate::default();
         let turn = granted(&mut gate, 0, START);

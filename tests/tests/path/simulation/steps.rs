@@ -7,14 +7,19 @@ impl Simulation {
         &self,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        let door = Door {
+        let door = self.door(input.attempt);
+        self.world.transfer_by(DeliveryMode::Push, &door, input).await
+    }
+
+    fn door(&self, attempt: Attempt) -> Door<'_> {
+        Door {
             inside: &self.world.third_party,
             outage: self.outage,
-            attempt: input.attempt,
+            attempt,
             now: self.world.clock.now(),
             knocks: &self.knocks,
-        };
-        self.world.transfer_by(DeliveryMode::Push, &door, input).await
+            questions: &self.questions,
+        }
     }
 
     pub(super) async fn step(&mut self, document: &DocumentRef) {
@@ -31,7 +36,7 @@ impl Simulation {
                 }
                 Err(name) => execution.fail(&self.machine, name, &cause),
             }
-        } else if was_due {
+        } else if was_due && execution.sleeps(&self.machine) {
             execution.wake(&self.machine);
         } else {
             self.tokens += 1;
@@ -77,6 +82,10 @@ impl Simulation {
                     Err(error) => execution.fail(&self.machine, error.name(), &envelope(&error)),
                 },
             }
+        }
+        let pause = execution.take_retry_pause();
+        if let Some(pause) = pause.filter(|_| self.by_the_clock) {
+            self.due.insert(document.clone(), self.world.clock.now() + pause);
         }
         if self.by_the_clock && execution.token.is_some() {
             let end = self.world.clock.now() + Duration::from_secs(execution.timeout_s(&self.machine));
@@ -155,7 +164,9 @@ impl Simulation {
         self.assert_trace(&document, serde_json::from_value(payload[TRACEPARENT].clone()).unwrap());
         let output = match function.split("Function").next().unwrap() {
             "ProbeJob" => {
-                serde_json::to_value(self.world.probe(serde_json::from_value(payload).unwrap()).await?)
+                let input: probe_job::Input = serde_json::from_value(payload).unwrap();
+                let (MemoryWorld { store, clock, .. }, door) = (&self.world, self.door(input.attempt));
+                serde_json::to_value(probe_job::handle(store, &door, clock, input).await?)
             }
             "VerifyReturnedFile" => {
                 serde_json::to_value(self.world.verify(serde_json::from_value(payload).unwrap()).await?)

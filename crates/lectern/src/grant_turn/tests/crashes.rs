@@ -118,7 +118,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => which.clone().prop_map(Event::Ask),
         1 => which.clone().prop_map(Event::Stop),
         4 => which.clone().prop_map(Event::Done),
-        3 => (which, 0..5usize).prop_map(|(which, error)| Event::Trouble(which, error)),
+        3 => (which, 0..6usize).prop_map(|(which, error)| Event::Trouble(which, error)),
         2 => prop_oneof![0..10u64, 0..4_000u64, 0..30_000u64].prop_map(Event::Later),
         2 => (0..CALLS.len(), any::<bool>()).prop_map(|(call, after)| Event::Cut(call, after)),
         5 => Just(Event::Deliver),
@@ -165,6 +165,7 @@ impl Executions {
                     1 => Error::Unavailable(String::new()),
                     2 => Error::Down(String::new()),
                     3 => Error::Unauthorized,
+                    4 => Error::TurnUsed,
                     _ => Error::TurnOver("over"),
                 };
                 line.report(&document_of(which), &token, &error);

@@ -47,7 +47,7 @@ fn event() -> impl Strategy<Value = Event> {
     let which = 0..DOCUMENTS;
     prop_oneof![
         6 => which.clone().prop_map(Event::Ask),
-        3 => (which.clone(), 0..7usize).prop_map(|(document, report)| Event::Report(document, report)),
+        3 => (which.clone(), 0..8usize).prop_map(|(document, report)| Event::Report(document, report)),
         1 => which.clone().prop_map(Event::Renew),
         2 => (which, prop::bool::weighted(0.3)).prop_map(|(which, late)| Event::Release(which, late)),
         4 => prop_oneof![0..300u32, 0..20_000u32, 0..2_000_000u32].prop_map(Event::Later),
@@ -70,6 +70,7 @@ fn reported(kind: usize, now: OffsetDateTime) -> Report {
         0 => Report::Accepted,
         1 => DOWN,
         6 => UNAVAILABLE,
+        7 => Report::Used,
         2 => Report::Unauthorized,
         3 => Report::RateLimited(None),
         4 => Report::RateLimited(Some(now + Span::seconds(30))),
@@ -84,6 +85,7 @@ struct Place {
     attempt: Attempt,
     until_us: i64,
     reported: bool,
+    job_possible: bool,
 }
 
 #[derive(Debug)]
@@ -111,9 +113,11 @@ impl Run {
             }
             Event::Report(which, kind) => {
                 let report = reported(kind, *now);
-                if let Some(place) = places.iter().find(|place| place.document == which) {
+                if let Some(place) = places.iter_mut().find(|place| place.document == which) {
                     gate.report(id(which), place.attempt, report, *now);
-                    let gives_back = report == DOWN && !place.reported;
+                    let says_so = [Report::Accepted, UNAVAILABLE, Report::Used].contains(&report);
+                    place.job_possible |= says_so && !place.reported;
+                    let gives_back = report == DOWN && !place.reported && !place.job_possible;
                     places.retain(|place| place.document != which || !gives_back);
                     for place in places.iter_mut().filter(|place| place.document == which) {
                         place.reported = true;
@@ -157,8 +161,10 @@ impl Run {
         assert!(self.turns.last().is_none_or(|last| last.attempt < turn.attempt), "each has its own number");
         assert!(!before || turn.report, "who tries has to tell");
         let until_us = turn.at_us + span_us(self.limits.lease);
-        self.places.retain(|place| place.document != which);
-        self.places.push(Place { document: which, attempt: turn.attempt, until_us, reported: false });
+        let before = self.places.iter().position(|place| place.document == which);
+        let job_possible = before.is_some_and(|index| self.places.swap_remove(index).job_possible);
+        let attempt = turn.attempt;
+        self.places.push(Place { document: which, attempt, until_us, reported: false, job_possible });
         self.turns.push(turn);
     }
 
