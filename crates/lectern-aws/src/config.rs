@@ -80,9 +80,9 @@ impl Config {
         let margin_s: u64 = parsed("LEASE_MARGIN_SECONDS")?;
         let lease = Duration::from_secs(callback_s + margin_s);
         let burst: u32 = parsed("THIRD_PARTY_BURST")?;
-        let least = (rate * LEAST_TOLERANCE.as_secs_f64()).ceil() + 2.0;
-        if f64::from(burst) < least {
-            let so = format!("must be at least {least}, or the rate lower: a function needs time to start");
+        let needed = (rate * LEAST_TOLERANCE.as_secs_f64()).ceil() + 2.0;
+        if f64::from(burst) < needed {
+            let so = format!("must be at least {needed}, or the rate lower: a function needs time to start");
             return Err(problem("THIRD_PARTY_BURST", &so));
         }
         Ok(Limits { interval, burst, max_in_flight, lease })

@@ -124,10 +124,11 @@ impl Error {
     /// `Turn.Over`.
     pub fn cause(&self) -> serde_json::Value {
         let mut cause = serde_json::json!({ "reason": self.reason() });
-        match self {
-            Self::Unavailable(_) | Self::TurnUsed => cause["jobPossible"] = true.into(),
-            Self::Down(_) | Self::TurnOver(_) => cause["jobPossible"] = false.into(),
-            _ => {}
+        if let Self::Unavailable(_) | Self::TurnUsed = self {
+            cause["jobPossible"] = true.into();
+        }
+        if let Self::Down(_) | Self::TurnOver(_) = self {
+            cause["jobPossible"] = false.into();
         }
         if let Self::RateLimited { retry_at } = self {
             cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));

@@ -61,12 +61,11 @@ fn every_alarm_goes_off_by_one_bad_value() {
             // A number of messages or an age does not sum up over time.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
-            // A minute in which it closed has both values, and nothing may follow the word that it is closed.
-            "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
             // A minute in which the line moved is no minute in which it stood.
             "LineStandsSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
-            // One callback that came is a 0 among the 1 of those that did not.
-            "CallbackMissed" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
+            // One callback that came is a 0 among the 1 of those that did not, and a breaker that closed among the 1 of
+            // before: nothing may follow that word.
+            "CallbackMissed" | "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
             _ => ("Sum", "GreaterThanThreshold", 0),
         };
         let operator = alarm["ComparisonOperator"].as_str().unwrap();

@@ -140,28 +140,28 @@ fn place_of_a_possible_job_is_kept_whatever_comes_of_later_turns() {
 #[test]
 fn line_stands_only_while_somebody_waits_and_nobody_is_granted_a_turn() {
     let mut gate = Gate::default();
-    let stands = |gate: &Gate, now: f64| gate.stands(at(now)).as_seconds_f64();
+    let stands = |gate: &Gate, now: f64| gate.stands(at(now)).whole_seconds();
     let decided = |gate: &mut Gate, now: f64| {
         gate.note_line(at(now));
         gate.begin();
     };
     decided(&mut gate, 0.0);
-    assert_eq!(stands(&gate, 100.0), 0.0, "nobody waits");
+    assert_eq!(stands(&gate, 100.0), 0, "nobody waits");
     gate.line_up(&document("s1", 1));
     decided(&mut gate, 100.0);
-    assert_eq!([100.0, 160.0].map(|now| stands(&gate, now)), [0.0, 60.0]);
+    assert_eq!([100.0, 160.0].map(|now| stands(&gate, now)), [0, 60]);
     gate.line_up(&document("s1", 2));
     decided(&mut gate, 200.0);
-    assert_eq!(stands(&gate, 300.0), 200.0, "it stands since the first one came");
+    assert_eq!(stands(&gate, 300.0), 200, "it stands since the first one came");
     let ticket = gate.next(&ROOMY).unwrap();
     gate.pass_by(&ticket);
     gate.grant(waiter(&document("s1", 1)), &ROOMY, at(400.0));
     decided(&mut gate, 400.0);
-    assert_eq!([400.0, 410.0].map(|now| stands(&gate, now)), [0.0, 10.0], "it moved, and the next one waits");
+    assert_eq!([400.0, 410.0].map(|now| stands(&gate, now)), [0, 10], "it moved, and the next one waits");
     let ticket = gate.next(&ROOMY).unwrap();
     gate.pass_by(&ticket);
     decided(&mut gate, 500.0);
-    assert_eq!(stands(&gate, 1_000.0), 0.0, "whoever waited was passed by: nobody waits any more");
+    assert_eq!(stands(&gate, 1_000.0), 0, "whoever waited was passed by: nobody waits any more");
     let stored = serde_json::to_value(&gate).unwrap();
     assert!(stored.get("standsSinceUs").is_none(), "{stored}");
 }

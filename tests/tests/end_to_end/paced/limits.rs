@@ -68,6 +68,6 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     let share = busy.time_weighted_in_flight.unwrap() / f64::from(MAX_IN_FLIGHT);
     println!("While documents waited, {:.1} % of the places were in use.", 100.0 * share);
     // The places fill up at the rate's pace, which is a large part of a small run.
-    let least = if uploads.len() >= 300 { USED } else { 0.75 };
-    assert!(share >= least, "{}", summary(&busy));
+    let needed = if uploads.len() >= 300 { USED } else { 0.75 };
+    assert!(share >= needed, "{}", summary(&busy));
 }
