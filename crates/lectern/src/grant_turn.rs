@@ -113,12 +113,12 @@ pub async fn handle(
     batch: Batch,
 ) -> Result<Standing, Error> {
     let (mut gate, revision) = store.gate().await?;
+    let now = clock.now();
     let mut told = BTreeSet::new();
     if batch.again {
-        try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn))).await?;
+        try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn, now))).await?;
         told.extend(gate.granted().iter().map(|turn| turn.waiter.task_token.expose().to_owned()));
     }
-    let now = clock.now();
     gate.begin();
     gate.pass(now);
     let (changes, new, placed) = (Changes::default(), BTreeSet::new(), BTreeSet::new());
@@ -142,7 +142,7 @@ pub async fn handle(
     let Desk { mut gate, changes, .. } = desk;
     gate.note_line(now);
     store.commit(&gate, revision, changes).await?;
-    try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn))).await?;
+    try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn, now))).await?;
     let standing = gate.standing();
     metrics::limiter(&metrics::Limiter {
         granted_after: gate.granted().iter().map(wait).collect(),
@@ -251,11 +251,11 @@ impl<S: Turns> Desk<'_, S> {
     }
 }
 
-async fn tell(tasks: &impl Tasks, turn: &Turn) -> Result<(), Error> {
+async fn tell(tasks: &impl Tasks, turn: &Turn, now: OffsetDateTime) -> Result<(), Error> {
     let Turn { waiter, attempt, at_us, until_us, report } = turn;
     let output = json!({
         "attempt": attempt,
-        "at": rfc3339(time_of(whole_second(*at_us))),
+        "at": rfc3339(time_of(if *at_us <= micros(now) { *at_us } else { whole_second(*at_us) })),
         "until": rfc3339(time_of(*until_us)),
         "report": report,
     });
@@ -280,7 +280,7 @@ fn wait(turn: &Turn) -> time::Duration {
     time::Duration::microseconds(turn.at_us - turn.waiter.asked_us)
 }
 
-/// Step Functions promises no more than whole seconds for its waits, and nobody may go before the slot.
+/// Step Functions promises no more than whole seconds for its waits, and nobody may go before a slot that lies ahead.
 fn whole_second(at_us: i64) -> i64 {
     const SECOND_US: i64 = 1_000_000;
     (at_us + SECOND_US - 1).div_euclid(SECOND_US) * SECOND_US
