@@ -137,6 +137,10 @@ chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
 chaos: export LECTERN_SEED := $(SEED)
 chaos: e2e-paced ## Run the load and chaos tests large: DOCUMENTS=500, SEED=… repeats a bad day
 
+.PHONY: guide
+guide: $(VENV)/.stamp ## Play the bad days of docs/operating.md on a local cloud and write its outputs anew
+	$(call on_a_local_cloud,.local/guide,CallbackTimeoutSeconds=30,$(LOCAL) guide --dir .local/guide)
+
 .PHONY: fuzz
 fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a bounded time: FUZZ_SECONDS=20 for each
 	@for target in $$(cargo fuzz list); do \
@@ -170,7 +174,7 @@ deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded here
-	@for dir in .local/test .local/paced .local; do \
+	@for dir in .local/test .local/paced .local/guide .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target
 

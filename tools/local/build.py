@@ -51,8 +51,9 @@ def cargo_metadata_target() -> Path:
     return Path(json.loads(shown)["target_directory"])
 
 
-def third_party_binary() -> Path:
-    return cargo_metadata_target() / target_triple() / "debug" / "third-party"
+def binary(name: str) -> Path:
+    """A program of this workspace, as the local build makes it."""
+    return cargo_metadata_target() / target_triple() / "debug" / name
 
 
 def tool_environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The commands: up, run, upload, latency, down, status."""
+"""The commands: up, run, upload, latency, guide, down, status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cloud, documents, latency, samples, stack
+from . import cloud, documents, guide, latency, samples, stack
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(command=upload)
     add = commands.add_parser("latency", parents=[shared], help="measure a document's way beyond the third party's delay")
     add.set_defaults(command=measure_latency)
+    add = commands.add_parser("guide", parents=[shared], help="play the operating guide's bad days and write its outputs")
+    add.set_defaults(command=play_guide)
     commands.add_parser("down", parents=[shared], help="end everything; the logs stay").set_defaults(command=down)
     commands.add_parser("status", parents=[shared], help="say what is up").set_defaults(command=status)
     return top
@@ -114,6 +116,11 @@ def measure_latency(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
     latency.measure(running, documents.Evaluator(place, running))
+    return 0
+
+
+def play_guide(place: Place, _options: argparse.Namespace) -> int:
+    guide.play(place)
     return 0
 
 

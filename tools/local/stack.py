@@ -150,7 +150,7 @@ def start_third_party(place: Place, endpoint: str, outputs: Mapping[str, str], h
     }
     write_private_json(place.third_party_secrets, keys)
     address = f"127.0.0.1:{holder.getsockname()[1]}"
-    command = [str(build.third_party_binary()), "serve", "--listen", address]
+    command = [str(build.binary(THIRD_PARTY)), "serve", "--listen", address]
     command += ["--secrets-file", str(place.third_party_secrets), "--data-dir", str(place.third_party_data)]
     command += ["--delay-ms", str(THIRD_PARTY_DELAY_MS)]
     holder.close()

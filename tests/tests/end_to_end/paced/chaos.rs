@@ -105,8 +105,8 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     assert_no_turn_is_left(&case.stack, &uploads).await;
     for upload in &uploads {
         let jobs = case.stack.jobs(upload.id()).await;
-        assert!(!jobs.is_empty() && jobs.len() <= 2, "one job for each round: {jobs:?}");
-        assert!(jobs.iter().any(|job| job.status == "succeeded"), "{jobs:?}");
+        let states: Vec<&str> = jobs.iter().map(|job| job.status.as_str()).collect();
+        assert_eq!(states, ["succeeded"], "no job is forgotten today, so each document has one: {jobs:?}");
     }
     let usage = case.stack.usage().await;
     println!("{} documents on a bad day: {}", uploads.len(), summary(&usage));
