@@ -80,6 +80,10 @@ impl HouseThirdParty {
 }
 
 impl ThirdParty for HouseThirdParty {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.api_key.get().await.map(drop)
+    }
+
     async fn submit(&self, job: JobRequest) -> Result<String, Error> {
         let request = match job.content {
             Content::Push(body) => self
@@ -117,6 +121,9 @@ impl ThirdParty for HouseThirdParty {
             // A refused question says nothing of the document.
             Err(Error::Rejected(reason)) => {
                 Err(Error::Unavailable(format!("it refused to tell the status ({reason})")))
+            }
+            Err(Error::TurnUsed) => {
+                Err(Error::Unavailable("it refused to tell the status (conflict)".to_owned()))
             }
             status => status.map(Some),
         }

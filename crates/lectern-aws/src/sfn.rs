@@ -9,7 +9,7 @@ use lectern::{
     document::{DocumentRef, TaskToken},
     error::Error,
     message::SCHEMA_VERSION,
-    ports::{Executions, StartExecution, Tasks, TokenUse},
+    ports::{Executions, Resume, StartExecution, Tasks, TokenUse},
     trace::{TRACEPARENT, TraceParent},
 };
 use serde_json::{Value, json};
@@ -38,28 +38,13 @@ impl Executions for StateMachine {
     /// The execution is named by the document's id and its redrive, so that a second start, or one whose answer was lost, finds the
     /// first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both show one way.
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
-        let StartExecution { document, traceparent, redrives, keeps_result } = execution;
-        let mut input = json!({
-            "schemaVersion": SCHEMA_VERSION,
-            "submissionId": document.submission_id,
-            "documentId": document.document_id,
-        });
-        if let Some(traceparent) = traceparent {
-            input[TRACEPARENT] = json!(traceparent);
-        }
-        if *redrives > 0 {
-            input["round"] = json!(ROUNDS_OF_A_REDRIVE * redrives + 1);
-        }
-        if *keeps_result {
-            input["resume"] = json!("verify");
-        }
         let request = self
             .client
             .start_execution()
             .state_machine_arn(&self.arn)
-            .name(execution_name(document, *redrives))
-            .input(input.to_string())
-            .set_trace_header(traceparent.map(TraceParent::to_xray));
+            .name(execution_name(&execution.document, execution.redrives))
+            .input(execution_input(execution).to_string())
+            .set_trace_header(execution.traceparent.map(TraceParent::to_xray));
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("ExecutionAlreadyExists") => {
@@ -69,6 +54,42 @@ impl Executions for StateMachine {
             Err(error) => Err(unavailable("StartExecution", &error)),
         }
     }
+}
+
+/// What the state machine is started with; what is left out has the value of a first execution.
+pub fn execution_input(execution: &StartExecution) -> Value {
+    let StartExecution { document, traceparent, redrives, resume, attempt } = execution;
+    let mut input = json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "submissionId": document.submission_id,
+        "documentId": document.document_id,
+    });
+    if let Some(traceparent) = traceparent {
+        input[TRACEPARENT] = json!(traceparent);
+    }
+    if *redrives == 0 {
+        return input;
+    }
+    let new_round = ROUNDS_OF_A_REDRIVE * redrives + 1;
+    match resume {
+        Resume::Transfer => {
+            input["round"] = json!(new_round);
+            input["nextRound"] = json!(new_round + 1);
+            input["leaves"] = json!(attempt);
+        }
+        Resume::Ask(round) => {
+            input["resume"] = json!("ask");
+            input["round"] = json!(round);
+            input["nextRound"] = json!(new_round);
+            input["attempt"] = json!(attempt);
+        }
+        Resume::Verify => {
+            input["resume"] = json!("verify");
+            input["round"] = json!(new_round);
+            input["attempt"] = json!(attempt);
+        }
+    }
+    input
 }
 
 /// The name of a document's execution: its id, and from the first redrive on how often it was opened again.

@@ -101,6 +101,7 @@ pub(crate) fn document() -> Document {
         callback_id: CallbackId::new("callback-one"),
         traceparent: Some(traceparent()),
         attempt: Some(Attempt(1000)),
+        round: None,
         job_id: None,
         result: None,
         redrives: 0,

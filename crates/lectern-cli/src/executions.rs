@@ -112,9 +112,10 @@ impl Executions {
     }
 
     /// Lets Step Functions go on where the execution broke off. One that came to its Fail state would only fail there
-    /// again, so it is not asked for that.
+    /// again, so it is not asked for that; nor twice, since it goes on by the definition that the execution was started
+    /// with, which may be what it broke off for.
     pub(crate) async fn redrive(&self, name: &str) -> Result<Redriven, Problem> {
-        if self.has_failed_by_itself(name).await? {
+        if self.was_redriven(name).await? || self.has_failed_by_itself(name).await? {
             return Ok(Redriven::NotOffered);
         }
         match self.client.redrive_execution().execution_arn(self.arn(name)).send().await {
@@ -125,6 +126,12 @@ impl Executions {
             }
             Err(error) => Err(Problem::aws("RedriveExecution", &error)),
         }
+    }
+
+    async fn was_redriven(&self, name: &str) -> Result<bool, Problem> {
+        let answer = self.client.describe_execution().execution_arn(self.arn(name)).send().await;
+        let answer = answer.map_err(|error| Problem::aws("DescribeExecution", &error))?;
+        Ok(answer.redrive_count.is_some_and(|count| count > 0))
     }
 
     async fn has_failed_by_itself(&self, name: &str) -> Result<bool, Problem> {

@@ -6,7 +6,7 @@ use lectern::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
         Reason,
     },
-    house::JobSucceeded,
+    house::{JobError, JobFailed, JobSucceeded},
     media_type::MediaType,
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
@@ -136,12 +136,18 @@ pub(crate) fn document(state: DocumentState) -> Document {
         superseded_by: None,
         callback_id: CallbackId::new("SECRET-CALLBACK"),
         attempt: Some(Attempt(1001)),
+        round: None,
         job_id: None,
         result: None,
         redrives: 0,
         forgotten_job: None,
         traceparent: None,
     }
+}
+
+pub(crate) fn given_up() -> JobResult {
+    let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".to_owned() };
+    JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 
 pub(crate) fn succeeded() -> JobResult {

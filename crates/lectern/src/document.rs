@@ -182,7 +182,7 @@ impl fmt::Debug for ObjectVersion {
 
 /// Number of a transfer attempt: the number of its turn, which grows over all documents and for good
 /// ([`crate::turns::Gate`]), so that a later attempt has a larger number also after a redrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 
@@ -339,6 +339,9 @@ pub struct Document {
     /// The newest transfer attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// The round of the newest transfer attempt; none if a redrive gave its job up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<Round>,
     /// The third party's id of the newest job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,

@@ -45,8 +45,8 @@ pub enum Error {
     /// The time of the attempt's turn has passed, and nothing was sent. Another turn is asked for.
     #[error("the turn is over: {0}")]
     TurnOver(&'static str),
-    /// The attempt's turn was used before, by a delivery that died: there may be a job. Another turn is asked for, which
-    /// adopts it.
+    /// The attempt's turn was used before, by a delivery that died or that the third party is still reading: there may
+    /// be a job. Another turn is asked for, which adopts it.
     #[error("the turn was used before")]
     TurnUsed,
     /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.

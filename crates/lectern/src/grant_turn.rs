@@ -51,6 +51,9 @@ pub enum Order {
     Ask {
         /// Whom to tell: `{"attempt", "at", "until", "report"}`.
         task_token: TaskToken,
+        /// The newest attempt of a job that is given up for a new one; the document has none if it is absent.
+        #[serde(default)]
+        leaves: Attempt,
     },
     /// A transfer is over.
     Report {
@@ -100,8 +103,10 @@ const MAX_GRANTS: usize = 35;
 const MAX_CHANGES: usize = 99;
 /// What a ticket that is looked at may change: itself, its document's place, and the ticket it gets instead.
 const CHANGES_BY_TICKET: usize = 3;
+/// Writes for one batch: as many as let in the whole of a large crowd.
+const MAX_WRITES: usize = 8;
 
-/// Decides on a batch.
+/// Decides on a batch, then on whoever else may be let in, in one write after the other.
 ///
 /// # Errors
 /// `Store.Unavailable`: the batch stays on its queue.
@@ -112,6 +117,30 @@ pub async fn handle(
     limits: &Limits,
     batch: Batch,
 ) -> Result<Standing, Error> {
+    let mut decided = decide(store, tasks, clock, limits, batch).await?;
+    for _ in 1..MAX_WRITES {
+        if !decided.more {
+            break;
+        }
+        decided = decide(store, tasks, clock, limits, Batch { inputs: Vec::new(), again: false }).await?;
+    }
+    Ok(decided.standing)
+}
+
+/// What one write came to.
+struct Decided {
+    standing: Standing,
+    /// Whether it let in as many as a write can, so that there may be more.
+    more: bool,
+}
+
+async fn decide(
+    store: &impl Turns,
+    tasks: &impl Tasks,
+    clock: &impl Clock,
+    limits: &Limits,
+    batch: Batch,
+) -> Result<Decided, Error> {
     let (mut gate, revision) = store.gate().await?;
     let now = clock.now();
     let mut told = BTreeSet::new();
@@ -125,20 +154,21 @@ pub async fn handle(
     let mut desk = Desk { store, gate, limits, now, changes, new, placed };
     for Input { document, traceparent, order, .. } in batch.inputs {
         match order {
-            Order::Ask { task_token } if told.contains(task_token.expose()) => {}
-            Order::Ask { task_token } => {
+            Order::Ask { task_token, .. } if told.contains(task_token.expose()) => {}
+            Order::Ask { task_token, leaves } => {
+                desk.gate.leave_behind(document.document_id, leaves);
                 desk.ask(Waiter { document, traceparent, task_token, asked_us: micros(now) }).await?;
             }
             Order::Report { attempt, error, cause } => {
                 desk.gate.report(document.document_id, attempt, report(&error, &cause), now);
             }
-            Order::Renew { .. } => desk.gate.renew(document.document_id, limits, now),
+            Order::Renew { attempt, .. } => desk.gate.renew(document.document_id, attempt, limits, now),
             Order::Release { attempt } => desk.release(&document, attempt),
         }
     }
     // Once more, since a trial whose place was just given back is over.
     desk.gate.pass(now);
-    desk.admit(tasks).await?;
+    let more = desk.admit(tasks).await?;
     let Desk { mut gate, changes, .. } = desk;
     gate.note_line(now);
     store.commit(&gate, revision, changes).await?;
@@ -152,7 +182,7 @@ pub async fn handle(
         rate_slowdown: standing.slowdown.into(),
         line_stands: gate.stands(now),
     });
-    Ok(standing)
+    Ok(Decided { standing, more })
 }
 
 /// A batch under way.
@@ -204,13 +234,14 @@ impl<S: Turns> Desk<'_, S> {
         self.changes.waiters.insert(ticket, Some(waiter));
     }
 
-    async fn admit(&mut self, tasks: &impl Tasks) -> Result<(), Error> {
+    /// Lets in whoever may be let in, as far as one write can hold it; whether there may be more.
+    async fn admit(&mut self, tasks: &impl Tasks) -> Result<bool, Error> {
         for _ in 0..MAX_GRANTS {
+            let Some(ticket) = self.gate.next(self.limits) else { return Ok(false) };
             let changed = self.changes.waiters.len() + self.changes.places.len();
             if changed + CHANGES_BY_TICKET > MAX_CHANGES {
-                return Ok(());
+                return Ok(true);
             }
-            let Some(ticket) = self.gate.next(self.limits) else { return Ok(()) };
             let waiter = self.waiter(&ticket).await?;
             self.gate.pass_by(&ticket);
             let Some(waiter) = waiter else { continue };
@@ -226,7 +257,7 @@ impl<S: Turns> Desk<'_, S> {
                 self.line_up(waiter);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn waiter(&self, ticket: &Ticket) -> Result<Option<Waiter>, Error> {

@@ -24,8 +24,9 @@ pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Offse
             }
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
-        // A conflict is a submission with the same key that is still being read.
-        StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_EARLY => unavailable(status),
+        // A submission with the same key is still being read: the third party works, and the turn was another delivery's.
+        StatusCode::CONFLICT => Error::TurnUsed,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => unavailable(status),
         status if status.is_client_error() => {
             Error::Rejected(reason(body, "rejected", "The processing service does not accept this file."))
         }
@@ -145,7 +146,7 @@ mod tests {
     #[case(503, "ThirdParty.Unavailable")]
     #[case(302, "ThirdParty.Unavailable")]
     #[case(408, "ThirdParty.Unavailable")]
-    #[case(409, "ThirdParty.Unavailable")]
+    #[case(409, "Turn.Over")]
     #[case(401, "ThirdParty.Unauthorized")]
     #[case(403, "ThirdParty.Unauthorized")]
     #[case(400, "ThirdParty.Rejected")]

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     document::{
-        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason,
+        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
         TaskToken,
     },
     error::Error,
@@ -23,6 +23,7 @@ use crate::{
     record::Record,
     submission::{Submission, SubmissionState},
     trace::TraceParent,
+    transitions,
     turns::{Gate, Ticket, Waiter},
     webhook::{SigningSecrets, VerifyError},
 };
@@ -178,8 +179,21 @@ pub struct StartExecution {
     pub traceparent: Option<TraceParent>,
     /// How often the document was opened again: each time is an execution of its own.
     pub redrives: u32,
-    /// Whether the third party's result is kept, so that the execution goes straight to it.
-    pub keeps_result: bool,
+    /// Where it begins.
+    pub resume: Resume,
+    /// The newest attempt of the executions before, 0 if there was none.
+    pub attempt: Attempt,
+}
+
+/// Where the execution of a document begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the beginning, with a new round: a new job.
+    Transfer,
+    /// With the question how the job of this round stands.
+    Ask(Round),
+    /// Behind the third party, whose result is kept.
+    Verify,
 }
 
 impl StartExecution {
@@ -189,7 +203,11 @@ impl StartExecution {
             document: document.reference.clone(),
             traceparent: document.traceparent,
             redrives: document.redrives,
-            keeps_result: document.redrives > 0 && document.has_succeeded_result(),
+            resume: match document.redrives {
+                0 => Resume::Transfer,
+                _ => transitions::resume(document, false),
+            },
+            attempt: document.attempt.unwrap_or_default(),
         }
     }
 }
@@ -218,11 +236,12 @@ pub enum Begin {
 
 /// The store's part for `transfer-document`.
 pub trait Transfers: Send + Sync {
-    /// Moves the document to `Transferring` for this attempt, unless it has moved on.
+    /// Moves the document to `Transferring` for this attempt of this round, unless it has moved on.
     fn begin_transfer(
         &self,
         document: &DocumentRef,
         attempt: Attempt,
+        round: Round,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Begin, Error>> + Send;
 
@@ -317,6 +336,15 @@ pub struct JobRequest {
 /// The service that processes documents. The house contract is `docs/third-party.openapi.yaml`; a service with
 /// another one is another implementation of this trait.
 pub trait ThirdParty: Send + Sync {
+    /// Fetches what a request needs beforehand, such as our credentials, so that a [`submit`](Self::submit) right after it
+    /// begins at once.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`
+    fn prepare(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Hands a document over and returns the job's id. Submitting again with the same key returns the same job.
     ///
     /// # Errors

@@ -88,8 +88,8 @@ pub async fn handle(
         return Ok(Outcome::Dropped);
     }
     match transfer(store, uploads, third_party, clock, settings, &input).await {
-        Ok(Some(job_id)) => {
-            tasks.succeed(&input.task_token, json!({ "jobId": job_id })).await?;
+        Ok(Some(Handed { job_id, sent })) => {
+            tasks.succeed(&input.task_token, json!({ "jobId": job_id, "sent": sent })).await?;
             tracing::info!("The third party has the document.");
             Ok(Outcome::Transferred)
         }
@@ -107,6 +107,13 @@ pub async fn handle(
     }
 }
 
+/// What an attempt came to.
+struct Handed {
+    job_id: String,
+    /// Whether the third party was asked: only then its answer is news of it.
+    sent: bool,
+}
+
 /// The key under which the third party knows a document's round.
 pub fn idempotency_key(document: DocumentId, round: Round) -> String {
     format!("{document}-{}", round.0)
@@ -119,17 +126,19 @@ async fn transfer(
     clock: &impl Clock,
     settings: &Settings,
     input: &Input,
-) -> Result<Option<String>, Error> {
-    let Begin::Begun(document) = store.begin_transfer(&input.document, input.attempt, clock.now()).await?
-    else {
+) -> Result<Option<Handed>, Error> {
+    let begun = store.begin_transfer(&input.document, input.attempt, input.round, clock.now()).await?;
+    let Begin::Begun(document) = begun else {
         return not_begun(store, input).await;
     };
     if document.result.is_some() {
         tracing::info!("A late result is there already; the document is not sent again.");
-        return Ok(Some(document.job_id.unwrap_or_default()));
+        return Ok(Some(Handed { job_id: document.job_id.unwrap_or_default(), sent: false }));
     }
     tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
-    let request = request(uploads, settings, input, &document).await?;
+    let request = request(uploads, settings, input, &document).await.map_err(|error| unused(error, input))?;
+    // Before the turn's end is looked at, since it takes time.
+    third_party.prepare().await.map_err(|error| unused(error, input))?;
     if input.turn_ends_at.is_some_and(|end| clock.now() > end) {
         metrics::turn_missed();
         return Err(Error::TurnOver("its time has passed"));
@@ -138,13 +147,26 @@ async fn transfer(
     let job_id = third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
     metrics::transferred(document.size_bytes, clock.now() - began);
     store.record_job(&input.document, input.attempt, &job_id).await?;
-    Ok(Some(job_id))
+    Ok(Some(Handed { job_id, sent: true }))
+}
+
+/// The turn is this attempt's, so that a retry could not use it; and nothing was sent yet. An attempt without a turn is
+/// retried.
+fn unused(error: Error, input: &Input) -> Error {
+    match error {
+        Error::StoreUnavailable(detail) if input.attempt.is_turn() => {
+            tracing::debug!(detail, "The turn was not used.");
+            metrics::turn_missed();
+            Error::TurnOver("our own store did not answer")
+        }
+        error => error,
+    }
 }
 
 /// What to tell of a document that this attempt may not work on, so that the task that waits for it ends at once and
 /// not by its timeout: that it is given up, or that whoever used this turn before died without a word. Otherwise the
 /// document has moved on and nobody waits.
-async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<String>, Error> {
+async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<Handed>, Error> {
     let Some(document) = store.load(&input.document).await? else { return Ok(None) };
     match (document.state, document.reason) {
         (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),

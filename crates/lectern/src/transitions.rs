@@ -6,9 +6,9 @@
 use time::OffsetDateTime;
 
 use crate::{
-    document::{Attempt, Document, DocumentState, JobResult, Reason},
+    document::{Attempt, Document, DocumentState, JobResult, Reason, Round},
     error::rfc3339,
-    ports::{NewDocument, Recorded, Sequencer, Standing},
+    ports::{NewDocument, Recorded, Resume, Sequencer, Standing},
     submission::CountChange,
 };
 
@@ -63,6 +63,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         callback_id,
         traceparent: Some(traceparent),
         attempt: None,
+        round: None,
         job_id: None,
         result: None,
         redrives: 0,
@@ -80,7 +81,12 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
 
 /// Starts a transfer attempt, unless it or a newer one has started or the document is past `Processing`. An attempt
 /// without a turn may start again.
-pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime) -> Option<Document> {
+pub fn begin_transfer(
+    document: &Document,
+    attempt: Attempt,
+    round: Round,
+    now: OffsetDateTime,
+) -> Option<Document> {
     let started =
         document.attempt.is_some_and(|newest| newest > attempt || (newest == attempt && attempt.is_turn()));
     if document.state > DocumentState::Processing || started {
@@ -90,6 +96,7 @@ pub fn begin_transfer(document: &Document, attempt: Attempt, now: OffsetDateTime
     }
     let mut document = document.clone();
     document.attempt = Some(attempt);
+    document.round = Some(round);
     enter(&mut document, DocumentState::Transferring, now);
     Some(document)
 }
@@ -163,8 +170,9 @@ pub fn finish(
 /// Opens a document again that has failed, or whose execution is over although it has not ended. `after` is how often
 /// that was done before, as whoever asks has read it: of two who ask at the same time one finds it done.
 ///
-/// A kept success stays, unless `anew`, and is verified and normalised again; anything else is forgotten, so that the
-/// third party gets a new round. The times of the states that lie ahead again are forgotten with it.
+/// A kept success stays, unless `anew`, and is verified and normalised again. So does a job that nobody has heard of: the
+/// third party is asked about it first. Anything else is forgotten, so that the third party gets a new round. The times of
+/// the states that lie ahead again are forgotten with it.
 pub fn reopen(
     document: &Document,
     after: u32,
@@ -175,21 +183,36 @@ pub fn reopen(
     if !reopenable || document.superseded_by.is_some() || document.redrives != after {
         return None;
     }
-    let keeps_result = document.has_succeeded_result() && !anew;
-    let state = if keeps_result { DocumentState::Verifying } else { DocumentState::Received };
+    let resume = resume(document, anew);
+    let state = match resume {
+        Resume::Verify => DocumentState::Verifying,
+        Resume::Ask(_) => DocumentState::Processing,
+        Resume::Transfer => DocumentState::Received,
+    };
     let change = (document.state == DocumentState::Failed)
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
     let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
-    if !keeps_result {
+    if resume == Resume::Transfer {
         // A job without an id is one whose answer broke the contract.
         let forgotten = document.result.take().map(|result| result.job_id().to_owned());
         document.forgotten_job = forgotten.filter(|job| !job.is_empty()).or(document.forgotten_job);
         document.job_id = None;
+        document.round = None;
     }
     let ahead = |name: &str| DocumentState::ALL.iter().any(|later| *later > state && later.as_str() == name);
     document.times.retain(|name, _| !ahead(name));
     enter(&mut document, state, now);
     Some((document, change))
+}
+
+/// Where a document that is opened again goes on.
+pub fn resume(document: &Document, anew: bool) -> Resume {
+    match (&document.result, document.round) {
+        _ if anew => Resume::Transfer,
+        (Some(JobResult::Succeeded(_)), _) => Resume::Verify,
+        (None, Some(round)) => Resume::Ask(round),
+        (Some(JobResult::Failed(_)) | None, _) => Resume::Transfer,
+    }
 }
 
 /// Moves forward, never back, and notes the time of the first arrival.

@@ -136,5 +136,5 @@ pub(crate) fn reachable<'e>(start: &str, edges: impl IntoIterator<Item = &'e Edg
 
 /// The counter that a condition such as `{% $troubles <= 2 %}` holds below a number, or below the last round.
 fn counter(condition: &str) -> Option<String> {
-    captures(r"\$(\w+) <=? (?:\d+|\$lastRound)", condition).into_iter().next()
+    captures(r"\$(\w+) <=? \d+", condition).into_iter().next()
 }

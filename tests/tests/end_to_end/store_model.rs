@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use lectern::{
-    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, SubmissionId, TaskToken},
+    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
     error::{Error, rfc3339},
     memory::model::{DirectWrites, Op, Returned, check},
     ports::{
@@ -179,9 +179,10 @@ impl Transfers for Real {
         &self,
         document: &DocumentRef,
         attempt: Attempt,
+        round: Round,
         now: OffsetDateTime,
     ) -> Result<Begin, Error> {
-        self.store.begin_transfer(document, attempt, now).await
+        self.store.begin_transfer(document, attempt, round, now).await
     }
 
     async fn record_job(&self, document: &DocumentRef, attempt: Attempt, job_id: &str) -> Result<(), Error> {

@@ -61,6 +61,10 @@ impl Door<'_> {
 }
 
 impl ThirdParty for Door<'_> {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.inside.prepare().await
+    }
+
     async fn submit(&self, request: JobRequest) -> Result<String, Error> {
         let outage = self.closed();
         let knock = Knock { attempt: self.attempt, at: self.now, refused: outage.is_some() };

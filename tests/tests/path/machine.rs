@@ -15,10 +15,10 @@ const LIMITS: [(&str, u64); 9] = [
     ("StoreMaxAttempts", 3),
     ("OtherMaxAttempts", 2),
     ("MismatchMaxAttempts", 1),
+    ("FailMaxAttempts", 50),
     ("MaxTroubles", MAX_TROUBLES as u64),
     ("MaxTurnWaits", 4),
     ("MaxOverdueWaits", 1),
-    ("FailMaxAttempts", 50),
 ];
 
 /// The definition, its substitutions in place.

@@ -13,6 +13,7 @@ mod jsonata;
 mod machine;
 mod nothing_is_lost;
 mod outages;
+mod redrives;
 mod simulation;
 #[path = "../contract/sources.rs"]
 #[allow(dead_code, reason = "the contract tests use all of it")]

@@ -12,7 +12,7 @@ use lectern::{
 use proptest::prelude::*;
 
 use super::{
-    machine::{Execution, MAX_ROUNDS},
+    machine::MAX_ROUNDS,
     simulation::Simulation,
     weather::{Dice, Roughness},
 };
@@ -69,13 +69,8 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         assert_eq!(record.is_some(), document.state == DocumentState::Ready);
         let path = simulation.executions.get(&document.reference).map_or(&[][..], |found| &found.path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let possible = simulation.executions.get(&document.reference).is_some_and(Execution::job_possible);
-        // Whoever fails gives its place back, unless a job may be at the third party.
         let (failed, before) = match path.as_slice() {
-            [before @ .., "FailDocument", "CheckPlace", "ReleaseTurnOfFailed", "Failed"] => {
-                (!possible, before)
-            }
-            [before @ .., "FailDocument", "CheckPlace", "Failed"] => (possible, before),
+            [before @ .., "FailDocument", "ReleaseTurnOfFailed", "Failed"] => (true, before),
             before => (false, before),
         };
         let ended = match (document.state, path.as_slice()) {

@@ -16,12 +16,13 @@ use lectern::{
         world::{MemoryWorld, s3_event},
     },
     message, normalize_document,
-    ports::Clock as _,
+    ports::{Clock as _, Reopened, Reopening as _, StartExecution},
     probe_job,
     submission::Submission,
     trace::{TRACEPARENT, TraceParent},
     transfer_document::{self, DeliveryMode},
 };
+use lectern_aws::sfn::execution_input;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -65,6 +66,8 @@ pub(crate) struct Simulation {
     pub(crate) most_at_work: usize,
     /// Documents that were given up for so long that no place is kept for their jobs any more.
     outlasted: BTreeSet<DocumentRef>,
+    /// Documents whose first job was given up for a new one.
+    left_behind: BTreeSet<DocumentRef>,
     /// Whether time goes on only when nothing else can happen, as far as the next wait or timeout.
     pub(crate) by_the_clock: bool,
     turns: Fifo,
@@ -114,6 +117,7 @@ impl Simulation {
             questions: Mutex::new(Vec::new()),
             most_at_work: 0,
             outlasted: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
             by_the_clock: false,
             turns: Fifo::default(),
             queues: Vec::new(),
@@ -310,14 +314,24 @@ impl Simulation {
             }
         }
         for document in self.world.states.started() {
-            let started = self.world.states.start_of(&document).unwrap();
-            let input = json!({
-                "schemaVersion": message::SCHEMA_VERSION, "submissionId": document.submission_id,
-                "documentId": document.document_id, "traceparent": started.traceparent,
-            });
+            let input = execution_input(&self.world.states.start_of(&document).unwrap());
             let machine = &self.machine;
             self.executions.entry(document).or_insert_with(|| Execution::start(machine, input));
         }
+    }
+
+    /// An operator starts a failed document again.
+    pub(crate) async fn redrive(&mut self, object: &ObjectVersion, anew: bool) {
+        let failed = self.document(object);
+        let now = self.world.clock.now();
+        let reopened = self.world.store.reopen(&failed.reference, failed.redrives, anew, now).await;
+        let Ok(Reopened::Open(opened)) = reopened else { panic!("{reopened:?}") };
+        self.ended.remove(&failed.reference);
+        if anew {
+            self.left_behind.insert(failed.reference.clone());
+        }
+        let execution = Execution::start(&self.machine, execution_input(&StartExecution::of(&opened)));
+        self.executions.insert(failed.reference, execution);
     }
 
     async fn handle(&mut self, message: &Message) -> Handled {
@@ -363,7 +377,13 @@ impl Simulation {
         assert!(leases <= self.world.limits.max_in_flight as usize, "{leases} leases");
         let at_work = self.sender.at_work(&self.world, &self.questions.lock().unwrap());
         self.most_at_work = self.most_at_work.max(at_work.len());
-        for document in at_work.into_iter().filter(|document| !self.outlasted.contains(document)) {
+        if self.outlasted.is_empty() {
+            assert!(at_work.len() <= leases, "{} jobs on {leases} places", at_work.len());
+        }
+        let known = |document: &DocumentRef| {
+            !self.outlasted.contains(document) && !self.left_behind.contains(document)
+        };
+        for document in at_work.into_iter().filter(known) {
             let path = self.executions.get(&document).map(|execution| &execution.path);
             assert!(gate.holds(document.document_id), "a job without a place: {document:?} {path:?}");
         }
@@ -418,8 +438,8 @@ impl Simulation {
             self.executions.iter().filter(|(document, _)| gate.holds(document.document_id)).collect();
         assert_eq!(holding.len(), gate.standing().leases, "a place of nobody");
         for (document, execution) in holding {
-            let kept = execution.path.ends_with(&["CheckPlace", "Failed"].map(str::to_owned));
-            assert!(kept && execution.job_possible(), "{document:?} keeps its place: {:?}", execution.path);
+            let failed = execution.path.ends_with(&["ReleaseTurnOfFailed", "Failed"].map(str::to_owned));
+            assert!(failed && execution.job_possible(), "{document:?} keeps its place: {:?}", execution.path);
         }
         gate.pass(self.world.clock.now() + 2 * self.world.limits.lease);
         assert_eq!(gate.standing().leases, 0, "a lease ends by itself");

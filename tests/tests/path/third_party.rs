@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lectern::{
     document::{DocumentId, DocumentRef},
-    house::{CallbackEvent, FileRole, JobStatus, ReturnedFile},
+    house::{CallbackEvent, FileRole, JobFailed, JobStatus, JobSucceeded, ReturnedFile},
     memory::world::{MemoryWorld, SECRET, callback_body, failed, returned_file, signed, succeeded},
     ports::Clock as _,
     receive_callback::Answer,
@@ -147,10 +147,10 @@ impl Sender {
                 CallBack::Thrice => self.deliveries.extend([(); 3].map(|()| delivery(&event, SECRET))),
                 CallBack::Contradictory => {
                     self.deliveries.push(delivery(&event, SECRET));
-                    self.deliveries.push(delivery(&failed("contradiction"), SECRET));
+                    self.deliveries.push(delivery(&of_job(&key, failed("contradiction")), SECRET));
                 }
                 CallBack::BadlySigned => {
-                    self.deliveries.push(delivery(&failed("forged"), FOREIGN));
+                    self.deliveries.push(delivery(&of_job(&key, failed("forged")), FOREIGN));
                     self.deliveries.push(delivery(&event, SECRET));
                 }
                 CallBack::OnlyIfAsked | CallBack::AlwaysWorking | CallBack::Forgotten => {}
@@ -191,7 +191,22 @@ impl Sender {
             }
             file
         });
-        if outcome == Outcome::GivenUp { failed("encrypted") } else { succeeded(&files) }
+        of_job(key, if outcome == Outcome::GivenUp { failed("encrypted") } else { succeeded(&files) })
+    }
+
+    /// It has come to an end with a job that it seemed to be at for ever, and tells whoever asks.
+    pub(crate) fn finish(&mut self, world: &MemoryWorld, key: &str) {
+        let event = self.result(world, Outcome::Good, key);
+        let CallbackEvent::Succeeded(job) = event else { unreachable!("it is good") };
+        world.third_party.set_status(key, JobStatus::Succeeded(job));
+        self.working.insert(key.to_owned(), true);
+    }
+
+    /// The same, and it calls back.
+    pub(crate) fn finish_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
+        let event = self.result(world, Outcome::Good, key);
+        let document = document_of(world, key);
+        self.deliveries.push(Delivery { key: key.to_owned(), document, event, secret: SECRET });
     }
 
     /// Serves the files that were wrong at first as they should be.
@@ -216,6 +231,14 @@ impl Sender {
             Answer::KeptUnknown | Answer::TooLarge => panic!("{answer:?}"),
         }
     }
+}
+
+/// The event, told of the job with this key.
+fn of_job(key: &str, mut event: CallbackEvent) -> CallbackEvent {
+    let (CallbackEvent::Succeeded(JobSucceeded { job_id, .. })
+    | CallbackEvent::Failed(JobFailed { job_id, .. })) = &mut event;
+    *job_id = format!("job-{key}");
+    event
 }
 
 fn document_of(world: &MemoryWorld, key: &str) -> DocumentRef {

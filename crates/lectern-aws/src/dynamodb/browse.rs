@@ -64,13 +64,14 @@ impl Browse for DynamoDbStore {
             // All but the result, which may be 192 KiB for each of thousands of documents.
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
-                 reason, #times, supersededBy, callbackId, attempt, jobId, redrives, \
+                 reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \
                  forgottenJob, traceparent",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#times", "times")
+            .expression_attribute_names("#round", "round")
             .consistent_read(true)
             .into_paginator()
             .items()

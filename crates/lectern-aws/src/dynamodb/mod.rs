@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, CancellationReason, Put, TransactWriteItem},
 };
 use lectern::{
-    document::{Attempt, Document, DocumentRef},
+    document::{Attempt, Document, DocumentRef, Round},
     error::Error,
     ports::{Begin, Finish, Finishing, Load, Outcome, Transfers},
     transitions,
@@ -129,10 +129,11 @@ impl Transfers for DynamoDbStore {
         &self,
         document: &DocumentRef,
         attempt: Attempt,
+        round: Round,
         now: OffsetDateTime,
     ) -> Result<Begin, Error> {
-        let moved =
-            self.move_document(document, |stored| transitions::begin_transfer(stored, attempt, now)).await?;
+        let begin = |stored: &Document| transitions::begin_transfer(stored, attempt, round, now);
+        let moved = self.move_document(document, begin).await?;
         Ok(moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(moved))))
     }
 

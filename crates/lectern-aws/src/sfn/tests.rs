@@ -6,7 +6,7 @@ use aws_sdk_sfn::operation::{
     start_execution::{StartExecutionInput, StartExecutionOutput},
 };
 use aws_smithy_mocks::mock;
-use lectern::document::Reason;
+use lectern::document::{Attempt, Reason, Round};
 use rstest::rstest;
 use tokio::net::TcpListener;
 
@@ -20,7 +20,8 @@ fn execution() -> StartExecution {
         document: reference(),
         traceparent: Some(traceparent()),
         redrives: 0,
-        keeps_result: false,
+        resume: Resume::Transfer,
+        attempt: Attempt::default(),
     }
 }
 
@@ -56,12 +57,13 @@ async fn execution_is_started_under_the_documents_id() {
 }
 
 #[rstest]
-#[case(1, false, json!({"round": 11}))]
-#[case(2, true, json!({"round": 21, "resume": "verify"}))]
+#[case(1, Resume::Transfer, json!({"round": 11, "nextRound": 12, "leaves": 1_000_007}))]
+#[case(1, Resume::Ask(Round(2)), json!({"resume": "ask", "round": 2, "nextRound": 11, "attempt": 1_000_007}))]
+#[case(2, Resume::Verify, json!({"resume": "verify", "round": 21, "attempt": 1_000_007}))]
 #[tokio::test]
 async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
     #[case] redrives: u32,
-    #[case] resume: bool,
+    #[case] resume: Resume,
     #[case] more: Value,
 ) {
     let seen = Seen::<StartExecutionInput>::new();
@@ -75,9 +77,9 @@ async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
             StartExecutionOutput::builder().execution_arn("arn:e").start_date(started).build().unwrap()
         });
     let machine = StateMachine::new(client!(aws_sdk_sfn, first, rule), "arn:m".to_owned());
+    let attempt = Attempt(1_000_007);
     for _ in 0..2 {
-        let start =
-            StartExecution { redrives, keeps_result: resume, traceparent: None, document: reference() };
+        let start = StartExecution { redrives, resume, attempt, traceparent: None, document: reference() };
         machine.start(&start).await.unwrap();
     }
     let request = seen.all().remove(0);

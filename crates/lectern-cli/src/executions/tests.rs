@@ -20,6 +20,16 @@ fn history(last: &'static str) -> Rule {
         })
 }
 
+/// The execution, redriven so often.
+fn described(redrives: i32) -> Rule {
+    mock!(Client::describe_execution).then_http_response(move || {
+        let execution = format!(
+            r#"{{"executionArn":"a","stateMachineArn":"m","status":"ABORTED","startDate":1,"redriveCount":{redrives}}}"#
+        );
+        answer(200, execution)
+    })
+}
+
 #[tokio::test]
 async fn redrive_is_step_functions_own_where_it_is_offered() {
     let redrive = mock!(Client::redrive_execution)
@@ -28,7 +38,8 @@ async fn redrive_is_step_functions_own_where_it_is_offered() {
             let date = aws_sdk_sfn::primitives::DateTime::from_secs(0);
             RedriveExecutionOutput::builder().redrive_date(date).build().unwrap()
         });
-    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionTimedOut"), redrive), ARN);
+    let executions =
+        Executions::new(client!(aws_sdk_sfn, described(0), history("ExecutionTimedOut"), redrive), ARN);
     assert_eq!(executions.redrive("name").await.unwrap(), Redriven::Running);
 }
 
@@ -39,20 +50,29 @@ async fn redrive_is_step_functions_own_where_it_is_offered() {
 #[tokio::test]
 async fn redrive_that_is_not_offered_is_no_failure(#[case] code: &'static str) {
     let redrive = mock!(Client::redrive_execution).then_http_response(move || json_error(code));
-    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionAborted"), redrive), ARN);
+    let executions =
+        Executions::new(client!(aws_sdk_sfn, described(0), history("ExecutionAborted"), redrive), ARN);
     assert_eq!(executions.redrive("name").await.unwrap(), Redriven::NotOffered);
 }
 
 #[tokio::test]
 async fn execution_that_came_to_its_fail_state_would_only_fail_again() {
-    let executions = Executions::new(client!(aws_sdk_sfn, history("FailStateEntered")), ARN);
+    let executions = Executions::new(client!(aws_sdk_sfn, described(0), history("FailStateEntered")), ARN);
     assert_eq!(executions.redrive("name").await.unwrap(), Redriven::NotOffered, "it is not even asked for");
+}
+
+/// It would go on by the definition that it was started with, also if that is what it broke off for.
+#[tokio::test]
+async fn execution_that_broke_off_again_needs_a_new_one() {
+    let executions = Executions::new(client!(aws_sdk_sfn, described(1)), ARN);
+    assert_eq!(executions.redrive("name").await.unwrap(), Redriven::NotOffered);
 }
 
 #[tokio::test]
 async fn refused_redrive_is_a_failure_that_says_what_to_do_and_quotes_nothing() {
     let redrive = mock!(Client::redrive_execution).then_http_response(|| json_error("AccessDeniedException"));
-    let executions = Executions::new(client!(aws_sdk_sfn, history("ExecutionAborted"), redrive), ARN);
+    let executions =
+        Executions::new(client!(aws_sdk_sfn, described(0), history("ExecutionAborted"), redrive), ARN);
     let problem = executions.redrive("name").await.unwrap_err();
     assert_eq!(problem.what, "RedriveExecution: it answered with an error (AccessDeniedException)");
     assert!(problem.todo.contains("AWS_PROFILE") && !problem.transient);

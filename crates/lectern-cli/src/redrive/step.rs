@@ -2,7 +2,8 @@
 
 use lectern::{
     document::{Document, DocumentRef, DocumentState},
-    ports::{Clock as _, Executions as _, Load as _, Reopened, Reopening as _, StartExecution},
+    ports::{Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution},
+    transitions,
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
 
@@ -16,11 +17,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// It is opened again, and a new execution starts.
-    Reopen { document: DocumentRef, after: u32, anew: bool, keeps_result: bool },
+    Reopen { document: DocumentRef, after: u32, anew: bool, resume: Resume },
     /// It is open, but its execution was never started: whoever opened it was killed.
     Start(StartExecution),
     /// Its execution broke off; Step Functions is asked to go on, or it is opened again.
-    GoOn { document: DocumentRef, after: u32, anew: bool, keeps_result: bool },
+    GoOn { document: DocumentRef, after: u32, anew: bool, resume: Resume },
     /// Nothing, because it is on its way.
     Nothing(String),
     /// Nothing, because it may not.
@@ -30,7 +31,7 @@ pub(super) enum Plan {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    Started { execution: String, keeps_result: bool },
+    Started { execution: String, resume: Resume },
     GoesOn { execution: String },
     Would(String),
     Nothing(String),
@@ -50,8 +51,8 @@ impl Done {
 
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Started { execution, keeps_result } => {
-                format!("execution {execution} was started{}.", with_result(*keeps_result))
+            Self::Started { execution, resume } => {
+                format!("execution {execution} was started{}.", how(*resume))
             }
             Self::GoesOn { execution } => format!("Step Functions goes on with execution {execution}."),
             Self::Would(text) | Self::Nothing(text) | Self::Refused(text) => text.clone(),
@@ -59,22 +60,26 @@ impl Done {
     }
 }
 
-fn with_result(keeps_result: bool) -> &'static str {
-    if keeps_result { ", with the result that is kept" } else { "" }
+fn how(resume: Resume) -> &'static str {
+    match resume {
+        Resume::Transfer => "",
+        Resume::Ask(_) => "; it first asks the third party how the job stands",
+        Resume::Verify => ", with the result that is kept",
+    }
 }
 
 impl Plan {
     pub(super) fn would(&self) -> Done {
         match self {
-            Self::Reopen { document, after, keeps_result, .. } => Done::Would(format!(
+            Self::Reopen { document, after, resume, .. } => Done::Would(format!(
                 "execution {} would be started{}.",
                 execution_name(document, after + 1),
-                with_result(*keeps_result)
+                how(*resume)
             )),
             Self::Start(start) => Done::Would(format!(
                 "execution {} would be started{}.",
                 execution_name(&start.document, start.redrives),
-                with_result(start.keeps_result)
+                how(start.resume)
             )),
             Self::GoOn { document, after, .. } => Done::Would(format!(
                 "execution {} would go on, or a new one start.",
@@ -101,7 +106,7 @@ pub(super) async fn look(cloud: &Cloud, listed: &Document, anew: bool) -> Result
 /// Pure: what is to be done with a document whose newest execution stands so; `None` if there is none.
 pub(super) fn plan(now: &Document, execution: Option<Status>, anew: bool) -> Plan {
     let document = now.reference.clone();
-    let keeps_result = now.has_succeeded_result() && !anew;
+    let resume = transitions::resume(now, anew);
     if let Some(newer) = now.superseded_by {
         return Plan::Refused(format!("a newer version of the file, document {newer}, has taken its place."));
     }
@@ -113,7 +118,7 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, anew: bool) -> Pla
             );
         }
         DocumentState::Failed => {
-            return Plan::Reopen { document, after: now.redrives, anew, keeps_result };
+            return Plan::Reopen { document, after: now.redrives, anew, resume };
         }
         DocumentState::Received
         | DocumentState::Transferring
@@ -122,15 +127,16 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, anew: bool) -> Pla
         | DocumentState::Normalizing => {}
     }
     let never_started = now.state == DocumentState::Received
-        || now.redrives > 0 && keeps_result && now.state == DocumentState::Verifying;
+        || now.redrives > 0 && resume == Resume::Verify && now.state == DocumentState::Verifying
+        || now.redrives > 0 && matches!(resume, Resume::Ask(_)) && now.state == DocumentState::Processing;
     match execution {
         Some(Status::Running) => {
             Plan::Nothing(format!("it is on its way ({}); nothing was changed.", now.state))
         }
         None if never_started => Plan::Start(StartExecution::of(now)),
-        Some(Status::Broken(_)) => Plan::GoOn { document, after: now.redrives, anew, keeps_result },
+        Some(Status::Broken(_)) => Plan::GoOn { document, after: now.redrives, anew, resume },
         // So old that Step Functions has forgotten it, or ended without its document.
-        None | Some(Status::Succeeded) => Plan::Reopen { document, after: now.redrives, anew, keeps_result },
+        None | Some(Status::Succeeded) => Plan::Reopen { document, after: now.redrives, anew, resume },
     }
 }
 
@@ -164,6 +170,6 @@ async fn reopen(cloud: &Cloud, document: &DocumentRef, after: u32, anew: bool) -
 
 async fn start(cloud: &Cloud, execution: &StartExecution) -> Result<Done, Problem> {
     cloud.machine.start(execution).await.map_err(|error| Problem::store(&error))?;
-    let keeps_result = execution.keeps_result;
-    Ok(Done::Started { execution: execution_name(&execution.document, execution.redrives), keeps_result })
+    let resume = execution.resume;
+    Ok(Done::Started { execution: execution_name(&execution.document, execution.redrives), resume })
 }

@@ -1,15 +1,15 @@
 //! What is to be done with a document, by how it stands.
 
 use lectern::{
-    document::{DocumentId, DocumentState},
-    ports::StartExecution,
+    document::{Document, DocumentId, DocumentState, Round},
+    ports::{Resume, StartExecution},
 };
 use rstest::rstest;
 
 use super::step::{Done, Plan, plan};
 use crate::{
     executions::Status,
-    test_support::{document, succeeded},
+    test_support::{document, given_up, succeeded},
 };
 
 const RUNNING: Option<Status> = Some(Status::Running);
@@ -30,7 +30,7 @@ fn every_state_has_its_plan(
     #[case] expected: &str,
 ) {
     let found = match plan(&document(state), execution, false) {
-        Plan::Reopen { after: 0, keeps_result: false, .. } => "reopen",
+        Plan::Reopen { after: 0, resume: Resume::Transfer, .. } => "reopen",
         Plan::Start(StartExecution { redrives: 0, .. }) => "start",
         Plan::GoOn { after: 0, .. } => "goOn",
         Plan::Nothing(_) => "nothing",
@@ -58,16 +58,37 @@ fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
     assert!(matches!(plan(&opened, RUNNING, false), Plan::Nothing(_)), "twice changes nothing");
     let killed = plan(&opened, None, false);
     assert!(
-        matches!(killed, Plan::Start(StartExecution { redrives: 1, keeps_result: false, .. })),
+        matches!(killed, Plan::Start(StartExecution { redrives: 1, resume: Resume::Transfer, .. })),
         "{killed:?}"
     );
     opened.state = DocumentState::Verifying;
     opened.result = Some(succeeded());
     let killed = plan(&opened, None, false);
     assert!(
-        matches!(killed, Plan::Start(StartExecution { redrives: 1, keeps_result: true, .. })),
+        matches!(killed, Plan::Start(StartExecution { redrives: 1, resume: Resume::Verify, .. })),
         "{killed:?}"
     );
+}
+
+/// A job that nobody has heard of may be at work: a second one beside it would be one too many for the third party.
+#[test]
+fn case_48_document_that_may_have_a_job_asks_for_it_first_unless_it_is_asked_for_anew() {
+    let mut failed = document(DocumentState::Failed);
+    failed.round = Some(Round(2));
+    let resume = |document: &Document, anew| match plan(document, None, anew) {
+        Plan::Reopen { resume, .. } => resume,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(resume(&failed, false), Resume::Ask(Round(2)));
+    assert_eq!(resume(&failed, true), Resume::Transfer);
+    let text = plan(&failed, None, false).would().text();
+    assert!(text.ends_with("; it first asks the third party how the job stands."), "{text}");
+    failed.result = Some(given_up());
+    assert_eq!(resume(&failed, false), Resume::Transfer, "that job has ended");
+    let mut killed = document(DocumentState::Processing);
+    (killed.round, killed.redrives) = (Some(Round(2)), 1);
+    let start = plan(&killed, None, false);
+    assert!(matches!(start, Plan::Start(StartExecution { resume: Resume::Ask(_), .. })), "{start:?}");
 }
 
 #[test]

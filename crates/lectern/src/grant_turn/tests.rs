@@ -52,7 +52,7 @@ impl Line {
     fn ask(&mut self, document: &DocumentRef) -> TaskToken {
         self.asked += 1;
         let task_token = TaskToken::new(format!("token-{}", self.asked));
-        self.order(document, Order::Ask { task_token: task_token.clone() });
+        self.order(document, Order::Ask { task_token: task_token.clone(), leaves: Attempt::default() });
         task_token
     }
 
@@ -148,7 +148,14 @@ fn second_that_is_told_is_the_first_that_is_not_early(#[case] at_us: i64, #[case
 }
 
 #[rstest]
-#[case::ask(json!({ "kind": "ask", "taskToken": "sesame" }), Order::Ask { task_token: TaskToken::new("sesame") })]
+#[case::ask(
+    json!({ "kind": "ask", "taskToken": "sesame", "leaves": 7 }),
+    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(7) }
+)]
+#[case::ask_of_before(
+    json!({ "kind": "ask", "taskToken": "sesame" }),
+    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(0) }
+)]
 #[case::accepted(
     json!({ "kind": "report", "attempt": 7, "error": "" }),
     Order::Report { attempt: Attempt(7), error: String::new(), cause: String::new() }
@@ -284,7 +291,10 @@ async fn stale_ask_of_a_document_that_has_its_turn_leaves_its_attempt_as_it_is()
     for _ in 0..2 {
         // The second time it is the order that was answered.
         line.queue.push_back(old.clone());
-        line.queue.push_back(Input { order: Order::Ask { task_token: token.clone() }, ..old.clone() });
+        line.queue.push_back(Input {
+            order: Order::Ask { task_token: token.clone(), leaves: Attempt::default() },
+            ..old.clone()
+        });
         assert_eq!(line.deliver().await.unwrap().leases, 1);
     }
     assert!(line.answer(&stale).is_none() && line.nobody_waits());

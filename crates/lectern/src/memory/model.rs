@@ -14,7 +14,9 @@ use super::{
     world::START,
 };
 use crate::{
-    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Reason, SubmissionId, TaskToken},
+    document::{
+        Attempt, CallbackId, Document, DocumentRef, JobResult, Reason, Round, SubmissionId, TaskToken,
+    },
     error::Error,
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration,
@@ -191,8 +193,10 @@ where
             model.expect(op.document, Some(&document))
         }
         Action::BeginTransfer(attempt) => {
-            let begun = model.begin_transfer(op.document, attempt, now);
-            begin(model, op.document, begun, &ok(store.begin_transfer(&reference, attempt, now).await)?)
+            let round = Round(1 + attempt.0 % 2);
+            let begun = model.begin_transfer(op.document, attempt, round, now);
+            let found = ok(store.begin_transfer(&reference, attempt, round, now).await)?;
+            begin(model, op.document, begun, &found)
         }
         Action::RecordJob(attempt) => {
             let job_id = format!("job-{index}");

@@ -203,6 +203,10 @@ impl MemoryThirdParty {
 }
 
 impl ThirdParty for MemoryThirdParty {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.faults.run("prepare", || ())
+    }
+
     async fn submit(&self, request: JobRequest) -> Result<String, Error> {
         lock(&self.traces).entry(request.idempotency_key.clone()).or_default().push(request.traceparent);
         self.refusal()?;

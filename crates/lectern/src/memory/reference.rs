@@ -11,7 +11,7 @@ use super::{
 use crate::{
     document::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
-        SubmissionId, TaskToken,
+        Round, SubmissionId, TaskToken,
     },
     error::rfc3339,
     house::{JobError, JobFailed, JobSucceeded},
@@ -47,6 +47,7 @@ struct Known {
     seen: bool,
     times: BTreeMap<String, String>,
     attempt: Option<Attempt>,
+    round: Option<Round>,
     job_id: Option<String>,
     result: Option<JobResult>,
     token: Option<TaskToken>,
@@ -179,6 +180,7 @@ impl Model {
             seen: acceptable,
             times: BTreeMap::new(),
             attempt: None,
+            round: None,
             job_id: None,
             result: None,
             token: None,
@@ -197,13 +199,20 @@ impl Model {
     }
 
     /// Unless it has moved on, or a newer attempt is at work. A turn is used once.
-    pub(super) fn begin_transfer(&mut self, which: usize, attempt: Attempt, now: OffsetDateTime) -> bool {
+    pub(super) fn begin_transfer(
+        &mut self,
+        which: usize,
+        attempt: Attempt,
+        round: Round,
+        now: OffsetDateTime,
+    ) -> bool {
         let Some(known) = self.known(which) else { return false };
         let early = [DocumentState::Received, DocumentState::Transferring, DocumentState::Processing];
         let used = known.attempt == Some(attempt) && attempt.0 > 1_000_000;
         let begun = early.contains(&known.state) && known.attempt <= Some(attempt) && !used;
         if begun {
             known.attempt = Some(attempt);
+            known.round = Some(round);
             known.reach(DocumentState::Transferring, now);
         }
         begun
@@ -301,8 +310,16 @@ impl Model {
                 known.times.remove(later);
             }
             known.times.entry("Verifying".to_owned()).or_insert_with(|| rfc3339(now));
+        } else if known.result.is_none() && known.round.is_some() && !anew {
+            // There may be a job.
+            known.state = DocumentState::Processing;
+            for later in ["Verifying", "Normalizing", "Failed"] {
+                known.times.remove(later);
+            }
+            known.times.entry("Processing".to_owned()).or_insert_with(|| rfc3339(now));
         } else {
             known.state = DocumentState::Received;
+            known.round = None;
             if let Some(result) = known.result.take() {
                 known.forgotten = Some(result.job_id().to_owned());
             }
@@ -383,6 +400,7 @@ impl Model {
             callback_id: known.callback_id.clone(),
             traceparent: Some(self.traceparent(which)),
             attempt: known.attempt,
+            round: known.round,
             job_id: known.job_id.clone(),
             result: known.result.clone(),
             redrives: known.redrives,

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use super::{Faults, lock};
 use crate::{
     document::{
-        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, SubmissionId,
-        TaskToken,
+        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Round,
+        SubmissionId, TaskToken,
     },
     error::{Error, rfc3339},
     ports::{
@@ -185,6 +185,7 @@ impl Transfers for MemoryStore {
         &self,
         document: &DocumentRef,
         attempt: Attempt,
+        round: Round,
         now: OffsetDateTime,
     ) -> Result<Begin, Error> {
         self.faults.run("begin_transfer", || {
@@ -192,7 +193,7 @@ impl Transfers for MemoryStore {
             let moved = state
                 .documents
                 .get(document)
-                .and_then(|stored| transitions::begin_transfer(stored, attempt, now));
+                .and_then(|stored| transitions::begin_transfer(stored, attempt, round, now));
             moved.map_or(Begin::Stale, |moved| Begin::Begun(Box::new(state.put(moved))))
         })
     }

@@ -113,7 +113,7 @@ fn pass(world: &MemoryWorld, seconds: u64) {
 async fn awaited_document() -> (MemoryWorld, DocumentRef) {
     let (world, document) = registered_document("lesson.txt", TEXT).await;
     pass(&world, 2);
-    world.store.begin_transfer(&document, Attempt(1000), world.clock.now()).await.unwrap();
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), world.clock.now()).await.unwrap();
     pass(&world, 3);
     assert!(world.store.await_callback(&document, TaskToken::new("token"), world.clock.now()));
     pass(&world, 40);

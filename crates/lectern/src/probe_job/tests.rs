@@ -20,7 +20,7 @@ async fn overdue() -> (MemoryWorld, Input) {
     world.objects.upload(&object, None, b"%PDF-1.7".as_slice());
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let document = world.document(&object).unwrap().reference;
-    world.store.begin_transfer(&document, Attempt(1000), START).await.unwrap();
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.store.await_callback(&document, TaskToken::new("token"), START);
     world.states.expire(&TaskToken::new("token"));
     (world, Input { schema_version: 1, document, attempt: Attempt(1000), round: Round(1), traceparent: None })

@@ -7,7 +7,7 @@ use time::Duration;
 
 use super::*;
 use crate::{
-    document::{Attempt, DocumentState, TaskToken},
+    document::{Attempt, DocumentState, Round, TaskToken},
     house::{FileRole, JobSucceeded, ReturnedFile},
     memory::{
         Cut,
@@ -30,7 +30,7 @@ async fn transferred() -> (MemoryWorld, DocumentRef) {
     world.objects.upload(&object, None, b"%PDF-1.7".as_slice());
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let document = world.document(&object).unwrap().reference;
-    world.store.begin_transfer(&document, Attempt(1000), START).await.unwrap();
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     (world, document)
 }
 

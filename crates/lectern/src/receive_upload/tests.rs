@@ -99,6 +99,7 @@ async fn case_03_overwrite_during_processing_is_a_new_document_with_its_own_exec
         &world.store,
         &old.reference,
         crate::document::Attempt(1000),
+        crate::document::Round(1),
         world.clock.now(),
     )
     .await
@@ -260,8 +261,9 @@ async fn execution_that_has_moved_the_document_is_not_started_again() {
     let world = MemoryWorld::default();
     let object = object("lesson.pdf", "v1");
     let document = upload(&world, &object, "01", PDF).await;
-    let attempt = crate::document::Attempt(1000);
-    crate::ports::Transfers::begin_transfer(&world.store, &document.reference, attempt, world.clock.now())
+    let (attempt, round) = (crate::document::Attempt(1000), crate::document::Round(1));
+    let now = world.clock.now();
+    crate::ports::Transfers::begin_transfer(&world.store, &document.reference, attempt, round, now)
         .await
         .unwrap();
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();

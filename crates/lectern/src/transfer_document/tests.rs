@@ -56,7 +56,7 @@ async fn document_is_pushed_whole_and_the_state_machine_told() {
     assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
     let key = idempotency_key(document.document_id, Round(1));
     assert_eq!(world.third_party.jobs()[&key], PDF);
-    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}") }))));
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
     let stored = world.store.get(&document).unwrap();
     assert_eq!((stored.state, stored.attempt), (DocumentState::Transferring, Some(Attempt(1000))));
     assert_eq!(stored.job_id, Some(format!("job-{key}")));
@@ -159,7 +159,7 @@ async fn case_20_message_that_comes_again_after_its_effect_is_dropped() {
     }
     assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
     let key = idempotency_key(document.document_id, Round(1));
-    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}") }))));
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
 }
 
 /// Uploads whose first stream breaks after some bytes.
@@ -243,6 +243,25 @@ async fn turn_whose_time_has_passed_is_over_and_nothing_is_sent() {
     assert_eq!(world.transfer(just_in_time).await.unwrap(), Outcome::Transferred);
 }
 
+/// A retry could not use the turn, and would be taken for the delivery after a crash: a place would be kept for a job that
+/// there never was.
+#[rstest]
+#[case("current_version")]
+#[case("open")]
+#[case("prepare")]
+#[tokio::test]
+async fn case_23_turn_that_our_own_store_made_useless_is_over_and_there_is_no_job(
+    #[case] call: &'static str,
+) {
+    let (world, document) = registered().await;
+    world.faults.cut_next(call, Cut::Before);
+    let message = in_turn(&document, 1, world.clock.now(), "token");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
+    let cause = world.states.cause(&TaskToken::new("token")).unwrap();
+    assert_eq!(cause["jobPossible"], false, "{cause}");
+    assert_eq!(world.count("submit"), 0);
+}
+
 #[tokio::test]
 async fn case_19_turn_that_was_used_by_a_run_that_died_is_over_and_is_not_used_twice() {
     let (world, document) = registered().await;
@@ -294,7 +313,8 @@ async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
     let job = crate::house::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
     world.store.record_result(&document, &JobResult::Succeeded(job)).await.unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
-    assert!(matches!(answer(&world, "second"), Some(Ok(_))));
+    let told = answer(&world, "second").unwrap().unwrap();
+    assert_eq!(told["sent"], false, "that the document needs nothing is no news of the third party");
     assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
 }
 
@@ -353,7 +373,16 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_jo
     };
     assert_eq!(
         calls,
-        ["is_awaited", "begin_transfer", "current_version", "open", "submit", "record_job", "succeed"]
+        [
+            "is_awaited",
+            "begin_transfer",
+            "current_version",
+            "open",
+            "prepare",
+            "submit",
+            "record_job",
+            "succeed"
+        ]
     );
     for call in calls {
         for cut in [Cut::Before, Cut::After] {
@@ -377,7 +406,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_jo
                 let key = idempotency_key(document.document_id, Round(1));
                 assert_eq!(
                     answer(&world, &format!("token-{attempt}")),
-                    Some(Ok(json!({ "jobId": format!("job-{key}") }))),
+                    Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))),
                     "{at}"
                 );
                 assert_eq!(world.third_party.jobs().into_values().collect::<Vec<_>>(), [PDF], "{at}");

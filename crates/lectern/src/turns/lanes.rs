@@ -80,10 +80,10 @@ impl Lanes {
         Ticket { lane: name, opened: lane.opened, number }
     }
 
-    /// The oldest ticket of the lane whose turn it is.
+    /// The oldest ticket of the lane whose turn it is, among those that need a place.
     pub(super) fn first(&self) -> Option<Ticket> {
-        let after = self.open.range::<str, _>((Excluded(self.served.as_str()), Unbounded)).next();
-        let (name, lane) = after.or_else(|| self.open.iter().next())?;
+        let after = self.open.range::<str, _>((Excluded(self.served.as_str()), Unbounded));
+        let (name, lane) = after.chain(self.open.iter()).find(|(name, _)| *name != Self::RETURNING)?;
         Some(lane.first(name))
     }
 

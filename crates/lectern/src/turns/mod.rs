@@ -60,6 +60,10 @@ pub struct Gate {
     sequence: u32,
     /// Who has a place among the jobs in flight.
     leases: BTreeMap<DocumentId, Lease>,
+    /// When the places of jobs that were given up are over, in microseconds of the Unix epoch: the third party may still be
+    /// at work on them, and nobody will give them back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_behind_us: Vec<i64>,
     /// When the next request may be made.
     pace: Pace,
     /// Whether the third party is believed to work.
@@ -148,7 +152,7 @@ pub enum Report {
 /// What an operator sees of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Leases that are held.
+    /// Places that are taken.
     pub leases: usize,
     /// Documents that wait.
     pub waiting: u64,
@@ -174,6 +178,7 @@ impl Gate {
     pub fn pass(&mut self, now: OffsetDateTime) {
         let now_us = micros(now);
         self.leases.retain(|_, lease| lease.expires_us > now_us);
+        self.left_behind_us.retain(|expires_us| *expires_us > now_us);
         self.pace.ease(now_us);
         self.breaker.pass(now_us, |attempt| self.leases.values().any(|lease| lease.attempt == attempt));
     }
@@ -201,11 +206,27 @@ impl Gate {
         }
     }
 
-    /// Keeps a document's place for as long again.
-    pub fn renew(&mut self, document: DocumentId, limits: &Limits, now: OffsetDateTime) {
-        if let Some(lease) = self.leases.get_mut(&document) {
-            lease.expires_us = lease.expires_us.max(micros(now) + span_us(limits.lease));
+    /// Keeps a document's place for as long again. Whoever asks has a job at the third party, so that it has a place also
+    /// if its lease was over.
+    pub fn renew(&mut self, document: DocumentId, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
+        let now_us = micros(now);
+        let expires_us = now_us + span_us(limits.lease);
+        let over = Lease { attempt, at_us: now_us, expires_us, reported: true, job_possible: true };
+        let lease = self.leases.entry(document).or_insert(over);
+        lease.expires_us = lease.expires_us.max(expires_us);
+    }
+
+    /// The document's job of this attempt, or of one before, is given up for a new one: it keeps a place of its own until
+    /// its lease is over.
+    pub fn leave_behind(&mut self, document: DocumentId, attempt: Attempt) {
+        if self.leases.get(&document).is_some_and(|lease| lease.attempt <= attempt) {
+            self.left_behind_us.extend(self.leases.remove(&document).map(|lease| lease.expires_us));
         }
+    }
+
+    /// How many places are taken.
+    fn taken(&self) -> usize {
+        self.leases.len() + self.left_behind_us.len()
     }
 
     /// Takes note of how a transfer went. A report of an attempt that is not the document's newest, or that
@@ -263,12 +284,17 @@ impl Gate {
 
     /// Whose turn would be next, if anybody's may be granted now. Whoever asks [passes by](Self::pass_by)
     /// the ticket and, if somebody still waits there, [grants](Self::grant).
+    ///
+    /// Who has a place already goes first. But a trial is rather made by one who has not failed yet: documents that can
+    /// never be handed over would try again and again, and the third party would be believed to be down.
     pub fn next(&self, limits: &Limits) -> Option<Ticket> {
-        let room = self.leases.len() < usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
         if !self.breaker.lets_in() {
             return None;
         }
-        self.lanes.first_returning().or_else(|| room.then(|| self.lanes.first()).flatten())
+        let room = self.taken() < usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
+        let first = room.then(|| self.lanes.first()).flatten();
+        let returning = self.lanes.first_returning();
+        if self.breaker.is_closed() { returning.or(first) } else { first.or(returning) }
     }
 
     /// Whether the ticket's document may have its turn: one that came back may have lost its place meanwhile, and has
@@ -322,7 +348,7 @@ impl Gate {
     /// What an operator sees.
     pub fn standing(&self) -> Standing {
         Standing {
-            leases: self.leases.len(),
+            leases: self.taken(),
             waiting: self.lanes.waiting(),
             breaker_open: !self.breaker.is_closed(),
             slowdown: self.pace.slowdown(),

@@ -174,18 +174,56 @@ fn case_21_lease_left_by_a_crash_expires_by_itself() {
     assert!(gate.holds(id));
     gate.pass(START + LIMITS.lease);
     assert!(!gate.holds(id));
-    gate.renew(id, &LIMITS, START + LIMITS.lease);
-    assert!(!gate.holds(id), "what is over is not renewed");
+}
+
+#[test]
+fn job_that_outlasts_its_lease_has_a_place_again_when_it_is_asked_for() {
+    let mut gate = Gate::default();
+    let turn = granted(&mut gate, 0, START);
+    let id = turn.waiter.document.document_id;
+    let late = START + LIMITS.lease * 3;
+    gate.pass(late);
+    gate.renew(id, turn.attempt, &LIMITS, late);
+    assert!(gate.holds(id));
+    gate.pass(late + LIMITS.lease - Span::microseconds(1));
+    assert_eq!(gate.standing().leases, 1);
+    gate.release(id, turn.attempt);
+    assert_eq!(gate.standing().leases, 0);
+}
+
+/// Seen in review: a redrive asked for a second job under the place that its document had for the first.
+#[test]
+fn job_that_is_left_behind_keeps_its_place_beside_the_new_one() {
+    let one_more = Limits { max_in_flight: 2, ..LIMITS };
+    let mut gate = Gate::default();
+    let turn = granted(&mut gate, 0, START);
+    let document = turn.waiter.document.clone();
+    gate.leave_behind(document.document_id, Attempt(turn.attempt.0 - 1));
+    assert!(gate.holds(document.document_id), "its turn was not used by what is left behind");
+    gate.leave_behind(document.document_id, turn.attempt);
+    assert!(!gate.line_up(&document).is_returning(), "it needs a place of its own");
+    assert_eq!(gate.next(&Limits { max_in_flight: 1, ..LIMITS }), None);
+    let ticket = gate.next(&one_more).unwrap();
+    gate.pass_by(&ticket);
+    gate.grant(waiter(&document), &one_more, START);
+    assert_eq!(gate.standing().leases, 2);
+    gate.release(document.document_id, Attempt(u32::MAX));
+    assert_eq!(gate.standing().leases, 1);
+    let stored: Gate = serde_json::from_value(serde_json::to_value(&gate).unwrap()).unwrap();
+    assert_eq!(stored, gate);
+    gate.pass(START + LIMITS.lease);
+    assert_eq!(gate.standing().leases, 0, "nobody gives it back, and it ends by itself");
 }
 
 #[test]
 fn renewed_lease_lasts_as_long_again_and_never_shorter() {
     let mut gate = Gate::default();
-    let id = granted(&mut gate, 0, START).waiter.document.document_id;
-    gate.renew(id, &Limits { lease: Duration::from_secs(1), ..LIMITS }, at(5.0));
+    let Turn { waiter, attempt, .. } = granted(&mut gate, 0, START);
+    let id = waiter.document.document_id;
+    gate.renew(id, attempt, &Limits { lease: Duration::from_secs(1), ..LIMITS }, at(5.0));
     gate.pass(START + LIMITS.lease - Span::seconds(1));
     assert!(gate.holds(id), "a shorter limit takes nothing away");
-    gate.renew(id, &LIMITS, at(3600.0));
+    gate.renew(id, attempt, &LIMITS, at(3600.0));
     gate.pass(at(3600.0) + LIMITS.lease - Span::seconds(1));
     assert!(gate.holds(id));
     gate.pass(at(3600.0) + LIMITS.lease);

@@ -5,7 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    document::Attempt,
+    document::{Attempt, Round},
     house::FileRole,
     memory::{
         Cut,
@@ -27,7 +27,7 @@ async fn returned(file: ReturnedFile, served: &[u8]) -> (MemoryWorld, Input) {
     world.objects.upload(&object, None, b"%PDF-1.7".as_slice());
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let document = world.document(&object).unwrap().reference;
-    world.store.begin_transfer(&document, Attempt(1000), START).await.unwrap();
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     world.call_back(&document, succeeded(&[file])).await;
     (world, Input { schema_version: 1, document, attempt: Attempt(1000), index: 0, traceparent: None })

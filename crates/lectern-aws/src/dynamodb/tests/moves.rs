@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
-    document::{Attempt, DocumentState, JobResult, Reason},
+    document::{Attempt, DocumentState, JobResult, Reason, Round},
     house::JobSucceeded,
     ports::{Begin, Finish, Finishing as _, Load as _, Outcome, Reopened, Reopening as _, Transfers as _},
     submission::{Counts, Submission, SubmissionState},
@@ -43,7 +43,7 @@ fn one_open() -> Submission {
 async fn move_is_written_on_the_condition_of_the_revision_that_was_read() {
     let seen = Seen::new();
     let store = store!(reads_document(Some(stored(document(), |_| {}))), puts_one(&seen));
-    let begun = store.begin_transfer(&reference(), Attempt(2000), NOW).await.unwrap();
+    let begun = store.begin_transfer(&reference(), Attempt(2000), Round(1), NOW).await.unwrap();
     let Begin::Begun(moved) = begun else { panic!("not begun") };
     assert_eq!((moved.state, moved.attempt), (DocumentState::Processing, Some(Attempt(2000))));
     let put = seen.only();
@@ -126,7 +126,7 @@ async fn item_of_another_form_is_an_error_and_no_panic() {
 async fn unknown_document_is_nothing_stale_or_unknown() {
     let store = store!(reads_document(None));
     assert_eq!(store.load(&reference()).await.unwrap(), None);
-    assert_eq!(store.begin_transfer(&reference(), Attempt(1), NOW).await.unwrap(), Begin::Stale);
+    assert_eq!(store.begin_transfer(&reference(), Attempt(1), Round(1), NOW).await.unwrap(), Begin::Stale);
     let failed = Outcome::Failed(Reason::new("x", "y"));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
 }

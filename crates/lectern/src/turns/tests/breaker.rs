@@ -156,3 +156,29 @@ fn trial_that_vanishes_is_replaced() {
         assert!(!open(&gate), "{vanishes}");
     }
 }
+
+/// Seen in review: two documents that time out whatever the third party does kept their places, and so were the only ones
+/// that ever tried.
+#[test]
+fn trial_is_made_by_one_who_has_not_failed_while_there_is_room_for_it() {
+    let mut gate = Gate::default();
+    for number in 0..5 {
+        let turn = granted(&mut gate, number, START);
+        told(&mut gate, &turn, UNAVAILABLE, START);
+    }
+    let good = document("s2", 9);
+    for number in 0..2 {
+        gate.line_up(&document("s1", number));
+    }
+    let returning = gate.next(&ROOMY).unwrap();
+    assert!(returning.is_returning(), "nobody else waits");
+    gate.line_up(&good);
+    assert_eq!(gate.next(&ROOMY).unwrap().lane, "s2");
+    let full = Limits { max_in_flight: 5, ..ROOMY };
+    assert!(gate.next(&full).unwrap().is_returning(), "only who has a place can try");
+    let ticket = gate.next(&ROOMY).unwrap();
+    gate.pass_by(&ticket);
+    let trial = gate.grant(waiter(&good), &ROOMY, START).clone();
+    told(&mut gate, &trial, Report::Accepted, at(16.0));
+    assert!(gate.next(&ROOMY).unwrap().is_returning(), "when all is well, who has a place goes first");
+}

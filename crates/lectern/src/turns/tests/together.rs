@@ -125,9 +125,9 @@ impl Run {
                 }
             }
             Event::Renew(which) => {
-                gate.renew(id(which), limits, *now);
                 let end_us = micros(*now) + span_us(limits.lease);
                 for place in places.iter_mut().filter(|place| place.document == which) {
+                    gate.renew(id(which), place.attempt, limits, *now);
                     place.until_us = place.until_us.max(end_us);
                 }
             }
