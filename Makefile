@@ -25,7 +25,7 @@ E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
 	TransferTimeoutSeconds=8 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
 	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
 # What the load and chaos tests are deployed with: limits that a run of a minute reaches, in tests/…/paced/load.rs too.
-PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=8 ThirdPartyBurst=20 ThirdPartyMaxInFlight=24 \
+PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyMaxInFlight=16 \
 	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
 	TransferTimeoutSeconds=5 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
 	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30

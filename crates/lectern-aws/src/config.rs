@@ -45,6 +45,11 @@ impl Config {
         text("QUEUE_URL")
     }
 
+    /// The queue of orders to `grant-turn`.
+    pub fn grant_turn_queue_url(self) -> Result<String, ConfigError> {
+        text("GRANT_TURN_QUEUE_URL")
+    }
+
     /// The bucket of returned files, large records and quarantine.
     pub fn returned_bucket(self) -> Result<String, ConfigError> {
         text("RETURNED_BUCKET")

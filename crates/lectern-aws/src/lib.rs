@@ -26,4 +26,4 @@ pub use house_third_party::HouseThirdParty;
 pub use s3::{ReturnedBucket, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
-pub use sqs::SourceQueue;
+pub use sqs::{SourceQueue, TurnQueue};

@@ -2,7 +2,13 @@
 
 use aws_sdk_sqs::Client;
 
-use lectern::error::Error;
+use lectern::{
+    document::{Attempt, DocumentRef},
+    error::Error,
+    grant_turn::{Input, Order},
+    message::SCHEMA_VERSION,
+    ports::Places,
+};
 
 use crate::{lambda::SqsMessage, sfn::unavailable};
 
@@ -12,6 +18,36 @@ mod tests;
 /// Seconds until the second and the third delivery. From then on the queue's own visibility timeout holds, so that a
 /// long outage does not use up the deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
+
+/// The queue of orders to `grant-turn`.
+#[derive(Clone, Debug)]
+pub struct TurnQueue {
+    client: Client,
+    url: String,
+}
+
+impl TurnQueue {
+    /// The one message group: orders are decided on one after the other.
+    const GROUP: &str = "turns";
+
+    /// The queue of this URL.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+}
+
+impl Places for TurnQueue {
+    async fn give_back(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
+        let (schema_version, document, order) =
+            (SCHEMA_VERSION, document.clone(), Order::Release { attempt });
+        let order = Input { schema_version, document, traceparent: None, order };
+        let body =
+            serde_json::to_string(&order).map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let request = self.client.send_message().queue_url(&self.url).message_group_id(Self::GROUP);
+        let sent = request.message_body(body).send().await;
+        sent.map(drop).map_err(|error| unavailable("SendMessage", &error))
+    }
+}
 
 /// The queue that feeds a function.
 #[derive(Clone, Debug)]

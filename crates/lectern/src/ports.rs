@@ -254,6 +254,16 @@ pub trait Transfers: Send + Sync {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+/// The line to `grant-turn`, for whoever is no state of the state machine.
+pub trait Places: Send + Sync {
+    /// Orders that the place of this attempt is given back, unless a newer one has it.
+    fn give_back(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
 /// The store's part for `grant-turn`.
 pub trait Turns: Send + Sync {
     /// The gate as it is stored, and the revision to write it back with.
@@ -402,12 +412,15 @@ pub struct Standing {
     pub state: DocumentState,
     /// When it first reached each state, as on the document.
     pub times: BTreeMap<String, String>,
+    /// Its newest attempt.
+    pub attempt: Option<Attempt>,
 }
 
 impl Standing {
     /// Of this document, with this token.
     pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
-        Self { token, state: document.state, times: document.times.clone() }
+        let Document { state, times, attempt, .. } = document;
+        Self { token, state: *state, times: times.clone(), attempt: *attempt }
     }
 }
 

@@ -11,12 +11,12 @@ use time::{Duration, OffsetDateTime};
 use tracing::Instrument as _;
 
 use crate::{
-    document::{CallbackId, DocumentRef, JobResult},
+    document::{CallbackId, DocumentRef, DocumentState, JobResult},
     error::Error,
     house::{Callback, CallbackEvent, JobError, JobFailed},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
     metrics::{self, CallbackOutcome},
-    ports::{CallbackTarget, Clock, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
+    ports::{CallbackTarget, Clock, Places, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     trace::{TRACEPARENT, TraceParent},
     webhook::{self, SigningSecrets, VerifyError},
 };
@@ -25,11 +25,12 @@ use crate::{
 pub async fn handle<T: ThirdParty>(
     store: &impl Results,
     tasks: &impl Tasks,
+    places: &impl Places,
     secrets: &impl Secrets,
     clock: &impl Clock,
     delivery: Delivery<'_>,
 ) -> Answer {
-    match receive::<T>(store, tasks, secrets, clock, delivery).await {
+    match receive::<T>(store, tasks, places, secrets, clock, delivery).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
@@ -158,6 +159,7 @@ pub fn check_limits(files: &[crate::house::ReturnedFile]) -> Result<(), Callback
 async fn receive<T: ThirdParty>(
     store: &impl Results,
     tasks: &impl Tasks,
+    places: &impl Places,
     secrets: &impl Secrets,
     clock: &impl Clock,
     delivery: Delivery<'_>,
@@ -195,12 +197,13 @@ async fn receive<T: ThirdParty>(
         traceId = traceparent.map(TraceParent::trace_id)
     );
     span.in_scope(|| compare_traces(traceparent, delivery.headers));
-    receive_verified(store, tasks, &document, verified, delivery, now).instrument(span).await
+    receive_verified(store, tasks, places, &document, verified, delivery, now).instrument(span).await
 }
 
 async fn receive_verified(
     store: &impl Results,
     tasks: &impl Tasks,
+    places: &impl Places,
     document: &DocumentRef,
     verified: VerifiedCallback,
     delivery: Delivery<'_>,
@@ -208,7 +211,7 @@ async fn receive_verified(
 ) -> Result<Answer, Error> {
     match verified.result {
         Ok(result) => {
-            let (outcome, took) = keep(store, tasks, document, &result, now).await?;
+            let (outcome, took) = keep(store, tasks, places, document, &result, now).await?;
             metrics::callback(outcome, took);
             Ok(Answer::Kept)
         }
@@ -220,7 +223,8 @@ async fn receive_verified(
                 return Ok(Answer::KeptUnknown);
             }
             tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
-            let (_, took) = keep(store, tasks, document, &contract_broken(String::new()), now).await?;
+            let (_, took) =
+                keep(store, tasks, places, document, &contract_broken(String::new()), now).await?;
             metrics::callback(CallbackOutcome::ContractBroken, took);
             Ok(Answer::Kept)
         }
@@ -270,6 +274,7 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
 async fn keep(
     store: &impl Results,
     tasks: &impl Tasks,
+    places: &impl Places,
     document: &DocumentRef,
     result: &JobResult,
     now: OffsetDateTime,
@@ -297,6 +302,13 @@ async fn keep(
             ));
         }
     };
+    // Its execution is over, and has kept the place for a job that might be there.
+    if standing.state == DocumentState::Failed
+        && let Some(attempt) = standing.attempt
+        && let Err(error) = places.give_back(document, attempt).await
+    {
+        tracing::warn!(detail = %error, "The document's place could not be given back; it ends by itself.");
+    }
     let woken = match &standing.token {
         Some(token) => Some(tasks.succeed(token, serde_json::json!({})).await?),
         None => None,

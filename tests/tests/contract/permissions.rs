@@ -58,6 +58,7 @@ const CALLS: [(&str, &[&str]); 9] = [
             "dynamodb/results.rs:put_item",
             "secrets.rs:get_secret_value",
             "sfn.rs:send_task_success",
+            "sqs.rs:send_message",
         ],
     ),
     (
@@ -246,16 +247,18 @@ fn permissions_name_their_resources() {
 }
 
 #[test]
-fn functions_send_to_the_queue_of_failed_invocations_or_to_their_own_dead_letters_only() {
+fn functions_send_only_to_failed_invocations_their_own_dead_letters_and_the_turns() {
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 let own = name.replace("Function", "DeadLetterQueue");
-                let queues = ["FailedInvocationQueue", &own]
+                let turns = if name == "ReceiveCallbackFunction" { "GrantTurnQueue" } else { own.as_str() };
+                let queues = ["FailedInvocationQueue", &own, turns]
                     .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
-                let [queue] = list(&statement["Resource"])[..] else { panic!("{name}: name one queue") };
-                assert!(queues.contains(queue), "{name}: {queue}");
+                for queue in list(&statement["Resource"]) {
+                    assert!(queues.contains(queue), "{name}: {queue}");
+                }
             }
         }
     }

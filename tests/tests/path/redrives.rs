@@ -63,6 +63,19 @@ fn case_48_callback_that_comes_after_a_redrive_ends_its_wait() {
     assert_eq!((jobs(&simulation), places(&simulation)), (1, 0));
 }
 
+/// Seen in review: after a long outage all places were kept by documents whose jobs had ended and been told of.
+#[test]
+fn case_34_callback_that_comes_after_the_document_was_given_up_gives_its_place_back() {
+    let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    assert_eq!(places(&simulation), 1);
+    let key = simulation.world.third_party.jobs().into_keys().next().unwrap();
+    simulation.sender.finish_and_call_back(&simulation.world, &key);
+    block_on(simulation.run());
+    assert_eq!((simulation.end(&object), places(&simulation)), (failed("overdue"), 0));
+    redriven(&mut simulation, &object, false);
+    assert_eq!((simulation.end(&object), jobs(&simulation)), (ready(), 1), "the late result is used");
+}
+
 #[test]
 fn case_48_job_that_nobody_knows_is_asked_for_and_then_sent_anew_under_a_key_of_its_own() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::Forgotten, ..GOOD });

@@ -10,7 +10,7 @@ use std::{
 use lectern::{
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken},
     error::Error,
-    grant_turn::Batch,
+    grant_turn::{self, Batch, Order},
     memory::{
         Cut,
         world::{MemoryWorld, s3_event},
@@ -371,6 +371,11 @@ impl Simulation {
     /// What has to hold at every moment: an ended document stays as it ended, but for who supersedes it and for what
     /// the third party says later.
     fn observe(&mut self) {
+        for (document, attempt) in self.world.states.take_given_back() {
+            let (schema_version, order) = (message::SCHEMA_VERSION, Order::Release { attempt });
+            let order = grant_turn::Input { schema_version, document, traceparent: None, order };
+            self.turns.send(serde_json::to_string(&order).unwrap(), self.world.clock.now());
+        }
         self.sender.plan_new_jobs(&self.world, &mut self.dice);
         let gate = self.world.store.gate_now();
         let leases = gate.standing().leases;

@@ -147,7 +147,8 @@ impl World {
         headers.insert("traceparent", trace.parse().unwrap());
         let delivery = receive_callback::Delivery { callback_id, headers: &headers, body: body.as_bytes() };
         let (store, tasks, third_party) = (&self.store, &self.states, &self.third_party);
-        receive_callback::handle::<MemoryThirdParty>(store, tasks, third_party, &self.clock, delivery).await;
+        receive_callback::handle::<MemoryThirdParty>(store, tasks, tasks, third_party, &self.clock, delivery)
+            .await;
     }
 
     async fn verify(&self) -> Result<verify_returned_file::Output, Diagnostic> {

@@ -7,7 +7,7 @@ use aws_sdk_sqs::operation::{
 use aws_smithy_mocks::mock;
 
 use super::*;
-use crate::test_support::{Seen, client, json_error};
+use crate::test_support::{Seen, client, json_error, reference};
 
 #[test]
 fn first_deliveries_come_again_soon_and_later_ones_after_the_visibility_timeout() {
@@ -29,6 +29,25 @@ async fn pause_is_set_for_just_this_delivery() {
     assert_eq!(request.queue_url(), Some("https://queue"));
     assert_eq!(request.receipt_handle(), Some("receipt"));
     assert_eq!(request.visibility_timeout(), Some(10));
+}
+
+#[tokio::test]
+async fn place_is_given_back_by_an_order_that_grant_turn_reads() {
+    let seen = Seen::<SendMessageInput>::new();
+    let noted = seen.clone();
+    let rule = mock!(Client::send_message).then_compute_output(move |request| {
+        noted.note(request);
+        SendMessageOutput::builder().build()
+    });
+    let queue = TurnQueue::new(client!(aws_sdk_sqs, rule), "https://turns.fifo".to_owned());
+    queue.give_back(&reference(), Attempt(1_000_007)).await.unwrap();
+    let request = seen.only();
+    assert_eq!(
+        (request.queue_url(), request.message_group_id()),
+        (Some("https://turns.fifo"), Some("turns"))
+    );
+    let order: Input = lectern::message::parse(request.message_body().unwrap()).unwrap();
+    assert_eq!((order.document, order.order), (reference(), Order::Release { attempt: Attempt(1_000_007) }));
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@ use time::OffsetDateTime;
 
 use super::{Faults, lock};
 use crate::{
-    document::{CallbackId, DocumentRef, TaskToken},
+    document::{Attempt, CallbackId, DocumentRef, TaskToken},
     error::Error,
     house::{JobStatus, ReturnedFile},
     ports::{
-        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Random, Secrets, StartExecution, Tasks,
-        ThirdParty, TokenUse,
+        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Places, Random, Secrets, StartExecution,
+        Tasks, ThirdParty, TokenUse,
     },
     receive_callback::{VerifiedCallback, verify_house_callback},
     trace::TraceParent,
@@ -74,6 +74,7 @@ pub struct MemoryStates {
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
     causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
+    given_back: Mutex<Vec<(DocumentRef, Attempt)>>,
     faults: Arc<Faults>,
 }
 
@@ -103,6 +104,11 @@ impl MemoryStates {
         lock(&self.causes).get(token.expose()).cloned()
     }
 
+    /// Takes the places that were given back since the last call.
+    pub fn take_given_back(&self) -> Vec<(DocumentRef, Attempt)> {
+        std::mem::take(&mut lock(&self.given_back))
+    }
+
     /// Makes a token one that nobody waits for, as after a timeout.
     pub fn expire(&self, token: &TaskToken) {
         lock(&self.gone).insert(token.expose().to_owned());
@@ -122,6 +128,12 @@ impl Executions for MemoryStates {
         self.faults.run("start", || {
             lock(&self.started).entry(execution.document.clone()).or_insert_with(|| execution.clone());
         })
+    }
+}
+
+impl Places for MemoryStates {
+    async fn give_back(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
+        self.faults.run("give_back", || lock(&self.given_back).push((document.clone(), attempt)))
     }
 }
 

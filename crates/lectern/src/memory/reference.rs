@@ -227,8 +227,12 @@ impl Model {
     /// The first result stands, whenever it comes.
     pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
-        let standing =
-            Standing { token: known.token.clone(), state: known.state, times: known.times.clone() };
+        let standing = Standing {
+            token: known.token.clone(),
+            state: known.state,
+            times: known.times.clone(),
+            attempt: known.attempt,
+        };
         match &known.result {
             None if known.forgotten.as_deref() == Some(result.job_id()) => Recorded::OtherJob,
             None => {

@@ -127,7 +127,8 @@ impl MemoryWorld {
     pub async fn callback(&self, callback_id: &str, headers: &HeaderMap, body: &[u8]) -> Answer {
         let delivery = receive_callback::Delivery { callback_id, headers, body };
         let Self { store, states, third_party, clock, .. } = self;
-        receive_callback::handle::<MemoryThirdParty>(store, states, third_party, clock, delivery).await
+        receive_callback::handle::<MemoryThirdParty>(store, states, states, third_party, clock, delivery)
+            .await
     }
 
     /// `receive-callback` of this event for this document, well signed just now.

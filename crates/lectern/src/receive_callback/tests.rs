@@ -58,6 +58,7 @@ async fn callback_is_kept_and_wakes_the_execution_that_waits() {
     let (world, document) = awaited("token").await;
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(woken(&world, "token"));
+    assert_eq!(world.states.take_given_back(), [], "its execution gives the place back");
     assert_eq!(world.store.begin_verify(&document, START), result(&world, &document));
     assert!(
         matches!(result(&world, &document), Some(JobResult::Succeeded(JobSucceeded { files, .. })) if files.len() == 1)
@@ -105,6 +106,17 @@ async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_
     let stored = world.store.get(&document).unwrap();
     assert_eq!(stored.state, DocumentState::Failed);
     assert!(stored.result.is_some(), "a redrive uses it");
+    assert_eq!(world.states.take_given_back(), [(document, Attempt(1000))], "nobody else would give it back");
+}
+
+#[tokio::test]
+async fn case_34_place_that_cannot_be_given_back_is_no_reason_to_lose_the_result() {
+    let (world, document) = awaited("token").await;
+    let reason = crate::ports::Outcome::Failed(crate::document::Reason::new("overdue", "."));
+    crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
+    world.faults.cut_next("give_back", Cut::Before);
+    assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
+    assert!(result(&world, &document).is_some());
 }
 
 #[tokio::test]
