@@ -106,6 +106,9 @@ fn whatever_can_go_wrong_has_its_alarm() {
         need("AWS/Lambda", "Throttles", &[(*function).to_owned()]);
         need("AWS/Lambda", "Errors", &[(*function).to_owned()]);
     }
+    for api in template.resources("AWS::ApiGatewayV2::Api").keys() {
+        need("AWS/ApiGateway", "5xx", &[(*api).to_owned()]);
+    }
     for machine in template.resources("AWS::Serverless::StateMachine").keys() {
         for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
             need("AWS/States", metric, &[(*machine).to_owned()]);
@@ -122,6 +125,16 @@ fn whatever_can_go_wrong_has_its_alarm() {
         need("AWS::StackName", metric, &of);
     }
     assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
+}
+
+/// A callback that is answered 5xx comes again after pauses that grow, and is soon more than five minutes apart.
+#[test]
+fn api_whose_errors_come_minutes_apart_is_told_of_within_the_hour() {
+    let template = Template::load();
+    let alarm = template.resource(ALARM, "ApiErrorsAlarm");
+    let number = |name: &str| template.number(&alarm[name]);
+    assert_eq!(number("Period") * number("EvaluationPeriods"), 3600);
+    assert!((2..=3).contains(&number("DatapointsToAlarm")), "one 5xx is tried again and is no alarm");
 }
 
 /// Whoever waits asks again after its state's timeout: nothing else may happen while the line stands.
