@@ -8,7 +8,7 @@ use lectern::ports::Clock as _;
 use lectern_aws::SystemClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use third_party::SubmissionFault;
+use third_party::{JobFault, ReportedStatus, SubmissionFault};
 use uuid::Uuid;
 
 use crate::{
@@ -61,17 +61,15 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     assert_eq!(outcomes, ["accepted", "otherJob", "contradictory"]);
 }
 
-/// Nobody calls back, so that the third party is asked.
+/// The job is done and nobody calls back, so that the third party is asked.
 #[tokio::test]
 async fn jobs_without_any_callback_set_the_alarm_off() {
     let case = Case::begin();
     let began = now_ms();
-    let (upload, document) = case.upload_that_waits("overdue.txt").await;
+    let silent = JobFault::NoCallback { status: ReportedStatus::Succeeded };
+    let upload = case.upload_with_lasting("overdue.txt", text(), silent).await;
+    case.stack.ready(&upload).await;
     case.stack.goes_off("CallbacksMissingAlarm", "ProbeJob", began).await;
-    let secret = case.stack.shared_secrets().signing_secret;
-    let proper = Delivery::signed(&secret, failure("job_1", "unreadable"));
-    assert_eq!(case.stack.call_back(document.callback_id.expose(), &proper).await, StatusCode::OK);
-    case.stack.failed(&upload, "unreadable").await;
 }
 
 /// Refused credentials open the breaker too.
