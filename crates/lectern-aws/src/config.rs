@@ -155,11 +155,12 @@ impl Config {
         text("LOG_FILTER")
     }
 
-    /// The submission of which our debug lines are logged, whatever the filter says; none if the setting is empty.
+    /// The submission of which our debug lines are logged, whatever the filter says; `-`, which is no submission's id, or
+    /// nothing is none.
     pub fn debug_submission(self) -> Result<Option<SubmissionId>, ConfigError> {
-        // It may be empty, but not missing.
+        // It may be none, but not missing.
         let id = variable("DEBUG_SUBMISSION")?;
-        if id.is_empty() {
+        if ["", "-"].contains(&id.as_str()) {
             return Ok(None);
         }
         let id = SubmissionId::try_from(id);

@@ -150,17 +150,14 @@ pub fn callback(outcome: CallbackOutcome, took: Option<Duration>) {
     );
 }
 
-/// A callback is overdue.
-pub fn callback_missed() {
-    tracing::info!(target: TARGET, CallbackMissed = 1u64);
-}
-
-/// The third party has answered how an overdue job stands. `took` is its time, if its answer brought the result.
-pub fn probed(status: Status, took: Option<Duration>) {
+/// The third party has answered how an overdue job stands. `missed` tells that a callback is really missing: the answer
+/// brought the result, or there is no such job. `took` is the third party's time, if its answer brought the result.
+pub fn probed(status: Status, missed: bool, took: Option<Duration>) {
     tracing::info!(
         target: TARGET,
         Probes = 1u64,
         Status = status.as_str(),
+        CallbackMissed = missed.then_some(1u64),
         ThirdPartySeconds = took.map(seconds),
     );
 }

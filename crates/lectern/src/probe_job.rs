@@ -80,7 +80,6 @@ pub async fn handle(
         tracing::info!(probe = "resultKept", "A late result is there already.");
         return Ok(Output { status: Status::ResultKept });
     }
-    metrics::callback_missed();
     let key = idempotency_key(input.document.document_id, input.round);
     let answer = third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
     let result = match answer {
@@ -95,21 +94,22 @@ pub async fn handle(
         Some(JobStatus::Failed(job)) => JobResult::Failed(job),
         Some(JobStatus::Working { .. }) => {
             tracing::info!(probe = "working", "The third party is still at it.");
-            metrics::probed(Status::Working, None);
+            metrics::probed(Status::Working, false, None);
             return Ok(Output { status: Status::Working });
         }
         None => {
             tracing::warn!(probe = "unknown", "The third party does not know the job.");
-            metrics::probed(Status::Unknown, None);
+            metrics::probed(Status::Unknown, true, None);
             return Ok(Output { status: Status::Unknown });
         }
     };
-    let took = match store.record_result(&input.document, &result).await? {
-        Recorded::First(standing) => metrics::third_party_time(&standing.times, clock.now()),
-        Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => None,
+    // Unless it is the first result, a callback came while the third party was asked.
+    let (missed, took) = match store.record_result(&input.document, &result).await? {
+        Recorded::First(standing) => (true, metrics::third_party_time(&standing.times, clock.now())),
+        Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
     };
     tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
-    metrics::probed(Status::ResultKept, took);
+    metrics::probed(Status::ResultKept, missed, took);
     Ok(Output { status: Status::ResultKept })
 }
 

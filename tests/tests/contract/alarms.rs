@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     asl::Machine,
-    metrics::problem,
+    metrics::{OURS, problem},
+    sources::{captures, read},
     template::{Template, list},
 };
 
@@ -106,6 +107,9 @@ fn whatever_can_go_wrong_has_its_alarm() {
         need("AWS/Lambda", "Throttles", &[(*function).to_owned()]);
         need("AWS/Lambda", "Errors", &[(*function).to_owned()]);
     }
+    for api in template.resources("AWS::ApiGatewayV2::Api").keys() {
+        need("AWS/ApiGateway", "5xx", &[(*api).to_owned()]);
+    }
     for machine in template.resources("AWS::Serverless::StateMachine").keys() {
         for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
             need("AWS/States", metric, &[(*machine).to_owned()]);
@@ -124,6 +128,26 @@ fn whatever_can_go_wrong_has_its_alarm() {
     assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
 }
 
+/// A callback that is answered 5xx comes again after pauses that grow, and is soon more than five minutes apart.
+#[test]
+fn api_whose_errors_come_minutes_apart_is_told_of_within_the_hour() {
+    let template = Template::load();
+    let alarm = template.resource(ALARM, "ApiErrorsAlarm");
+    let number = |name: &str| template.number(&alarm[name]);
+    assert_eq!(number("Period") * number("EvaluationPeriods"), 3600);
+    assert!((2..=3).contains(&number("DatapointsToAlarm")), "one 5xx is tried again and is no alarm");
+}
+
+/// What no test has seen go off may never do so.
+#[test]
+fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
+    let driven = captures(r#"goes_off\("(\w+)""#, &read("tests/tests/end_to_end/alarms.rs"));
+    let template = Template::load();
+    let alarms = template.resources(ALARM).into_iter();
+    let ours = alarms.filter(|(_, alarm)| subject(alarm).0 == OURS).map(|(name, _)| name.to_owned());
+    assert_eq!(ours.collect::<BTreeSet<_>>(), driven, "left: alarms of the template; right: driven");
+}
+
 /// Whoever waits asks again after its state's timeout: nothing else may happen while the line stands.
 #[test]
 fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
@@ -133,6 +157,22 @@ fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
     assert!(threshold < asks_again, "after {asks_again} s it is told that the line has stood for as long");
     let visibility = &template.resource("AWS::SQS::Queue", "GrantTurnQueue")["VisibilityTimeout"];
     assert!(threshold > 10 * template.number(visibility), "a decision that comes again is no standing line");
+}
+
+/// A trial is a turn, so that an open breaker is no line that stands: it has an alarm of its own.
+#[test]
+fn open_breaker_gives_a_turn_long_before_the_line_is_said_to_stand() {
+    let threshold =
+        Template::load().number(&Template::load().resource(ALARM, "LineStandsAlarm")["Threshold"]);
+    let breaker = read("crates/lectern/src/turns/breaker.rs").replace('_', "");
+    let longest_s: u64 = ["TRIALUS", "MAXPAUSEUS"]
+        .map(|name| {
+            let found = captures(&format!(r"{name}: i64 = (\d+);"), &breaker);
+            found.first().unwrap().parse::<u64>().unwrap() / 1_000_000
+        })
+        .iter()
+        .sum();
+    assert!(longest_s < threshold, "from one trial to the next it may be {longest_s} s");
 }
 
 /// The alarm's name is what an operator reads first.

@@ -1,4 +1,4 @@
-//! The dashboard: every widget shows metrics that exist, and every queue, function and metric of ours is on it.
+//! The dashboard: every widget shows metrics that exist, and every queue, function, API and metric of ours is on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ fn every_widget_shows_metrics_that_exist() {
 }
 
 #[test]
-fn every_metric_of_ours_every_queue_and_every_function_is_shown() {
+fn every_metric_of_ours_every_queue_every_function_and_the_api_are_shown() {
     let template = Template::load();
     let shown: Vec<Shown> = all(&dashboard(&template)).into_iter().map(|(_, shown)| shown).collect();
     let metrics: BTreeSet<&str> = shown.iter().map(|(_, metric, _)| metric.as_str()).collect();
@@ -92,6 +92,11 @@ fn every_metric_of_ours_every_queue_and_every_function_is_shown() {
     for function in template.resources("AWS::Serverless::Function").keys() {
         for metric in ["Errors", "Throttles", "Duration"] {
             assert!(of(metric, function), "no widget shows the {metric} of {function}");
+        }
+    }
+    for api in template.resources("AWS::ApiGatewayV2::Api").keys() {
+        for metric in ["Count", "5xx", "Latency"] {
+            assert!(of(metric, api), "no widget shows the {metric} of {api}");
         }
     }
 }

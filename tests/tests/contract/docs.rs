@@ -153,6 +153,26 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
     }
 }
 
+/// SAM CLI refuses a parameter without a value, and `CloudFormation` one that its pattern does not allow.
+#[test]
+fn every_value_that_the_documents_give_to_a_parameter_is_one_that_it_may_have() {
+    let template = Template::load();
+    let mut count = 0;
+    for document in DOCUMENTS {
+        for given in captures(r#"PARAMETERS="([^"…]+)""#, &code_of(&read(document))) {
+            for pair in given.split_whitespace().filter(|word| *word != "\\") {
+                let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("{document}: {given}"));
+                assert!(!value.is_empty(), "{document}: {name} has to be given a value");
+                let pattern = template.0["Parameters"][name]["AllowedPattern"].as_str().unwrap_or(".*");
+                let allowed = regex(&format!("^(?:{pattern})$"));
+                assert!(allowed.is_match(value), "{document}: {pair} is not allowed by {pattern}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 2, "only {count} values were found; correct the test");
+}
+
 #[test]
 fn every_widget_that_the_guide_names_is_on_the_dashboard() {
     let titles = captures(r#""title": "([^"]+)""#, &read("template.yaml"));

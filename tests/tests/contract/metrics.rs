@@ -14,7 +14,7 @@ use lectern::{
 use super::sources::{captures, is_test_file, product_code, read, rust_files};
 
 /// AWS's own that are used: namespace, the names of a metric's dimensions, metrics, and where AWS documents them.
-const AWS: [(&str, &[&str], &[&str], &str); 3] = [
+const AWS: [(&str, &[&str], &[&str], &str); 4] = [
     (
         "AWS/SQS",
         &["QueueName"],
@@ -38,6 +38,12 @@ const AWS: [(&str, &[&str], &[&str], &str); 3] = [
         &["FunctionName"],
         &["Duration", "Errors", "Throttles"],
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+    ),
+    (
+        "AWS/ApiGateway",
+        &["ApiId"],
+        &["4xx", "5xx", "Count", "IntegrationLatency", "Latency"],
+        "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html",
     ),
 ];
 
@@ -130,6 +136,9 @@ fn metric_that_does_not_exist_is_found_out() {
         ("lectern", "Callbacks", by("Outcome", "badSignature")),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", by("Queue", "q")),
         ("AWS/Lambda", "ApproximateAgeOfOldestMessage", by("FunctionName", "f")),
+        // A REST API's name of it.
+        ("AWS/ApiGateway", "5XXError", by("ApiId", "a")),
+        ("AWS/ApiGateway", "5xx", by("ApiName", "a")),
     ] {
         assert!(problem(namespace, name, &dimensions).is_some(), "{namespace} {name} {dimensions:?}");
     }

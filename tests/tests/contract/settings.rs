@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lectern::document::SubmissionId;
 use serde_json::json;
 
 use super::{
@@ -105,6 +106,23 @@ fn settings_refer_to_the_resources_they_are_named_after() {
             }
         }
     }
+}
+
+#[test]
+fn submission_to_debug_may_be_any_and_none_of_them_is_called_none() {
+    let template = Template::load();
+    let parameter = &template.0["Parameters"]["DebugSubmission"];
+    let allowed = regex(&format!("^(?:{})$", parameter["AllowedPattern"].as_str().unwrap()));
+    let is_id = |text: &str| text.parse::<SubmissionId>().is_ok();
+    let longest = "a".repeat(64);
+    for id in ["spring-term-7", "7", "A_-", &longest] {
+        assert!(is_id(id) && allowed.is_match(id), "{id}");
+    }
+    for no_id in ["-a", "_a", "a b", "a/b", &format!("{longest}a")] {
+        assert!(!is_id(no_id) && !allowed.is_match(no_id), "{no_id}");
+    }
+    let none = parameter["Default"].as_str().unwrap();
+    assert!(!none.is_empty() && !is_id(none) && allowed.is_match(none), "{none:?}");
 }
 
 /// Two stacks of one account must not count into each other's metrics.

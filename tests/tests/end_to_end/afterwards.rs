@@ -152,10 +152,9 @@ async fn case_37_old_and_new_secret_are_accepted_while_one_is_rotated() {
 async fn every_queue_is_empty_in_the_end_and_no_dead_letter_is_left_over() {
     let stack = Stack::open();
     let (queues, dead) = (&stack.is.queue_urls, &stack.is.dead_letter_queue_urls);
-    for url in [queues, dead]
-        .into_iter()
-        .flat_map(|urls| [&urls.receive_upload, &urls.transfer_document, &urls.normalize_document])
-    {
+    for url in [queues, dead].into_iter().flat_map(|urls| {
+        [&urls.receive_upload, &urls.grant_turn, &urls.transfer_document, &urls.normalize_document]
+    }) {
         let name = url.rsplit('/').next().unwrap();
         eventually(&format!("{name} is empty"), LATER, async || {
             let counts = [

@@ -143,7 +143,7 @@ async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
     let stack = &debugged.stack;
     let function = stack.function("NormalizeDocumentFunction").await;
     let before = stack.set_variable(&function, "DEBUG_SUBMISSION", debugged.submission.as_str()).await;
-    assert_eq!(before, "");
+    assert_eq!(before, "-");
     let uploads = [debugged.upload("plan.txt", text()).await, ordinary.upload("plan.txt", text()).await];
     let mut ends = Vec::new();
     for upload in &uploads {

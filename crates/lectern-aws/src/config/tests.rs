@@ -42,6 +42,7 @@ fn child_reads_its_environment() {
     }
     println!("path style={}", Config::from_env().s3_path_style());
     println!("limits={:?}", Config::from_env().third_party_limits());
+    println!("debugged={:?}", Config::from_env().debug_submission());
 }
 
 #[test]
@@ -143,6 +144,17 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         "DEBUG_SUBMISSION=environment variable DEBUG_SUBMISSION is not a submission's id",
     ] {
         assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+/// The deployment's tool takes no empty value, so that none has a name.
+#[test]
+fn submission_to_debug_is_named_or_none() {
+    for (value, expected) in
+        [("spring-term-7", r#"Ok(Some(SubmissionId("spring-term-7")))"#), ("-", "Ok(None)"), ("", "Ok(None)")]
+    {
+        let said = said_under(&[("DEBUG_SUBMISSION", value)]);
+        assert!(said.contains(&format!("debugged={expected}")), "{value:?}: {said}");
     }
 }
 

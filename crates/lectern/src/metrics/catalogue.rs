@@ -67,8 +67,9 @@ pub const ALL: [Metric; 23] = [
     // From the third party's first acceptance of a document to its result.
     metric("ThirdPartySeconds", Unit::Seconds, WHOLE),
     metric("Callbacks", Unit::Count, &[&["Outcome"]]),
-    // 1 for a job whose callback is overdue, 0 for a callback that came: its minimum is 1 just when jobs are out and
-    // not one callback comes, its average the part of the jobs that had to be asked for.
+    // 1 for a job whose callback is missing: it is done, or unknown to the third party, and nothing was said. 0 for a
+    // callback that came. Its minimum is 1 just when callbacks are missing and not one comes, its average the part that
+    // is missing.
     metric("CallbackMissed", Unit::None, WHOLE),
     metric("Probes", Unit::Count, &[&["Status"]]),
     // The limiter.

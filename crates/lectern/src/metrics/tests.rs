@@ -29,9 +29,11 @@ use crate::{
         },
     },
     normalize_document,
-    ports::{Clock as _, Finishing as _, Outcome, Transfers as _},
+    ports::{Clock as _, Finishing as _, JobRequest, Outcome, ThirdParty, Transfers as _},
     probe_job,
+    receive_callback::VerifiedCallback,
     transfer_document::{self, idempotency_key},
+    webhook::{SigningSecrets, VerifyError},
 };
 
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
@@ -348,7 +350,7 @@ fn callback_that_wakes_on_its_second_delivery_is_accepted() {
 }
 
 #[test]
-fn probes_are_counted_by_what_they_found_and_missed_callbacks_also_if_nobody_answers() {
+fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_missing() {
     let told = told(async {
         probe(Some(JobStatus::Working { job_id: "job".to_owned() }), None).await;
         probe(None, None).await;
@@ -358,7 +360,10 @@ fn probes_are_counted_by_what_they_found_and_missed_callbacks_also_if_nobody_ans
         probe(None, Some(Error::StoreUnavailable("ours".to_owned()))).await;
     });
     assert_eq!(told.values("Status"), ["working", "unknown", "resultKept"]);
-    assert_eq!(told.values("CallbackMissed"), [1; 5], "each time that it had to ask");
+    let missed: Vec<Value> =
+        told.of("CallbackMissed").into_iter().map(|event| event["Status"].clone()).collect();
+    assert_eq!(missed, ["unknown", "resultKept"], "a job that is still at work has nothing to say yet");
+    assert_eq!(told.values("CallbackMissed"), [1; 2]);
     assert_eq!(told.values("ThirdPartySeconds"), [40.0]);
     assert_eq!(told.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");
 }
@@ -374,6 +379,69 @@ fn callback_that_came_before_it_was_asked_for_is_not_missed() {
         world.probe(input).await.unwrap();
     });
     assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
+}
+
+/// A third party that calls back while it is asked.
+struct CallsBack<'a>(&'a MemoryWorld, &'a DocumentRef);
+
+impl ThirdParty for CallsBack<'_> {
+    async fn submit(&self, _: JobRequest) -> Result<String, Error> {
+        unreachable!("it is only asked")
+    }
+
+    async fn status(&self, _: &str) -> Result<Option<JobStatus>, Error> {
+        self.0.call_back(self.1, failed("x")).await;
+        let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
+        Ok(Some(JobStatus::Failed(job)))
+    }
+
+    fn verify_callback(
+        _: &http::HeaderMap,
+        _: &[u8],
+        _: &SigningSecrets,
+        _: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError> {
+        unreachable!("it is only asked")
+    }
+}
+
+#[test]
+fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
+    let told = told(async {
+        let (world, document) = awaited_document().await;
+        let (attempt, round) = (Attempt(1000), Round(1));
+        let third_party = CallsBack(&world, &document);
+        let input = probe_job::Input {
+            schema_version: 1,
+            document: document.clone(),
+            attempt,
+            round,
+            traceparent: None,
+        };
+        probe_job::handle(&world.store, &third_party, &world.clock, input).await.unwrap();
+    });
+    assert_eq!(told.values("Status"), ["resultKept"]);
+    assert_eq!(told.values("CallbackMissed"), [json!(0)], "the callback's own");
+}
+
+/// Whoever dies between keeping and telling loses the count, and nobody counts twice.
+#[test]
+fn callback_that_is_missing_is_counted_once_at_most() {
+    for (cut, count) in [(Cut::Before, 1), (Cut::After, 0)] {
+        let told = told(async {
+            let (world, document) = awaited_document().await;
+            let (attempt, round) = (Attempt(1000), Round(1));
+            let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
+            let key = idempotency_key(document.document_id, round);
+            world.third_party.set_status(&key, JobStatus::Failed(job));
+            let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+            world.faults.cut_next("record_result", cut);
+            for _ in 0..3 {
+                let _ = world.probe(input.clone()).await;
+            }
+        });
+        assert_eq!(told.values("CallbackMissed").len(), count, "{cut:?}");
+    }
 }
 
 #[test]

@@ -38,8 +38,7 @@ fn everything() {
     metrics::third_party_error(&Error::Unauthorized);
     metrics::callback(CallbackOutcome::Accepted, Some(Duration::seconds(3)));
     metrics::callback(CallbackOutcome::BadSignature, None);
-    metrics::callback_missed();
-    metrics::probed(Status::Working, None);
+    metrics::probed(Status::Unknown, true, None);
     metrics::turn_missed();
     let granted_after = vec![Duration::seconds(1), Duration::seconds(2)];
     metrics::limiter(&Limiter { granted_after, breaker_open: true, ..Limiter::default() });
@@ -85,7 +84,7 @@ fn schema() -> Value {
 fn every_line_keeps_the_schema_and_the_words_of_the_specification() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     let lines = written("off", everything);
-    assert_eq!(lines.len(), 13);
+    assert_eq!(lines.len(), 12);
     for line in &lines {
         schema.validate(line).unwrap_or_else(|error| panic!("{error} in {line}"));
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
@@ -176,7 +175,7 @@ fn metrics_and_their_documents_are_written_whatever_the_log_filter_says() {
             let span = tracing::info_span!("task", documentId = "d1", jobId = tracing::field::Empty);
             let _task = span.enter();
             span.record("jobId", "j1");
-            metrics::probed(Status::Unknown, None);
+            metrics::probed(Status::Unknown, true, None);
         });
         assert_eq!(lines.len(), 1, "{filter}: written once, and not in the log too");
         assert_eq!((&lines[0]["documentId"], &lines[0]["jobId"]), (&json!("d1"), &json!("j1")), "{filter}");
@@ -189,7 +188,7 @@ fn case_53_fields_of_libraries_spans_below_info_are_on_no_line() {
         let _quiet = tracing::debug_span!(target: "aws_smithy_runtime", "request", uri = "secret").entered();
         let _loud =
             tracing::info_span!(target: "lambda_runtime", "invoke", xrayTraceId = "Root=1-a").entered();
-        metrics::probed(Status::Unknown, None);
+        metrics::probed(Status::Unknown, true, None);
     });
     assert!(lines[0].get("uri").is_none() && lines[0].get("xrayTraceId").is_none(), "{}", lines[0]);
 }
