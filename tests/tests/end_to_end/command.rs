@@ -5,7 +5,7 @@ use aws_sdk_s3::types::{NotificationConfiguration, QueueConfiguration};
 use lectern::{document::DocumentState, house::FileRole};
 use lectern_cli::{Console, Exit};
 use serde_json::{Value, json};
-use third_party::{FaultRule, FileFault, SubmissionFault};
+use third_party::{FaultRule, FileFault, JobFault, ReportedStatus, SubmissionFault};
 use uuid::Uuid;
 
 use crate::{
@@ -205,6 +205,20 @@ async fn case_48_redrive_uses_the_kept_result_and_processes_nothing_again() {
     assert!(ran.out.contains("with the result that is kept"), "{}{}", ran.out, ran.err);
     case.stack.until(&upload, "is ready", |now| now.state == DocumentState::Ready).await;
     assert_eq!(case.stack.only_job(&upload).await.submissions, 1, "the third party was not asked again");
+}
+
+/// A second job would be one too many at the third party.
+#[tokio::test]
+async fn case_48_redrive_of_a_document_that_may_have_a_job_waits_for_that_job() {
+    let case = Case::begin();
+    // It is done after the document was given up, and while the redrive waits.
+    let late = JobFault::LateCallback { delay_ms: 90_000, status: ReportedStatus::Working };
+    let upload = case.upload_with_lasting("late.txt", text(), late).await;
+    case.stack.failed(&upload, "overdue").await;
+    let ran = case.stack.lectern(&["redrive", &upload.id().to_string()]).await;
+    assert!(ran.out.contains("it first asks the third party how the job stands"), "{}{}", ran.out, ran.err);
+    case.stack.until(&upload, "is ready", |now| now.state == DocumentState::Ready).await;
+    assert_eq!(case.stack.only_job(&upload).await.submissions, 1);
 }
 
 #[tokio::test]
