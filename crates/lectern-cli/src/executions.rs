@@ -111,6 +111,21 @@ impl Executions {
         Ok(steps)
     }
 
+    /// The state that an execution has entered last; `None` if its newest events do not tell.
+    pub(crate) async fn state_now(&self, name: &str) -> Result<Option<String>, Problem> {
+        let request = self.client.get_execution_history().execution_arn(self.arn(name));
+        let answer = request.reverse_order(true).max_results(100).include_execution_data(false).send().await;
+        match answer {
+            Ok(answer) => {
+                let mut entered =
+                    answer.events.into_iter().filter_map(|event| event.state_entered_event_details);
+                Ok(entered.next().map(|details| details.name))
+            }
+            Err(error) if error.code() == Some("ExecutionDoesNotExist") => Ok(None),
+            Err(error) => Err(Problem::aws("GetExecutionHistory", &error)),
+        }
+    }
+
     /// Lets Step Functions go on where the execution broke off. One that came to its Fail state would only fail there
     /// again, so it is not asked for that.
     pub(crate) async fn redrive(&self, name: &str) -> Result<Redriven, Problem> {

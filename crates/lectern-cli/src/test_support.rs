@@ -94,7 +94,7 @@ pub(crate) fn cloud(
 }
 
 /// A document's item as it lies in the table: enough of it to be read.
-fn item(document: &Document) -> Value {
+pub(crate) fn item(document: &Document) -> Value {
     let mut fields = serde_json::to_value(document).unwrap().as_object().unwrap().clone();
     fields.insert("pk".to_owned(), "x".into());
     fields.insert("sk".to_owned(), "x".into());
