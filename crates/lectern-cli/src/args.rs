@@ -50,9 +50,10 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// How the stack stands: the third party's limits, the queues, what is dead, and who needs attention
+    /// How the stack stands: the third party's limits, the queues, what is dead, alarms, and who needs attention
     ///
-    /// The first command at night: a few reads by key, of the queues' depths and of the index; nothing is changed.
+    /// The first command at night: a few reads by key, of the queues' depths, of the index, of the alarms that are on and
+    /// of the newest executions that broke off; nothing is changed.
     Status,
     Explain(Explain),
     Dlq(Dlq),

@@ -23,6 +23,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub(crate) struct Executions {
     client: Client,
+    machine: String,
     prefix: String,
 }
 
@@ -55,7 +56,8 @@ pub(crate) enum Redriven {
 
 impl Executions {
     pub(crate) fn new(client: Client, state_machine_arn: &str) -> Self {
-        Self { client, prefix: state_machine_arn.replacen(":stateMachine:", ":execution:", 1) }
+        let machine = state_machine_arn.to_owned();
+        Self { client, machine, prefix: state_machine_arn.replacen(":stateMachine:", ":execution:", 1) }
     }
 
     fn arn(&self, name: &str) -> String {
@@ -97,6 +99,14 @@ impl Executions {
             Err(error) if error.code() == Some("ExecutionDoesNotExist") => Ok(None),
             Err(error) => Err(Problem::aws("DescribeExecution", &error)),
         }
+    }
+
+    /// The names of the executions of this status that were started last, `most` of them at most.
+    pub(crate) async fn newest(&self, status: ExecutionStatus, most: i32) -> Result<Vec<String>, Problem> {
+        let request = self.client.list_executions().state_machine_arn(&self.machine);
+        let answer = request.status_filter(status).max_results(most).send().await;
+        let answer = answer.map_err(|error| Problem::aws("ListExecutions", &error))?;
+        Ok(answer.executions.into_iter().map(|execution| execution.name).collect())
     }
 
     /// All of an execution's history that is told.

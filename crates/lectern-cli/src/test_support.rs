@@ -89,6 +89,12 @@ pub(crate) fn cloud(
                 .behavior_version(aws_sdk_cloudwatchlogs::config::BehaviorVersion::latest())
                 .build(),
         ),
+        cloudwatch: client!(
+            aws_sdk_cloudwatch,
+            aws_smithy_mocks::mock!(aws_sdk_cloudwatch::Client::describe_alarms).then_output(|| {
+                aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput::builder().build()
+            })
+        ),
         stack,
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     afterwards::then,
+    callbacks::Delivery,
     case::{Case, Upload},
     content::text,
     queues::{event, event_record},
@@ -42,6 +43,11 @@ impl Stack {
         let exit = Box::pin(lectern_cli::run(all, &mut Console::new(&mut out, &mut err, false))).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { exit, out: text(out), err: text(err) }
+    }
+
+    /// What `lectern status` finds.
+    pub(crate) async fn status(&self) -> Value {
+        self.lectern(&["status", "--json"]).await.json()
     }
 
     async fn notified(&self) -> Vec<QueueConfiguration> {
@@ -106,7 +112,8 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     for expected in ["Limits", " places are taken", "QUEUE", "GrantTurn", "in progress", "Do     "] {
         assert!(ran.out.contains(expected), "{expected} is not in\n{}", ran.out);
     }
-    let found = case.stack.lectern(&["status", "--json"]).await.json();
+    let found = case.stack.status().await;
+    assert_eq!(found.get("unread"), None, "alarms and executions can be read");
     assert!(found["limiter"]["places"].as_u64().is_some(), "the stack's own limit is told: {found}");
     assert!(found["limiter"]["waiting"].as_u64().is_some(), "{found}");
     let queues: Vec<&str> =
@@ -114,6 +121,33 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     let all = ["FailedInvocation", "GrantTurn", "NormalizeDocument", "ReceiveUpload", "TransferDocument"];
     assert_eq!(queues, all);
     assert!(!format!("{}{found}", ran.out).contains("secret name"));
+}
+
+#[tokio::test]
+async fn document_whose_execution_was_stopped_is_named_by_status_and_goes_on_by_a_redrive() {
+    let case = Case::begin();
+    let (upload, document) = case.upload_that_waits("stopped.txt").await;
+    let id = upload.id().to_string();
+    let execution = case.stack.is.state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
+    let request = case.stack.sfn.stop_execution().execution_arn(format!("{execution}:{id}"));
+    request.send().await.unwrap();
+    let is_named = |found: &Value| {
+        let mut all = found["brokenOff"].as_array().unwrap().iter();
+        all.any(|one| one["documentId"] == id && one["execution"] == "was aborted")
+    };
+    let found = case.stack.status().await;
+    assert!(is_named(&found), "{found}");
+    assert_ne!(found["do"], json!([]));
+    let redriven = case.stack.lectern(&["redrive", &name_of(&upload)]).await;
+    assert_eq!(redriven.exit, Exit::Done, "{}{}", redriven.out, redriven.err);
+    let found = case.stack.status().await;
+    assert!(!is_named(&found), "{found}");
+    let error = json!({ "code": "unreadable", "message": "It cannot be read." });
+    let data = json!({ "jobId": "job_1", "error": error });
+    let result = json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data });
+    let delivery = Delivery::signed(&case.stack.shared_secrets().signing_secret, result.to_string());
+    case.stack.call_back(document.callback_id.expose(), &delivery).await;
+    case.stack.until(&upload, "has failed", |now| now.state == DocumentState::Failed).await;
 }
 
 #[tokio::test]
