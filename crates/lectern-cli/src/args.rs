@@ -50,9 +50,10 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// How the stack stands: the third party's limits, the queues, what is dead, and who needs attention
+    /// How the stack stands: the third party's limits, the queues, what is dead, alarms, and who needs attention
     ///
-    /// The first command at night: a few reads by key, of the queues' depths and of the index; nothing is changed.
+    /// The first command at night: a few reads by key, of the queues' depths, of the index, of the alarms that are on and
+    /// of the newest executions that broke off; nothing is changed.
     Status,
     Explain(Explain),
     Dlq(Dlq),
@@ -121,8 +122,9 @@ pub(crate) struct DlqShow {
 /// Sort a dead-letter queue out: send back what may work again, drop what is over, quarantine what is poison
 ///
 /// Without --yes nothing is changed and the plan is shown. A message is sent before it is deleted, so that a run may be
-/// killed and run again; the duplicate does no harm. It stops when messages come straight back. What came back twice,
-/// or can never be read, is kept in the returned bucket under quarantine/dead-letters/.
+/// killed and run again; the duplicate does no harm. The first message of a queue goes alone: the others follow when it is
+/// done, and stay where they are if it comes back or is still being tried after --watch. What came back twice, or can
+/// never be read, is kept in the returned bucket under quarantine/dead-letters/.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -141,8 +143,9 @@ pub(crate) struct DlqRedrive {
     /// Messages a second
     #[arg(long, default_value_t = 10.0, value_parser = rate, value_name = "N")]
     pub(crate) rate: f64,
-    /// Seconds to watch for messages that come straight back, after the last one was sent
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    /// Seconds to wait for the first message to be done, and to look for messages that come straight back after the
+    /// last one was sent; 0 sends all of them without looking
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) watch: u64,
     /// Never let SQS move messages by itself, even where nothing has to be sorted out
     #[arg(long)]

@@ -28,6 +28,7 @@ pub(crate) struct Cloud {
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
 }
 
 impl Cloud {
@@ -52,6 +53,7 @@ impl Cloud {
             sqs: clients.sqs(),
             lambda: aws_sdk_lambda::Client::new(clients.shared()),
             logs: aws_sdk_cloudwatchlogs::Client::new(clients.shared()),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(clients.shared()),
             formation,
             stack,
         })

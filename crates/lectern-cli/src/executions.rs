@@ -23,6 +23,7 @@ mod tests;
 #[derive(Clone, Debug)]
 pub(crate) struct Executions {
     client: Client,
+    machine: String,
     prefix: String,
 }
 
@@ -55,7 +56,8 @@ pub(crate) enum Redriven {
 
 impl Executions {
     pub(crate) fn new(client: Client, state_machine_arn: &str) -> Self {
-        Self { client, prefix: state_machine_arn.replacen(":stateMachine:", ":execution:", 1) }
+        let machine = state_machine_arn.to_owned();
+        Self { client, machine, prefix: state_machine_arn.replacen(":stateMachine:", ":execution:", 1) }
     }
 
     fn arn(&self, name: &str) -> String {
@@ -99,6 +101,14 @@ impl Executions {
         }
     }
 
+    /// The names of the executions of this status that were started last, `most` of them at most.
+    pub(crate) async fn newest(&self, status: ExecutionStatus, most: i32) -> Result<Vec<String>, Problem> {
+        let request = self.client.list_executions().state_machine_arn(&self.machine);
+        let answer = request.status_filter(status).max_results(most).send().await;
+        let answer = answer.map_err(|error| Problem::aws("ListExecutions", &error))?;
+        Ok(answer.executions.into_iter().map(|execution| execution.name).collect())
+    }
+
     /// All of an execution's history that is told.
     pub(crate) async fn history(&self, name: &str) -> Result<Vec<Step>, Problem> {
         let request = self.client.get_execution_history().execution_arn(self.arn(name)).max_results(1000);
@@ -109,6 +119,21 @@ impl Executions {
             steps.extend(reader.read(&event));
         }
         Ok(steps)
+    }
+
+    /// The state that an execution has entered last; `None` if its newest events do not tell.
+    pub(crate) async fn state_now(&self, name: &str) -> Result<Option<String>, Problem> {
+        let request = self.client.get_execution_history().execution_arn(self.arn(name));
+        let answer = request.reverse_order(true).max_results(100).include_execution_data(false).send().await;
+        match answer {
+            Ok(answer) => {
+                let mut entered =
+                    answer.events.into_iter().filter_map(|event| event.state_entered_event_details);
+                Ok(entered.next().map(|details| details.name))
+            }
+            Err(error) if error.code() == Some("ExecutionDoesNotExist") => Ok(None),
+            Err(error) => Err(Problem::aws("GetExecutionHistory", &error)),
+        }
     }
 
     /// Lets Step Functions go on where the execution broke off. One that came to its Fail state would only fail there

@@ -23,6 +23,8 @@ pub(crate) struct Stack {
     pub(crate) log_groups: BTreeMap<String, String>,
     /// Names of functions, by the same.
     pub(crate) functions: BTreeMap<String, String>,
+    /// The alarms' resources, such as `BreakerOpenAlarm`, by the alarms' names.
+    pub(crate) alarms: BTreeMap<String, String>,
 }
 
 /// A queue of what could not be handled.
@@ -97,6 +99,9 @@ impl Stack {
             receive_upload_queue: named("AWS::SQS::Queue", "ReceiveUploadQueue")?,
             dead_letters: dead_letters.collect(),
             functions: by_stem("AWS::Lambda::Function", "Function"),
+            alarms: of_kind("AWS::CloudWatch::Alarm")
+                .map(|alarm| (alarm.physical_id.clone(), alarm.logical_id.clone()))
+                .collect(),
             log_groups: {
                 let functions = by_stem("AWS::Lambda::Function", "Function");
                 let mut groups = by_stem("AWS::Logs::LogGroup", "LogGroup");
@@ -179,6 +184,8 @@ pub(crate) mod tests {
             ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
             ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
             ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
+            ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),
+            ("AWS::CloudWatch::Alarm", "ExecutionsAbortedAlarm", "s-ExecutionsAbortedAlarm-2B"),
         ]
         .map(resource)
         .into()

@@ -89,12 +89,18 @@ pub(crate) fn cloud(
                 .behavior_version(aws_sdk_cloudwatchlogs::config::BehaviorVersion::latest())
                 .build(),
         ),
+        cloudwatch: client!(
+            aws_sdk_cloudwatch,
+            aws_smithy_mocks::mock!(aws_sdk_cloudwatch::Client::describe_alarms).then_output(|| {
+                aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput::builder().build()
+            })
+        ),
         stack,
     }
 }
 
 /// A document's item as it lies in the table: enough of it to be read.
-fn item(document: &Document) -> Value {
+pub(crate) fn item(document: &Document) -> Value {
     let mut fields = serde_json::to_value(document).unwrap().as_object().unwrap().clone();
     fields.insert("pk".to_owned(), "x".into());
     fields.insert("sk".to_owned(), "x".into());

@@ -161,7 +161,7 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
 
 impl Stack {
     /// Waits for a line of this function since `began_ms` that the alarm is about, puts what it tells, and waits for
-    /// the alarm to go off.
+    /// the alarm to go off, which `lectern status` tells too.
     async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
         let is = self.alarm(alarm).await;
         let name = is["AlarmName"].as_str().unwrap();
@@ -182,6 +182,9 @@ impl Stack {
             if state == "ALARM" { Ok(()) } else { Err(state) }
         })
         .await;
+        let told = self.status().await;
+        let mut on = told["alarms"].as_array().unwrap().iter();
+        assert!(on.any(|on| on["alarm"] == alarm), "{told}");
     }
 
     /// Changes the gate as it is stored, however often another writer comes first.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     afterwards::then,
+    callbacks::Delivery,
     case::{Case, Upload},
     content::text,
     queues::{event, event_record},
@@ -42,6 +43,11 @@ impl Stack {
         let exit = Box::pin(lectern_cli::run(all, &mut Console::new(&mut out, &mut err, false))).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { exit, out: text(out), err: text(err) }
+    }
+
+    /// What `lectern status` finds.
+    pub(crate) async fn status(&self) -> Value {
+        self.lectern(&["status", "--json"]).await.json()
     }
 
     async fn notified(&self) -> Vec<QueueConfiguration> {
@@ -106,7 +112,8 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     for expected in ["Limits", " places are taken", "QUEUE", "GrantTurn", "in progress", "Do     "] {
         assert!(ran.out.contains(expected), "{expected} is not in\n{}", ran.out);
     }
-    let found = case.stack.lectern(&["status", "--json"]).await.json();
+    let found = case.stack.status().await;
+    assert_eq!(found.get("unread"), None, "alarms and executions can be read");
     assert!(found["limiter"]["places"].as_u64().is_some(), "the stack's own limit is told: {found}");
     assert!(found["limiter"]["waiting"].as_u64().is_some(), "{found}");
     let queues: Vec<&str> =
@@ -114,6 +121,33 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     let all = ["FailedInvocation", "GrantTurn", "NormalizeDocument", "ReceiveUpload", "TransferDocument"];
     assert_eq!(queues, all);
     assert!(!format!("{}{found}", ran.out).contains("secret name"));
+}
+
+#[tokio::test]
+async fn document_whose_execution_was_stopped_is_named_by_status_and_goes_on_by_a_redrive() {
+    let case = Case::begin();
+    let (upload, document) = case.upload_that_waits("stopped.txt").await;
+    let id = upload.id().to_string();
+    let execution = case.stack.is.state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
+    let request = case.stack.sfn.stop_execution().execution_arn(format!("{execution}:{id}"));
+    request.send().await.unwrap();
+    let is_named = |found: &Value| {
+        let mut all = found["brokenOff"].as_array().unwrap().iter();
+        all.any(|one| one["documentId"] == id && one["execution"] == "was aborted")
+    };
+    let found = case.stack.status().await;
+    assert!(is_named(&found), "{found}");
+    assert_ne!(found["do"], json!([]));
+    let redriven = case.stack.lectern(&["redrive", &name_of(&upload)]).await;
+    assert_eq!(redriven.exit, Exit::Done, "{}{}", redriven.out, redriven.err);
+    let found = case.stack.status().await;
+    assert!(!is_named(&found), "{found}");
+    let error = json!({ "code": "unreadable", "message": "It cannot be read." });
+    let data = json!({ "jobId": "job_1", "error": error });
+    let result = json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data });
+    let delivery = Delivery::signed(&case.stack.shared_secrets().signing_secret, result.to_string());
+    case.stack.call_back(document.callback_id.expose(), &delivery).await;
+    case.stack.until(&upload, "has failed", |now| now.state == DocumentState::Failed).await;
 }
 
 #[tokio::test]
@@ -241,20 +275,25 @@ async fn case_08_lost_event_is_found_by_reconcile_and_the_upload_becomes_ready()
         );
         let now = [&arguments[..], &["--min-age", "0"]].concat();
         let dry = case.stack.lectern(&now).await.json();
-        assert_eq!(dry["findings"][0]["documentId"], upload.id().to_string());
-        assert!(case.stack.load(&upload).await.is_none(), "a dry run changes nothing");
+        for (finding, found) in [&upload, &older].into_iter().enumerate() {
+            assert_eq!(dry["findings"][finding]["documentId"], found.id().to_string());
+            assert!(case.stack.load(found).await.is_none(), "a dry run changes nothing");
+        }
         let done = case.stack.lectern(&[&now[..], &["--yes"]].concat()).await;
-        assert_eq!((done.exit, &done.json()["announced"]), (Exit::Done, &json!(1)));
+        assert_eq!((done.exit, &done.json()["announced"]), (Exit::Done, &json!(2)));
         case.stack.ready(&upload).await;
+        case.stack.until(&older, "is superseded", |old| old.superseded_by == Some(upload.id())).await;
         let again = case.stack.lectern(&[&now[..], &["--yes"]].concat()).await.json();
         assert_eq!((&again["announced"], &again["findings"]), (&json!(0), &json!([])), "nothing differs");
-        assert!(case.stack.load(&older).await.is_none(), "an older version is superseded anyway");
-        // The next upload of the file, whose event does come, is the newer one.
+        // The older one's event was only late, and changes nothing; the next upload, whose event does come, is newer.
         let newer = case.upload("lost +%教案.txt", text()).await;
-        let record = event_record(&case.stack, &newer.key, &newer.version, "FF");
-        case.stack.send(&case.stack.is.queue_urls.receive_upload, &event(&[record])).await;
+        let records = [(&older, "EE"), (&newer, "FF")]
+            .map(|(upload, sequencer)| event_record(&case.stack, &upload.key, &upload.version, sequencer));
+        case.stack.send(&case.stack.is.queue_urls.receive_upload, &event(&records)).await;
         case.stack.ready(&newer).await;
         case.stack.until(&upload, "is superseded", |old| old.superseded_by == Some(newer.id())).await;
+        let document = case.stack.load(&older).await.unwrap();
+        assert_eq!(document.superseded_by, Some(upload.id()), "it never superseded the newest");
     };
     then(body, stack.notify(queues)).await;
 }

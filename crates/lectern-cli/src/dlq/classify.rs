@@ -8,6 +8,8 @@ use lectern::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::letters::hash;
+
 /// Who came back so often is poison.
 pub const MAX_REDRIVES: u32 = 2;
 
@@ -96,6 +98,8 @@ pub enum Content {
         attempt: Option<Attempt>,
         /// What it asks for, if its queue knows several things.
         kind: Option<String>,
+        /// Who waits for an answer, as a hash: the token itself is a secret.
+        token: Option<String>,
     },
     /// An invocation that failed.
     Invocation(Box<Invocation>),
@@ -159,9 +163,13 @@ impl Content {
             document: DocumentRef,
             attempt: Option<Attempt>,
             kind: Option<String>,
+            #[serde(rename = "taskToken")]
+            token: Option<String>,
         }
         match message::parse::<Task>(body) {
-            Ok(Task { document, attempt, kind }) => Self::Task { document, attempt, kind },
+            Ok(Task { document, attempt, kind, token }) => {
+                Self::Task { document, attempt, kind, token: token.as_deref().map(hash) }
+            }
             Err(Unreadable::Version(version)) => match version.parse::<u64>() {
                 Ok(version) if version > SCHEMA_VERSION => Self::Newer(version),
                 _ => Self::Unreadable(format!("its schema version {version} is read no more")),
@@ -182,11 +190,13 @@ impl Content {
         }
     }
 
-    /// What two letters have in common that ask for the same: only one of them is sent.
+    /// What two letters have in common that ask for the same: only one of them is sent. Of two with different tokens
+    /// only one is still waited for, and nobody knows which.
     pub fn same_as(&self) -> Option<String> {
         match self {
-            Self::Task { document, attempt: Some(attempt), kind } => {
-                Some(format!("{}/{}/{}/{kind:?}", document.submission_id, document.document_id, attempt.0))
+            Self::Task { document, attempt: Some(attempt), kind, token } => {
+                let DocumentRef { submission_id, document_id } = document;
+                Some(format!("{submission_id}/{document_id}/{}/{kind:?}/{token:?}", attempt.0))
             }
             Self::Task { attempt: None, .. }
             | Self::Unreadable(_)

@@ -1,6 +1,8 @@
 //! `lectern dlq`: what could not be handled, why, and how it gets back.
 
+mod canary;
 pub mod classify;
+mod invoke;
 mod judged;
 pub(crate) mod letters;
 mod markers;
@@ -12,6 +14,10 @@ mod redrive;
 mod report;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_canary;
+#[cfg(test)]
+mod tests_of_invocations;
 #[cfg(test)]
 mod tests_of_order;
 

@@ -24,18 +24,20 @@ pub(super) fn nothing_to_sort(found: &[Judged], approximately: u64) -> bool {
     !found.is_empty() && found.len() as u64 >= approximately && found.iter().all(fine)
 }
 
-/// Moves everything by SQS itself, if it offers that, has not done it before (it leaves no count on the letters, so what
-/// comes back is counted by our own way), and nothing has to be sorted out. Tells what was moved.
+/// Whether SQS offers moves of its own and has made none yet: it leaves no count on the letters, so what comes back is
+/// counted by our own way.
+pub(super) async fn is_offered(cloud: &Cloud, queue: &DeadLetters) -> Result<bool, Problem> {
+    let letters = Letters { client: &cloud.sqs, queue };
+    Ok(letters.own_moves().await?.is_some_and(|moves| moves.is_empty()))
+}
+
+/// Moves everything by SQS itself, if nothing has to be sorted out. Tells what was moved.
 pub(super) async fn move_all(
     cloud: &Cloud,
     queue: &DeadLetters,
     rate: f64,
 ) -> Result<Option<BTreeSet<String>>, Problem> {
     let letters = Letters { client: &cloud.sqs, queue };
-    match letters.own_moves().await? {
-        Some(moves) if moves.is_empty() => {}
-        Some(_) | None => return Ok(None),
-    }
     let Seen { letters: found, depth } = peek(cloud, queue, MAX_LOOKED_AT).await?;
     if !nothing_to_sort(&found, depth.visible) || !letters.move_all(rate).await? {
         return Ok(None);

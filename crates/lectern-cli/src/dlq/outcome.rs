@@ -55,6 +55,12 @@ pub(super) enum Stop {
         /// How many were seen.
         messages: usize,
     },
+    /// Nobody knows yet what becomes of the first message, so no other was sent.
+    #[serde(rename_all = "camelCase")]
+    StillTried {
+        /// For so long it was waited for.
+        waited_s: u64,
+    },
     /// The queue keeps an order, and what stays at its head hides what is behind it.
     Order {
         /// What stays; nothing if another command is at work on the head.
@@ -182,6 +188,17 @@ impl Report for RedriveReport {
                         queue.queue
                     )?;
                 }
+                Some(Stop::StillTried { waited_s }) => {
+                    writeln!(
+                        out,
+                        "  Stopped: the first message is still being tried after {waited_s} s. The others were not sent and are"
+                    )?;
+                    writeln!(
+                        out,
+                        "  still in the dead-letter queue. Look at the function's log, and run this again when it is done;"
+                    )?;
+                    writeln!(out, "  --watch waits longer.")?;
+                }
                 Some(Stop::Failed { what, todo }) => writeln!(out, "  Stopped: {what}. {todo}")?,
             }
         }
@@ -196,7 +213,7 @@ impl Report for RedriveReport {
             writeln!(out)?;
             writeln!(
                 out,
-                "Watched for {watched} s after the last one: `lectern dlq list` tells what is dead later."
+                "It was watched for {watched} s at most: `lectern dlq list` tells what is dead later."
             )?;
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! Sorting a dead-letter queue out, letter by letter: sent before deleted, so that a kill loses nothing, counted on the
-//! letter, so that the next run knows, and stopped when letters come straight back.
+//! letter, so that the next run knows, the first one alone until it is done, and stopped when letters come straight back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,9 @@ use lectern_aws::SystemClock;
 use time::OffsetDateTime;
 
 use super::{
+    canary::Canary,
     classify::{Action, Content},
+    invoke::{self, Ended},
     judged::{Judge, Judged},
     letters::{BATCH, Letter, Letters},
     markers, native,
@@ -31,6 +33,9 @@ use crate::{
 /// SQS takes a batch of 1 MiB.
 const MAX_BATCH_BYTES: usize = 900_000;
 const LONGEST_POLL_S: u64 = 10;
+/// While the first letter is out, so many others are put aside.
+const MAX_ASIDE: usize = 100;
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     cloud: &Cloud,
@@ -65,6 +70,10 @@ pub(super) async fn redrive(
         judge: Judge::new(cloud, queue),
         timer: Timer::per_second(options.rate),
         watch: Duration::from_secs(options.watch),
+        rate: options.rate,
+        moves_natively: !options.no_native && queue.source != Source::Invocations,
+        trial: if options.watch == 0 { Trial::Over } else { Trial::Begins },
+        aside: Vec::new(),
         id: format!("{:016x}", fastrand::u64(..)),
         begun: SystemClock.now(),
         last_sent: None,
@@ -74,13 +83,14 @@ pub(super) async fn redrive(
         outcome: Outcome::new(queue),
         bar,
     };
-    let mut worked = run.work(options).await;
+    let mut worked = run.work().await;
     if worked.is_ok() && run.outcome.stopped.is_none() {
         worked = run.look_behind().await;
     }
     for handle in run.kept.values() {
         run.letters.release(handle).await;
     }
+    run.let_go().await;
     run.bar.finish_and_clear();
     match worked {
         Ok(()) => Ok(run.outcome),
@@ -93,6 +103,16 @@ pub(super) async fn redrive(
     }
 }
 
+/// How far the first letter is.
+enum Trial<'a> {
+    /// None was sent yet.
+    Begins,
+    /// It was sent, and is not done.
+    Out(Box<Canary<'a>>),
+    /// The others may follow.
+    Over,
+}
+
 struct Run<'a> {
     cloud: &'a Cloud,
     queue: &'a DeadLetters,
@@ -100,6 +120,11 @@ struct Run<'a> {
     judge: Judge<'a>,
     timer: Timer,
     watch: Duration,
+    rate: f64,
+    moves_natively: bool,
+    trial: Trial<'a>,
+    /// What waits, hidden, until the first letter is done.
+    aside: Vec<Judged>,
     id: String,
     begun: OffsetDateTime,
     last_sent: Option<tokio::time::Instant>,
@@ -114,37 +139,85 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn work(&mut self, options: &DlqRedrive) -> Result<(), Problem> {
-        if !options.no_native
-            && self.queue.source != Source::Invocations
-            && let Some(moved) = native::move_all(self.cloud, self.queue, options.rate).await?
-        {
-            self.outcome.native = true;
-            self.outcome.sent = moved.len();
-            self.marks = moved;
-            self.last_sent = Some(tokio::time::Instant::now());
+    async fn work(&mut self) -> Result<(), Problem> {
+        if matches!(self.trial, Trial::Over) {
+            self.follow().await?;
         }
         while self.outcome.stopped.is_none() {
+            let is_out = match self.look_after_first().await {
+                Ok(Some(is_done)) if is_done => {
+                    self.follow().await?;
+                    continue;
+                }
+                Ok(is_out) => is_out.is_some(),
+                Err(problem) => {
+                    self.failed(problem).await?;
+                    continue;
+                }
+            };
             let left =
                 self.last_sent.map_or(Duration::ZERO, |sent| self.watch.saturating_sub(sent.elapsed()));
-            let poll_s = left.as_secs().clamp(1, LONGEST_POLL_S);
-            let received = match self.letters.receive(self.timer.batch(BATCH), poll_s as i32).await {
+            if is_out && left.is_zero() {
+                if !self.aside.is_empty() {
+                    self.outcome.stopped = Some(Stop::StillTried { waited_s: self.watch.as_secs() });
+                }
+                break;
+            }
+            if is_out && self.aside.len() >= MAX_ASIDE {
+                tokio::time::sleep(LOOKS_EVERY).await;
+                continue;
+            }
+            let poll_s = if is_out { 1 } else { left.as_secs().clamp(1, LONGEST_POLL_S) };
+            let poll_s = i32::try_from(poll_s).unwrap_or(1);
+            let received = match self.letters.receive(self.timer.batch(BATCH), poll_s).await {
                 Ok(received) => received,
                 Err(problem) => {
                     self.failed(problem).await?;
                     continue;
                 }
             };
-            let fresh = self.without_kept(received);
-            if fresh.is_empty() {
-                if left.is_zero() {
-                    break;
-                }
+            let fresh = self.without_known(received);
+            if !fresh.is_empty() {
+                self.handle(fresh).await?;
+            } else if is_out {
+                tokio::time::sleep(LOOKS_EVERY).await;
+            } else if left.is_zero() {
+                break;
+            } else {
                 // Kept letters that show again would be polled without a pause.
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
             }
-            self.handle(fresh).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the first letter is done, if it is out.
+    async fn look_after_first(&mut self) -> Result<Option<bool>, Problem> {
+        let Trial::Out(canary) = &mut self.trial else { return Ok(None) };
+        let is_done = canary.is_done().await?;
+        if is_done {
+            self.trial = Trial::Over;
+            // It will not come back.
+            self.last_sent = None;
+        }
+        Ok(Some(is_done))
+    }
+
+    /// The others follow: by SQS itself, or what was put aside first of all.
+    async fn follow(&mut self) -> Result<(), Problem> {
+        if self.moves_natively && native::is_offered(self.cloud, self.queue).await? {
+            self.let_go().await;
+            if let Some(moved) = native::move_all(self.cloud, self.queue, self.rate).await? {
+                self.outcome.native = true;
+                self.outcome.sent += moved.len();
+                self.marks.extend(moved);
+                self.last_sent = Some(tokio::time::Instant::now());
+            }
+        }
+        while !self.aside.is_empty() {
+            let rest = self.aside.split_off(self.aside.len().min(BATCH));
+            let first = std::mem::replace(&mut self.aside, rest);
+            self.sort(first).await?;
         }
         Ok(())
     }
@@ -162,10 +235,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn without_kept(&mut self, received: Vec<Letter>) -> Vec<Letter> {
+    /// Of letters that stay or wait only the newest receipt handle is of use.
+    fn without_known(&mut self, received: Vec<Letter>) -> Vec<Letter> {
         let mut fresh = Vec::with_capacity(received.len());
         for letter in received {
-            match self.kept.get_mut(&letter.id) {
+            let waits = self.aside.iter_mut().find(|judged| judged.letter.id == letter.id);
+            match waits.map(|judged| &mut judged.letter.handle).or_else(|| self.kept.get_mut(&letter.id)) {
                 Some(handle) => *handle = letter.handle,
                 None => fresh.push(letter),
             }
@@ -186,6 +261,11 @@ impl Run<'_> {
             }
             return Ok(());
         }
+        self.sort(all).await
+    }
+
+    /// Does with each letter what it is worth.
+    async fn sort(&mut self, all: Vec<Judged>) -> Result<(), Problem> {
         let (mut send, mut twins, mut drop, mut asked) =
             (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
         for judged in all {
@@ -210,7 +290,11 @@ impl Run<'_> {
             }
         }
         self.outcome.dropped += self.delete(&drop).await?;
-        self.send(send).await?;
+        match self.trial {
+            Trial::Begins => self.send_first(send).await?,
+            Trial::Out(_) => self.aside.extend(send),
+            Trial::Over => self.send(send).await?,
+        }
         // Only the twin of a letter that was really sent may go.
         let (over, early): (Vec<_>, Vec<_>) =
             twins.into_iter().partition(|judged| judged.keys().iter().any(|key| self.done.contains(key)));
@@ -229,44 +313,101 @@ impl Run<'_> {
             || by_mark && is_newer && self.marks.contains(&judged.mark())
     }
 
+    /// Sends the first letter alone.
+    async fn send_first(&mut self, mut all: Vec<Judged>) -> Result<(), Problem> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let first = all.remove(0);
+        self.aside.extend(all);
+        if self.queue.source == Source::Invocations {
+            return self.invoke_first(first).await;
+        }
+        let canary = match Canary::choose(self.cloud, self.queue, &first).await {
+            Ok(canary) => canary,
+            Err(problem) => {
+                self.letters.release(&first.letter.handle).await;
+                self.let_go().await;
+                return self.failed(problem).await;
+            }
+        };
+        let mark = first.mark();
+        self.send(vec![first]).await?;
+        if self.marks.contains(&mark) {
+            self.trial = Trial::Out(Box::new(canary));
+        } else {
+            // In a queue that keeps an order they would hide the first one.
+            self.let_go().await;
+        }
+        Ok(())
+    }
+
+    /// Lets what was put aside be seen again.
+    async fn let_go(&mut self) {
+        for judged in std::mem::take(&mut self.aside) {
+            self.letters.release(&judged.letter.handle).await;
+        }
+    }
+
+    /// Of an invocation nothing tells but its own answer, so the first one is waited for.
+    async fn invoke_first(&mut self, first: Judged) -> Result<(), Problem> {
+        self.timer.turn(1).await;
+        match invoke::one(self.cloud, &self.queue.name, &first, self.watch).await {
+            Ok(Ended::Well) => {
+                self.trial = Trial::Over;
+                self.note_sent(std::slice::from_ref(&first));
+                self.last_sent = None;
+                self.timer.succeeded();
+                self.delete(&[first]).await?;
+                return Box::pin(self.follow()).await;
+            }
+            Ok(Ended::Badly) => self.outcome.stopped = Some(Stop::StraightBack { messages: 1 }),
+            Ok(Ended::NotYet) => {
+                self.outcome.stopped = Some(Stop::StillTried { waited_s: self.watch.as_secs() });
+            }
+            Err(problem) => {
+                self.letters.release(&first.letter.handle).await;
+                self.let_go().await;
+                return self.failed(problem).await;
+            }
+        }
+        self.letters.release(&first.letter.handle).await;
+        Ok(())
+    }
+
     async fn send(&mut self, mut waiting: Vec<Judged>) -> Result<(), Problem> {
         while !waiting.is_empty() {
             let rest = waiting.split_off(batch_of(&waiting));
             let batch = std::mem::replace(&mut waiting, rest);
             self.timer.turn(batch.len()).await;
-            let answer = match &self.queue.source {
+            let (flags, problem) = match &self.queue.source {
                 Source::Queue(source) => {
                     let all: Vec<Letter> = batch.iter().map(|judged| judged.letter.clone()).collect();
-                    self.letters.send(source, &all, &self.id).await
-                }
-                Source::Invocations => self.invoke(&batch).await,
-            };
-            let flags = match answer {
-                Ok(flags) => flags,
-                Err(problem) => {
-                    for judged in batch.iter().chain(&waiting) {
-                        self.letters.release(&judged.letter.handle).await;
+                    match self.letters.send(source, &all, &self.id).await {
+                        Ok(flags) => (flags, None),
+                        Err(problem) => (vec![false; all.len()], Some(problem)),
                     }
-                    return self.failed(problem).await;
                 }
+                Source::Invocations => invoke::all(self.cloud, &self.queue.name, &batch).await,
             };
             let (sent, refused): (Vec<_>, Vec<_>) = batch.into_iter().zip(flags).partition(|(_, sent)| *sent);
             let sent: Vec<Judged> = sent.into_iter().map(|(judged, _)| judged).collect();
-            for judged in &sent {
-                self.done.extend(judged.keys());
-                self.marks.insert(judged.mark());
+            self.note_sent(&sent);
+            for (judged, _) in &refused {
+                self.letters.release(&judged.letter.handle).await;
             }
-            if !sent.is_empty() {
-                self.last_sent = Some(tokio::time::Instant::now());
+            if problem.is_some() {
+                for judged in &waiting {
+                    self.letters.release(&judged.letter.handle).await;
+                }
             }
-            self.outcome.sent += sent.len();
             self.delete(&sent).await?;
+            if let Some(problem) = problem {
+                return self.failed(problem).await;
+            }
             if refused.is_empty() {
                 self.timer.succeeded();
             } else {
-                for (judged, _) in &refused {
-                    self.letters.release(&judged.letter.handle).await;
-                }
                 let what = format!("{} messages were not taken", refused.len());
                 let problem = Problem::new(what, "Run the command again; they are still there.");
                 self.failed(Problem { transient: true, ..problem }).await?;
@@ -275,20 +416,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Invokes the functions again. The count is kept first: an invocation too many counted is harmless.
-    async fn invoke(&self, batch: &[Judged]) -> Result<Vec<bool>, Problem> {
-        let mut flags = vec![false; batch.len()];
-        for (judged, flag) in batch.iter().zip(&mut flags) {
-            let Content::Invocation(failed) = &judged.content else { continue };
-            markers::write(self.cloud, &self.queue.name, &judged.mark(), judged.redrives + 1).await?;
-            let payload = failed.request_payload.to_string().into_bytes();
-            let request = self.cloud.lambda.invoke().function_name(failed.function());
-            let request = request.invocation_type(aws_sdk_lambda::types::InvocationType::Event);
-            let answer = request.payload(aws_sdk_lambda::primitives::Blob::new(payload)).send().await;
-            answer.map_err(|error| Problem::aws("Invoke", &error))?;
-            *flag = true;
+    fn note_sent(&mut self, sent: &[Judged]) {
+        for judged in sent {
+            self.done.extend(judged.keys());
+            self.marks.insert(judged.mark());
         }
-        Ok(flags)
+        if !sent.is_empty() {
+            self.last_sent = Some(tokio::time::Instant::now());
+        }
+        self.outcome.sent += sent.len();
     }
 
     /// Deletes, and counts what really went. What stays is sent once more at worst, which does no harm.

@@ -43,13 +43,18 @@ fn queue() -> DeadLetters {
     }
 }
 
-fn task(document: &Document, attempt: u32) -> String {
+pub(super) fn task(document: &Document, attempt: u32) -> String {
     let reference = &document.reference;
     json!({
         "schemaVersion": 1, "submissionId": reference.submission_id, "documentId": reference.document_id,
         "attempt": attempt, "round": 1, "taskToken": "SECRET-TOKEN",
     })
     .to_string()
+}
+
+/// Another text that asks for the same.
+fn twin(document: &Document, attempt: u32) -> String {
+    task(document, attempt).replace("\"round\"", "\"traceparent\":\"x\",\"round\"")
 }
 
 fn known(state: DocumentState, runs: bool) -> Known {
@@ -280,13 +285,18 @@ fn judged(letter: &Letter, redrives: u32) -> Judged {
 }
 
 #[tokio::test]
-async fn letters_of_one_attempt_are_the_same_and_have_to_be_sorted() {
+async fn letters_of_one_attempt_and_token_are_the_same_and_have_to_be_sorted() {
     let open = document(DocumentState::Transferring);
-    let twin = task(&open, 1001).replace("SECRET-TOKEN", "another token");
-    let all = letters(&[task(&open, 1001), twin, task(&open, 2001)]).await;
-    let [one, twin, other] = [0, 1, 2].map(|index| judged(&all[index], 0));
+    // Of two tokens only one is still awaited, so neither letter stands for the other.
+    let new_token = task(&open, 1001).replace("SECRET-TOKEN", "another token");
+    let all = letters(&[task(&open, 1001), twin(&open, 1001), task(&open, 2001), new_token]).await;
+    let [one, twin, other, new_token] = [0, 1, 2, 3].map(|index| judged(&all[index], 0));
     assert!(one.keys().iter().any(|key| twin.keys().contains(key)));
-    assert!(!one.keys().iter().any(|key| other.keys().contains(key)));
+    for different in [&other, &new_token] {
+        assert!(!one.keys().iter().any(|key| different.keys().contains(key)));
+    }
+    assert!(nothing_to_sort(&[one.clone(), new_token], 2));
+    assert!(!one.keys().concat().contains("SECRET"), "the token itself is kept nowhere");
     assert!(nothing_to_sort(&[one.clone(), other.clone()], 2));
     assert!(!nothing_to_sort(&[one.clone(), other.clone()], 3), "not all was looked at");
     assert!(!nothing_to_sort(&[one.clone(), twin], 2), "one is there twice");
@@ -294,7 +304,7 @@ async fn letters_of_one_attempt_are_the_same_and_have_to_be_sorted() {
     assert!(!nothing_to_sort(&[], 0));
 }
 
-fn options(arguments: &[&str]) -> DlqRedrive {
+pub(super) fn options(arguments: &[&str]) -> DlqRedrive {
     use clap::Parser as _;
     let all = [&["lectern", "dlq", "redrive", "--all", "--yes", "--rate", "1000"], arguments].concat();
     let command = Cli::try_parse_from(all).unwrap().command;
@@ -308,8 +318,7 @@ fn options(arguments: &[&str]) -> DlqRedrive {
 #[tokio::test(start_paused = true)]
 async fn letter_that_was_not_taken_is_not_deleted_and_its_twin_neither() {
     let open = document(DocumentState::Transferring);
-    let twin = task(&open, 1002).replace("SECRET-TOKEN", "another token");
-    let bodies = [task(&open, 1001), task(&open, 1002), twin];
+    let bodies = [task(&open, 1001), task(&open, 1002), twin(&open, 1002)];
     let messages: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -387,7 +396,9 @@ async fn redrive_stops_when_its_letters_come_straight_back() {
         answer(200, body.to_string())
     });
     let sqs = client!(aws_sdk_sqs, attributes(), receive, takes_all_but_one(&seen), delete, release);
-    let cloud = cloud(&[open], sqs, client!(aws_sdk_s3), client!(aws_sdk_sfn, describe));
+    let history = mock!(aws_sdk_sfn::Client::get_execution_history)
+        .then_http_response(|| answer(200, r#"{"events":[]}"#));
+    let cloud = cloud(&[open], sqs, client!(aws_sdk_s3), client!(aws_sdk_sfn, describe, history));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let console = crate::Console::new(&mut out, &mut err, false);
     let outcome =

@@ -53,9 +53,10 @@ impl Fifo {
         let (depth, receive, release, delete, send) =
             (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
         [
-            mock!(Client::get_queue_attributes).then_compute_response(move |_| {
-                let hidden = depth.hidden.lock().unwrap().len();
-                let visible = depth.letters.lock().unwrap().len() - hidden;
+            mock!(Client::get_queue_attributes).then_compute_response(move |request| {
+                let is_dead = request.queue_url() == Some(queue().url.as_str());
+                let hidden = if is_dead { depth.hidden.lock().unwrap().len() } else { 0 };
+                let visible = if is_dead { depth.letters.lock().unwrap().len() - hidden } else { 0 };
                 http(&json!({ "Attributes": {
                     "ApproximateNumberOfMessages": visible.to_string(),
                     "ApproximateNumberOfMessagesNotVisible": hidden.to_string(),
@@ -134,7 +135,7 @@ fn releases(number: u32) -> Vec<String> {
 
 fn options() -> DlqRedrive {
     use clap::Parser as _;
-    let all = "lectern dlq redrive --all --yes --rate 1000 --no-native --watch 0".split(' ');
+    let all = "lectern dlq redrive --all --yes --rate 1000 --no-native".split(' ');
     let command = Cli::try_parse_from(all).unwrap().command;
     let Command::Dlq(Dlq { command: DlqCommand::Redrive(options) }) = command else { panic!("{command:?}") };
     options

@@ -4,7 +4,10 @@ use lectern::document::{Document, DocumentState};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::timeline::{Pending, Phase};
+use super::{
+    history::{Step, What},
+    timeline::{GIVE_UP_WAITING, GIVE_UP_WORKING, Pending, Phase},
+};
 use crate::{
     executions::{Execution, Status},
     limiter::{Limiter, Standpoint},
@@ -149,6 +152,34 @@ fn after_failure(document: &Document, code: &str) -> Vec<String> {
             format!("{redrive}    if the third party has mended what was wrong"),
         ],
     }
+}
+
+/// What is to be done about an overdue document depends on what the third party said last of its job, which the steps of
+/// its newest execution tell.
+pub(crate) fn about_overdue(conclusion: Conclusion, document: &Document, steps: &[Step]) -> Conclusion {
+    let is_overdue = document.reason.as_ref().is_some_and(|reason| reason.code == "overdue");
+    if document.state != DocumentState::Failed || document.superseded_by.is_some() || !is_overdue {
+        return conclusion;
+    }
+    let has_entered = |state: &str| {
+        steps.iter().any(|step| matches!(&step.what, What::Entered(entered) if entered.as_str() == state))
+    };
+    let redrive =
+        format!("lectern redrive {}/{}", document.reference.submission_id, document.reference.document_id);
+    let first = if has_entered(GIVE_UP_WORKING) {
+        vec![
+            "The third party was still at work on the job, whose place is kept until its lease ends."
+                .to_owned(),
+            format!("{redrive}    asks the third party about that job first"),
+            format!("{redrive} --anew    starts a second job beside it"),
+        ]
+    } else if has_entered(GIVE_UP_WAITING) {
+        vec![format!("{redrive}    the third party does not know the job, and gets the file again")]
+    } else {
+        return conclusion;
+    };
+    let others = conclusion.todo.into_iter().skip(1);
+    Conclusion { todo: first.into_iter().chain(others).collect(), ..conclusion }
 }
 
 fn open(

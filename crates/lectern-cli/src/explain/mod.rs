@@ -98,6 +98,8 @@ async fn explain(
         None
     };
     let mut conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), gate.as_ref(), now);
+    let steps = runs.last().map(|run| run.steps.as_slice()).unwrap_or_default();
+    conclusion = advice::about_overdue(conclusion, document, steps);
     if !options.show_names {
         conclusion.why = without_name(&conclusion.why, document);
     }

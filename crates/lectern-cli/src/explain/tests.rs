@@ -9,8 +9,8 @@ use serde_json::json;
 use time::{OffsetDateTime, macros::datetime};
 
 use super::{
-    advice::{AtGate, conclude},
-    history::Step,
+    advice::{AtGate, about_overdue, conclude},
+    history::{Step, What},
     logs::Line,
     report::DocumentReport,
     timeline::{Pending, Run, build},
@@ -116,6 +116,53 @@ fn every_failure_says_what_to_do(#[case] code: &str, #[case] todo: &str) {
     failed.reason = Some(Reason::new(code, "Why."));
     let found = conclude(&failed, None, None, None, NOW);
     assert!(found.needs_attention && found.todo.join("\n").contains(todo), "{found:?}");
+}
+
+fn entered(states: &[&str]) -> Vec<Step> {
+    let step = |state: &&str| Step { at: NOW, what: What::Entered((*state).to_owned()), entry: None };
+    states.iter().map(step).collect()
+}
+
+#[rstest]
+#[case::still_at_work(
+    &["ProbeJob", "CheckProbe", "GiveUpWorking", "FailDocument"],
+    Some("The third party is still at work on it; it is given up."),
+    &["place is kept", "asks the third party about that job first", "--anew    starts a second job"]
+)]
+#[case::unknown(
+    &["ProbeJob", "CheckProbe", "GiveUpWaiting", "FailDocument"],
+    Some("No callback came, and the third party does not know its job; it is given up."),
+    &["the third party does not know the job, and gets the file again"]
+)]
+#[case::history_is_gone(&[], None, &["lectern redrive s1/"])]
+fn overdue_document_is_redriven_by_what_the_third_party_said_last_of_its_job(
+    #[case] states: &[&str],
+    #[case] line: Option<&str>,
+    #[case] todo: &[&str],
+) {
+    let mut failed = document(DocumentState::Failed);
+    failed.reason = Some(Reason::new("overdue", "Why."));
+    let steps = entered(states);
+    let found = about_overdue(conclude(&failed, None, None, None, NOW), &failed, &steps);
+    let all = found.todo.join("\n");
+    assert!(todo.iter().all(|part| all.contains(part)), "{found:?}");
+    assert!(all.contains("lectern redrive --failed --reason overdue --yes"), "{found:?}");
+    let is_working = states.contains(&"GiveUpWorking");
+    assert_eq!(
+        (all.contains("--anew"), all.contains("gets the file again")),
+        (is_working, states.contains(&"GiveUpWaiting"))
+    );
+    let run = Run { redrive: 0, started: NOW, steps };
+    let (timeline, _) = build(&failed, &[run], &[]);
+    let told: Vec<_> = timeline
+        .iter()
+        .filter(|entry| entry.phase == super::timeline::Phase::End && entry.source == "history")
+        .collect();
+    assert_eq!(told.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), Vec::from_iter(line));
+    // Another failure, or a document that is on its way again, is not concerned.
+    let open = document(DocumentState::Processing);
+    let before = conclude(&open, None, None, None, NOW);
+    assert_eq!(about_overdue(before.clone(), &open, &entered(states)), before);
 }
 
 #[test]

@@ -15,6 +15,11 @@ use super::{
 };
 use crate::text::{count, duration, size, time};
 
+/// The state in which a job is given up that the third party is still at work on.
+pub(super) const GIVE_UP_WORKING: &str = "GiveUpWorking";
+/// The state in which a job is given up that the third party does not know.
+pub(super) const GIVE_UP_WAITING: &str = "GiveUpWaiting";
+
 /// A part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,7 +51,7 @@ impl Phase {
             "Done" => Self::Record,
             name if name.starts_with("VerifyReturned") => Self::Verify,
             name if name.starts_with("Normalize") => Self::Record,
-            "FailDocument" | "Failed" | "GiveUpWaiting" | "JobFailed" => Self::End,
+            "FailDocument" | "Failed" | GIVE_UP_WAITING | GIVE_UP_WORKING | "JobFailed" => Self::End,
             // Transfers and all that leads to them: turns, waits, troubles.
             _ => Self::Transfer,
         }
@@ -300,7 +305,8 @@ impl Files {
 fn on_the_way(state: &str) -> Option<&'static str> {
     Some(match state {
         "TransferAgain" => "The third party gets the document again, as a new job.",
-        "GiveUpWaiting" => "No callback came, as often as it was waited for.",
+        GIVE_UP_WORKING => "The third party is still at work on it; it is given up.",
+        GIVE_UP_WAITING => "No callback came, and the third party does not know its job; it is given up.",
         "JobFailed" => "The third party has given the job up.",
         _ => return None,
     })

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lectern::{
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion},
+    ports::Sequencer,
     receive_upload,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::listing::Version;
@@ -16,20 +17,48 @@ use crate::text::time;
 /// What S3 leaves as it is in a key, besides letters and digits.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
+/// So many versions go into one event: a function handles it at once.
+const MAX_RECORDS: usize = 10;
+
+/// A version that no event announced.
+pub type Unannounced = (DocumentRef, ObjectVersion);
+
 /// The event that S3 sends of a new version.
 pub fn event(object: &ObjectVersion, sequencer: Option<&str>) -> String {
+    json!({ "Records": [record(object, sequencer)] }).to_string()
+}
+
+/// The events that never came of a file's versions, newest first, when `newest` is registered of it; each with how many
+/// it announces. Their sequencers lie right behind that one and grow with the versions, so that an event that comes late
+/// after all finds its document registered, and whatever is uploaded from now on is newer than all of them. The newest
+/// version stands first, so that the older ones are registered as superseded and nobody works on them.
+pub fn events(versions: &[Unannounced], newest: Option<&Sequencer>) -> Vec<(String, usize)> {
+    let mut sequencer = match newest {
+        Some(newest) => newest.successor(),
+        None => Some(Sequencer::new("")),
+    };
+    let mut records = Vec::with_capacity(versions.len());
+    for (_, object) in versions.iter().rev() {
+        records.push(record(object, sequencer.as_ref().map(Sequencer::as_str)));
+        sequencer = sequencer.as_ref().and_then(Sequencer::successor);
+    }
+    records.reverse();
+    let event = |records: &[Value]| (json!({ "Records": records }).to_string(), records.len());
+    records.chunks(MAX_RECORDS).map(event).collect()
+}
+
+fn record(object: &ObjectVersion, sequencer: Option<&str>) -> Value {
     let key = utf8_percent_encode(&object.key, KEPT).to_string().replace("%20", "+");
     let mut described = json!({ "key": key, "versionId": object.version_id });
     if let Some(sequencer) = sequencer {
         described["sequencer"] = sequencer.into();
     }
-    let record = json!({
+    json!({
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",
         "s3": { "bucket": { "name": object.bucket }, "object": described },
-    });
-    json!({ "Records": [record] }).to_string()
+    })
 }
 
 /// The document that a version is, `None` if it is none of ours, such as a folder marker.
@@ -40,9 +69,9 @@ pub fn document_of(object: &ObjectVersion) -> Option<DocumentRef> {
 /// What was found of one submission, before Step Functions is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Newest versions that no event announced.
-    pub unannounced: Vec<(DocumentRef, ObjectVersion)>,
-    /// Objects whose event may still be under way.
+    /// By file, the versions that no event announced and that are newer than the registered one, newest first.
+    pub unannounced: Vec<Vec<Unannounced>>,
+    /// Files that are left alone because the event of the newest version may still be under way.
     pub young: usize,
     /// Open documents whose version of the object is gone.
     pub gone: Vec<DocumentRef>,
@@ -61,6 +90,7 @@ pub fn compare(
         documents.iter().map(|document| (document.reference.document_id, document)).collect();
     let mut found = Compared::default();
     let mut present = BTreeSet::new();
+    let mut files: BTreeMap<&str, Vec<(&Version, DocumentRef, ObjectVersion)>> = BTreeMap::new();
     for version in versions {
         let object = ObjectVersion {
             bucket: bucket.to_owned(),
@@ -69,14 +99,26 @@ pub fn compare(
         };
         let Some(reference) = document_of(&object) else { continue };
         present.insert(reference.document_id);
-        // Older versions are superseded by the latest, whether they were ever announced or not.
-        if !version.is_latest || registered.contains_key(&reference.document_id) {
-            continue;
-        }
-        if version.modified >= before {
-            found.young += 1;
-        } else {
-            found.unannounced.push((reference, object));
+        files.entry(&version.key).or_default().push((version, reference, object));
+    }
+    for mut file in files.into_values() {
+        // As S3 lists them; what it stored within the same second stays in its order.
+        file.sort_by_key(|(version, ..)| std::cmp::Reverse((version.is_latest, version.modified)));
+        let Some((newest, ..)) = file.first() else { continue };
+        let (is_latest, is_young) = (newest.is_latest, newest.modified >= before);
+        let is_current =
+            |id: DocumentId| registered.get(&id).is_some_and(|known| known.superseded_by.is_none());
+        // What is older than the registered version is superseded by it, whenever its event comes.
+        let newer = file.into_iter().take_while(|(_, reference, _)| !is_current(reference.document_id));
+        let lost: Vec<Unannounced> = newer
+            .filter(|(_, reference, _)| !registered.contains_key(&reference.document_id))
+            .map(|(_, reference, object)| (reference, object))
+            .collect();
+        // Of a file that was deleted there is nothing to register.
+        match (lost.is_empty() || !is_latest, is_young) {
+            (true, _) => {}
+            (false, true) => found.young += 1,
+            (false, false) => found.unannounced.push(lost),
         }
     }
     for document in documents.iter().filter(|document| !document.state.is_terminal()) {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use lectern::{
-    document::{Document, DocumentRef, DocumentState, ObjectVersion, SubmissionId},
+    document::{Document, DocumentState, ObjectVersion, SubmissionId},
     ports::{Browse as _, Clock as _, Cursor},
     submission::SubmissionState,
 };
@@ -18,7 +18,7 @@ use lectern_aws::SystemClock;
 use time::{Duration, OffsetDateTime};
 
 use self::{
-    compare::{compare, document_of, event},
+    compare::{Unannounced, compare, document_of, event, events},
     listing::{Listing, Version},
     report::{Finding, ReconcileReport},
 };
@@ -68,8 +68,8 @@ struct Work<'a> {
     timer: Timer,
     /// Submissions that were compared.
     seen: BTreeSet<SubmissionId>,
-    /// The events to send.
-    events: Vec<String>,
+    /// The events to send, and how many documents each announces.
+    events: Vec<(String, usize)>,
     report: ReconcileReport,
 }
 
@@ -144,8 +144,8 @@ impl Work<'_> {
         self.report.documents += documents.len();
         let compared = compare(&self.cloud.stack.uploads_bucket, versions, &documents, self.before);
         self.report.young += compared.young;
-        for (reference, object) in compared.unannounced {
-            self.unannounced(reference, &object).await?;
+        for versions in compared.unannounced {
+            self.unannounced(&versions).await?;
         }
         for reference in compared.gone {
             self.report.findings.push(Finding::gone(&reference));
@@ -157,14 +157,15 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The event that never came. Its sequencer lies right behind that of the newest version that is registered, so that
-    /// this one supersedes it, and is itself superseded by whatever is uploaded from now on.
-    async fn unannounced(&mut self, reference: DocumentRef, object: &ObjectVersion) -> Result<(), Problem> {
-        let newest = self.cloud.store.newest_sequencer(&reference.submission_id, object).await;
-        let newest = newest.map_err(|error| Problem::store(&error))?;
-        let sequencer = newest.as_ref().and_then(lectern::ports::Sequencer::successor);
-        self.events.push(event(object, sequencer.as_ref().map(lectern::ports::Sequencer::as_str)));
-        self.report.findings.push(Finding::unannounced(&reference));
+    /// The events that never came of a file's versions, newest first.
+    async fn unannounced(&mut self, versions: &[Unannounced]) -> Result<(), Problem> {
+        let Some((newest, object)) = versions.first() else { return Ok(()) };
+        let registered = self.cloud.store.newest_sequencer(&newest.submission_id, object).await;
+        let registered = registered.map_err(|error| Problem::store(&error))?;
+        self.events.extend(events(versions, registered.as_ref()));
+        for (reference, _) in versions {
+            self.report.findings.push(Finding::unannounced(reference, reference == newest));
+        }
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Work<'_> {
             Some(Status::Running) => {}
             // The event is as good as new: its second delivery starts what the first one did not.
             None if document.state == DocumentState::Received && document.redrives == 0 => {
-                self.events.push(event(&document.object, None));
+                self.events.push((event(&document.object, None), 1));
                 self.report.findings.push(Finding::not_started(&document.reference));
             }
             None | Some(Status::Broken(_) | Status::Succeeded) => {
@@ -187,7 +188,8 @@ impl Work<'_> {
     }
 
     async fn announce(&mut self, console: &Console<'_>) -> Result<(), Problem> {
-        let bar = console.progress(Some(self.events.len() as u64), "announcing");
+        let documents = |events: &[(String, usize)]| events.iter().map(|(_, number)| number).sum::<usize>();
+        let bar = console.progress(Some(documents(&self.events) as u64), "announcing");
         let mut waiting = std::mem::take(&mut self.events);
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(self.timer.batch(BATCH)));
@@ -195,8 +197,9 @@ impl Work<'_> {
             self.timer.turn(batch.len()).await;
             match self.send(&batch).await {
                 Ok(refused) => {
-                    bar.inc((batch.len() - refused.len()) as u64);
-                    self.report.announced += batch.len() - refused.len();
+                    let announced = documents(&batch) - documents(&refused);
+                    bar.inc(announced as u64);
+                    self.report.announced += announced;
                     if refused.is_empty() {
                         self.timer.succeeded();
                         continue;
@@ -210,14 +213,14 @@ impl Work<'_> {
                 Err(problem) => return Err(problem),
             }
         }
-        self.report.not_announced = waiting.len();
+        self.report.not_announced = documents(&waiting);
         bar.finish_and_clear();
         Ok(())
     }
 
     /// Sends events as S3 does, and returns those that were not taken.
-    async fn send(&self, batch: &[String]) -> Result<Vec<String>, Problem> {
-        let entries = batch.iter().enumerate().filter_map(|(id, body)| {
+    async fn send(&self, batch: &[(String, usize)]) -> Result<Vec<(String, usize)>, Problem> {
+        let entries = batch.iter().enumerate().filter_map(|(id, (body, _))| {
             SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(body).build().ok()
         });
         let request = self.cloud.sqs.send_message_batch().queue_url(&self.cloud.stack.receive_upload_queue);
@@ -225,6 +228,6 @@ impl Work<'_> {
         let answer = answer.map_err(|error| Problem::aws("SendMessageBatch", &error))?;
         let taken: BTreeSet<&str> = answer.successful.iter().map(|done| done.id.as_str()).collect();
         let refused = batch.iter().enumerate().filter(|(id, _)| !taken.contains(id.to_string().as_str()));
-        Ok(refused.map(|(_, body)| body.clone()).collect())
+        Ok(refused.map(|(_, event)| event.clone()).collect())
     }
 }

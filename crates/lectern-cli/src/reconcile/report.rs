@@ -54,8 +54,12 @@ impl Finding {
         }
     }
 
-    pub(super) fn unannounced(document: &DocumentRef) -> Self {
-        let text = "no event announced this object";
+    pub(super) fn unannounced(document: &DocumentRef, is_newest: bool) -> Self {
+        let text = if is_newest {
+            "no event announced this object"
+        } else {
+            "no event announced this older version, which is superseded"
+        };
         Self { registers: true, ..Self::new("unannounced", document, text) }
     }
 
@@ -111,7 +115,7 @@ impl Report for ReconcileReport {
         }
         writeln!(out, "{} announced to receive-upload.", count(self.announced, "document"))?;
         if self.not_announced > 0 {
-            writeln!(out, "{} not taken; run this again.", count(self.not_announced, "message"))?;
+            writeln!(out, "{} not taken; run this again.", count(self.not_announced, "document"))?;
         }
         Ok(())
     }

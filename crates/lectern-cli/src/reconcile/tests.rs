@@ -3,14 +3,17 @@
 use aws_sdk_s3::Client;
 use aws_smithy_mocks::mock;
 use lectern::{
-    document::{Document, DocumentState, ObjectVersion, SubmissionId},
+    document::{Document, DocumentId, DocumentState, ObjectVersion, SubmissionId},
+    memory::world::MemoryWorld,
+    ports::Sequencer,
     receive_upload,
 };
 use proptest::prelude::*;
+use rstest::rstest;
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{
-    compare::{Compared, compare, document_of, event},
+    compare::{Compared, Unannounced, compare, document_of, event, events},
     listing::{Listing, Version},
 };
 use crate::test_support::{answer, client, document};
@@ -31,21 +34,127 @@ fn compared(versions: &[Version], documents: &[Document]) -> Compared {
     compare("uploads", versions, documents, BEFORE)
 }
 
+/// What is unannounced, as `<file> <version>`, by file.
+fn lost(found: &Compared) -> Vec<Vec<String>> {
+    let name = |(_, object): &Unannounced| {
+        format!("{} {}", object.key.trim_start_matches("submissions/s1/"), object.version_id)
+    };
+    found.unannounced.iter().map(|file| file.iter().map(name).collect()).collect()
+}
+
 #[test]
-fn case_08_latest_version_that_no_event_announced_is_found_and_nothing_else() {
+fn case_08_versions_that_no_event_announced_are_found_newest_first_and_nothing_else() {
     let known = document(DocumentState::Ready);
     let versions = [
         version("secret name.txt", "v1", true, 60),
-        version("lost.txt", "v2", true, 60),
         version("lost.txt", "v1", false, 90),
-        version("just now.txt", "v1", true, 5),
+        version("lost.txt", "v2", true, 60),
+        version("just now.txt", "v2", true, 5),
+        version("just now.txt", "v1", false, 60),
+        version("deleted.txt", "v1", false, 60),
         version("", "v1", true, 60),
     ];
     let found = compared(&versions, &[known]);
-    let lost: Vec<&str> = found.unannounced.iter().map(|(_, object)| object.key.as_str()).collect();
-    assert_eq!(lost, ["submissions/s1/lost.txt"]);
-    assert_eq!(found.unannounced[0].1.version_id, "v2", "older versions are superseded anyway");
+    assert_eq!(lost(&found), [["lost.txt v2", "lost.txt v1"]]);
     assert_eq!((found.young, found.gone.len(), found.open.len()), (1, 0, 0));
+}
+
+#[test]
+fn case_08_only_versions_newer_than_the_registered_one_are_announced() {
+    let registered = document(DocumentState::Ready);
+    let version =
+        |number: i64| version("secret name.txt", &format!("v{number}"), number == 3, 100 - 10 * number);
+    let versions: Vec<Version> = [3, 2, 1, 0].map(version).into();
+    assert_eq!(
+        lost(&compared(&versions, std::slice::from_ref(&registered))),
+        [["secret name.txt v3", "secret name.txt v2"]],
+        "v0 is older than what is registered"
+    );
+    let superseded = Document { superseded_by: Some(DocumentId::of("b", b"k", "gone")), ..registered };
+    let found = compared(&versions, &[superseded]);
+    assert_eq!(
+        lost(&found),
+        [["secret name.txt v3", "secret name.txt v2", "secret name.txt v0"]],
+        "the one that counts is not in the bucket any more"
+    );
+}
+
+fn object(version_id: &str) -> ObjectVersion {
+    ObjectVersion { version_id: version_id.to_owned(), ..document(DocumentState::Received).object }
+}
+
+fn unannounced(versions: &[&str]) -> Vec<Unannounced> {
+    let version = |id: &&str| (document_of(&object(id)).unwrap(), object(id));
+    versions.iter().map(version).collect()
+}
+
+/// A world with these versions of a file, all of the same text.
+fn world(versions: &[&str]) -> MemoryWorld {
+    let world = MemoryWorld::default();
+    for version in versions {
+        world.objects.upload(&object(version), None, &b"A lesson in ten lines."[..]);
+    }
+    world
+}
+
+fn standing(world: &MemoryWorld, version: &str) -> (DocumentState, Option<DocumentId>) {
+    let found = world.document(&object(version)).unwrap();
+    (found.state, found.superseded_by)
+}
+
+#[rstest]
+#[case::nothing_was_registered(None)]
+#[case::an_older_version_is_registered(Some("0055AED6DCD90281E5"))]
+#[tokio::test]
+async fn case_08_late_event_of_an_announced_older_version_changes_nothing(#[case] registered: Option<&str>) {
+    let world = world(&["v0", "v1", "v2", "v3"]);
+    if let Some(sequencer) = registered {
+        world.receive_upload(&event(&object("v0"), Some(sequencer))).await.unwrap();
+    }
+    let sent = events(&unannounced(&["v2", "v1"]), registered.map(Sequencer::new).as_ref());
+    let [(body, 2)] = sent.as_slice() else { panic!("{sent:?}") };
+    world.receive_upload(body).await.unwrap();
+    let newest = document_of(&object("v2")).unwrap().document_id;
+    let expected = |world: &MemoryWorld| {
+        assert_eq!(standing(world, "v2"), (DocumentState::Received, None));
+        assert_eq!(standing(world, "v1"), (DocumentState::Rejected, Some(newest)), "it needs nobody");
+        let started = world.states.started().into_iter().filter(|started| started.document_id == newest);
+        assert_eq!(started.count(), 1);
+        assert_eq!(world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts.open, 1);
+    };
+    expected(&world);
+    // The events were only late, and their own sequencers are greater than what was made up.
+    for late in
+        [event(&object("v1"), Some("0055AED6DCD90281E6")), event(&object("v2"), Some("0055AED6DCD90281E7"))]
+    {
+        world.receive_upload(&late).await.unwrap();
+        expected(&world);
+    }
+    world.receive_upload(&event(&object("v3"), Some("0055AED6DCD90281E8"))).await.unwrap();
+    assert_eq!(standing(&world, "v3").1, None, "what is uploaded from now on is newer");
+    assert_eq!(standing(&world, "v2").1, Some(document_of(&object("v3")).unwrap().document_id));
+}
+
+#[tokio::test]
+async fn case_08_events_of_many_versions_end_with_the_newest_in_whatever_order_they_are_handled() {
+    let ids: Vec<String> = (0..23).rev().map(|number| format!("v{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let sent = events(&unannounced(&ids), None);
+    assert_eq!(sent.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [10, 10, 3]);
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let world = world(&ids);
+        for index in order {
+            world.receive_upload(&sent[index].0).await.unwrap();
+        }
+        let current: Vec<DocumentId> = world
+            .store
+            .all()
+            .into_iter()
+            .filter(|found| found.superseded_by.is_none())
+            .map(|found| found.reference.document_id)
+            .collect();
+        assert_eq!(current, [document_of(&object("v22")).unwrap().document_id], "{order:?}");
+    }
 }
 
 #[test]
@@ -53,7 +162,7 @@ fn key_that_names_no_submission_is_registered_too() {
     let object = Version { key: "submissions/a/b/c.txt".to_owned(), ..version("x", "v1", true, 60) };
     let found = compared(&[object], &[]);
     assert_eq!(
-        found.unannounced[0].0.submission_id,
+        found.unannounced[0][0].0.submission_id,
         SubmissionId::unassigned(),
         "to be rejected with a reason"
     );

@@ -3,6 +3,7 @@
 mod report;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use lectern::{
     ports::{Browse as _, Clock as _, Cursor},
@@ -11,7 +12,10 @@ use lectern::{
 use lectern_aws::SystemClock;
 use time::OffsetDateTime;
 
-use self::report::{QueueRow, StatusReport, Submissions};
+use self::{
+    report::{QueueRow, StatusReport, Submissions},
+    trouble::Trouble,
+};
 use crate::{
     cloud::Cloud,
     console::{Console, Exit},
@@ -46,10 +50,11 @@ async fn status(cloud: &Cloud, now: OffsetDateTime, console: &Console<'_>) -> Re
     }
     let needs_attention = count(cloud, SubmissionState::NeedsAttention).await?;
     let in_progress = count(cloud, SubmissionState::InProgress).await?;
+    let trouble = Trouble::read(cloud).await;
     bar.finish_and_clear();
     let stack = cloud.stack.name.clone();
     let todo = limiter.todo(cloud.stack.api_key.as_deref());
-    Ok(StatusReport::new(stack, limiter, queues, needs_attention, in_progress, todo, now))
+    Ok(StatusReport::new(stack, limiter, queues, [needs_attention, in_progress], trouble, todo, now))
 }
 
 /// Counts submissions of a state by the index, newest first. Those that have just left the state are not counted.

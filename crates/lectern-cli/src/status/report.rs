@@ -2,14 +2,23 @@
 
 use std::io::{self, Write};
 
-use lectern::{error::rfc3339, submission::Submission};
+use lectern::{document::DocumentRef, error::rfc3339, submission::Submission};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::{console::Report, dlq::letters::Depth, limiter::Limiter, stack::DeadLetters};
+use super::trouble::{Alarm, Trouble};
+use crate::{
+    console::Report,
+    dlq::letters::Depth,
+    limiter::Limiter,
+    stack::DeadLetters,
+    text::{count, duration, time},
+};
 
 /// So many submissions are named.
 const MAX_NAMED: usize = 5;
+/// So many documents are named whose executions broke off.
+const MAX_BROKEN_OFF: usize = 10;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -21,10 +30,14 @@ pub(super) struct StatusReport {
     queues: Vec<QueueRow>,
     needs_attention: Submissions,
     in_progress: Submissions,
+    #[serde(flatten)]
+    trouble: Trouble,
     #[serde(rename = "do")]
     todo: Vec<String>,
     #[serde(skip)]
     breaker: String,
+    #[serde(skip)]
+    now: OffsetDateTime,
 }
 
 /// One queue with its dead letters.
@@ -90,13 +103,23 @@ impl StatusReport {
         stack: String,
         limiter: Limiter,
         queues: Vec<QueueRow>,
-        needs_attention: Submissions,
-        in_progress: Submissions,
+        [needs_attention, in_progress]: [Submissions; 2],
+        trouble: Trouble,
         mut todo: Vec<String>,
         now: OffsetDateTime,
     ) -> Self {
+        let Trouble { alarms, broken_off, unread } = &trouble;
+        todo.extend(alarms.iter().map(|one| format!("docs/operating.md, {}    the alarm is on", one.alarm)));
+        todo.extend(unread.iter().cloned());
         if queues.iter().any(|queue| queue.dead > 0) {
             todo.push("lectern dlq list    what is dead, and why".to_owned());
+        }
+        todo.extend(broken_off.iter().take(MAX_BROKEN_OFF).map(|one| {
+            let DocumentRef { submission_id, document_id } = &one.document;
+            format!("lectern redrive {submission_id}/{document_id}    its execution {}", one.execution)
+        }));
+        if broken_off.len() > MAX_BROKEN_OFF {
+            todo.push(format!("and {} more, which --json names", broken_off.len() - MAX_BROKEN_OFF));
         }
         let failed = needs_attention.newest_failed.iter().chain(&in_progress.newest_failed);
         todo.extend(failed.take(MAX_NAMED).map(|id| format!("lectern explain {id}")));
@@ -104,7 +127,18 @@ impl StatusReport {
             todo.push("lectern redrive --failed    what could be started again".to_owned());
         }
         let breaker = limiter.breaker_text(now);
-        Self { stack, at: rfc3339(now), limiter, queues, needs_attention, in_progress, todo, breaker }
+        Self {
+            stack,
+            at: rfc3339(now),
+            limiter,
+            queues,
+            needs_attention,
+            in_progress,
+            trouble,
+            todo,
+            breaker,
+            now,
+        }
     }
 }
 
@@ -133,6 +167,22 @@ impl Report for StatusReport {
             "{}: {open} open and {failed} failed documents.",
             self.in_progress.told("in progress")
         )?;
+        let Trouble { alarms, broken_off, unread } = &self.trouble;
+        let on = |alarm: &Alarm| match alarm.since.as_deref().and_then(time) {
+            Some(since) => format!("{} for {}", alarm.alarm, duration(self.now - since)),
+            None => alarm.alarm.clone(),
+        };
+        if !alarms.is_empty() {
+            let all: Vec<String> = alarms.iter().map(on).collect();
+            writeln!(out, "{} on: {}.", count(alarms.len(), "alarm"), all.join(", "))?;
+        }
+        if !broken_off.is_empty() {
+            let number = count(broken_off.len(), "execution");
+            writeln!(out, "{number} broke off, and nothing moves what they were to move.")?;
+        }
+        if alarms.is_empty() && broken_off.is_empty() && unread.is_empty() {
+            writeln!(out, "No alarm is on, and no execution broke off.")?;
+        }
         writeln!(out)?;
         match self.todo.split_first() {
             None => writeln!(out, "Do     Nothing."),

@@ -2,17 +2,22 @@
 
 use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
+    document::{Document, DocumentState},
     submission::{Counts, Submission},
     turns::Cause,
 };
+use rstest::rstest;
 use serde_json::json;
-use time::macros::datetime;
+use time::{Duration, macros::datetime};
 
-use super::*;
+use super::{
+    trouble::{Alarm, BrokenOff},
+    *,
+};
 use crate::{
     console::Report as _,
     limiter::Breaker,
-    test_support::{answer, client, cloud},
+    test_support::{answer, client, cloud, document},
 };
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 03:12:00 UTC);
@@ -58,28 +63,147 @@ fn bad_night_is_told_with_what_to_do() {
     let mut in_progress = counted(&[submission("spring-3", Counts { open: 1204, ..Counts::default() })]);
     in_progress.at_least = true;
     let todo = limiter.todo(stack.api_key.as_deref());
-    let report =
-        StatusReport::new(stack.name.clone(), limiter, queues.collect(), looked_at, in_progress, todo, NOW);
+    let aborted = BrokenOff {
+        document: document(DocumentState::Processing).reference,
+        state: "Processing",
+        execution: "was aborted",
+    };
+    let alarm =
+        |name: &str, since: Option<&str>| Alarm { alarm: name.to_owned(), since: since.map(str::to_owned) };
+    let trouble = Trouble {
+        alarms: vec![
+            alarm("BreakerOpenAlarm", Some("2026-11-20T03:02:00.000Z")),
+            alarm("ExecutionsAbortedAlarm", None),
+        ],
+        broken_off: vec![aborted],
+        unread: Vec::new(),
+    };
+    let counts = [looked_at, in_progress];
+    let report = StatusReport::new(stack.name.clone(), limiter, queues.collect(), counts, trouble, todo, NOW);
     insta::assert_snapshot!(shown(&report));
+}
+
+fn quiet(sfn: aws_sdk_sfn::Client, documents: &[Document]) -> Cloud {
+    let depths = mock!(aws_sdk_sqs::Client::get_queue_attributes)
+        .then_compute_response(|_| MockResponse::Http(answer(200, json!({ "Attributes": {} }).to_string())));
+    cloud(documents, client!(aws_sdk_sqs, depths), client!(aws_sdk_s3), sfn)
+}
+
+fn no_executions() -> aws_sdk_sfn::Client {
+    client!(
+        aws_sdk_sfn,
+        mock!(aws_sdk_sfn::Client::list_executions)
+            .then_http_response(|| answer(200, r#"{"executions":[]}"#))
+    )
+}
+
+async fn told(cloud: &Cloud) -> (String, serde_json::Value) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let report = status(cloud, NOW, &Console::new(&mut out, &mut err, false)).await.unwrap();
+    (shown(&report), serde_json::to_value(&report).unwrap())
 }
 
 #[tokio::test]
 async fn quiet_night_is_read_by_keys_and_the_index_and_nothing_is_to_be_done() {
-    let depths = mock!(aws_sdk_sqs::Client::get_queue_attributes)
-        .then_compute_response(|_| MockResponse::Http(answer(200, json!({ "Attributes": {} }).to_string())));
-    let cloud = cloud(&[], client!(aws_sdk_sqs, depths), client!(aws_sdk_s3), client!(aws_sdk_sfn));
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let report = status(&cloud, NOW, &Console::new(&mut out, &mut err, false)).await.unwrap();
-    let text = shown(&report);
+    let (text, json) = told(&quiet(no_executions(), &[])).await;
     for expected in [
         "The third party is believed to work.",
         "0 documents wait in line; 0 of 2 places are taken.",
         "0 submissions to be looked at",
+        "No alarm is on, and no execution broke off.",
         "Do     Nothing.",
     ] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }
-    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["alarms"], &json["brokenOff"]), (&json!([]), &json!([])));
     assert_eq!(json["queues"].as_array().unwrap().len(), 3);
     assert_eq!((&json["queues"][1]["queue"], &json["queues"][1]["dead"]), (&json!("GrantTurn"), &json!(0)));
+}
+
+#[tokio::test]
+async fn alarm_that_is_on_is_named_by_its_heading_in_the_guide_and_another_stacks_is_not() {
+    let alarm = |name: &str| {
+        let on = aws_sdk_cloudwatch::types::MetricAlarm::builder().alarm_name(name);
+        let at = aws_sdk_cloudwatch::primitives::DateTime::from_secs(
+            (NOW - Duration::minutes(10)).unix_timestamp(),
+        );
+        on.state_transitioned_timestamp(at).build()
+    };
+    let on = [alarm("s-BreakerOpenAlarm-1A"), alarm("s-2-BreakerOpenAlarm-3C")];
+    let describe = mock!(aws_sdk_cloudwatch::Client::describe_alarms)
+        .match_requests(|request| {
+            request.alarm_name_prefix() == Some("s-")
+                && request.state_value() == Some(&aws_sdk_cloudwatch::types::StateValue::Alarm)
+        })
+        .then_output(move || {
+            let alarms = Some(on.to_vec());
+            aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput::builder()
+                .set_metric_alarms(alarms)
+                .build()
+        });
+    let cloudwatch = client!(aws_sdk_cloudwatch, describe);
+    let (text, json) = told(&Cloud { cloudwatch, ..quiet(no_executions(), &[]) }).await;
+    assert!(text.contains("1 alarm on: BreakerOpenAlarm for 10 min 0 s."), "{text}");
+    assert!(text.contains("Do     docs/operating.md, BreakerOpenAlarm    the alarm is on"), "{text}");
+    let since = json!([{ "alarm": "BreakerOpenAlarm", "since": "2026-11-20T03:02:00.000Z" }]);
+    assert_eq!(json["alarms"], since);
+}
+
+#[rstest]
+#[case::open(DocumentState::Processing, "ABORTED", false, Some("its execution was aborted"))]
+#[case::timed_out(DocumentState::Received, "TIMED_OUT", false, Some("its execution timed out"))]
+#[case::goes_on(DocumentState::Processing, "RUNNING", false, None)]
+#[case::ended(DocumentState::Failed, "ABORTED", false, None)]
+#[case::superseded(DocumentState::Processing, "ABORTED", true, None)]
+#[tokio::test]
+async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_none_runs(
+    #[case] state: DocumentState,
+    #[case] newest: &'static str,
+    #[case] superseded: bool,
+    #[case] expected: Option<&str>,
+) {
+    let mut document = document(state);
+    document.redrives = 1;
+    document.superseded_by = superseded.then_some(document.reference.document_id);
+    let id = document.reference.document_id.to_string();
+    let name = id.clone();
+    let list = mock!(aws_sdk_sfn::Client::list_executions).then_compute_response(move |request| {
+        assert_eq!(request.max_results(), Some(100), "it is bounded");
+        let filter = request.status_filter().unwrap().as_str().to_owned();
+        let first = json!({
+            "executionArn": "a", "stateMachineArn": "m", "name": name, "status": filter, "startDate": 1
+        });
+        let mut all = vec![first.clone()];
+        // One that is of no document of ours.
+        all.push(json!({ "name": "by hand", "executionArn": "a", "stateMachineArn": "m", "status": filter, "startDate": 1 }));
+        MockResponse::Http(answer(200, json!({ "executions": all }).to_string()))
+    });
+    let last = format!("{id}-redrive-1");
+    let describe = mock!(aws_sdk_sfn::Client::describe_execution).then_compute_response(move |request| {
+        let is_last = request.execution_arn().unwrap().ends_with(&last);
+        let status = if is_last { newest } else { "ABORTED" };
+        let body = json!({
+            "executionArn": "a", "stateMachineArn": "m", "status": status, "startDate": 1,
+            "input": r#"{"submissionId":"s1"}"#,
+        });
+        MockResponse::Http(answer(200, body.to_string()))
+    });
+    let (text, json) = told(&quiet(client!(aws_sdk_sfn, list, describe), &[document])).await;
+    let Some(how) = expected else {
+        assert!(text.contains("Do     Nothing."), "{text}");
+        return;
+    };
+    assert!(text.contains(&format!("Do     lectern redrive s1/{id}    {how}")), "{text}");
+    assert_eq!(json["brokenOff"][0]["documentId"], id);
+    assert_eq!(json["brokenOff"].as_array().unwrap().len(), 1, "once");
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_is_told_and_nothing_is_not_said() {
+    let denied = mock!(aws_sdk_sfn::Client::list_executions)
+        .then_http_response(|| crate::test_support::json_error("AccessDeniedException"));
+    let (text, json) = told(&quiet(client!(aws_sdk_sfn, denied), &[])).await;
+    assert!(text.contains("Do     The executions could not be read: ListExecutions"), "{text}");
+    assert!(text.contains("AWS_PROFILE") && !text.contains("Nothing."), "{text}");
+    assert_eq!(json["unread"].as_array().unwrap().len(), 1);
 }
