@@ -177,7 +177,7 @@ pub(crate) struct Redrive {
     /// At most this many
     #[arg(long, requires = "failed", conflicts_with = "document", value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Drop a kept result: the third party gets the file again
+    /// Drop a kept result, or a job that may be at work: the third party gets the file again
     #[arg(long)]
     pub(crate) anew: bool,
     /// Do it, instead of showing what would be done (for --failed)

@@ -127,8 +127,8 @@ async fn transfer(
     settings: &Settings,
     input: &Input,
 ) -> Result<Option<Handed>, Error> {
-    let begun = store.begin_transfer(&input.document, input.attempt, input.round, clock.now()).await?;
-    let Begin::Begun(document) = begun else {
+    let Input { document: reference, attempt, round, .. } = input;
+    let Begin::Begun(document) = store.begin_transfer(reference, *attempt, *round, clock.now()).await? else {
         return not_begun(store, input).await;
     };
     if document.result.is_some() {
@@ -153,14 +153,13 @@ async fn transfer(
 /// The turn is this attempt's, so that a retry could not use it; and nothing was sent yet. An attempt without a turn is
 /// retried.
 fn unused(error: Error, input: &Input) -> Error {
-    match error {
-        Error::StoreUnavailable(detail) if input.attempt.is_turn() => {
-            tracing::debug!(detail, "The turn was not used.");
-            metrics::turn_missed();
-            Error::TurnOver("our own store did not answer")
-        }
-        error => error,
+    let Error::StoreUnavailable(detail) = &error else { return error };
+    if !input.attempt.is_turn() {
+        return error;
     }
+    tracing::debug!(detail, "The turn was not used.");
+    metrics::turn_missed();
+    Error::TurnOver("our own store did not answer")
 }
 
 /// What to tell of a document that this attempt may not work on, so that the task that waits for it ends at once and

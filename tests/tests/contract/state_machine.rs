@@ -176,11 +176,9 @@ fn every_way_into_the_transfer_takes_a_new_turn() {
     }
     let start = machine.definition["StartAt"].as_str().unwrap();
     for edge in edges.iter().filter(|edge| edge.assign.get("attempt").is_some()) {
-        let expected = match edge.from == start {
-            // A redrive that goes on with a job has the place of its attempt.
-            true => json!("{% $exists($states.input.attempt) ? $states.input.attempt : 0 %}"),
-            false => json!("{% $states.result.attempt %}"),
-        };
+        // A redrive that goes on with a job has the place of its attempt.
+        let begins = json!("{% $exists($states.input.attempt) ? $states.input.attempt : 0 %}");
+        let expected = if edge.from == start { begins } else { json!("{% $states.result.attempt %}") };
         assert!([start, "AwaitTurn"].contains(&edge.from.as_str()), "{} makes up an attempt", edge.from);
         assert_eq!(edge.assign["attempt"], expected, "{}", edge.from);
     }

@@ -75,9 +75,11 @@ fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
 fn case_48_document_that_may_have_a_job_asks_for_it_first_unless_it_is_asked_for_anew() {
     let mut failed = document(DocumentState::Failed);
     failed.round = Some(Round(2));
-    let resume = |document: &Document, anew| match plan(document, None, anew) {
-        Plan::Reopen { resume, .. } => resume,
-        other => panic!("{other:?}"),
+    let resume = |document: &Document, anew| {
+        let Plan::Reopen { resume, .. } = plan(document, None, anew) else {
+            panic!("it is not opened again")
+        };
+        resume
     };
     assert_eq!(resume(&failed, false), Resume::Ask(Round(2)));
     assert_eq!(resume(&failed, true), Resume::Transfer);
