@@ -7,6 +7,7 @@ names the command lines that the guide shows of it, in their order.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import subprocess
@@ -264,11 +265,12 @@ def write(guide: Path, blocks: list[str]) -> None:
     text = guide.read_text(encoding="utf-8")
     there = [command_line(block) for block in BLOCK.findall(text)]
     played = [command_line(block) for block in blocks]
-    if there != played:
-        raise Problem(
-            f"The guide shows {there}, and what was played is {played}.",
-            f"Bring {guide.relative_to(ROOT)} and {Path(__file__).relative_to(ROOT)} together.",
-        )
+    for shown, ran in itertools.zip_longest(there, played):
+        if shown != ran:
+            raise Problem(
+                f"Where the guide shows {shown}, what was played is {ran}.",
+                f"Bring {guide.relative_to(ROOT)} and {Path(__file__).relative_to(ROOT)} together.",
+            )
     outputs = iter(blocks)
     guide.write_text(BLOCK.sub(lambda _: next(outputs), text), encoding="utf-8")
 

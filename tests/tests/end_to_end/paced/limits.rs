@@ -48,8 +48,8 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
 #[tokio::test]
 #[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
-    // So slow that the rate would allow twice as many jobs as the limit in flight does.
-    const JOB_MS: u64 = 8_000;
+    // So slow that the rate would allow more than twice as many jobs as the limit in flight does.
+    const JOB_MS: u64 = 10_000;
     let case = Case::begin();
     let slow = JobFault::LateCallback { delay_ms: JOB_MS, status: ReportedStatus::Working };
     let rule = case.stack.add_fault(&FaultRule::for_all(slow)).await;

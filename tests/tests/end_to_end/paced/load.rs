@@ -1,6 +1,9 @@
 //! What the paced runs share: how large they are, uploads by the hundred, and what must hold when they are over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionStatus;
@@ -139,7 +142,8 @@ pub(super) async fn assert_no_turn_is_left(stack: &Stack, uploads: &[Upload]) {
 impl Stack {
     /// Waits until this holds of the third party's count, and returns it.
     pub(super) async fn usage_when(&self, what: &str, is: impl Fn(&UsageView) -> bool) -> UsageView {
-        eventually(what, LATER, async || {
+        let bound = LATER + Duration::from_secs(documents() as u64);
+        eventually(what, bound, async || {
             let usage = self.usage().await;
             if is(&usage) { Ok(usage) } else { Err(summary(&usage)) }
         })
