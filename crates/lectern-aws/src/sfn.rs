@@ -35,8 +35,9 @@ impl StateMachine {
 }
 
 impl Executions for StateMachine {
-    /// The execution is named by the document's id and its redrive, so that a second start, or one whose answer was lost, finds the
-    /// first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both show one way.
+    /// The execution is named by the document's id and its redrive, so that a second start, or one whose answer was
+    /// lost, finds the first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both
+    /// show one way.
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         let request = self
             .client

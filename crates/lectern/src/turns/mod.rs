@@ -232,8 +232,8 @@ impl Gate {
     /// Takes note of how a transfer went. A report of an attempt that is not the document's newest, or that
     /// came before, is of the past.
     ///
-    /// A place is given back only if there is certainly no job, not even of an attempt before, and the document comes again after a while. Whoever asks
-    /// again at once, or may have a job without knowing, keeps it.
+    /// A place is given back only if there is certainly no job, not even of an attempt before, and the document comes
+    /// again after a while. Whoever asks again at once, or may have a job without knowing, keeps it.
     pub fn report(&mut self, document: DocumentId, attempt: Attempt, report: Report, now: OffsetDateTime) {
         let lease =
             self.leases.get_mut(&document).filter(|lease| lease.attempt == attempt && !lease.reported);
