@@ -71,6 +71,7 @@ status: $(VENV)/.stamp ## Say what is up
 
 .PHONY: cli
 cli: rust ## Build the command lectern (where is this file, why, what do I do) and say where it is
+	@echo 'Building the command in its release form (the first time some minutes) …'
 	@cargo build --release --locked --quiet -p lectern-cli
 	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
 

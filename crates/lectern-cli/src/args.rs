@@ -154,9 +154,10 @@ pub(crate) struct DlqRedrive {
 
 /// Start failed documents again, from what is already stored
 ///
-/// A kept result is used: nothing is processed twice. Where the document's execution broke off and Step Functions
-/// offers a redrive, that is used; otherwise a new execution `<document id>-redrive-<n>` starts. Asking twice changes
-/// nothing the second time. A single document is started at once; --failed shows its plan first.
+/// A kept result is used, and a job that may be at work is asked for first: nothing is processed twice. Where the
+/// document's execution broke off and Step Functions offers a redrive, that is used; otherwise a new execution
+/// `<document id>-redrive-<n>` starts. Asking twice changes nothing the second time. A single document is started at once;
+/// --failed shows its plan first.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(after_help = "\
