@@ -16,16 +16,21 @@ use crate::{
         TaskToken,
     },
     error::Error,
-    grant_turn::Changes,
     house::{JobStatus, ReturnedFile},
     media_type::MediaType,
     receive_callback::VerifiedCallback,
     record::Record,
     submission::{Submission, SubmissionState},
     trace::TraceParent,
-    transitions,
-    turns::{Gate, Ticket, Waiter},
     webhook::{SigningSecrets, VerifyError},
+};
+
+mod machine;
+mod turns;
+
+pub use self::{
+    machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
+    turns::{Places, Turns},
 };
 
 /// A body in chunks, read once, never held whole.
@@ -170,55 +175,6 @@ pub trait Register: Send + Sync {
     fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
 }
 
-/// An execution to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartExecution {
-    /// Of which document.
-    pub document: DocumentRef,
-    /// The document's trace, if it has one.
-    pub traceparent: Option<TraceParent>,
-    /// How often the document was opened again: each time is an execution of its own.
-    pub redrives: u32,
-    /// Where it begins.
-    pub resume: Resume,
-    /// The newest attempt of the executions before, 0 if there was none.
-    pub attempt: Attempt,
-}
-
-/// Where the execution of a document begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// At the beginning, with a new round: a new job.
-    Transfer,
-    /// With the question how the job of this round stands.
-    Ask(Round),
-    /// Behind the third party, whose result is kept.
-    Verify,
-}
-
-impl StartExecution {
-    /// The execution that the document, as it is stored, has to have.
-    pub fn of(document: &Document) -> Self {
-        Self {
-            document: document.reference.clone(),
-            traceparent: document.traceparent,
-            redrives: document.redrives,
-            resume: match document.redrives {
-                0 => Resume::Transfer,
-                _ => transitions::resume(document, false),
-            },
-            attempt: document.attempt.unwrap_or_default(),
-        }
-    }
-}
-
-/// Starts the state machine.
-pub trait Executions: Send + Sync {
-    /// Starts the document's execution, named by its id and how often it was opened again. One that was started before
-    /// is left alone.
-    fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
-}
-
 /// Reads one document.
 pub trait Load: Send + Sync {
     /// The document with all that was written before, `None` if it is unknown.
@@ -252,61 +208,6 @@ pub trait Transfers: Send + Sync {
         attempt: Attempt,
         job_id: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
-}
-
-/// The line to `grant-turn`, for whoever is no state of the state machine.
-pub trait Places: Send + Sync {
-    /// Orders that the place of this attempt is given back, unless a newer one has it.
-    fn give_back(
-        &self,
-        document: &DocumentRef,
-        attempt: Attempt,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
-}
-
-/// The store's part for `grant-turn`.
-pub trait Turns: Send + Sync {
-    /// The gate as it is stored, and the revision to write it back with.
-    fn gate(&self) -> impl Future<Output = Result<(Gate, u64), Error>> + Send;
-
-    /// Which ticket a document has, `None` if it does not wait.
-    fn place(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Ticket>, Error>> + Send;
-
-    /// Who waits behind a ticket, `None` if nobody does any more.
-    fn waiter(&self, ticket: &Ticket) -> impl Future<Output = Result<Option<Waiter>, Error>> + Send;
-
-    /// Writes the gate and the changes at once, unless another writer came first.
-    fn commit(
-        &self,
-        gate: &Gate,
-        revision: u64,
-        changes: Changes,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
-}
-
-/// Reports to the state machine.
-pub trait Tasks: Send + Sync {
-    /// Completes the task. A token that nobody waits for any more is no error.
-    fn succeed(
-        &self,
-        token: &TaskToken,
-        output: serde_json::Value,
-    ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
-
-    /// Whether anybody still waits for the token: a message may have lain in its queue longer than its task.
-    fn is_awaited(&self, token: &TaskToken) -> impl Future<Output = Result<TokenUse, Error>> + Send;
-
-    /// Fails the task with the error's name and cause. A token that nobody waits for any more is no error.
-    fn fail(&self, token: &TaskToken, error: &Error) -> impl Future<Output = Result<TokenUse, Error>> + Send;
-}
-
-/// What became of a task token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenUse {
-    /// The execution goes on.
-    Delivered,
-    /// Nobody waits for it any more: answered before, timed out, or its execution is over.
-    Gone,
 }
 
 /// How a document is handed to the third party.

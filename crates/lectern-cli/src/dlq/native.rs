@@ -44,6 +44,7 @@ pub(super) async fn move_all(
     }
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < LONGEST_MOVE {
+        // SQS tells how far its move is only when it is asked.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let newest = letters.own_moves().await?.and_then(|moves| moves.into_iter().next());
         match newest {

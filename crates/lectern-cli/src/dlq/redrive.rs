@@ -35,6 +35,7 @@ const MAX_BATCH_BYTES: usize = 900_000;
 const LONGEST_POLL_S: u64 = 10;
 /// While the first letter is out, so many others are put aside.
 const MAX_ASIDE: usize = 100;
+/// The store tells whether the first letter is done only when it is asked, as long as the engineer lets this run.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(

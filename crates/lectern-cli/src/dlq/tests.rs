@@ -43,6 +43,17 @@ fn queue() -> DeadLetters {
     }
 }
 
+/// The queue gives these messages once, and nothing afterwards.
+pub(super) fn received_once(messages: &[serde_json::Value]) -> Rule {
+    let all = json!({ "Messages": messages }).to_string();
+    mock!(Client::receive_message)
+        .sequence()
+        .http_response(move || answer(200, all.clone()))
+        .http_response(|| answer(200, "{}"))
+        .repeatedly()
+        .build()
+}
+
 pub(super) fn task(document: &Document, attempt: u32) -> String {
     let reference = &document.reference;
     json!({
@@ -324,13 +335,7 @@ async fn letter_that_was_not_taken_is_not_deleted_and_its_twin_neither() {
         .enumerate()
         .map(|(id, body)| json!({ "MessageId": format!("m{id}"), "ReceiptHandle": format!("h{id}"), "Body": body }))
         .collect();
-    let three = json!({ "Messages": messages }).to_string();
-    let receive = mock!(Client::receive_message)
-        .sequence()
-        .http_response(move || answer(200, three.clone()))
-        .http_response(|| answer(200, "{}"))
-        .repeatedly()
-        .build();
+    let receive = received_once(&messages);
     let deleted = Arc::new(Mutex::new(Vec::new()));
     let noted = deleted.clone();
     let delete = mock!(Client::delete_message_batch).then_compute_output(move |request| {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     outcome::{Outcome, Stop},
     redrive::redrive,
-    tests::options,
+    tests::{options, received_once},
 };
 use crate::{
     cloud::Cloud,
@@ -50,13 +50,7 @@ async fn redriven(answers: Answers, arguments: &[&str]) -> (Result<Outcome, Stri
             json!({ "MessageId": format!("m{id}"), "ReceiptHandle": format!("h{id}"), "Body": record.to_string() })
         })
         .collect();
-    let three = json!({ "Messages": messages }).to_string();
-    let receive = mock!(Client::receive_message)
-        .sequence()
-        .http_response(move || answer(200, three.clone()))
-        .http_response(|| answer(200, "{}"))
-        .repeatedly()
-        .build();
+    let receive = received_once(&messages);
     let depth =
         mock!(Client::get_queue_attributes).then_http_response(|| answer(200, r#"{"Attributes":{}}"#));
     let delete = mock!(Client::delete_message_batch).then_compute_output(move |request| {

@@ -1,0 +1,84 @@
+//! The state machine: executions that are started, and task tokens that are answered.
+
+use std::future::Future;
+
+use crate::{
+    document::{Attempt, Document, DocumentRef, Round, TaskToken},
+    error::Error,
+    trace::TraceParent,
+    transitions,
+};
+
+/// An execution to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartExecution {
+    /// Of which document.
+    pub document: DocumentRef,
+    /// The document's trace, if it has one.
+    pub traceparent: Option<TraceParent>,
+    /// How often the document was opened again: each time is an execution of its own.
+    pub redrives: u32,
+    /// Where it begins.
+    pub resume: Resume,
+    /// The newest attempt of the executions before, 0 if there was none.
+    pub attempt: Attempt,
+}
+
+/// Where the execution of a document begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the beginning, with a new round: a new job.
+    Transfer,
+    /// With the question how the job of this round stands.
+    Ask(Round),
+    /// Behind the third party, whose result is kept.
+    Verify,
+}
+
+impl StartExecution {
+    /// The execution that the document, as it is stored, has to have.
+    pub fn of(document: &Document) -> Self {
+        Self {
+            document: document.reference.clone(),
+            traceparent: document.traceparent,
+            redrives: document.redrives,
+            resume: match document.redrives {
+                0 => Resume::Transfer,
+                _ => transitions::resume(document, false),
+            },
+            attempt: document.attempt.unwrap_or_default(),
+        }
+    }
+}
+
+/// Starts the state machine.
+pub trait Executions: Send + Sync {
+    /// Starts the document's execution, named by its id and how often it was opened again. One that was started before
+    /// is left alone.
+    fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Reports to the state machine.
+pub trait Tasks: Send + Sync {
+    /// Completes the task. A token that nobody waits for any more is no error.
+    fn succeed(
+        &self,
+        token: &TaskToken,
+        output: serde_json::Value,
+    ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+
+    /// Whether anybody still waits for the token: a message may have lain in its queue longer than its task.
+    fn is_awaited(&self, token: &TaskToken) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+
+    /// Fails the task with the error's name and cause. A token that nobody waits for any more is no error.
+    fn fail(&self, token: &TaskToken, error: &Error) -> impl Future<Output = Result<TokenUse, Error>> + Send;
+}
+
+/// What became of a task token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenUse {
+    /// The execution goes on.
+    Delivered,
+    /// Nobody waits for it any more: answered before, timed out, or its execution is over.
+    Gone,
+}
