@@ -7,6 +7,7 @@ pub mod model;
 mod objects;
 mod outside;
 mod reference;
+mod situations;
 mod store;
 mod turns;
 pub mod world;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 pub use objects::MemoryObjects;
 pub use outside::{MemoryClock, MemoryStates, MemoryThirdParty, SequentialRandom};
+pub use situations::every_action_from_every_situation;
 pub use store::MemoryStore;
 
 use crate::error::Error;

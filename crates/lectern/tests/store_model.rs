@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lectern::memory::{
-    Faults, MemoryStore,
+    Faults, MemoryStore, every_action_from_every_situation,
     model::{Action, Op, check},
 };
 use proptest::prelude::*;
@@ -42,6 +42,15 @@ proptest! {
             .map(|(document, acceptable)| Op { document, action: Action::Register { acceptable } })
             .collect();
         prop_assert_eq!(run(&ops), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn every_action_from_every_situation_leaves_the_store_as_the_model_says() {
+    let runs = every_action_from_every_situation().await.unwrap();
+    for ops in runs {
+        let store = MemoryStore::new(Arc::new(Faults::default()));
+        assert_eq!(check(&store, "run", &ops).await, Ok(()), "{ops:?}");
     }
 }
 

@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
     error::{Error, rfc3339},
-    memory::model::{DirectWrites, Op, Returned, check},
+    memory::{
+        every_action_from_every_situation,
+        model::{DirectWrites, Op, Returned, check, check_end},
+    },
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
         Register, Registration, Reopened, Reopening, Results, Transfers,
@@ -41,6 +44,15 @@ fn any_operations_leave_the_store_on_dynamodb_as_the_model_says() {
     });
     if let Err(error) = outcome {
         panic!("{error}");
+    }
+}
+
+#[tokio::test]
+async fn every_action_from_every_situation_leaves_the_store_on_dynamodb_as_the_model_says() {
+    let store = Real::create().await;
+    for ops in every_action_from_every_situation().await.unwrap() {
+        let run = Uuid::new_v4().simple().to_string();
+        assert_eq!(check_end(&store, &run, &ops).await, Ok(()), "{ops:?}");
     }
 }
 

@@ -262,8 +262,8 @@ impl Model {
     pub(super) fn begin_verify(&mut self, which: usize, now: OffsetDateTime) -> Option<Returned> {
         let known = self.known(which)?;
         let returned = Returned::of(known.result.as_ref()?);
-        let before = [DocumentState::Transferring, DocumentState::Processing, DocumentState::Verifying];
-        if !before.contains(&known.state) {
+        let after = [DocumentState::Normalizing, DocumentState::Ready, DocumentState::Failed];
+        if after.contains(&known.state) || known.state == DocumentState::Rejected {
             return None;
         }
         known.reach(DocumentState::Verifying, now);

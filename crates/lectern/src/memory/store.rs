@@ -81,12 +81,12 @@ impl MemoryStore {
         true
     }
 
-    /// What the state `BeginVerify` writes, on the condition that there is a result and the document was transferred.
+    /// What the state `BeginVerify` writes, on the condition that there is a result and the document has not gone further.
     pub fn begin_verify(&self, document: &DocumentRef, now: OffsetDateTime) -> Option<JobResult> {
         let mut state = lock(&self.state);
         let stored = state.documents.get_mut(document)?;
         let result = stored.result.clone()?;
-        if !(DocumentState::Transferring..=DocumentState::Verifying).contains(&stored.state) {
+        if stored.state > DocumentState::Verifying {
             return None;
         }
         transitions::enter(stored, DocumentState::Verifying, now);
