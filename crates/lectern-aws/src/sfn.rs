@@ -119,8 +119,14 @@ impl Tasks for TaskTokens {
     }
 
     async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
-        let request = self.0.send_task_heartbeat().task_token(token.expose());
-        token_use("SendTaskHeartbeat", request.send().await)
+        match self.0.send_task_heartbeat().task_token(token.expose()).send().await {
+            // The token is all that such a request holds, so it is the token that no state ever had.
+            Err(error) if error.code() == Some("ValidationException") => {
+                tracing::debug!("This is no token of a state.");
+                Ok(TokenUse::Gone)
+            }
+            result => token_use("SendTaskHeartbeat", result),
+        }
     }
 
     async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {

@@ -131,6 +131,18 @@ async fn case_34_token_that_nobody_waits_for_is_gone_and_no_error(#[case] code: 
     assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::Gone);
 }
 
+/// A grant-turn order made by hand: were its token's refusal an error, it would hold up the line behind it.
+#[tokio::test]
+async fn what_is_no_token_is_awaited_by_nobody_but_an_invalid_answer_is_an_error() {
+    let heartbeat =
+        mock!(Client::send_task_heartbeat).then_http_response(|| json_error("ValidationException"));
+    let success = mock!(Client::send_task_success).then_http_response(|| json_error("ValidationException"));
+    let tasks = TaskTokens::new(client!(aws_sdk_sfn, heartbeat, success));
+    let token = TaskToken::new(TOKEN);
+    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::Gone);
+    assert_eq!(tasks.succeed(&token, json!({})).await.unwrap_err().name(), "Store.Unavailable");
+}
+
 #[tokio::test]
 async fn throttled_answer_to_a_token_is_unavailable_and_never_quotes_the_token() {
     let rule = mock!(Client::send_task_success).then_http_response(|| json_error("ThrottlingException"));
