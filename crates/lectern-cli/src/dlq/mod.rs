@@ -2,6 +2,8 @@
 
 mod canary;
 pub mod classify;
+#[cfg(test)]
+mod fake_queues;
 mod invoke;
 mod judged;
 pub(crate) mod letters;
