@@ -152,6 +152,7 @@ async fn alarm_that_is_on_is_named_by_its_heading_in_the_guide_and_another_stack
 #[rstest]
 #[case::open(DocumentState::Processing, "ABORTED", false, Some("its execution was aborted"))]
 #[case::timed_out(DocumentState::Received, "TIMED_OUT", false, Some("its execution timed out"))]
+#[case::not_ended(DocumentState::Transferring, "FAILED", false, Some("its execution failed"))]
 #[case::goes_on(DocumentState::Processing, "RUNNING", false, None)]
 #[case::ended(DocumentState::Failed, "ABORTED", false, None)]
 #[case::superseded(DocumentState::Processing, "ABORTED", true, None)]

@@ -87,10 +87,11 @@ async fn alarms(cloud: &Cloud) -> Result<Vec<Alarm>, Problem> {
     Ok(found)
 }
 
-/// Documents that are open though the newest of their executions was aborted or timed out.
+/// Documents that are open though the newest of their executions was aborted, timed out, or failed without being able to
+/// end its document.
 async fn broken_off(cloud: &Cloud) -> Result<Vec<BrokenOff>, Problem> {
     let mut documents = BTreeSet::new();
-    for status in [ExecutionStatus::Aborted, ExecutionStatus::TimedOut] {
+    for status in [ExecutionStatus::Aborted, ExecutionStatus::TimedOut, ExecutionStatus::Failed] {
         let names = cloud.executions.newest(status, NEWEST).await?;
         documents.extend(names.iter().filter_map(|name| document_of(name)));
     }
