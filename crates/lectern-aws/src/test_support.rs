@@ -105,7 +105,7 @@ pub(crate) fn document() -> Document {
         job_id: None,
         result: None,
         redrives: 0,
-        forgotten_job: None,
+        forgotten_jobs: std::collections::BTreeSet::new(),
     }
 }
 

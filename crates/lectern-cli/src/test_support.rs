@@ -146,7 +146,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         job_id: None,
         result: None,
         redrives: 0,
-        forgotten_job: None,
+        forgotten_jobs: std::collections::BTreeSet::new(),
         traceparent: None,
     }
 }

@@ -1,6 +1,10 @@
 //! A document: one version of one uploaded object, its identity, its states and what is known of it.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -339,7 +343,8 @@ pub struct Document {
     /// The newest transfer attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// The round of the newest transfer attempt; none if a redrive gave its job up.
+    /// The round of the newest transfer attempt; none if its job was given up by a redrive, or if the document failed and
+    /// there certainly is no job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
     /// The third party's id of the newest job.
@@ -351,10 +356,10 @@ pub struct Document {
     /// How often it was opened again after it had ended or its execution had.
     #[serde(default)]
     pub redrives: u32,
-    /// The job whose result was forgotten when the document was last opened again: what is said of it a second time is
-    /// not taken for the new round's result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forgotten_job: Option<String>,
+    /// The jobs that were given up when the document was opened again: what is said of them later is not taken for the
+    /// new round's result.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgotten_jobs: BTreeSet<String>,
 }
 
 impl Document {

@@ -12,11 +12,12 @@ use crate::{
     error::Error,
     house_answer::job_reason,
     metrics,
-    ports::{Clock, Finish, Finishing, Load, Outcome},
+    ports::{Clock, Finish, Finishing, GivenUp, Load, Outcome},
     trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause", "traceparent"?}`.
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause",
+/// "jobPossible"?, "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -32,9 +33,17 @@ pub struct Input {
     /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
     #[serde(default)]
     pub cause: String,
+    /// Whether the third party may have a job that it has told no result of: then a redrive asks for it first. An
+    /// execution of before this was told is in doubt.
+    #[serde(default = "in_doubt")]
+    pub job_possible: bool,
     /// The document's trace; executions that were started by version 1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
+}
+
+fn in_doubt() -> bool {
+    true
 }
 
 /// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
@@ -57,7 +66,8 @@ pub async fn handle(
     let document = store.load(&input.document).await?;
     let reason = reason_of(&input, document.as_ref());
     let now = clock.now();
-    match store.finish(&input.document, Outcome::Failed(reason.clone()), now).await? {
+    let given_up = GivenUp { reason: reason.clone(), job_possible: input.job_possible };
+    match store.finish(&input.document, Outcome::Failed(given_up), now).await? {
         Finish::Finished => {
             tracing::error!(error = input.error, reason = reason.code, "The document failed.");
             if let Some(document) = &document {

@@ -54,6 +54,9 @@ pub enum Order {
         /// The newest attempt of a job that is given up for a new one; the document has none if it is absent.
         #[serde(default)]
         leaves: Attempt,
+        /// The newest attempt of a job that the third party does not know: its place is given back.
+        #[serde(default)]
+        gone: Attempt,
     },
     /// A transfer is over.
     Report {
@@ -155,8 +158,9 @@ async fn decide(
     for Input { document, traceparent, order, .. } in batch.inputs {
         match order {
             Order::Ask { task_token, .. } if told.contains(task_token.expose()) => {}
-            Order::Ask { task_token, leaves } => {
+            Order::Ask { task_token, leaves, gone } => {
                 desk.gate.leave_behind(document.document_id, leaves);
+                desk.gate.release(document.document_id, gone);
                 desk.ask(Waiter { document, traceparent, task_token, asked_us: micros(now) }).await?;
             }
             Order::Report { attempt, error, cause } => {

@@ -12,7 +12,7 @@ use crate::{
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, TaskToken},
     error::Error,
     keys, limits, metrics,
-    ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks},
+    ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks, TokenUse},
     record::{Draft, Record},
     trace::{self, TraceParent},
 };
@@ -43,7 +43,7 @@ pub enum Outcome {
     Ready,
     /// The state machine knows the named error.
     Reported(&'static str),
-    /// There is no such document; there is nothing to tell.
+    /// There is no such document, or nobody waits for it any more.
     Dropped,
 }
 
@@ -59,6 +59,10 @@ pub async fn handle(
     provider: &str,
     input: Input,
 ) -> Result<Outcome, Error> {
+    if tasks.is_awaited(&input.task_token).await? == TokenUse::Gone {
+        tracing::info!("Nobody waits for this record any more; its message was dropped.");
+        return Ok(Outcome::Dropped);
+    }
     match normalize(store, files, clock, provider, &input.document).await {
         Ok(Some(())) => {
             tasks.succeed(&input.task_token, json!({ "state": DocumentState::Ready })).await?;

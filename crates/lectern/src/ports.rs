@@ -413,7 +413,16 @@ pub enum Outcome {
     /// With a record.
     Ready(Box<Record>),
     /// Given up.
-    Failed(Reason),
+    Failed(GivenUp),
+}
+
+/// Why a document was given up, and what may be left of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Why.
+    pub reason: Reason,
+    /// Whether the third party may have a job of it that it has told no result of.
+    pub job_possible: bool,
 }
 
 /// What ending a document found.

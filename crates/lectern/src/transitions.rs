@@ -3,12 +3,14 @@
 //! Every store calls these and adds only how the change is written at once. `None` means: this move is not for this
 //! document (any more), and nothing is to be written.
 
+use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 
 use crate::{
     document::{Attempt, Document, DocumentState, JobResult, Reason, Round},
     error::rfc3339,
-    ports::{NewDocument, Recorded, Resume, Sequencer, Standing},
+    ports::{GivenUp, NewDocument, Recorded, Resume, Sequencer, Standing},
     submission::CountChange,
 };
 
@@ -67,7 +69,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         job_id: None,
         result: None,
         redrives: 0,
-        forgotten_job: None,
+        forgotten_jobs: BTreeSet::new(),
     };
     enter(&mut document, state, now);
     if superseded_by.is_some() {
@@ -118,7 +120,7 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
 /// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands, unless
 /// it was forgotten when the document was opened again; then it does not come back.
 pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {
-    if document.result.is_some() || document.forgotten_job.as_deref() == Some(result.job_id()) {
+    if document.result.is_some() || document.forgotten_jobs.contains(result.job_id()) {
         return None;
     }
     Some(Document { result: Some(result.clone()), ..document.clone() })
@@ -135,10 +137,10 @@ pub fn compare_result(first: &JobResult, result: &JobResult, standing: Standing)
     }
 }
 
-/// Starts normalising, unless the document has ended.
+/// Starts normalising, unless the document has ended, or was opened again since and is not verified yet.
 pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Document> {
-    if document.state.is_terminal() {
-        tracing::debug!(state = %document.state, "Normalising was refused: the document has ended.");
+    if document.state.is_terminal() || document.state < DocumentState::Verifying {
+        tracing::debug!(state = %document.state, "Normalising was refused: the document is not there.");
         return None;
     }
     let mut document = document.clone();
@@ -146,23 +148,25 @@ pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Docum
     Some(document)
 }
 
-/// Ends the document as `Ready`, or as `Failed` with a reason, unless it has ended. A superseded document ends
-/// without its submission counting it.
+/// Ends the document as `Ready`, or as `Failed` if it was given up, unless it has ended. A superseded document ends
+/// without its submission counting it. Where there is no job, no redrive has to ask for one.
 pub fn finish(
     document: &Document,
-    failed: Option<Reason>,
+    given_up: Option<GivenUp>,
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
     if document.state.is_terminal() {
         tracing::debug!(state = %document.state, "Ending was refused: the document has ended.");
         return None;
     }
-    let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };
+    let state = if given_up.is_some() { DocumentState::Failed } else { DocumentState::Ready };
+    let round = document.round.filter(|_| given_up.as_ref().is_none_or(|given_up| given_up.job_possible));
     let change = document
         .superseded_by
         .is_none()
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
-    let mut document = Document { reason: failed, ..document.clone() };
+    let mut document =
+        Document { reason: given_up.map(|given_up| given_up.reason), round, ..document.clone() };
     enter(&mut document, state, now);
     Some((document, change))
 }
@@ -193,10 +197,10 @@ pub fn reopen(
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
     let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
     if resume == Resume::Transfer {
+        let told = document.result.take().map(|result| result.job_id().to_owned());
         // A job without an id is one whose answer broke the contract.
-        let forgotten = document.result.take().map(|result| result.job_id().to_owned());
-        document.forgotten_job = forgotten.filter(|job| !job.is_empty()).or(document.forgotten_job);
-        document.job_id = None;
+        let given_up = told.into_iter().chain(document.job_id.take()).filter(|job| !job.is_empty());
+        document.forgotten_jobs.extend(given_up);
         document.round = None;
     }
     let ahead = |name: &str| DocumentState::ALL.iter().any(|later| *later > state && later.as_str() == name);

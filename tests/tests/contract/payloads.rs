@@ -41,7 +41,11 @@ fn orders() -> [(&'static str, BTreeSet<String>); 6] {
     [
         (
             "AwaitTurn",
-            order(grant_turn::Order::Ask { task_token: TaskToken::new("t"), leaves: Attempt::default() }),
+            order(grant_turn::Order::Ask {
+                task_token: TaskToken::new("t"),
+                leaves: Attempt::default(),
+                gone: Attempt::default(),
+            }),
         ),
         ("ReportAccepted", accepted.clone()),
         ("ReportTrouble", report()),
@@ -113,6 +117,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 document,
                 attempt,
                 error: "States.Timeout".to_owned(),
+                job_possible: true,
                 cause: String::new(),
                 traceparent,
             }),
@@ -167,7 +172,7 @@ fn orders_are_of_the_kinds_that_grant_turn_knows() {
             match field.as_str() {
                 _ if !expression => {}
                 "documentId" => *value = json!(document().document_id),
-                "attempt" | "count" | "leaves" => *value = json!(1_000_001),
+                "attempt" | "count" | "leaves" | "gone" => *value = json!(1_000_001),
                 _ => *value = json!("text"),
             }
         }

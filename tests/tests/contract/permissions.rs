@@ -90,6 +90,7 @@ const CALLS: [(&str, &[&str]); 9] = [
             "s3/returned.rs:put_object",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_failure",
+            "sfn.rs:send_task_heartbeat",
             "sqs.rs:change_message_visibility",
         ],
     ),

@@ -1,12 +1,20 @@
 //! A failed document that an operator starts again: from what is stored, and never with one job too many.
 
+use std::time::Duration;
+
+use lectern::{
+    document::{ObjectVersion, Reason},
+    error::Error,
+    memory::world::{START, object},
+};
+
 use super::{
-    end_states::{GOOD, block_on, failed, jobs, ready, uploaded},
+    door::Outage,
+    end_states::{GOOD, PDF, block_on, failed, jobs, ready, uploaded},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
-    weather::Pace,
+    weather::{Pace, Roughness},
 };
-use lectern::document::ObjectVersion;
 
 fn failed_after(plan: Plan) -> (Simulation, ObjectVersion) {
     let (mut simulation, object) = uploaded(plan);
@@ -77,16 +85,74 @@ fn case_34_callback_that_comes_after_the_document_was_given_up_gives_its_place_b
 }
 
 #[test]
-fn case_48_job_that_nobody_knows_is_asked_for_and_then_sent_anew_under_a_key_of_its_own() {
+fn case_48_job_that_was_lost_is_asked_for_and_then_sent_anew_under_a_key_of_its_own() {
+    let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    let key = simulation.world.third_party.jobs().into_keys().next().unwrap();
+    simulation.sender.forget(&simulation.world, &key);
+    simulation.sender.plan = Some(GOOD);
+    redriven(&mut simulation, &object, false);
+    assert_eq!(simulation.end(&object), ready());
+    let path = simulation.path(&object);
+    assert_eq!(path[2..7], ["RenewTurn", "ProbeJob", "CheckProbe", "TransferAgain", "AwaitTurn"]);
+    assert_eq!((jobs(&simulation), places(&simulation)), (2, 0), "a key that was used before makes no job");
+    simulation.assert_that_no_turn_is_left();
+}
+
+#[test]
+fn case_48_job_that_the_third_party_did_not_know_is_not_asked_for_again() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::Forgotten, ..GOOD });
     assert_eq!((jobs(&simulation), places(&simulation)), (2, 0));
     simulation.sender.plan = Some(GOOD);
     redriven(&mut simulation, &object, false);
     assert_eq!(simulation.end(&object), ready());
-    let path = simulation.path(&object);
-    assert_eq!(path[3..7], ["ProbeJob", "CheckProbe", "TransferAgain", "AwaitTurn"]);
+    assert_eq!(simulation.path(&object)[2..4], ["AwaitTurn", "WaitForTurn"]);
     assert_eq!((jobs(&simulation), places(&simulation)), (3, 0), "a key that was used before makes no job");
     simulation.assert_that_no_turn_is_left();
+}
+
+/// Seen in review: each was given a place to be asked for, whether there was one or not, and was sent on it, so that
+/// the third party got as many jobs as were redriven.
+#[test]
+fn case_48_refused_documents_are_redriven_on_the_places_that_there_are() {
+    const DOCUMENTS: usize = 12;
+    let mut simulation = Simulation::new(1, Some(GOOD), Roughness::default());
+    simulation.world.limits.max_in_flight = 3;
+    let refuses = || Error::Rejected(Reason::new("outOfOrder", "Not today."));
+    simulation.outage = Some(Outage { from: START, until: START + Duration::from_hours(9), error: refuses });
+    let objects: Vec<ObjectVersion> = (0..DOCUMENTS).map(|n| object(&format!("l-{n}.pdf"), "v1")).collect();
+    for object in &objects {
+        simulation.world.objects.upload(object, None, PDF);
+        simulation.announce(&[(object, "01")]);
+    }
+    block_on(simulation.run());
+    assert!(objects.iter().all(|object| simulation.end(object) == failed("outOfOrder")));
+    simulation.outage = None;
+    for object in &objects {
+        block_on(simulation.redrive(object, false));
+    }
+    // That there are no more than three places, and no more jobs than places, is looked at after each step.
+    block_on(simulation.run());
+    for object in &objects {
+        assert_eq!(simulation.end(object), ready());
+        assert_eq!(simulation.path(object)[2], "AwaitTurn", "there is nothing to ask for");
+    }
+    assert_eq!((jobs(&simulation), places(&simulation)), (DOCUMENTS, 0));
+    assert!(simulation.most_at_work > 1, "or there was nothing to keep to");
+}
+
+/// The operator has given the first job up: what becomes of it says nothing of the second.
+#[test]
+fn case_48_late_failure_of_a_job_that_was_given_up_is_not_taken_for_the_new_jobs() {
+    let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
+    let first = simulation.world.third_party.jobs().into_keys().next().unwrap();
+    simulation.sender.plan = Some(GOOD);
+    simulation.pace = Pace::WhenAwaited;
+    block_on(simulation.redrive(&object, true));
+    block_on(simulation.run_until(|simulation| jobs(simulation) == 2));
+    simulation.sender.fail_and_call_back(&simulation.world, &first);
+    simulation.pace = Pace::CallbacksFirst;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), ready());
 }
 
 #[test]

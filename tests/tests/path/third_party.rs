@@ -205,8 +205,24 @@ impl Sender {
     /// The same, and it calls back.
     pub(crate) fn finish_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Good, key);
+        self.tell(world, key, event);
+    }
+
+    /// It gives up a job that it was at, and calls back.
+    pub(crate) fn fail_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
+        let event = self.result(world, Outcome::GivenUp, key);
+        self.tell(world, key, event);
+    }
+
+    fn tell(&mut self, world: &MemoryWorld, key: &str, event: CallbackEvent) {
         let document = document_of(world, key);
         self.deliveries.push(Delivery { key: key.to_owned(), document, event, secret: SECRET });
+    }
+
+    /// It has lost a job that it was at, and says so to whoever asks.
+    pub(crate) fn forget(&mut self, world: &MemoryWorld, key: &str) {
+        world.third_party.forget(key);
+        self.working.remove(key);
     }
 
     /// Serves the files that were wrong at first as they should be.

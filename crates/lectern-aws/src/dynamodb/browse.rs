@@ -65,7 +65,7 @@ impl Browse for DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \
-                 forgottenJob, traceparent",
+                 forgottenJobs, traceparent",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")

@@ -157,11 +157,11 @@ impl Finishing for DynamoDbStore {
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         let Some(stored) = self.stored(document).await? else { return Ok(Finish::Unknown) };
-        let (record, failed) = match outcome {
+        let (record, given_up) = match outcome {
             Outcome::Ready(record) => (Some(record), None),
-            Outcome::Failed(reason) => (None, Some(reason)),
+            Outcome::Failed(given_up) => (None, Some(given_up)),
         };
-        let Some((moved, change)) = transitions::finish(&stored.document, failed, now) else {
+        let Some((moved, change)) = transitions::finish(&stored.document, given_up, now) else {
             return Ok(Finish::AlreadyTerminal);
         };
         let mut writes = vec![self.put_moved(stored, moved)?];

@@ -70,7 +70,7 @@ impl Results for DynamoDbStore {
             )
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND (attribute_not_exists(forgottenJob) OR forgottenJob <> :job)",
+                 AND NOT contains(forgottenJobs, :job)",
             )
             .expression_attribute_names("#result", "result")
             .expression_attribute_values(":result", value)

@@ -18,7 +18,7 @@ use lectern::{
     keys,
     memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
     normalize_document,
-    ports::{Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse},
+    ports::{Clock as _, Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse},
     probe_job, receive_callback,
     receive_upload::{self, Message},
     transfer_document::{self, DeliveryMode, Settings},
@@ -246,6 +246,7 @@ async fn finish(world: &World) {
     let document = world.document().reference;
     let input = serde_json::from_str(&world.message(&json!({ "attempt": 1000, "round": 1 }))).unwrap();
     probe_job::handle(&world.store, &world.third_party, &world.clock, input).await.unwrap();
+    world.store.begin_verify(&document, world.clock.now()).unwrap();
     for wrong in [&b"mArKeD other bytes"[..], TEXT] {
         world.third_party.serve(&returned().url, wrong);
         let _ = world.verify().await;

@@ -99,6 +99,12 @@ impl Workflow {
         let _ = handle_task("probe-job", None, &handle, input).await;
     }
 
+    /// As the state machine does.
+    fn begin_verify(&self) {
+        let document = self.world.document(&self.object).unwrap().reference;
+        self.world.store.begin_verify(&document, self.world.clock.now()).unwrap();
+    }
+
     async fn verify(&self, index: usize) {
         let handle = async |input| self.world.verify(input).await;
         let input = self.order(&json!({ "attempt": 1000, "index": index }));
@@ -125,6 +131,7 @@ impl Workflow {
         let document = self.world.document(&self.object).unwrap().reference;
         self.world.store.await_callback(&document, TaskToken::new("callback"), self.world.clock.now());
         self.call_back().await;
+        self.begin_verify();
         for index in 0..FILES {
             self.verify(index).await;
         }
@@ -250,6 +257,7 @@ fn trouble_after_the_callback_adds_at_most_one_line_each_time() {
             workflow.world.third_party.serve(&workflow.files[0].url, b"Other bytes.".as_slice());
             workflow.verify(0).await;
         }
+        workflow.begin_verify();
         workflow.world.third_party.serve(&workflow.files[0].url, TEXT);
         for index in 0..FILES {
             workflow.verify(index).await;

@@ -70,15 +70,13 @@ impl Report for DocumentReport {
             write!(out, ", redriven {}", count(*redrives as usize, "time"))?;
         }
         writeln!(out)?;
-        match (&self.document.forgotten_job, redrives) {
-            (Some(job), 1..) => {
-                let again = "a result that comes for it once more is not taken";
-                writeln!(out, "Opened again: the result of job {job} was forgotten, and {again}.")?;
-            }
-            (None, 1..) if self.keeps_result => {
-                writeln!(out, "Opened again: the result that was kept is used.")?;
-            }
-            _ => {}
+        let given_up = &self.document.forgotten_jobs;
+        if !given_up.is_empty() {
+            let (jobs, them) = if given_up.len() == 1 { ("job", "it") } else { ("jobs", "them") };
+            let jobs = format!("{jobs} {}", given_up.join(", "));
+            writeln!(out, "Opened again without {jobs}: a result that still comes for {them} is not taken.")?;
+        } else if self.keeps_result && *redrives > 0 {
+            writeln!(out, "Opened again: the result that was kept is used.")?;
         }
         if let Some(key) = &self.key {
             writeln!(out, "{key:?}, version {}", self.version_id)?;
@@ -122,9 +120,9 @@ pub(super) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     redrives: u32,
-    /// The job whose result was forgotten when it was opened again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    forgotten_job: Option<String>,
+    /// The jobs that were given up when it was opened again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forgotten_jobs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<String>,
 }
@@ -138,7 +136,7 @@ impl Row {
             reason: document.reason.as_ref().map(|reason| reason.code.clone()),
             since: document.times.get(document.state.as_str()).cloned(),
             redrives: document.redrives,
-            forgotten_job: document.forgotten_job.as_deref().map(plain),
+            forgotten_jobs: document.forgotten_jobs.iter().map(|job| plain(job)).collect(),
             superseded_by: document.superseded_by.map(|newer| newer.to_string()),
         }
     }

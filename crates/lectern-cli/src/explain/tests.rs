@@ -244,21 +244,23 @@ fn trial_that_waits_for_its_time_is_told() {
 
 #[rstest]
 #[case::forgotten(
-    Some("job-7"),
+    &["job-7"],
     false,
-    "redriven 2 times\nOpened again: the result of job job-7 was forgotten"
+    "redriven 2 times\nOpened again without job job-7: a result that still comes for it is not taken.\n"
 )]
-#[case::no_id(Some("https://secret.example/7"), false, "of job (an id that is not shown) was forgotten")]
-#[case::kept(None, true, "redriven 2 times\nOpened again: the result that was kept is used.")]
-#[case::nothing(None, false, "redriven 2 times\n\n")]
+#[case::more(&["job-7", "job-8"], false, "again without jobs job-7, job-8: a result that still comes for them")]
+#[case::and_kept(&["job-7"], true, "Opened again without job job-7")]
+#[case::no_id(&["https://secret.example/7"], false, "without job (an id that is not shown): a result")]
+#[case::kept(&[], true, "redriven 2 times\nOpened again: the result that was kept is used.")]
+#[case::nothing(&[], false, "redriven 2 times\n\n")]
 fn reopened_document_tells_what_became_of_its_result(
-    #[case] forgotten: Option<&str>,
+    #[case] forgotten: &[&str],
     #[case] keeps: bool,
     #[case] says: &str,
 ) {
     let mut open = document(DocumentState::Received);
     open.redrives = 2;
-    open.forgotten_job = forgotten.map(str::to_owned);
+    open.forgotten_jobs = forgotten.iter().map(|job| (*job).to_owned()).collect();
     open.result = keeps.then(succeeded);
     let text = explained(&open, &[], &[], Some(&execution(Status::Running)));
     assert!(text.contains(says), "{text}");

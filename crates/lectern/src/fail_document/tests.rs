@@ -7,12 +7,13 @@ use time::Duration;
 
 use super::*;
 use crate::{
-    document::{Attempt, DocumentState, ObjectVersion},
+    document::{Attempt, DocumentState, ObjectVersion, Round},
     house::{CallbackEvent, JobError, JobFailed},
     memory::{
         Cut,
         world::{MemoryWorld, START, failed, object, s3_event},
     },
+    ports::Transfers as _,
 };
 
 async fn registered() -> (MemoryWorld, DocumentRef) {
@@ -31,6 +32,7 @@ fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
         attempt: Attempt(1000),
         error: error.to_owned(),
         cause: cause.to_owned(),
+        job_possible: false,
         traceparent: None,
     }
 }
@@ -93,6 +95,25 @@ async fn case_30_third_partys_words_are_made_displayable() {
     let reason = world.store.get(&document).unwrap().reason.unwrap();
     assert_eq!(reason.code, "rejected", "a code is a plain word");
     assert!(reason.message.starts_with("No DRM!") && reason.message.len() <= 300, "{}", reason.message.len());
+}
+
+/// Otherwise a redrive of many refused documents would ask for as many jobs that there are not.
+#[tokio::test]
+async fn round_is_kept_only_if_there_may_be_a_job_to_ask_for() {
+    for (job_possible, round) in [(true, Some(Round(1))), (false, None)] {
+        let (world, document) = registered().await;
+        let now = world.clock.now();
+        world.store.begin_transfer(&document, Attempt(1_000_001), Round(1), now).await.unwrap();
+        let input = Input { job_possible, ..input(&document, "ThirdParty.Overdue", "") };
+        world.fail(input).await.unwrap();
+        assert_eq!(world.store.get(&document).unwrap().round, round);
+    }
+}
+
+#[test]
+fn order_of_before_is_in_doubt_whether_there_is_a_job() {
+    let order = include_str!("../../../../events/fail-document/timeout-v1.json");
+    assert!(serde_json::from_str::<Input>(order).unwrap().job_possible);
 }
 
 #[tokio::test]

@@ -52,7 +52,14 @@ impl Line {
     fn ask(&mut self, document: &DocumentRef) -> TaskToken {
         self.asked += 1;
         let task_token = TaskToken::new(format!("token-{}", self.asked));
-        self.order(document, Order::Ask { task_token: task_token.clone(), leaves: Attempt::default() });
+        self.order(
+            document,
+            Order::Ask {
+                task_token: task_token.clone(),
+                leaves: Attempt::default(),
+                gone: Attempt::default(),
+            },
+        );
         task_token
     }
 
@@ -102,6 +109,37 @@ impl Line {
     }
 }
 
+/// Seen in review: who had asked in vain for its job was sent on the place that it had been given for the asking, whether
+/// there was room or not.
+#[tokio::test]
+async fn who_asks_for_a_job_has_a_place_beyond_the_room_and_lines_up_like_any_other_if_there_is_none() {
+    let mut line = Line::with_room_for(1);
+    let [at_work, lost, fresh] = [0, 1, 2].map(|number| document("s1", number));
+    let first = line.ask(&at_work);
+    line.deliver().await;
+    let attempt = line.attempt(&first).unwrap();
+    let waiting = line.ask(&fresh);
+    line.deliver().await;
+    line.world.limits.max_in_flight = 2;
+    line.order(&lost, Order::Renew { attempt: Attempt(1_000_000), count: 0 });
+    assert_eq!(line.deliver().await.unwrap().leases, 2);
+    line.world.limits.max_in_flight = 1;
+    let again = TaskToken::new("again");
+    let (task_token, leaves) = (again.clone(), Attempt::default());
+    line.order(&lost, Order::Ask { task_token, leaves, gone: Attempt(1_000_000) });
+    assert_eq!(line.deliver().await.unwrap().leases, 1, "its place is given back");
+    assert_eq!((line.answer(&again), line.answer(&waiting)), (None, None), "and there is no room yet");
+    line.order(&at_work, Order::Release { attempt });
+    line.deliver().await;
+    assert!(
+        line.answer(&waiting).is_some() && line.answer(&again).is_none(),
+        "who waited before comes first"
+    );
+    line.release(&fresh);
+    line.deliver().await;
+    assert!(line.answer(&again).is_some());
+}
+
 #[tokio::test]
 async fn turn_is_told_with_its_number_and_its_times() {
     let mut line = Line::with_room_for(5);
@@ -149,12 +187,12 @@ fn second_that_is_told_is_the_first_that_is_not_early(#[case] at_us: i64, #[case
 
 #[rstest]
 #[case::ask(
-    json!({ "kind": "ask", "taskToken": "sesame", "leaves": 7 }),
-    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(7) }
+    json!({ "kind": "ask", "taskToken": "sesame", "leaves": 7, "gone": 6 }),
+    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(7), gone: Attempt(6) }
 )]
 #[case::ask_of_before(
     json!({ "kind": "ask", "taskToken": "sesame" }),
-    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(0) }
+    Order::Ask { task_token: TaskToken::new("sesame"), leaves: Attempt(0), gone: Attempt(0) }
 )]
 #[case::accepted(
     json!({ "kind": "report", "attempt": 7, "error": "" }),
@@ -292,7 +330,11 @@ async fn stale_ask_of_a_document_that_has_its_turn_leaves_its_attempt_as_it_is()
         // The second time it is the order that was answered.
         line.queue.push_back(old.clone());
         line.queue.push_back(Input {
-            order: Order::Ask { task_token: token.clone(), leaves: Attempt::default() },
+            order: Order::Ask {
+                task_token: token.clone(),
+                leaves: Attempt::default(),
+                gone: Attempt::default(),
+            },
             ..old.clone()
         });
         assert_eq!(line.deliver().await.unwrap().leases, 1);

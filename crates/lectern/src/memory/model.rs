@@ -19,8 +19,8 @@ use crate::{
     },
     error::Error,
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, Finishing, Load, NewDocument, Outcome, Register, Registration,
-        Reopened, Reopening, Results, Transfers,
+        Begin, Browse, CallbackTarget, Cursor, Finishing, GivenUp, Load, NewDocument, Outcome, Register,
+        Registration, Reopened, Reopening, Results, Transfers,
     },
     submission::{Submission, SubmissionState},
 };
@@ -113,6 +113,8 @@ pub enum Action {
     Finish {
         /// With a record.
         ready: bool,
+        /// If not, whether there may be a job.
+        job_possible: bool,
     },
     /// An operator opens it again.
     Reopen {
@@ -140,7 +142,7 @@ impl Op {
             7 => Action::AwaitCallback,
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,
-            10 | 11 => Action::Finish { ready: detail.is_multiple_of(2) },
+            10 | 11 => Action::Finish { ready: detail.is_multiple_of(2), job_possible: detail % 4 == 1 },
             _ => Action::Reopen { anew: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
@@ -256,13 +258,13 @@ async fn apply<S: Modelled>(
             let begun = model.begin_normalize(op.document, now);
             begin(model, op.document, begun, &ok(store.begin_normalize(&reference, now).await)?)
         }
-        Action::Finish { ready } => {
+        Action::Finish { ready, job_possible } => {
             let outcome = if ready {
                 Outcome::Ready(Box::new(model.record(op.document)))
             } else {
-                Outcome::Failed(Reason::new("internal", "It failed."))
+                Outcome::Failed(GivenUp { reason: Reason::new("internal", "It failed."), job_possible })
             };
-            let expected = model.finish(op.document, ready, now);
+            let expected = model.finish(op.document, ready, job_possible, now);
             same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
         }
         Action::Reopen { anew, outdated } => {

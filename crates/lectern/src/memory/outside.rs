@@ -189,6 +189,11 @@ impl MemoryThirdParty {
         lock(&self.statuses).insert(idempotency_key.to_owned(), status);
     }
 
+    /// It knows nothing of the job with this key any more.
+    pub fn forget(&self, idempotency_key: &str) {
+        lock(&self.statuses).remove(idempotency_key);
+    }
+
     /// What it serves under this URL.
     pub fn serve(&self, url: &str, bytes: impl Into<Vec<u8>>) {
         lock(&self.files).insert(url.to_owned(), bytes.into());

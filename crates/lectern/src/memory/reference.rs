@@ -1,6 +1,6 @@
 //! The model itself: what the design says of documents, as plainly as it can be said. No store is anywhere near.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
@@ -52,7 +52,7 @@ struct Known {
     result: Option<JobResult>,
     token: Option<TaskToken>,
     redrives: u32,
-    forgotten: Option<String>,
+    forgotten: BTreeSet<String>,
 }
 
 impl Known {
@@ -185,7 +185,7 @@ impl Model {
             result: None,
             token: None,
             redrives: 0,
-            forgotten: None,
+            forgotten: BTreeSet::new(),
         };
         let outdated =
             self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
@@ -234,7 +234,7 @@ impl Model {
             attempt: known.attempt,
         };
         match &known.result {
-            None if known.forgotten.as_deref() == Some(result.job_id()) => Recorded::OtherJob,
+            None if known.forgotten.contains(result.job_id()) => Recorded::OtherJob,
             None => {
                 known.result = Some(result.clone());
                 Recorded::First(standing)
@@ -272,21 +272,30 @@ impl Model {
 
     pub(super) fn begin_normalize(&mut self, which: usize, now: OffsetDateTime) -> bool {
         let Some(known) = self.known(which) else { return false };
-        let begun = !known.state.is_terminal();
+        let begun = [DocumentState::Verifying, DocumentState::Normalizing].contains(&known.state);
         if begun {
             known.reach(DocumentState::Normalizing, now);
         }
         begun
     }
 
-    /// It ends once.
-    pub(super) fn finish(&mut self, which: usize, ready: bool, now: OffsetDateTime) -> Finish {
+    /// It ends once. Without a job there is no round to ask for.
+    pub(super) fn finish(
+        &mut self,
+        which: usize,
+        ready: bool,
+        job_possible: bool,
+        now: OffsetDateTime,
+    ) -> Finish {
         let Some(known) = self.known(which) else { return Finish::Unknown };
         if known.state.is_terminal() {
             return Finish::AlreadyTerminal;
         }
         known.reach(if ready { DocumentState::Ready } else { DocumentState::Failed }, now);
         known.reason = (!ready).then_some("internal");
+        if !ready && !job_possible {
+            known.round = None;
+        }
         Finish::Finished
     }
 
@@ -325,9 +334,9 @@ impl Model {
             known.state = DocumentState::Received;
             known.round = None;
             if let Some(result) = known.result.take() {
-                known.forgotten = Some(result.job_id().to_owned());
+                known.forgotten.insert(result.job_id().to_owned());
             }
-            known.job_id = None;
+            known.forgotten.extend(known.job_id.take());
             known.times.retain(|name, _| name == "Received");
         }
         true
@@ -408,7 +417,7 @@ impl Model {
             job_id: known.job_id.clone(),
             result: known.result.clone(),
             redrives: known.redrives,
-            forgotten_job: known.forgotten.clone(),
+            forgotten_jobs: known.forgotten.clone(),
         };
         same("document", &Some(&expected), &found)
     }

@@ -137,11 +137,11 @@ impl State {
 
     fn finish(&mut self, reference: &DocumentRef, outcome: Outcome, now: OffsetDateTime) -> Finish {
         let Some(stored) = self.documents.get(reference) else { return Finish::Unknown };
-        let (record, failed) = match outcome {
+        let (record, given_up) = match outcome {
             Outcome::Ready(record) => (Some(record), None),
-            Outcome::Failed(reason) => (None, Some(reason)),
+            Outcome::Failed(given_up) => (None, Some(given_up)),
         };
-        let Some((document, change)) = transitions::finish(stored, failed, now) else {
+        let Some((document, change)) = transitions::finish(stored, given_up, now) else {
             return Finish::AlreadyTerminal;
         };
         self.put(document);

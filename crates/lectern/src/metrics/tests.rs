@@ -162,6 +162,7 @@ async fn failed_document(code: &str) {
         traceparent: None,
         error: "ThirdParty.Rejected".to_owned(),
         cause: String::new(),
+        job_possible: false,
     };
     world.fail(input.clone()).await.unwrap();
     world.fail(input).await.unwrap();
@@ -328,7 +329,10 @@ fn every_callback_is_counted_once_by_its_outcome() {
 fn callback_to_a_document_that_was_given_up_is_late_with_and_without_a_token() {
     let told = told(async {
         for (world, document) in [awaited_document().await, registered_document("a.txt", TEXT).await] {
-            let given_up = Outcome::Failed(Reason::new("overdue", "."));
+            let given_up = Outcome::Failed(crate::ports::GivenUp {
+                reason: Reason::new("overdue", "."),
+                job_possible: true,
+            });
             world.store.finish(&document, given_up, world.clock.now()).await.unwrap();
             world.states.expire(&TaskToken::new("token"));
             world.call_back(&document, good()).await;

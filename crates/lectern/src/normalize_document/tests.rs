@@ -14,7 +14,7 @@ use crate::{
     media_type::MediaType,
     memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore},
     message,
-    ports::{Browse as _, NewDocument, Register as _, Results as _, Sequencer},
+    ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,
     submission::SubmissionState,
 };
@@ -57,6 +57,7 @@ impl World {
         };
         world.store.register(new).await.unwrap();
         world.store.record_result(&world.document, &sample.result.unwrap()).await.unwrap();
+        world.store.begin_verify(&world.document, world.clock.now()).unwrap();
         for (index, (_, content)) in returned.iter().enumerate() {
             if let Some(content) = content {
                 world.files.put_returned(&keys::returned_file(&world.document, index), content.clone());
@@ -128,6 +129,7 @@ async fn second_message_changes_nothing_and_reports_the_same() {
 /// Whatever call is cut off, and whether before or after its effect: the token (of this message, delivered again, or
 /// of the next, sent by the state machine's retry) ends with the record ready, and it is counted once.
 #[rstest]
+#[case("is_awaited")]
 #[case("begin_normalize")]
 #[case("read")]
 #[case("finish")]
@@ -231,7 +233,11 @@ async fn document_that_failed_meanwhile_ends_the_task_with_its_reason() {
     let reason = Reason::new("overdue", "It never came.");
     world
         .store
-        .finish(&world.document, ports::Outcome::Failed(reason.clone()), world.clock.now())
+        .finish(
+            &world.document,
+            ports::Outcome::Failed(crate::ports::GivenUp { reason: reason.clone(), job_possible: true }),
+            world.clock.now(),
+        )
         .await
         .unwrap();
     assert_eq!(world.run("token").await.unwrap(), Outcome::Reported("Record.Invalid"));
@@ -247,12 +253,29 @@ async fn unknown_document_is_dropped_without_a_word() {
     assert_eq!(world.answer("token"), None);
 }
 
+/// Seen in review: a dead letter of an execution that was over took a document that had been opened again past its
+/// transfer, and the new execution waited for it for days.
+#[rstest]
+#[case::opened_again(true)]
+#[case::given_up(false)]
 #[tokio::test]
-async fn token_that_nobody_waits_for_is_no_error() {
+async fn message_that_nobody_waits_for_changes_nothing(#[case] opened_again: bool) {
     let world = World::with(&good()).await;
+    if opened_again {
+        world.store.reopen(&world.document, 0, true, world.clock.now()).await.unwrap();
+    }
     world.states.expire(&TaskToken::new("token"));
-    assert_eq!(world.run("token").await.unwrap(), Outcome::Ready);
-    assert_eq!(world.state(), DocumentState::Ready);
+    let before = world.store.get(&world.document);
+    assert_eq!(world.run("token").await.unwrap(), Outcome::Dropped);
+    assert_eq!((world.store.get(&world.document), world.record().await), (before, None));
+}
+
+#[tokio::test]
+async fn document_that_was_opened_again_is_not_normalized_before_it_is_verified() {
+    let world = World::with(&good()).await;
+    world.store.reopen(&world.document, 0, true, world.clock.now()).await.unwrap();
+    assert_eq!(world.run("token").await.unwrap(), Outcome::Reported("Store.Unavailable"));
+    assert_eq!(world.state(), DocumentState::Received);
 }
 
 #[tokio::test]

@@ -99,7 +99,10 @@ async fn case_34_late_callback_is_kept_for_the_probe_and_is_no_error() {
 #[tokio::test]
 async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_it() {
     let (world, document) = awaited("token").await;
-    let reason = crate::ports::Outcome::Failed(crate::document::Reason::new("overdue", "."));
+    let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
+        reason: crate::document::Reason::new("overdue", "."),
+        job_possible: true,
+    });
     crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
     world.states.expire(&TaskToken::new("token"));
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
@@ -112,7 +115,10 @@ async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_
 #[tokio::test]
 async fn case_34_place_that_cannot_be_given_back_is_no_reason_to_lose_the_result() {
     let (world, document) = awaited("token").await;
-    let reason = crate::ports::Outcome::Failed(crate::document::Reason::new("overdue", "."));
+    let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
+        reason: crate::document::Reason::new("overdue", "."),
+        job_possible: true,
+    });
     crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
     world.faults.cut_next("give_back", Cut::Before);
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);

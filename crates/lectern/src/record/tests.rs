@@ -67,7 +67,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             files: files.iter().map(|(file, _)| file.clone()).collect(),
         })),
         redrives: 0,
-        forgotten_job: None,
+        forgotten_jobs: std::collections::BTreeSet::new(),
     }
 }
 

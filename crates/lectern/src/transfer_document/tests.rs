@@ -288,7 +288,8 @@ async fn turn_after_an_attempt_without_one_is_newer_than_it() {
 async fn message_for_a_document_that_has_moved_on_is_dropped() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    crate::ports::Finishing::begin_normalize(&world.store, &document, world.clock.now()).await.unwrap();
+    world.call_back(&document, crate::memory::world::succeeded(&[])).await;
+    world.store.begin_verify(&document, world.clock.now()).unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Dropped);
     assert_eq!(answer(&world, "later"), None);
     assert_eq!(world.third_party.jobs().len(), 1);
@@ -297,7 +298,10 @@ async fn message_for_a_document_that_has_moved_on_is_dropped() {
 #[tokio::test]
 async fn message_for_a_document_that_was_given_up_ends_its_task_with_the_reason() {
     let (world, document) = registered().await;
-    let failed = crate::ports::Outcome::Failed(Reason::new("x", "y"));
+    let failed = crate::ports::Outcome::Failed(crate::ports::GivenUp {
+        reason: Reason::new("x", "y"),
+        job_possible: true,
+    });
     crate::ports::Finishing::finish(&world.store, &document, failed, world.clock.now()).await.unwrap();
     let outcome = world.transfer(input(&document, 2000, 2, "later")).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));

@@ -51,6 +51,9 @@ impl Limits {
     }
 }
 
+/// Places that are remembered: some 220 KB of the item's 400 KB. Only documents that are asked for can come to so many.
+const MAX_PLACES: usize = 2000;
+
 /// All that is known of turns: one item of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -206,9 +209,16 @@ impl Gate {
         }
     }
 
-    /// Keeps a document's place for as long again. Whoever asks has a job at the third party, so that it has a place also
-    /// if its lease was over.
+    /// Keeps a document's place for as long again. Whoever asks may have a job at the third party, so that it has a place
+    /// also if its lease was over and there is no room; but not if so many were redriven that the gate could not be stored.
     pub fn renew(&mut self, document: DocumentId, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
+        if !self.holds(document) && self.taken() >= MAX_PLACES {
+            tracing::warn!(
+                places = MAX_PLACES,
+                "A document is asked for without a place: there are too many."
+            );
+            return;
+        }
         let now_us = micros(now);
         let expires_us = now_us + span_us(limits.lease);
         let over = Lease { attempt, at_us: now_us, expires_us, reported: true, job_possible: true };

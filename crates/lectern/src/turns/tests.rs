@@ -191,6 +191,24 @@ fn job_that_outlasts_its_lease_has_a_place_again_when_it_is_asked_for() {
     assert_eq!(gate.standing().leases, 0);
 }
 
+/// A gate of more than 400 KB could not be stored, and the line would stand for everybody.
+#[test]
+fn gate_can_be_stored_however_many_documents_are_asked_for() {
+    let mut gate = Gate::default();
+    for number in 0..10_000 {
+        let id = document("s1", number).document_id;
+        for _ in 0..2 {
+            gate.renew(id, Attempt(u32::MAX), &LIMITS, START);
+        }
+    }
+    assert_eq!(gate.standing().leases, MAX_PLACES);
+    let stored = serde_json::to_string(&gate).unwrap();
+    assert!(stored.len() < 350_000, "{} bytes", stored.len());
+    gate.renew(document("s1", 0).document_id, Attempt(u32::MAX), &LIMITS, at(5.0));
+    gate.pass(START + LIMITS.lease);
+    assert!(gate.holds(document("s1", 0).document_id), "who has a place keeps it");
+}
+
 /// Seen in review: a redrive asked for a second job under the place that its document had for the first.
 #[test]
 fn job_that_is_left_behind_keeps_its_place_beside_the_new_one() {

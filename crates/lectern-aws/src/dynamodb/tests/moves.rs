@@ -102,7 +102,8 @@ async fn case_45_two_writers_that_meet_lose_no_update() {
 #[tokio::test]
 async fn failing_table_is_unavailable_and_says_so(#[case] code: &'static str) {
     let put = mock!(Client::put_item).then_http_response(move || json_error(code));
-    let store = store!(reads_document(Some(stored(document(), |_| {}))), put);
+    let verified = Document { state: DocumentState::Verifying, ..document() };
+    let store = store!(reads_document(Some(stored(verified, |_| {}))), put);
     let error = store.begin_normalize(&reference(), NOW).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(error.to_string().contains(&format!("PutItem: it answered with an error ({code})")), "{error}");
@@ -127,7 +128,8 @@ async fn unknown_document_is_nothing_stale_or_unknown() {
     let store = store!(reads_document(None));
     assert_eq!(store.load(&reference()).await.unwrap(), None);
     assert_eq!(store.begin_transfer(&reference(), Attempt(1), Round(1), NOW).await.unwrap(), Begin::Stale);
-    let failed = Outcome::Failed(Reason::new("x", "y"));
+    let failed =
+        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
 }
 
@@ -136,7 +138,8 @@ async fn document_that_has_ended_is_left_alone() {
     let ended = stored(Document { state: DocumentState::Ready, ..document() }, |_| {});
     let store = store!(reads_document(Some(ended)));
     assert_eq!(store.begin_normalize(&reference(), NOW).await.unwrap(), Begin::Stale);
-    let failed = Outcome::Failed(Reason::new("x", "y"));
+    let failed =
+        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::AlreadyTerminal);
 }
 
@@ -148,7 +151,8 @@ async fn end_of_a_document_and_its_submissions_count_are_one_write() {
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transacts(&seen)
     );
-    let failed = Outcome::Failed(Reason::new("drm", "No."));
+    let failed =
+        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("drm", "No."), job_possible: true });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Finished);
     let request = seen.only();
     assert_eq!(request.transact_items().len(), 2);
@@ -176,7 +180,14 @@ async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'sta
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transact
     );
-    let error = store.finish(&reference(), Outcome::Failed(Reason::new("x", "y")), NOW).await.unwrap_err();
+    let error = store
+        .finish(
+            &reference(),
+            Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true }),
+            NOW,
+        )
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
 }
 
@@ -191,7 +202,14 @@ async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
         reads(&submission_key(&reference().submission_id), None),
         transact
     );
-    let error = store.finish(&reference(), Outcome::Failed(Reason::new("x", "y")), NOW).await.unwrap_err();
+    let error = store
+        .finish(
+            &reference(),
+            Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true }),
+            NOW,
+        )
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
 }

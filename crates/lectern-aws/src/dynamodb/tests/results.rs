@@ -95,7 +95,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
             request.condition_expression(),
             Some(
                 "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND (attribute_not_exists(forgottenJob) OR forgottenJob <> :job)"
+                 AND NOT contains(forgottenJobs, :job)"
             )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));
