@@ -18,19 +18,21 @@ SUBMISSION ?=
 STAGE ?= dev
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# What the end-to-end tests are deployed with: short timeouts, and a small limit that a test can exceed.
+# What the end-to-end tests are deployed with: short waits, and a small limit that a test can exceed. The functions'
+# timeouts are long, so that none is killed because the machine is busy; what has to be killed, a test kills.
 E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
-	ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
+	ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=250 \
-	TransferTimeoutSeconds=8 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
-	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
+	TransferTimeoutSeconds=40 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
+	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30
 # What the load and chaos tests are deployed with: limits that a run of a minute reaches, in tests/…/paced/load.rs too.
 PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyMaxInFlight=16 \
-	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=4 ReceiveUploadVisibilitySeconds=24 \
-	TransferTimeoutSeconds=5 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
-	NormalizeTimeoutSeconds=5 NormalizeVisibilitySeconds=30
+	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
+	TransferTimeoutSeconds=25 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
+	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30
 DOCUMENTS ?= 500
 SEED ?=
+ROUNDS ?= 10
 FUZZ_SECONDS ?= 20
 
 CARGO_DENY_VERSION := 0.20.2
@@ -45,6 +47,12 @@ LOCAL := $(VENV)/bin/python tools/local.py
 # One target triple for `cargo test` and for the functions, so that nothing is compiled twice. tools/local/build.py adds
 # what only the local build needs.
 export CARGO_BUILD_TARGET := $(HOST)
+# What the tests throw dice with is the same each time, so that a red run is the change's; `make explore` and `make chaos`
+# throw anew.
+export PROPTEST_RNG_SEED := $(or $(SEED),1)
+export LECTERN_SEED := $(or $(SEED),1)
+export CARGO_NET_RETRY ?= 10
+export PIP_RETRIES ?= 10
 export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(VENV)/sam
 export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
@@ -107,6 +115,14 @@ deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans
 .PHONY: unit
 unit: rust ## Run the unit, adapter, contract and path tests
 	cargo test --workspace --locked
+
+.PHONY: explore
+explore: rust ## Run the unit, adapter, contract and path tests with new random seeds, which are printed: ROUNDS=10
+	@cargo test --workspace --locked --no-run
+	@for round in $$(seq $(ROUNDS)); do \
+		export PROPTEST_RNG_SEED="$$RANDOM$$RANDOM"; echo "== SEED=$$PROPTEST_RNG_SEED"; \
+		cargo test --workspace --locked --quiet --tests; \
+	done
 
 # The local cloud of a run ends with it, whatever happens. $(1) is its directory, $(2) its parameters, $(3) the tests.
 define on_a_local_cloud

@@ -78,9 +78,13 @@ def stop(place: Place, names: Sequence[str] | None = None) -> list[str]:
     deadline = time.monotonic() + STOP_BOUND_S
     for name in ended:
         pid = int(str(known[name]["pid"]))
+        killed = False
         while group_is_there(pid):
             if time.monotonic() > deadline:
-                signal_group(pid, signal.SIGKILL)
+                # What was killed and is still there is a zombie that its parent has not collected.
+                if killed:
+                    break
+                killed = signal_group(pid, signal.SIGKILL)
                 deadline = time.monotonic() + 1.0
             reap(pid)
             time.sleep(0.05)

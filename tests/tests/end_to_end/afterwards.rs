@@ -98,7 +98,7 @@ async fn case_02_of_events_out_of_order_the_newer_version_wins() {
 async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack_makes_no_second_job() {
     let case = Case::begin();
     let function = case.stack.function("TransferDocumentFunction").await;
-    let trickle = SubmissionFault::SlowUpload { bytes_per_second: Some(100_000), pause_ms: None };
+    let trickle = SubmissionFault::SlowUpload { bytes_per_second: Some(80_000), pause_ms: None };
     let slow = |id: String| FaultRule::for_key(id, trickle.clone()).times(1);
     let midway = case.upload_held("midway.txt", text_of(400_000), &slow).await;
     let pause = SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(4_000) };

@@ -3,7 +3,7 @@
 use third_party::{RetryAfter, SubmissionFault};
 
 use crate::{
-    case::Case,
+    case::{Case, Upload},
     content::{sample, text, text_of},
     wait::{SOON, eventually},
 };
@@ -59,15 +59,18 @@ async fn case_16_object_that_is_deleted_or_replaced_before_its_transfer_is_gone(
     let put_off = || SubmissionFault::RateLimited { retry_after: Some(RetryAfter::Seconds(300)) }.into();
     let deleted = case.upload_with("deleted.txt", text(), [put_off()]).await;
     let replaced = case.upload_with("replaced.txt", text(), [put_off()]).await;
-    for upload in [&deleted, &replaced] {
+    let put_off = async |upload: &Upload| {
         eventually("the transfer is put off", SOON, async || {
             let seen = case.stack.submissions(upload.id()).await.len();
             if seen == 1 { Ok(()) } else { Err(format!("{seen} submissions")) }
         })
         .await;
-    }
+    };
+    // One after the other: the first refusal may put off the second one's first attempt too.
+    put_off(&deleted).await;
     let delete = case.stack.s3.delete_object().bucket(&case.stack.is.uploads_bucket).key(&deleted.key);
     delete.send().await.unwrap();
+    put_off(&replaced).await;
     let newer = case.upload("replaced.txt", text()).await;
     for upload in [&deleted, &replaced] {
         assert_eq!(case.stack.failed(upload, "sourceGone").await, "Source.Gone");

@@ -83,7 +83,7 @@ async fn case_33_job_that_works_for_ever_is_given_up_after_a_bounded_time() {
 #[tokio::test]
 async fn case_34_callback_after_the_timeout_ends_the_wait_that_follows() {
     let case = Case::begin();
-    let late = JobFault::LateCallback { delay_ms: 11_000, status: ReportedStatus::Working };
+    let late = JobFault::LateCallback { delay_ms: 20_000, status: ReportedStatus::Working };
     let upload = case.upload_with_lasting("late.txt", text(), late).await;
     case.stack.ready(&upload).await;
     assert_eq!(called_back(&case, &upload, 1).await.callbacks[0].status, Some(200));

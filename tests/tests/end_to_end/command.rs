@@ -16,6 +16,7 @@ use crate::{
     queues::{event, event_record},
     stack::Stack,
     third_party_admin::for_content,
+    wait::{SOON, eventually},
 };
 
 /// A returned file is fetched once and then so often again (`Mappings: Workflow: Mismatch`).
@@ -80,18 +81,24 @@ async fn explanation_of_a_document_is_its_whole_way_without_a_secret() {
     let retry = SubmissionFault::ServerError { status: 503 };
     let upload = case.upload_with("a very secret name.txt", text(), [retry.into()]).await;
     let document = case.stack.ready(&upload).await;
-    let ran = case.stack.lectern(&["explain", &upload.id().to_string()]).await;
-    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
-    for expected in [
-        "Registered: text/plain",
-        "Its execution started.",
-        "ThirdParty.Unavailable",
-        "ReceiveCallback says: The result was kept.",
-        "Ready: the record can be read.",
-        "Where  Ready.",
-    ] {
-        assert!(ran.out.contains(expected), "{expected} is not in\n{}", ran.out);
-    }
+    // The functions' logs may come a little later than their effects.
+    let ran = eventually("all of its way is told", SOON, async || {
+        let ran = case.stack.lectern(&["explain", &upload.id().to_string()]).await;
+        assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+        let expected = [
+            "Registered: text/plain",
+            "Its execution started.",
+            "ThirdParty.Unavailable",
+            "ReceiveCallback says: The result was kept.",
+            "Ready: the record can be read.",
+            "Where  Ready.",
+        ];
+        match expected.iter().find(|expected| !ran.out.contains(**expected)) {
+            None => Ok(ran),
+            Some(expected) => Err(format!("{expected} is not in\n{}", ran.out)),
+        }
+    })
+    .await;
     let submission = case.stack.lectern(&["explain", case.submission.as_str(), "--json"]).await;
     assert_eq!(submission.json()["documents"][0]["state"], "Ready");
     assert_eq!(submission.json()["attention"], json!([]));

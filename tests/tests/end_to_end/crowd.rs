@@ -100,9 +100,9 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     const DOCUMENTS: usize = 60;
     let case = Case::begin();
     #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
-    let seed = std::env::var("E2E_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("LECTERN_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0);
-    println!("seed of the mixed run: E2E_SEED={seed}");
+    println!("seed of the mixed run: LECTERN_SEED={seed}");
     let mut dice = Dice::new(seed);
     let ways = ways();
     let mut expected = BTreeMap::new();

@@ -191,7 +191,7 @@ fn real_client(port: u16) -> Client {
     use aws_sdk_sfn::config::{
         BehaviorVersion, Config, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig,
     };
-    let timeout = std::time::Duration::from_millis(300);
+    let timeout = std::time::Duration::from_secs(2);
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))

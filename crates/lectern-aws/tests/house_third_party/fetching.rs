@@ -155,7 +155,7 @@ async fn case_42_host_that_is_down_or_silent_is_unavailable() {
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     let hasty =
-        ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_millis(300)).unwrap();
+        ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_secs(2)).unwrap();
     let file = at(format!("{url}/secret"));
     assert_eq!(refusal(&hasty, &file).await.0, "ThirdParty.Unavailable");
     drop(listener);

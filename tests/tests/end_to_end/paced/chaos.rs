@@ -57,7 +57,7 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let mut deaths = count * DEATHS_PER_TEN / 10;
     let mut killed = 0;
     let (mut down, mut outage) = (None, Vec::new());
-    let bound = Instant::now() + LATER + Duration::from_secs(count as u64);
+    let bound = Instant::now() + 2 * LATER + Duration::from_secs(count as u64);
     loop {
         // Uploads come in waves among all the rest, the same for the same seed.
         for _ in 0..dice.roll(count / 6 + 2).min(count - uploads.len()) {
