@@ -377,18 +377,19 @@ pub trait ReturnedFiles: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<StreamFacts, Error>> + Send;
 
-    /// Copies a quarantined object to where others read, with its media type, and removes it from quarantine; only
-    /// if it still has this tag, so that what is promoted is what was checked.
+    /// Copies a quarantined object to where others read, with its media type and its hash, in place of what stood
+    /// there, and removes it from quarantine; only if it still has the tag of these facts, so that what is promoted is
+    /// what was checked.
     fn promote(
         &self,
         quarantine_key: &str,
-        tag: &str,
+        facts: &StreamFacts,
         key: &str,
         media_type: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The size of a file that was promoted before, `None` if there is none.
-    fn promoted(&self, key: &str) -> impl Future<Output = Result<Option<u64>, Error>> + Send;
+    /// A file that was promoted before; `None` if there is none, or none whose hash and type are kept with it.
+    fn promoted(&self, key: &str) -> impl Future<Output = Result<Option<Promoted>, Error>> + Send;
 
     /// A whole returned file, at most `limit` bytes; `None` if there is none.
     fn read(&self, key: &str, limit: u64) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
@@ -405,6 +406,17 @@ pub struct StreamFacts {
     pub first_bytes: Bytes,
     /// The `ETag` under which just these bytes were stored.
     pub tag: String,
+}
+
+/// What stands where others read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
+    /// The media type that it was declared with.
+    pub media_type: String,
 }
 
 /// How a document's way ends.

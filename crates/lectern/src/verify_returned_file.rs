@@ -11,7 +11,7 @@ use crate::{
     house::ReturnedFile,
     keys,
     limits::MAX_RETURNED_FILE_BYTES,
-    ports::{Fetch, Load, ReturnedFiles, StreamFacts},
+    ports::{Fetch, Load, Promoted, ReturnedFiles, StreamFacts},
     sniff::agrees,
     trace::{self, TraceParent},
 };
@@ -42,7 +42,8 @@ pub struct Output {
     pub size_bytes: u64,
 }
 
-/// Fetches and checks one file. A file that was promoted before is not fetched again.
+/// Fetches and checks one file. A file that was promoted before is not fetched again; the file of an earlier job, which
+/// stands under the same key, is replaced.
 ///
 /// # Errors
 /// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
@@ -60,7 +61,7 @@ pub async fn handle(
     let file =
         job.files.get(input.index).ok_or_else(|| mismatch("noSuchFile", "The job has fewer files."))?;
     let key = keys::returned_file(&input.document, input.index);
-    if files.promoted(&key).await? == Some(file.size_bytes) {
+    if files.promoted(&key).await?.is_some_and(|promoted| is_declared(file, &promoted)) {
         tracing::info!(index = input.index, "The returned file had been checked before.");
         return Ok(Output { size_bytes: file.size_bytes });
     }
@@ -75,13 +76,20 @@ pub async fn handle(
         "The returned file is in quarantine."
     );
     check_content(file, &facts)?;
-    files.promote(&quarantine_key, &facts.tag, &key, &file.media_type).await?;
+    files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
     tracing::info!(
         index = input.index,
         sizeBytes = facts.size_bytes,
         "The returned file is what was declared."
     );
     Ok(Output { size_bytes: facts.size_bytes })
+}
+
+/// Whether what stands where others read is this file.
+fn is_declared(file: &ReturnedFile, promoted: &Promoted) -> bool {
+    promoted.size_bytes == file.size_bytes
+        && promoted.sha256.eq_ignore_ascii_case(&file.sha256)
+        && promoted.media_type == file.media_type
 }
 
 fn check_declaration(file: &ReturnedFile) -> Result<(), Error> {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use lectern::{
-    document::{ObjectVersion, Reason},
+    document::{DocumentState, ObjectVersion, Reason},
     error::Error,
-    memory::world::{START, object},
+    house::FileRole,
+    memory::world::{START, object, returned_file},
+    ports::Browse as _,
 };
 
 use super::{
@@ -168,6 +170,28 @@ fn case_48_document_that_is_sent_anew_leaves_the_place_of_its_first_job_to_it() 
     let mut gate = simulation.world.store.gate_now();
     gate.pass(lectern::ports::Clock::now(&simulation.world.clock));
     assert_eq!(gate.standing().leases, 0, "nobody gives it back, and it ends by itself");
+}
+
+/// Seen in review: the first job's file stayed where it was and stood under the second one's hash, if it had its size.
+#[test]
+fn case_48_file_of_the_same_size_from_a_new_job_takes_the_place_of_the_first_ones() {
+    let (mut simulation, object) = failed_after(Plan { outcome: Outcome::NoRecord, ..GOOD });
+    assert_eq!(simulation.end(&object).0, DocumentState::Failed);
+    let document = simulation.document(&object).reference;
+    let findings = |simulation: &Simulation| {
+        simulation.world.objects.returned(&lectern::keys::returned_file(&document, 1)).unwrap()
+    };
+    let first = findings(&simulation);
+    simulation.sender.plan = Some(GOOD);
+    redriven(&mut simulation, &object, true);
+    assert_eq!((simulation.end(&object), jobs(&simulation)), (ready(), 2));
+    let second = findings(&simulation);
+    assert!(first.len() == second.len() && first != second);
+    assert_eq!(simulation.world.count("fetch"), 3, "the text is the same, and stays");
+    let record = block_on(simulation.world.store.record(&document)).unwrap().unwrap();
+    let expected = returned_file("findings", FileRole::Findings, "application/json", &second);
+    assert_eq!(record.attachments[1].sha256, expected.sha256);
+    assert_eq!(record.findings.len(), 1);
 }
 
 #[test]

@@ -167,7 +167,10 @@ impl Sender {
 
     fn result(&mut self, world: &MemoryWorld, outcome: Outcome, key: &str) -> CallbackEvent {
         let findings: &'static [u8] = match outcome {
-            Outcome::NoRecord => br#"{"findings": "none"}"#,
+            // As long as the good one.
+            Outcome::NoRecord => {
+                br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "none"}]}"#
+            }
             Outcome::Good | Outcome::GivenUp | Outcome::WrongAtFirst | Outcome::WrongForGood => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::{
     Client,
+    operation::head_object::HeadObjectOutput,
     presigning::PresigningConfig,
     primitives::ByteStream as Body,
     types::{CompletedMultipartUpload, CompletedPart, MetadataDirective},
@@ -14,7 +15,7 @@ use lectern::{
     document::ObjectVersion,
     error::Error,
     limits::READ_URL_LIFETIME,
-    ports::{ByteStream, ReadUrls, ReturnedFiles, StreamFacts},
+    ports::{ByteStream, Promoted, ReadUrls, ReturnedFiles, StreamFacts},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -145,6 +146,8 @@ impl ReturnedBucket {
 
 /// Content type of what was not checked yet: nothing opens it by itself.
 const QUARANTINE_TYPE: &str = "application/octet-stream";
+/// Under this name a promoted file's SHA-256 is in its metadata, in lower-case hex.
+const SHA256: &str = "sha256";
 
 impl ReturnedFiles for ReturnedBucket {
     /// A body that breaks off ends there: what came is kept, and its size tells.
@@ -162,7 +165,7 @@ impl ReturnedFiles for ReturnedBucket {
     async fn promote(
         &self,
         quarantine_key: &str,
-        tag: &str,
+        facts: &StreamFacts,
         key: &str,
         media_type: &str,
     ) -> Result<(), Error> {
@@ -172,9 +175,10 @@ impl ReturnedFiles for ReturnedBucket {
             .key(key)
             // Both keys are of our own making and hold no character that would need encoding.
             .copy_source(format!("{}/{quarantine_key}", self.bucket))
-            .copy_source_if_match(tag)
+            .copy_source_if_match(&facts.tag)
             .metadata_directive(MetadataDirective::Replace)
             .content_type(media_type)
+            .metadata(SHA256, &facts.sha256)
             .send()
             .await
             .map_err(|error| unavailable("CopyObject", &error))?;
@@ -188,9 +192,9 @@ impl ReturnedFiles for ReturnedBucket {
             .map_err(|error| unavailable("DeleteObject", &error))
     }
 
-    async fn promoted(&self, key: &str) -> Result<Option<u64>, Error> {
+    async fn promoted(&self, key: &str) -> Result<Option<Promoted>, Error> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
-            Ok(head) => Ok(head.content_length.and_then(|length| u64::try_from(length).ok())),
+            Ok(head) => Ok(kept(head)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(unavailable("HeadObject", &error)),
         }
@@ -215,6 +219,15 @@ impl ReturnedFiles for ReturnedBucket {
         bytes.truncate(limit);
         Ok(Some(bytes.freeze()))
     }
+}
+
+/// `None` for an object that has no hash with it: it was promoted before hashes were kept.
+fn kept(head: HeadObjectOutput) -> Option<Promoted> {
+    Some(Promoted {
+        size_bytes: u64::try_from(head.content_length?).ok()?,
+        sha256: head.metadata?.remove(SHA256)?,
+        media_type: head.content_type?,
+    })
 }
 
 impl ReadUrls for ReturnedBucket {

@@ -1,6 +1,6 @@
 //! Writing what came back: parts, limits, and bodies that break off.
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use aws_sdk_s3::{
     Client,
@@ -11,16 +11,17 @@ use aws_sdk_s3::{
         create_multipart_upload::CreateMultipartUploadOutput,
         delete_object::{DeleteObjectInput, DeleteObjectOutput},
         get_object::GetObjectOutput,
-        head_object::HeadObjectOutput,
+        head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
         put_object::PutObjectOutput,
         upload_part::UploadPartOutput,
     },
     primitives::ByteStream as Body,
+    types::MetadataDirective,
 };
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::stream;
-use lectern::ports::{ByteStream, ReturnedFiles as _, StreamFacts};
+use lectern::ports::{ByteStream, Promoted, ReturnedFiles as _, StreamFacts};
 use rstest::rstest;
 
 use super::{PART_BYTES, ReturnedBucket};
@@ -245,8 +246,22 @@ async fn bucket_that_takes_nothing_is_unavailable(#[case] size: usize) {
     assert_eq!(error.name(), "Store.Unavailable");
 }
 
+const CONTENT: &[u8] = b"WEBVTT\n";
+
+fn checked() -> StreamFacts {
+    StreamFacts { tag: "tag".to_owned(), ..facts(CONTENT) }
+}
+
+fn hash_of_it() -> HashMap<String, String> {
+    HashMap::from([("sha256".to_owned(), sha256(CONTENT))])
+}
+
+fn head() -> HeadObjectOutputBuilder {
+    HeadObjectOutput::builder().content_length(7).content_type("text/vtt")
+}
+
 #[tokio::test]
-async fn promoted_file_is_copied_with_its_type_and_then_removed_from_quarantine() {
+async fn promoted_file_is_copied_with_its_type_and_its_hash_and_then_removed_from_quarantine() {
     let (copies, removals) = (Seen::<CopyObjectInput>::new(), Seen::<DeleteObjectInput>::new());
     let (noted_copies, noted_removals) = (copies.clone(), removals.clone());
     let copy = mock!(Client::copy_object).then_compute_output(move |request| {
@@ -258,10 +273,17 @@ async fn promoted_file_is_copied_with_its_type_and_then_removed_from_quarantine(
         DeleteObjectOutput::builder().build()
     });
     let bucket = ReturnedBucket::new(client!(aws_sdk_s3, copy, delete), "returned".to_owned());
-    bucket.promote(KEY, "tag", "returned/s1/d1/0", "text/vtt").await.unwrap();
+    bucket.promote(KEY, &checked(), "returned/s1/d1/0", "text/vtt").await.unwrap();
     let copy = copies.only();
     assert_eq!(copy.copy_source(), Some("returned/quarantine/s1/d1/0"));
+    assert_eq!(copy.copy_source_if_match(), Some("tag"));
     assert_eq!((copy.key(), copy.content_type()), (Some("returned/s1/d1/0"), Some("text/vtt")));
+    assert_eq!(copy.metadata(), Some(&hash_of_it()));
+    assert_eq!(
+        copy.metadata_directive(),
+        Some(&MetadataDirective::Replace),
+        "else S3 keeps the quarantined one's"
+    );
     assert_eq!(removals.only().key(), Some(KEY));
 }
 
@@ -270,22 +292,38 @@ async fn file_that_cannot_be_copied_stays_in_quarantine() {
     let copy = mock!(Client::copy_object).then_http_response(|| xml_error(503, "SlowDown"));
     let delete = mock!(Client::delete_object).then_output(|| DeleteObjectOutput::builder().build());
     let bucket = ReturnedBucket::new(client!(aws_sdk_s3, copy, delete), "returned".to_owned());
-    assert!(bucket.promote(KEY, "tag", "returned/s1/d1/0", "text/vtt").await.is_err());
+    assert!(bucket.promote(KEY, &checked(), "returned/s1/d1/0", "text/vtt").await.is_err());
     assert_eq!(delete.num_calls(), 0);
 }
 
 #[tokio::test]
-async fn size_of_a_promoted_file_is_known_and_a_missing_one_is_nothing() {
+async fn size_hash_and_type_of_a_promoted_file_are_known_and_a_missing_one_is_nothing() {
     let rule = mock!(Client::head_object)
+        .match_requests(|request| request.key() == Some("k"))
         .sequence()
-        .output(|| HeadObjectOutput::builder().content_length(7).build())
+        .output(|| head().set_metadata(Some(hash_of_it())).build())
         .http_response(|| xml_error(404, ""))
         .http_response(|| xml_error(403, ""))
         .build();
     let bucket = ReturnedBucket::new(client!(aws_sdk_s3, rule), "returned".to_owned());
-    assert_eq!(bucket.promoted("k").await.unwrap(), Some(7));
+    let promoted = Promoted { size_bytes: 7, sha256: sha256(CONTENT), media_type: "text/vtt".to_owned() };
+    assert_eq!(bucket.promoted("k").await.unwrap(), Some(promoted));
     assert_eq!(bucket.promoted("k").await.unwrap(), None);
     assert_eq!(bucket.promoted("k").await.unwrap_err().name(), "Store.Unavailable");
+}
+
+/// Promoted by a version of Lectern that kept the size only.
+#[tokio::test]
+async fn promoted_file_without_its_hash_is_as_good_as_none() {
+    let other = HashMap::from([("other".to_owned(), "x".to_owned())]);
+    let rule = mock!(Client::head_object)
+        .sequence()
+        .output(|| head().build())
+        .output(move || head().set_metadata(Some(other.clone())).build())
+        .build();
+    let bucket = ReturnedBucket::new(client!(aws_sdk_s3, rule), "returned".to_owned());
+    assert_eq!(bucket.promoted("k").await.unwrap(), None);
+    assert_eq!(bucket.promoted("k").await.unwrap(), None);
 }
 
 #[tokio::test]

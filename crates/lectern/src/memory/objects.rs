@@ -13,14 +13,14 @@ use super::{Faults, lock};
 use crate::{
     document::ObjectVersion,
     error::Error,
-    ports::{ByteStream, Delivery, ObjectHead, ReadUrls, ReturnedFiles, StreamFacts, Uploads},
+    ports::{ByteStream, Delivery, ObjectHead, Promoted, ReadUrls, ReturnedFiles, StreamFacts, Uploads},
 };
 
 /// Uploaded objects with their versions, and returned files.
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
-    returned: Mutex<BTreeMap<String, Bytes>>,
+    returned: Mutex<BTreeMap<String, Returned>>,
     faults: Arc<Faults>,
 }
 
@@ -30,6 +30,13 @@ struct Version {
     content_type: Option<String>,
     /// `None` is a delete marker.
     bytes: Option<Bytes>,
+}
+
+#[derive(Debug)]
+struct Returned {
+    bytes: Bytes,
+    /// Its hash and its media type, if it was promoted.
+    kept_with_it: Option<(String, String)>,
 }
 
 impl MemoryObjects {
@@ -50,12 +57,13 @@ impl MemoryObjects {
 
     /// A returned file, in quarantine or not, for assertions and for setting up.
     pub fn returned(&self, key: &str) -> Option<Bytes> {
-        lock(&self.returned).get(key).cloned()
+        lock(&self.returned).get(key).map(|returned| returned.bytes.clone())
     }
 
-    /// Puts a returned file.
+    /// Puts a returned file, with neither hash nor media type.
     pub fn put_returned(&self, key: &str, bytes: impl Into<Bytes>) {
-        lock(&self.returned).insert(key.to_owned(), bytes.into());
+        let returned = Returned { bytes: bytes.into(), kept_with_it: None };
+        lock(&self.returned).insert(key.to_owned(), returned);
     }
 
     fn push(&self, object: &ObjectVersion, bytes: Option<Bytes>, content_type: Option<&str>) {
@@ -136,26 +144,32 @@ impl ReturnedFiles for MemoryObjects {
     async fn promote(
         &self,
         quarantine_key: &str,
-        tag: &str,
+        facts: &StreamFacts,
         key: &str,
-        _media_type: &str,
+        media_type: &str,
     ) -> Result<(), Error> {
         self.faults.run("promote", || {
             let mut returned = lock(&self.returned);
-            if returned.get(quarantine_key).is_none_or(|bytes| sha256(bytes) != tag) {
+            if returned.get(quarantine_key).is_none_or(|found| sha256(&found.bytes) != facts.tag) {
                 return Err(Error::StoreUnavailable(
                     "another run has replaced the quarantined file".to_owned(),
                 ));
             }
-            if let Some(bytes) = returned.remove(quarantine_key) {
-                returned.insert(key.to_owned(), bytes);
+            if let Some(found) = returned.remove(quarantine_key) {
+                let kept_with_it = Some((facts.sha256.clone(), media_type.to_owned()));
+                returned.insert(key.to_owned(), Returned { kept_with_it, ..found });
             }
             Ok(())
         })?
     }
 
-    async fn promoted(&self, key: &str) -> Result<Option<u64>, Error> {
-        self.faults.run("promoted", || self.returned(key).map(|bytes| bytes.len() as u64))
+    async fn promoted(&self, key: &str) -> Result<Option<Promoted>, Error> {
+        self.faults.run("promoted", || {
+            let returned = lock(&self.returned);
+            let found = returned.get(key)?;
+            let (sha256, media_type) = found.kept_with_it.clone()?;
+            Some(Promoted { size_bytes: found.bytes.len() as u64, sha256, media_type })
+        })
     }
 
     async fn read(&self, key: &str, limit: u64) -> Result<Option<Bytes>, Error> {

@@ -6,12 +6,12 @@ use rstest::rstest;
 use super::*;
 use crate::{
     document::{Attempt, Round},
-    house::FileRole,
+    house::{CallbackEvent, FileRole, JobSucceeded},
     memory::{
         Cut,
         world::{MemoryWorld, START, failed, object, returned_file, s3_event, succeeded},
     },
-    ports::{ByteStream, Transfers as _},
+    ports::{ByteStream, Reopening as _, Transfers as _},
 };
 
 const CONTENT: &[u8] = b"The text of the lesson.";
@@ -58,6 +58,68 @@ async fn file_that_was_checked_before_is_not_fetched_again() {
     assert_eq!(world.verify(input.clone()).await.unwrap(), first);
     assert_eq!(world.count("fetch"), 1);
     assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), CONTENT);
+}
+
+/// As `lectern redrive --anew` does: the document is opened again, and its next job returns this file.
+async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, served: &'static [u8]) {
+    world.store.reopen(&input.document, 0, true, START).await.unwrap();
+    world.store.begin_transfer(&input.document, Attempt(2000), Round(1), START).await.unwrap();
+    world.third_party.serve(&file.url, served);
+    let CallbackEvent::Succeeded(job) = succeeded(std::slice::from_ref(file)) else { unreachable!() };
+    let job = JobSucceeded { job_id: "another job".to_owned(), ..job };
+    world.call_back(&input.document, CallbackEvent::Succeeded(job)).await;
+}
+
+/// Seen in review: only the size was compared, and the first job's bytes stood under the second one's hash.
+#[tokio::test]
+async fn file_of_another_job_is_fetched_and_replaces_the_first_ones_though_it_has_its_size() {
+    const OTHER: &[u8] = b"The text of the 1esson.";
+    let (world, input) = returned(declared(), CONTENT).await;
+    world.verify(input.clone()).await.unwrap();
+    let other = returned_file("text.txt", FileRole::Text, "text/plain", OTHER);
+    assert_eq!(other.size_bytes, declared().size_bytes);
+    another_job(&world, &input, &other, OTHER).await;
+    for _ in 0..2 {
+        world.verify(input.clone()).await.unwrap();
+        assert_eq!(world.count("fetch"), 2, "once for each job");
+        assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), OTHER);
+    }
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)), None);
+}
+
+#[tokio::test]
+async fn file_of_another_job_is_checked_like_the_first_ones() {
+    let (world, input) = returned(declared(), CONTENT).await;
+    world.verify(input.clone()).await.unwrap();
+    let other = ReturnedFile { sha256: "0".repeat(64), ..declared() };
+    another_job(&world, &input, &other, CONTENT).await;
+    assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "wrongHash");
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)).unwrap(), CONTENT);
+}
+
+#[tokio::test]
+async fn same_bytes_of_another_job_are_fetched_only_if_they_are_declared_as_another_type() {
+    let (world, input) = returned(declared(), CONTENT).await;
+    world.verify(input.clone()).await.unwrap();
+    another_job(&world, &input, &declared(), CONTENT).await;
+    world.verify(input.clone()).await.unwrap();
+    assert_eq!(world.count("fetch"), 1);
+    let (world, input) = returned(declared(), CONTENT).await;
+    world.verify(input.clone()).await.unwrap();
+    let other = ReturnedFile { media_type: "application/pdf".to_owned(), ..declared() };
+    another_job(&world, &input, &other, CONTENT).await;
+    assert_eq!(code(&world.verify(input).await.unwrap_err()), "wrongType");
+}
+
+/// Promoted by a version of Lectern that did not keep the hash with it.
+#[tokio::test]
+async fn file_that_stands_there_without_its_hash_is_fetched_once_more() {
+    let (world, input) = returned(declared(), CONTENT).await;
+    world.objects.put_returned(&keys::returned_file(&input.document, 0), CONTENT);
+    for _ in 0..2 {
+        world.verify(input.clone()).await.unwrap();
+        assert_eq!(world.count("fetch"), 1);
+    }
 }
 
 #[rstest]
