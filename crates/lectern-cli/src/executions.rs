@@ -3,7 +3,8 @@
 use aws_sdk_sfn::{
     Client,
     error::ProvideErrorMetadata as _,
-    types::{ExecutionStatus, HistoryEvent, HistoryEventType},
+    operation::describe_execution::DescribeExecutionOutput,
+    types::{ExecutionRedriveStatus, ExecutionStatus, HistoryEvent, HistoryEventType},
 };
 use lectern::document::{DocumentId, DocumentRef, SubmissionId};
 use lectern_aws::sfn::execution_name;
@@ -49,9 +50,13 @@ pub(crate) struct Execution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Redriven {
     /// The execution goes on where it broke off.
+    GoesOn,
+    /// It was running already: somebody else was faster, or an earlier request whose answer was lost.
     Running,
-    /// This Step Functions cannot do that, or not for this execution.
+    /// This Step Functions cannot do that, or not for this execution, which is over.
     NotOffered,
+    /// It was refused, and it cannot be told yet whether the execution runs, or has ended well meanwhile.
+    Unclear,
 }
 
 impl Executions {
@@ -138,25 +143,31 @@ impl Executions {
 
     /// Lets Step Functions go on where the execution broke off. One that came to its Fail state would only fail there
     /// again, so it is not asked for that; nor twice, since it goes on by the definition that the execution was started
-    /// with, which may be what it broke off for.
+    /// with, which may be what it broke off for. Another execution may be started on `NotOffered` only.
     pub(crate) async fn redrive(&self, name: &str) -> Result<Redriven, Problem> {
-        if self.was_redriven(name).await? || self.has_failed_by_itself(name).await? {
+        let found = self.describe(name).await?;
+        if is_running(&found) {
+            return Ok(Redriven::Running);
+        }
+        let was_redriven = found.redrive_count.is_some_and(|count| count > 0);
+        if was_redriven || self.has_failed_by_itself(name).await? {
             return Ok(Redriven::NotOffered);
         }
         match self.client.redrive_execution().execution_arn(self.arn(name)).send().await {
-            Ok(_) => Ok(Redriven::Running),
-            // AWS's word for this execution; the others are of clouds that lack the call.
-            Err(error) if error.code() == Some("ExecutionNotRedrivable") || is_not_offered(error.code()) => {
-                Ok(Redriven::NotOffered)
+            Ok(_) => Ok(Redriven::GoesOn),
+            // AWS's word for this execution, also for one that somebody else has had redriven meanwhile.
+            Err(error) if error.code() == Some("ExecutionNotRedrivable") => {
+                Ok(refused(&self.describe(name).await?))
             }
+            // The words of clouds that lack the call.
+            Err(error) if is_not_offered(error.code()) => Ok(Redriven::NotOffered),
             Err(error) => Err(Problem::aws("RedriveExecution", &error)),
         }
     }
 
-    async fn was_redriven(&self, name: &str) -> Result<bool, Problem> {
+    async fn describe(&self, name: &str) -> Result<DescribeExecutionOutput, Problem> {
         let answer = self.client.describe_execution().execution_arn(self.arn(name)).send().await;
-        let answer = answer.map_err(|error| Problem::aws("DescribeExecution", &error))?;
-        Ok(answer.redrive_count.is_some_and(|count| count > 0))
+        answer.map_err(|error| Problem::aws("DescribeExecution", &error))
     }
 
     async fn has_failed_by_itself(&self, name: &str) -> Result<bool, Problem> {
@@ -166,6 +177,28 @@ impl Executions {
         let is_fail = |event: &HistoryEvent| event.r#type == HistoryEventType::FailStateEntered;
         Ok(answer.events.iter().any(is_fail))
     }
+}
+
+/// Why an execution is not redrivable, by what `DescribeExecution` tells afterwards. That is
+/// [eventually consistent](https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html): what
+/// it says may be of before another redrive. Then it says `REDRIVABLE`; only an execution that is over, and not redrivable
+/// for a reason that stays, such as its age, is not running for certain.
+fn refused(now: &DescribeExecutionOutput) -> Redriven {
+    let reason = now.redrive_status_reason.as_deref().unwrap_or_default();
+    let stays = now.redrive_status == Some(ExecutionRedriveStatus::NotRedrivable)
+        && !reason.is_empty()
+        && !reason.contains("SUCCEEDED");
+    match status(&now.status) {
+        _ if is_running(now) => Redriven::Running,
+        Status::Broken(_) if stays => Redriven::NotOffered,
+        Status::Broken(_) | Status::Succeeded | Status::Running => Redriven::Unclear,
+    }
+}
+
+/// By its status, or by the reason for which it is not redrivable.
+fn is_running(execution: &DescribeExecutionOutput) -> bool {
+    let reason = execution.redrive_status_reason.as_deref();
+    status(&execution.status) == Status::Running || reason.is_some_and(|reason| reason.contains("RUNNING"))
 }
 
 /// Running, pending a redrive, or something new: that is not over.

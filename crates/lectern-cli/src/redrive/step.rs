@@ -147,10 +147,18 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
         Plan::Start(execution) => start(cloud, execution).await,
         Plan::GoOn { document, after, anew, .. } => {
             let execution = execution_name(document, *after);
-            if !anew && cloud.executions.redrive(&execution).await? == Redriven::Running {
-                return Ok(Done::GoesOn { execution });
+            let redriven =
+                if *anew { Redriven::NotOffered } else { cloud.executions.redrive(&execution).await? };
+            match redriven {
+                Redriven::GoesOn => Ok(Done::GoesOn { execution }),
+                Redriven::Running => Ok(Done::Nothing(format!(
+                    "execution {execution} is running already; nothing was changed."
+                ))),
+                Redriven::Unclear => Ok(Done::Refused(format!(
+                    "Step Functions does not redrive execution {execution}, and does not tell yet how it stands; nothing was changed. Run the command again in a minute."
+                ))),
+                Redriven::NotOffered => reopen(cloud, document, *after, *anew).await,
             }
-            reopen(cloud, document, *after, *anew).await
         }
         Plan::Nothing(text) => Ok(Done::Nothing(text.clone())),
         Plan::Refused(text) => Ok(Done::Refused(text.clone())),

@@ -1,15 +1,23 @@
 //! What is to be done with a document, by how it stands.
 
+use aws_sdk_sfn::Client;
+use aws_smithy_mocks::mock;
 use lectern::{
-    document::{Document, DocumentId, DocumentState, Round},
+    document::{Document, DocumentId, DocumentRef, DocumentState, Round},
     ports::{Resume, StartExecution},
 };
 use rstest::rstest;
+use serde_json::{Value, json};
 
-use super::step::{Done, Plan, plan};
+use super::{
+    run,
+    step::{Done, Plan, plan},
+};
 use crate::{
+    args::Redrive,
+    console::{Console, Exit},
     executions::Status,
-    test_support::{document, given_up, succeeded},
+    test_support::{answer, client, cloud, document, given_up, json_error, succeeded},
 };
 
 const RUNNING: Option<Status> = Some(Status::Running);
@@ -40,6 +48,65 @@ fn every_state_has_its_plan(
         Plan::GoOn { .. } => "goOn otherwise",
     };
     assert_eq!(found, expected);
+}
+
+/// What the command says of a document whose execution was aborted and cannot be redriven, since it now stands so.
+async fn refused(now: Value) -> (String, Exit) {
+    let open = document(DocumentState::Processing);
+    let aborted = json!({
+        "executionArn": "a", "stateMachineArn": "m", "status": "ABORTED", "startDate": 1,
+        "redriveCount": 0, "redriveStatus": "REDRIVABLE",
+    });
+    let mut after = aborted.clone();
+    after.as_object_mut().unwrap().extend(now.as_object().unwrap().clone());
+    let descriptions = mock!(Client::describe_execution)
+        .sequence()
+        .http_response(move || answer(200, aborted.to_string()))
+        .times(2)
+        .http_response(move || answer(200, after.to_string()))
+        .build();
+    let history = mock!(Client::get_execution_history).then_http_response(|| {
+        answer(200, r#"{"events":[{"id":9,"timestamp":1,"type":"ExecutionAborted"}]}"#)
+    });
+    let refusal =
+        mock!(Client::redrive_execution).then_http_response(|| json_error("ExecutionNotRedrivable"));
+    let start = mock!(Client::start_execution)
+        .then_http_response(|| answer(200, r#"{"executionArn":"a","startDate":1}"#));
+    let sfn = client!(aws_sdk_sfn, descriptions, history, refusal, start);
+    // Its table takes no writes.
+    let cloud = cloud(std::slice::from_ref(&open), client!(aws_sdk_sqs), client!(aws_sdk_s3), sfn);
+    let DocumentRef { submission_id, document_id } = &open.reference;
+    let options = Redrive {
+        document: Some(format!("{submission_id}/{document_id}")),
+        failed: false,
+        reason: None,
+        limit: None,
+        anew: false,
+        yes: false,
+        dry_run: false,
+        rate: 5.0,
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = run(&cloud, &options, &mut Console::new(&mut out, &mut err, false)).await.unwrap();
+    assert_eq!((refusal.num_calls(), start.num_calls()), (1, 0));
+    (String::from_utf8(out).unwrap(), exit)
+}
+
+#[tokio::test]
+async fn case_48_redrive_that_meets_another_one_starts_no_second_execution_and_says_that_it_is_running() {
+    let (text, exit) = refused(json!({ "status": "RUNNING", "redriveStatus": "NOT_REDRIVABLE" })).await;
+    assert!(text.ends_with(" is running already; nothing was changed.\n"), "{text}");
+    assert_eq!(exit, Exit::Done);
+}
+
+#[tokio::test]
+async fn case_48_redrive_that_cannot_tell_whether_the_execution_runs_asks_to_be_run_again() {
+    let (text, exit) = refused(json!({})).await;
+    assert!(
+        text.ends_with("how it stands; nothing was changed. Run the command again in a minute.\n"),
+        "{text}"
+    );
+    assert_eq!(exit, Exit::Attention);
 }
 
 #[test]
