@@ -71,6 +71,7 @@ pub fn execution_input(execution: &StartExecution) -> Value {
     if *redrives == 0 {
         return input;
     }
+    input["redrives"] = json!(redrives);
     let new_round = ROUNDS_OF_A_REDRIVE * redrives + 1;
     match resume {
         Resume::Transfer => {

@@ -165,6 +165,18 @@ impl Executions {
         }
     }
 
+    /// Stops an execution, if it is still or again at work.
+    pub(crate) async fn stop(&self, name: &str) -> Result<(), Problem> {
+        match self.client.stop_execution().execution_arn(self.arn(name)).send().await {
+            Ok(_) => Ok(()),
+            // It is over.
+            Err(error) if matches!(error.code(), Some("ExecutionDoesNotExist" | "ValidationException")) => {
+                Ok(())
+            }
+            Err(error) => Err(Problem::aws("StopExecution", &error)),
+        }
+    }
+
     async fn describe(&self, name: &str) -> Result<DescribeExecutionOutput, Problem> {
         let answer = self.client.describe_execution().execution_arn(self.arn(name)).send().await;
         answer.map_err(|error| Problem::aws("DescribeExecution", &error))

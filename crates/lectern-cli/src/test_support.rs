@@ -8,6 +8,7 @@ use lectern::{
     },
     house::{JobError, JobFailed, JobSucceeded},
     media_type::MediaType,
+    turns::Gate,
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
 use serde_json::{Value, json};
@@ -106,6 +107,13 @@ pub(crate) fn item(document: &Document) -> Value {
     fields.insert("sk".to_owned(), "x".into());
     fields.insert("revision".to_owned(), 1.into());
     attribute(&Value::Object(fields))["M"].clone()
+}
+
+/// The gate's item.
+pub(crate) fn gate_item(gate: &Gate) -> Value {
+    let mut fields = serde_json::to_value(gate).unwrap();
+    fields["revision"] = 1.into();
+    attribute(&fields)["M"].clone()
 }
 
 fn attribute(value: &Value) -> Value {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause",
-/// "jobPossible"?, "traceparent"?}`.
+/// "jobPossible"?, "redrives"?, "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -37,6 +37,9 @@ pub struct Input {
     /// execution of before this was told is in doubt.
     #[serde(default = "in_doubt")]
     pub job_possible: bool,
+    /// How often the document had been opened again for this execution: whoever comes late ends nothing of a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrives: Option<u32>,
     /// The document's trace; executions that were started by version 1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
@@ -66,7 +69,8 @@ pub async fn handle(
     let document = store.load(&input.document).await?;
     let reason = reason_of(&input, document.as_ref());
     let now = clock.now();
-    let given_up = GivenUp { reason: reason.clone(), job_possible: input.job_possible };
+    let given_up =
+        GivenUp { reason: reason.clone(), job_possible: input.job_possible, redrives: input.redrives };
     match store.finish(&input.document, Outcome::Failed(given_up), now).await? {
         Finish::Finished => {
             tracing::error!(error = input.error, reason = reason.code, "The document failed.");
@@ -74,7 +78,9 @@ pub async fn handle(
                 metrics::ended(document, Some(&reason), now);
             }
         }
-        Finish::AlreadyTerminal => tracing::warn!(error = input.error, "The document had ended before."),
+        Finish::AlreadyTerminal => {
+            tracing::warn!(error = input.error, "The document had ended before, or was opened again since.");
+        }
         Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
     }
     Ok(Output { code: reason.code })

@@ -82,7 +82,7 @@ pub enum CallbackOutcome {
     Duplicate,
     /// A second result of the same job, and another one.
     Contradictory,
-    /// A result of another job of the same document than the one whose result stands.
+    /// A result of another job of the same document than the one whose result stands or is waited for.
     OtherJob,
     /// An event of a type that this code does not know.
     UnknownType,

@@ -291,6 +291,8 @@ pub enum Recorded {
     Conflict,
     /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
     OtherJob,
+    /// The job was given up when the document was opened again. Nothing was stored.
+    Forgotten,
     /// There is no such document.
     Unknown,
 }
@@ -435,6 +437,9 @@ pub struct GivenUp {
     pub reason: Reason,
     /// Whether the third party may have a job of it that it has told no result of.
     pub job_possible: bool,
+    /// How often the document had been opened again for the execution that gives it up; unknown of executions of before
+    /// this was told.
+    pub redrives: Option<u32>,
 }
 
 /// What ending a document found.
@@ -442,7 +447,7 @@ pub struct GivenUp {
 pub enum Finish {
     /// It is ended now.
     Finished,
-    /// It had ended before; nothing was changed.
+    /// It had ended before, or was opened again since; nothing was changed.
     AlreadyTerminal,
     /// There is no such document.
     Unknown,

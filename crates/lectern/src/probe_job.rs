@@ -107,6 +107,11 @@ pub async fn handle(
     let (missed, took) = match store.record_result(&input.document, &result).await? {
         Recorded::First(standing) => (true, metrics::third_party_time(&standing.times, clock.now())),
         Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
+        Recorded::Forgotten => {
+            tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");
+            metrics::probed(Status::Unknown, false, None);
+            return Ok(Output { status: Status::Unknown });
+        }
     };
     tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
     metrics::probed(Status::ResultKept, missed, took);

@@ -289,10 +289,10 @@ async fn keep(
             );
             return Ok((CallbackOutcome::Contradictory, None));
         }
-        Recorded::OtherJob => {
+        Recorded::OtherJob | Recorded::Forgotten => {
             tracing::warn!(
                 callback = "otherJob",
-                "A result of another job of the document had been kept before; that one stands."
+                "The document has the result of another job, or waits for it; this one is not taken."
             );
             return Ok((CallbackOutcome::OtherJob, None));
         }

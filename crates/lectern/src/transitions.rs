@@ -114,7 +114,10 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
         );
         return None;
     }
-    Some(Document { job_id: Some(job_id.to_owned()), ..document.clone() })
+    let mut document = Document { job_id: Some(job_id.to_owned()), ..document.clone() };
+    // A third party that has given an old job's id to this attempt means that job.
+    document.forgotten_jobs.remove(job_id);
+    Some(document)
 }
 
 /// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands, unless
@@ -148,15 +151,20 @@ pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Docum
     Some(document)
 }
 
-/// Ends the document as `Ready`, or as `Failed` if it was given up, unless it has ended. A superseded document ends
-/// without its submission counting it. Where there is no job, no redrive has to ask for one.
+/// Ends the document as `Ready`, or as `Failed` if it was given up, unless it has ended, or was opened again since by
+/// somebody of whom the execution that gives it up does not know. A superseded document ends without its submission
+/// counting it. Where there is no job, no redrive has to ask for one.
 pub fn finish(
     document: &Document,
     given_up: Option<GivenUp>,
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
-    if document.state.is_terminal() {
-        tracing::debug!(state = %document.state, "Ending was refused: the document has ended.");
+    let is_outdated = given_up
+        .as_ref()
+        .and_then(|given_up| given_up.redrives)
+        .is_some_and(|redrives| redrives != document.redrives);
+    if document.state.is_terminal() || is_outdated {
+        tracing::debug!(state = %document.state, redrives = document.redrives, "Ending was refused: the document has ended, or was opened again.");
         return None;
     }
     let state = if given_up.is_some() { DocumentState::Failed } else { DocumentState::Ready };

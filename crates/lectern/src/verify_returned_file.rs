@@ -55,7 +55,7 @@ pub async fn handle(
 ) -> Result<Output, Error> {
     let document = store.load(&input.document).await?;
     let result = document.and_then(|document| document.result);
-    let Some(JobResult::Succeeded(job)) = result else {
+    let Some(JobResult::Succeeded(job)) = &result else {
         return Err(mismatch("noResult", "The job has no files."));
     };
     let file =
@@ -76,6 +76,10 @@ pub async fn handle(
         "The returned file is in quarantine."
     );
     check_content(file, &facts)?;
+    // Meanwhile the document may have been opened again, and have another job's files.
+    if store.load(&input.document).await?.and_then(|document| document.result) != result {
+        return Err(mismatch("noResult", "The document does not have this result any more."));
+    }
     files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
     tracing::info!(
         index = input.index,

@@ -118,6 +118,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
                 attempt,
                 error: "States.Timeout".to_owned(),
                 job_possible: true,
+                redrives: Some(0),
                 cause: String::new(),
                 traceparent,
             }),
@@ -190,7 +191,7 @@ fn turn_that_is_told_is_what_the_state_machine_takes_from_it() {
 }
 
 /// What starting an execution may leave out: an execution of a deployment before, or one that is no redrive.
-const OPTIONAL: [&str; 6] = ["round", "nextRound", "resume", "attempt", "leaves", "traceparent"];
+const OPTIONAL: [&str; 7] = ["redrives", "round", "nextRound", "resume", "attempt", "leaves", "traceparent"];
 
 #[test]
 fn execution_reads_only_what_starting_it_gives_and_asks_first_for_what_may_be_missing() {

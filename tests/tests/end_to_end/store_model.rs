@@ -51,7 +51,10 @@ fn any_operations_leave_the_store_on_dynamodb_as_the_model_says() {
 #[ignore = "runs alone, after the others: make e2e"]
 async fn every_action_from_every_situation_leaves_the_store_on_dynamodb_as_the_model_says() {
     let store = Real::create().await;
-    for ops in every_action_from_every_situation().await.unwrap() {
+    let mut runs = every_action_from_every_situation().await.unwrap();
+    // What concerns newer versions is the transitions', which the store in memory shares: the random runs have it.
+    runs.retain(|ops| ops.iter().all(|op| op.document == 0));
+    for ops in runs {
         let run = Uuid::new_v4().simple().to_string();
         assert_eq!(check_end(&store, &run, &ops).await, Ok(()), "{ops:?}");
     }

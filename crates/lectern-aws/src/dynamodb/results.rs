@@ -100,12 +100,11 @@ impl Results for DynamoDbStore {
                 let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                 let stored: StoredDocument = from_item(item)?;
                 let state = stored.document.state;
-                tracing::debug!(%state, revision = stored.revision, "A result is there already; nothing was written.");
+                tracing::debug!(%state, revision = stored.revision, "A result is there already, or the job was given up; nothing was written.");
                 let standing = Standing::of(&stored.document, stored.task_token);
                 Ok(match &stored.document.result {
                     Some(first) => transitions::compare_result(first, result, standing),
-                    // The job was forgotten when the document was opened again.
-                    None => Recorded::OtherJob,
+                    None => Recorded::Forgotten,
                 })
             }
             Err(error) => Err(unavailable("UpdateItem", &error)),

@@ -57,9 +57,9 @@ async fn execution_is_started_under_the_documents_id() {
 }
 
 #[rstest]
-#[case(1, Resume::Transfer, json!({"round": 11, "nextRound": 12, "leaves": 1_000_007}))]
-#[case(1, Resume::Ask(Round(2)), json!({"resume": "ask", "round": 2, "nextRound": 11, "attempt": 1_000_007}))]
-#[case(2, Resume::Verify, json!({"resume": "verify", "round": 21, "attempt": 1_000_007}))]
+#[case(1, Resume::Transfer, json!({"redrives": 1, "round": 11, "nextRound": 12, "leaves": 1_000_007}))]
+#[case(1, Resume::Ask(Round(2)), json!({"redrives": 1, "resume": "ask", "round": 2, "nextRound": 11, "attempt": 1_000_007}))]
+#[case(2, Resume::Verify, json!({"redrives": 2, "resume": "verify", "round": 21, "attempt": 1_000_007}))]
 #[tokio::test]
 async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
     #[case] redrives: u32,

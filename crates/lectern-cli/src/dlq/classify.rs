@@ -290,7 +290,7 @@ fn task(known: &Known, attempt: Option<Attempt>) -> Verdict {
 
 /// An order of `grant-turn`'s queue, whatever has become of its document. Its execution waits for an answer to `ask`
 /// only, and asks again within the hour; an old `ask` could give a place to nobody. What is reported or renewed has been
-/// found out otherwise or is over. But nothing except `release` gives a place back before its lease expires, and it may
+/// found out otherwise or is over. But what `release` gives back nothing else does before the lease expires, and it may
 /// come any number of times.
 fn order(kind: &str) -> Verdict {
     let (class, why) = match kind {

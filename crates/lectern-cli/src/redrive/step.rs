@@ -2,7 +2,9 @@
 
 use lectern::{
     document::{Document, DocumentRef, DocumentState},
-    ports::{Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution},
+    ports::{
+        Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution, Turns as _,
+    },
     transitions,
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
@@ -144,11 +146,16 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, anew: bool) -> Pla
 pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem> {
     match plan {
         Plan::Reopen { document, after, anew, .. } => reopen(cloud, document, *after, *anew).await,
-        Plan::Start(execution) => start(cloud, execution).await,
+        Plan::Start(execution) => start(cloud, execution.clone()).await,
         Plan::GoOn { document, after, anew, .. } => {
             let execution = execution_name(document, *after);
-            let redriven =
-                if *anew { Redriven::NotOffered } else { cloud.executions.redrive(&execution).await? };
+            let redriven = if *anew {
+                // It may go on by another redrive of which nobody can read yet.
+                cloud.executions.stop(&execution).await?;
+                Redriven::NotOffered
+            } else {
+                cloud.executions.redrive(&execution).await?
+            };
             match redriven {
                 Redriven::GoesOn => Ok(Done::GoesOn { execution }),
                 Redriven::Running => Ok(Done::Nothing(format!(
@@ -168,7 +175,7 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
 async fn reopen(cloud: &Cloud, document: &DocumentRef, after: u32, anew: bool) -> Result<Done, Problem> {
     let reopened = cloud.store.reopen(document, after, anew, SystemClock.now()).await;
     match reopened.map_err(|error| Problem::store(&error))? {
-        Reopened::Open(open) => start(cloud, &StartExecution::of(&open)).await,
+        Reopened::Open(open) => start(cloud, StartExecution::of(&open)).await,
         Reopened::Unchanged(_) => {
             Ok(Done::Nothing("somebody else came first; nothing was changed.".to_owned()))
         }
@@ -176,8 +183,13 @@ async fn reopen(cloud: &Cloud, document: &DocumentRef, after: u32, anew: bool) -
     }
 }
 
-async fn start(cloud: &Cloud, execution: &StartExecution) -> Result<Done, Problem> {
-    cloud.machine.start(execution).await.map_err(|error| Problem::store(&error))?;
+/// An execution that broke off between its turn and its transfer leaves a place of a newer attempt than the document knows
+/// of.
+async fn start(cloud: &Cloud, execution: StartExecution) -> Result<Done, Problem> {
+    let (gate, _) = cloud.store.gate().await.map_err(|error| Problem::store(&error))?;
+    let placed = gate.attempt(execution.document.document_id).unwrap_or_default();
+    let execution = StartExecution { attempt: execution.attempt.max(placed), ..execution };
+    cloud.machine.start(&execution).await.map_err(|error| Problem::store(&error))?;
     let resume = execution.resume;
     Ok(Done::Started { execution: execution_name(&execution.document, execution.redrives), resume })
 }

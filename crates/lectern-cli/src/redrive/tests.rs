@@ -1,11 +1,15 @@
 //! What is to be done with a document, by how it stands.
 
+use std::time::Duration;
+
 use aws_sdk_sfn::Client;
-use aws_smithy_mocks::mock;
+use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
-    document::{Document, DocumentId, DocumentRef, DocumentState, Round},
-    ports::{Resume, StartExecution},
+    document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round},
+    ports::{Clock as _, Resume, StartExecution},
+    turns::{Gate, Limits},
 };
+use lectern_aws::{DynamoDbStore, ReturnedBucket, SystemClock};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -15,9 +19,10 @@ use super::{
 };
 use crate::{
     args::Redrive,
+    cloud::Cloud,
     console::{Console, Exit},
     executions::Status,
-    test_support::{answer, client, cloud, document, given_up, json_error, succeeded},
+    test_support::{answer, client, cloud, document, gate_item, given_up, item, json_error, succeeded},
 };
 
 const RUNNING: Option<Status> = Some(Status::Running);
@@ -50,6 +55,67 @@ fn every_state_has_its_plan(
     assert_eq!(found, expected);
 }
 
+fn options(DocumentRef { submission_id, document_id }: &DocumentRef, anew: bool) -> Redrive {
+    Redrive {
+        document: Some(format!("{submission_id}/{document_id}")),
+        failed: false,
+        reason: None,
+        limit: None,
+        anew,
+        yes: false,
+        dry_run: false,
+        rate: 5.0,
+    }
+}
+
+/// An execution that was aborted between a turn and its transfer: the document does not know of that turn's number, whose
+/// place is that of any job before. And it may run again, by a redrive that cannot be read yet.
+#[rstest]
+#[case::aborted(200, r#"{"stopDate":1}"#)]
+#[case::ended(400, r#"{"__type":"ValidationException","message":"Execution is not running"}"#)]
+#[tokio::test]
+async fn case_48_redrive_anew_stops_the_execution_first_and_leaves_the_place_of_its_newest_turn_behind(
+    #[case] status: u16,
+    #[case] stopped: &'static str,
+) {
+    let open = Document { attempt: Some(Attempt(1_000_001)), ..document(DocumentState::Transferring) };
+    let mut gate = Gate::default();
+    let limits = Limits {
+        interval: Duration::from_secs(1),
+        burst: 10,
+        max_in_flight: 9,
+        lease: Duration::from_hours(1),
+    };
+    gate.renew(open.reference.document_id, Attempt(1_000_002), &limits, SystemClock.now());
+    let (id, items) = (open.reference.document_id.to_string(), (item(&open), gate_item(&gate)));
+    let reads = mock!(aws_sdk_dynamodb::Client::get_item).then_compute_response(move |request| {
+        let is_document = request.key().unwrap()["sk"].as_s().unwrap().ends_with(&id);
+        let item = if is_document { &items.0 } else { &items.1 };
+        MockResponse::Http(answer(200, json!({ "Item": item }).to_string()))
+    });
+    let writes =
+        mock!(aws_sdk_dynamodb::Client::transact_write_items).then_http_response(|| answer(200, "{}"));
+    let describe = mock!(Client::describe_execution).then_http_response(|| {
+        answer(200, r#"{"executionArn":"a","stateMachineArn":"m","status":"ABORTED","startDate":1}"#)
+    });
+    let stop = mock!(Client::stop_execution).then_http_response(move || answer(status, stopped));
+    let start = mock!(Client::start_execution)
+        .match_requests(|request| {
+            let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
+            input["leaves"] == 1_000_002 && input["redrives"] == 1
+        })
+        .then_http_response(|| answer(200, r#"{"executionArn":"a","startDate":1}"#));
+    let sfn = client!(aws_sdk_sfn, describe, stop, start);
+    let cloud = cloud(&[], client!(aws_sdk_sqs), client!(aws_sdk_s3), sfn);
+    let returned = ReturnedBucket::new(client!(aws_sdk_s3), "returned".to_owned());
+    let store = DynamoDbStore::new(client!(aws_sdk_dynamodb, reads, writes), "table".to_owned(), returned);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let console = &mut Console::new(&mut out, &mut err, false);
+    let exit = run(&Cloud { store, ..cloud }, &options(&open.reference, true), console).await.unwrap();
+    let calls = (stop.num_calls(), writes.num_calls(), start.num_calls());
+    assert_eq!((exit, calls), (Exit::Done, (1, 1, 1)), "{}", String::from_utf8(out).unwrap());
+}
+
 /// What the command says of a document whose execution was aborted and cannot be redriven, since it now stands so.
 async fn refused(now: Value) -> (String, Exit) {
     let open = document(DocumentState::Processing);
@@ -75,17 +141,7 @@ async fn refused(now: Value) -> (String, Exit) {
     let sfn = client!(aws_sdk_sfn, descriptions, history, refusal, start);
     // Its table takes no writes.
     let cloud = cloud(std::slice::from_ref(&open), client!(aws_sdk_sqs), client!(aws_sdk_s3), sfn);
-    let DocumentRef { submission_id, document_id } = &open.reference;
-    let options = Redrive {
-        document: Some(format!("{submission_id}/{document_id}")),
-        failed: false,
-        reason: None,
-        limit: None,
-        anew: false,
-        yes: false,
-        dry_run: false,
-        rate: 5.0,
-    };
+    let options = options(&open.reference, false);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let exit = run(&cloud, &options, &mut Console::new(&mut out, &mut err, false)).await.unwrap();
     assert_eq!((refusal.num_calls(), start.num_calls()), (1, 0));

@@ -13,7 +13,7 @@ use crate::{
         Cut,
         world::{MemoryWorld, START, failed, object, s3_event},
     },
-    ports::Transfers as _,
+    ports::{Reopening as _, Transfers as _},
 };
 
 async fn registered() -> (MemoryWorld, DocumentRef) {
@@ -33,6 +33,7 @@ fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
         error: error.to_owned(),
         cause: cause.to_owned(),
         job_possible: false,
+        redrives: None,
         traceparent: None,
     }
 }
@@ -110,10 +111,24 @@ async fn round_is_kept_only_if_there_may_be_a_job_to_ask_for() {
     }
 }
 
+/// The state machine may try again what had its effect, minutes later: a redrive may have come in between.
+#[tokio::test]
+async fn execution_that_comes_late_does_not_end_a_document_that_was_opened_again() {
+    let (world, document) = registered().await;
+    let first = Input { redrives: Some(0), ..input(&document, "ThirdParty.Overdue", "") };
+    world.fail(first.clone()).await.unwrap();
+    world.store.reopen(&document, 0, false, world.clock.now()).await.unwrap();
+    world.fail(first.clone()).await.unwrap();
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Received);
+    world.fail(Input { redrives: Some(1), ..first }).await.unwrap();
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Failed);
+}
+
 #[test]
 fn order_of_before_is_in_doubt_whether_there_is_a_job() {
     let order = include_str!("../../../../events/fail-document/timeout-v1.json");
-    assert!(serde_json::from_str::<Input>(order).unwrap().job_possible);
+    let read: Input = serde_json::from_str(order).unwrap();
+    assert!(read.job_possible && read.redrives.is_none());
 }
 
 #[tokio::test]

@@ -115,6 +115,8 @@ pub enum Action {
         ready: bool,
         /// If not, whether there may be a job.
         job_possible: bool,
+        /// If not, whether by an execution that knows nothing of the last time that it was opened again.
+        outdated: bool,
     },
     /// An operator opens it again.
     Reopen {
@@ -142,7 +144,11 @@ impl Op {
             7 => Action::AwaitCallback,
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,
-            10 | 11 => Action::Finish { ready: detail.is_multiple_of(2), job_possible: detail % 4 == 1 },
+            10 | 11 => Action::Finish {
+                ready: detail.is_multiple_of(2),
+                job_possible: detail % 4 == 1,
+                outdated: detail % 8 == 5,
+            },
             _ => Action::Reopen { anew: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
@@ -236,7 +242,7 @@ async fn apply<S: Modelled>(
             begin(model, op.document, begun, &found)
         }
         Action::RecordJob(attempt) => {
-            let job_id = format!("job-{index}");
+            let job_id = model.result(attempt.0 as usize).job_id().to_owned();
             model.record_job(op.document, attempt, &job_id);
             ok(store.record_job(&reference, attempt, &job_id).await)
         }
@@ -258,13 +264,22 @@ async fn apply<S: Modelled>(
             let begun = model.begin_normalize(op.document, now);
             begin(model, op.document, begun, &ok(store.begin_normalize(&reference, now).await)?)
         }
-        Action::Finish { ready, job_possible } => {
+        Action::Finish { ready, job_possible, outdated } => {
             let outcome = if ready {
                 Outcome::Ready(Box::new(model.record(op.document)))
             } else {
-                Outcome::Failed(GivenUp { reason: Reason::new("internal", "It failed."), job_possible })
+                let redrives = Some(model.redrives(op.document) + u32::from(outdated));
+                Outcome::Failed(GivenUp {
+                    reason: Reason::new("internal", "It failed."),
+                    job_possible,
+                    redrives,
+                })
             };
-            let expected = model.finish(op.document, ready, job_possible, now);
+            let expected = if outdated {
+                model.refuse(op.document)
+            } else {
+                model.finish(op.document, ready, job_possible, now)
+            };
             same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
         }
         Action::Reopen { anew, outdated } => {

@@ -221,6 +221,7 @@ impl Model {
     pub(super) fn record_job(&mut self, which: usize, attempt: Attempt, job_id: &str) {
         if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
             known.job_id = Some(job_id.to_owned());
+            known.forgotten.remove(job_id);
         }
     }
 
@@ -234,7 +235,7 @@ impl Model {
             attempt: known.attempt,
         };
         match &known.result {
-            None if known.forgotten.contains(result.job_id()) => Recorded::OtherJob,
+            None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
             None => {
                 known.result = Some(result.clone());
                 Recorded::First(standing)
@@ -277,6 +278,11 @@ impl Model {
             known.reach(DocumentState::Normalizing, now);
         }
         begun
+    }
+
+    /// Whoever ends it knows nothing of the last time that it was opened again.
+    pub(super) fn refuse(&mut self, which: usize) -> Finish {
+        if self.known(which).is_some() { Finish::AlreadyTerminal } else { Finish::Unknown }
     }
 
     /// It ends once. Without a job there is no round to ask for.

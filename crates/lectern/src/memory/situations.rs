@@ -13,7 +13,8 @@ use super::{
 use crate::document::{Document, DocumentState, JobResult};
 
 /// The shortest way to each situation of a document, and one operation more. A situation is the document's state, the
-/// kind of its result, whether an attempt was made, and whether a newer version of its file has come.
+/// kind of its result, whether it has a round, a job and jobs that were given up, and whether a newer version of its file
+/// has come.
 ///
 /// # Errors
 /// As [`check`](super::model::check): the store in memory is walked to find the situations.
@@ -36,9 +37,15 @@ pub async fn every_action_from_every_situation() -> Result<Vec<Vec<Op>>, String>
     Ok(runs)
 }
 
-fn situation(document: &Document) -> (DocumentState, Option<bool>, bool, bool) {
+fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 4]) {
     let succeeded = document.result.as_ref().map(|result| matches!(result, JobResult::Succeeded(_)));
-    (document.state, succeeded, document.attempt.is_some(), document.superseded_by.is_some())
+    let has = [
+        document.round.is_some(),
+        document.job_id.is_some(),
+        !document.forgotten_jobs.is_empty(),
+        document.superseded_by.is_some(),
+    ];
+    (document.state, succeeded, has)
 }
 
 /// Each action that [`Op::decode`] knows, once, for the first document, and its newer version's coming.

@@ -163,7 +163,7 @@ impl State {
                 self.put(document);
                 Recorded::First(standing)
             }
-            None => Recorded::OtherJob,
+            None => Recorded::Forgotten,
         }
     }
 }

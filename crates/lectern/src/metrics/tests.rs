@@ -163,6 +163,7 @@ async fn failed_document(code: &str) {
         error: "ThirdParty.Rejected".to_owned(),
         cause: String::new(),
         job_possible: false,
+        redrives: None,
     };
     world.fail(input.clone()).await.unwrap();
     world.fail(input).await.unwrap();
@@ -332,6 +333,7 @@ fn callback_to_a_document_that_was_given_up_is_late_with_and_without_a_token() {
             let given_up = Outcome::Failed(crate::ports::GivenUp {
                 reason: Reason::new("overdue", "."),
                 job_possible: true,
+                redrives: None,
             });
             world.store.finish(&document, given_up, world.clock.now()).await.unwrap();
             world.states.expire(&TaskToken::new("token"));

@@ -235,7 +235,11 @@ async fn document_that_failed_meanwhile_ends_the_task_with_its_reason() {
         .store
         .finish(
             &world.document,
-            ports::Outcome::Failed(crate::ports::GivenUp { reason: reason.clone(), job_possible: true }),
+            ports::Outcome::Failed(crate::ports::GivenUp {
+                reason: reason.clone(),
+                job_possible: true,
+                redrives: None,
+            }),
             world.clock.now(),
         )
         .await

@@ -10,7 +10,7 @@ use crate::{
         Cut,
         world::{MemoryWorld, START, failed, object, returned_file, s3_event, succeeded},
     },
-    ports::Transfers as _,
+    ports::{Reopening as _, Transfers as _},
 };
 
 /// A document whose execution has waited in vain.
@@ -57,6 +57,17 @@ async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
     set(&world, &input, status_of(failed("encrypted")));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
     assert!(matches!(world.store.begin_verify(&input.document, START), Some(JobResult::Failed(_))));
+}
+
+/// It had to be a new job; a third party that answers with the old one has none for this round.
+#[tokio::test]
+async fn answer_with_a_job_that_was_given_up_is_no_result() {
+    let (world, input) = overdue().await;
+    world.store.record_job(&input.document, Attempt(1000), "job").await.unwrap();
+    world.store.reopen(&input.document, 0, true, START).await.unwrap();
+    set(&world, &input, JobStatus::Succeeded(job()));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::Unknown);
+    assert_eq!(world.store.get(&input.document).unwrap().result, None);
 }
 
 #[rstest]

@@ -102,6 +102,7 @@ async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_
     let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
         reason: crate::document::Reason::new("overdue", "."),
         job_possible: true,
+        redrives: None,
     });
     crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
     world.states.expire(&TaskToken::new("token"));
@@ -118,6 +119,7 @@ async fn case_34_place_that_cannot_be_given_back_is_no_reason_to_lose_the_result
     let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
         reason: crate::document::Reason::new("overdue", "."),
         job_possible: true,
+        redrives: None,
     });
     crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
     world.faults.cut_next("give_back", Cut::Before);

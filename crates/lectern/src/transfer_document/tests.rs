@@ -301,6 +301,7 @@ async fn message_for_a_document_that_was_given_up_ends_its_task_with_the_reason(
     let failed = crate::ports::Outcome::Failed(crate::ports::GivenUp {
         reason: Reason::new("x", "y"),
         job_possible: true,
+        redrives: None,
     });
     crate::ports::Finishing::finish(&world.store, &document, failed, world.clock.now()).await.unwrap();
     let outcome = world.transfer(input(&document, 2000, 2, "later")).await.unwrap();

@@ -201,6 +201,11 @@ impl Gate {
         self.leases.contains_key(&document)
     }
 
+    /// The newest attempt that the document had a place for, if it has one.
+    pub fn attempt(&self, document: DocumentId) -> Option<Attempt> {
+        self.leases.get(&document).map(|lease| lease.attempt)
+    }
+
     /// Gives a document's place back. Whoever gives back the place of an attempt knows of none that is newer, so a newer
     /// one's place stays.
     pub fn release(&mut self, document: DocumentId, attempt: Attempt) {

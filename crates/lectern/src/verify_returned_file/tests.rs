@@ -241,6 +241,34 @@ async fn index_beyond_the_files_and_a_failed_job_are_mismatches() {
     assert_eq!(code(&world.verify(input).await.unwrap_err()), "noResult");
 }
 
+/// A third party so slow that the document is opened again, and has another job's file, before the first file is there.
+struct Slow<'w>(&'w MemoryWorld, &'w Input);
+
+impl Fetch for Slow<'_> {
+    async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
+        let Self(world, input) = self;
+        let body = world.third_party.fetch(file).await?;
+        let newer = ReturnedFile {
+            url: format!("{}-2", file.url),
+            ..returned_file("text.txt", FileRole::Text, "text/plain", NEWER)
+        };
+        another_job(world, input, &newer, NEWER).await;
+        world.verify((*input).clone()).await?;
+        Ok(body)
+    }
+}
+
+const NEWER: &[u8] = b"The lesson's newer text";
+
+#[tokio::test]
+async fn run_that_outlasts_its_execution_does_not_replace_the_next_jobs_file() {
+    let (world, input) = returned(declared(), CONTENT).await;
+    assert_eq!(NEWER.len(), CONTENT.len());
+    let error = world.verify_from(&Slow(&world, &input), input.clone()).await.unwrap_err();
+    assert_eq!(code(&error), "noResult");
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), NEWER);
+}
+
 /// Cases 19 and 20, for this step.
 #[tokio::test]
 async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
@@ -250,7 +278,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
         world.verify(input).await.unwrap();
         world.faults.calls().split_off(before)
     };
-    assert_eq!(calls, ["load", "promoted", "fetch", "quarantine", "promote"]);
+    assert_eq!(calls, ["load", "promoted", "fetch", "quarantine", "load", "promote"]);
     for call in calls {
         for cut in [Cut::Before, Cut::After] {
             let (world, input) = returned(declared(), CONTENT).await;

@@ -128,8 +128,11 @@ async fn unknown_document_is_nothing_stale_or_unknown() {
     let store = store!(reads_document(None));
     assert_eq!(store.load(&reference()).await.unwrap(), None);
     assert_eq!(store.begin_transfer(&reference(), Attempt(1), Round(1), NOW).await.unwrap(), Begin::Stale);
-    let failed =
-        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true });
+    let failed = Outcome::Failed(lectern::ports::GivenUp {
+        reason: Reason::new("x", "y"),
+        job_possible: true,
+        redrives: None,
+    });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
 }
 
@@ -138,8 +141,11 @@ async fn document_that_has_ended_is_left_alone() {
     let ended = stored(Document { state: DocumentState::Ready, ..document() }, |_| {});
     let store = store!(reads_document(Some(ended)));
     assert_eq!(store.begin_normalize(&reference(), NOW).await.unwrap(), Begin::Stale);
-    let failed =
-        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true });
+    let failed = Outcome::Failed(lectern::ports::GivenUp {
+        reason: Reason::new("x", "y"),
+        job_possible: true,
+        redrives: None,
+    });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::AlreadyTerminal);
 }
 
@@ -151,8 +157,11 @@ async fn end_of_a_document_and_its_submissions_count_are_one_write() {
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transacts(&seen)
     );
-    let failed =
-        Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("drm", "No."), job_possible: true });
+    let failed = Outcome::Failed(lectern::ports::GivenUp {
+        reason: Reason::new("drm", "No."),
+        job_possible: true,
+        redrives: None,
+    });
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Finished);
     let request = seen.only();
     assert_eq!(request.transact_items().len(), 2);
@@ -183,7 +192,11 @@ async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'sta
     let error = store
         .finish(
             &reference(),
-            Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true }),
+            Outcome::Failed(lectern::ports::GivenUp {
+                reason: Reason::new("x", "y"),
+                job_possible: true,
+                redrives: None,
+            }),
             NOW,
         )
         .await
@@ -205,7 +218,11 @@ async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
     let error = store
         .finish(
             &reference(),
-            Outcome::Failed(lectern::ports::GivenUp { reason: Reason::new("x", "y"), job_possible: true }),
+            Outcome::Failed(lectern::ports::GivenUp {
+                reason: Reason::new("x", "y"),
+                job_possible: true,
+                redrives: None,
+            }),
             NOW,
         )
         .await
