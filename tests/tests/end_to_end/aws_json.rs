@@ -8,7 +8,10 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::stack::Stack;
+use crate::{
+    stack::Stack,
+    wait::{SOON, eventually},
+};
 
 /// `POST /` with `X-Amz-Target`, the protocol of most of them.
 pub(crate) async fn call(stack: &Stack, service: &str, target: &str, body: &Value) -> Value {
@@ -37,11 +40,20 @@ async fn send(
     body: &Value,
 ) -> Value {
     let body = if *method == Method::GET { String::new() } else { body.to_string() };
-    let request = signed(stack, service, method, path, target, &body).body(body);
-    let answer = request.send().await.unwrap();
-    let status = answer.status();
-    let text = answer.text().await.unwrap();
-    assert!(status.is_success(), "{service} {method} {path} {target:?}: {status} {text}");
+    let what = format!("{service} {method} {path} {target:?}");
+    let text = eventually(&what, SOON, async || {
+        let request = signed(stack, service, method, path, target, &body).body(body.clone());
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        // Busy, the local cloud may read what another of its threads changes. The SDKs try a 5xx again too.
+        if status.is_server_error() {
+            return Err(format!("{status} {text}"));
+        }
+        assert!(status.is_success(), "{what}: {status} {text}");
+        Ok(text)
+    })
+    .await;
     if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
 }
 
