@@ -10,13 +10,13 @@ use super::{
     Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
 };
 use crate::{
-    document::{Document, DocumentId, DocumentRef, ObjectVersion},
+    document::{Document, DocumentId, DocumentRef, ObjectVersion, Reason},
     error::Error,
     fail_document, grant_turn,
     house::{Callback, CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     message::Retained,
     normalize_document,
-    ports::{Clock as _, Executions, Fetch, ThirdParty},
+    ports::{Clock as _, Executions, Fetch, GivenUp, Outcome, ThirdParty},
     probe_job,
     receive_callback::{self, Answer},
     receive_upload::{self, Summary},
@@ -235,6 +235,11 @@ pub fn succeeded(files: &[ReturnedFile]) -> CallbackEvent {
 pub fn failed(code: &str) -> CallbackEvent {
     let error = JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() };
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
+}
+
+/// The end of a document that was given up for this reason, by an execution of which nothing more is known.
+pub fn given_up(reason: Reason) -> Outcome {
+    Outcome::Failed(GivenUp { reason, job_possible: true, redrives: None })
 }
 
 /// The body of a callback.

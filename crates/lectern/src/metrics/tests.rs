@@ -25,11 +25,12 @@ use crate::{
     memory::{
         Cut,
         world::{
-            MemoryWorld, SECRET, callback_body, failed, object, returned_file, s3_event, signed, succeeded,
+            MemoryWorld, SECRET, callback_body, failed, given_up, object, returned_file, s3_event, signed,
+            succeeded,
         },
     },
     normalize_document,
-    ports::{Clock as _, Finishing as _, JobRequest, Outcome, ThirdParty, Transfers as _},
+    ports::{Clock as _, Finishing as _, JobRequest, ThirdParty, Transfers as _},
     probe_job,
     receive_callback::VerifiedCallback,
     transfer_document::{self, idempotency_key},
@@ -330,11 +331,7 @@ fn every_callback_is_counted_once_by_its_outcome() {
 fn callback_to_a_document_that_was_given_up_is_late_with_and_without_a_token() {
     let told = told(async {
         for (world, document) in [awaited_document().await, registered_document("a.txt", TEXT).await] {
-            let given_up = Outcome::Failed(crate::ports::GivenUp {
-                reason: Reason::new("overdue", "."),
-                job_possible: true,
-                redrives: None,
-            });
+            let given_up = given_up(Reason::new("overdue", "."));
             world.store.finish(&document, given_up, world.clock.now()).await.unwrap();
             world.states.expire(&TaskToken::new("token"));
             world.call_back(&document, good()).await;

@@ -12,7 +12,7 @@ use crate::{
     document::{CallbackId, Reason},
     house::{FileRole, ReturnedFile},
     media_type::MediaType,
-    memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore},
+    memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, world::given_up},
     message,
     ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,
@@ -231,19 +231,7 @@ async fn failing_store_is_reported_and_when_that_fails_the_message_stays() {
 async fn document_that_failed_meanwhile_ends_the_task_with_its_reason() {
     let world = World::with(&good()).await;
     let reason = Reason::new("overdue", "It never came.");
-    world
-        .store
-        .finish(
-            &world.document,
-            ports::Outcome::Failed(crate::ports::GivenUp {
-                reason: reason.clone(),
-                job_possible: true,
-                redrives: None,
-            }),
-            world.clock.now(),
-        )
-        .await
-        .unwrap();
+    world.store.finish(&world.document, given_up(reason.clone()), world.clock.now()).await.unwrap();
     assert_eq!(world.run("token").await.unwrap(), Outcome::Reported("Record.Invalid"));
     assert_eq!(world.store.get(&world.document).unwrap().reason, Some(reason));
     assert_eq!(world.record().await, None);

@@ -12,8 +12,8 @@ use crate::{
     memory::{
         Cut,
         world::{
-            MemoryWorld, SECRET, START, callback_body, failed, object, returned_file, s3_event, signed,
-            succeeded,
+            MemoryWorld, SECRET, START, callback_body, failed, given_up, object, returned_file, s3_event,
+            signed, succeeded,
         },
     },
     ports::Transfers as _,
@@ -99,12 +99,8 @@ async fn case_34_late_callback_is_kept_for_the_probe_and_is_no_error() {
 #[tokio::test]
 async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_it() {
     let (world, document) = awaited("token").await;
-    let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
-        reason: crate::document::Reason::new("overdue", "."),
-        job_possible: true,
-        redrives: None,
-    });
-    crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
+    let overdue = given_up(crate::document::Reason::new("overdue", "."));
+    crate::ports::Finishing::finish(&world.store, &document, overdue, START).await.unwrap();
     world.states.expire(&TaskToken::new("token"));
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     let stored = world.store.get(&document).unwrap();
@@ -116,12 +112,8 @@ async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_
 #[tokio::test]
 async fn case_34_place_that_cannot_be_given_back_is_no_reason_to_lose_the_result() {
     let (world, document) = awaited("token").await;
-    let reason = crate::ports::Outcome::Failed(crate::ports::GivenUp {
-        reason: crate::document::Reason::new("overdue", "."),
-        job_possible: true,
-        redrives: None,
-    });
-    crate::ports::Finishing::finish(&world.store, &document, reason, START).await.unwrap();
+    let overdue = given_up(crate::document::Reason::new("overdue", "."));
+    crate::ports::Finishing::finish(&world.store, &document, overdue, START).await.unwrap();
     world.faults.cut_next("give_back", Cut::Before);
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(result(&world, &document).is_some());

@@ -12,7 +12,7 @@ use crate::{
     document::{DocumentState, JobResult, ObjectVersion, Reason},
     memory::{
         Cut,
-        world::{MemoryWorld, object, s3_event},
+        world::{MemoryWorld, given_up, object, s3_event, succeeded},
     },
     ports::{ByteStream, ObjectHead, Results as _},
 };
@@ -288,7 +288,7 @@ async fn turn_after_an_attempt_without_one_is_newer_than_it() {
 async fn message_for_a_document_that_has_moved_on_is_dropped() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    world.call_back(&document, crate::memory::world::succeeded(&[])).await;
+    world.call_back(&document, succeeded(&[])).await;
     world.store.begin_verify(&document, world.clock.now()).unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Dropped);
     assert_eq!(answer(&world, "later"), None);
@@ -298,11 +298,7 @@ async fn message_for_a_document_that_has_moved_on_is_dropped() {
 #[tokio::test]
 async fn message_for_a_document_that_was_given_up_ends_its_task_with_the_reason() {
     let (world, document) = registered().await;
-    let failed = crate::ports::Outcome::Failed(crate::ports::GivenUp {
-        reason: Reason::new("x", "y"),
-        job_possible: true,
-        redrives: None,
-    });
+    let failed = given_up(Reason::new("x", "y"));
     crate::ports::Finishing::finish(&world.store, &document, failed, world.clock.now()).await.unwrap();
     let outcome = world.transfer(input(&document, 2000, 2, "later")).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));

@@ -11,7 +11,8 @@ use aws_smithy_mocks::mock;
 use lectern::{
     document::{Attempt, DocumentState, JobResult, Reason, Round},
     house::JobSucceeded,
-    ports::{Begin, Finish, Finishing as _, Load as _, Outcome, Reopened, Reopening as _, Transfers as _},
+    memory::world::given_up,
+    ports::{Begin, Finish, Finishing as _, Load as _, Reopened, Reopening as _, Transfers as _},
     submission::{Counts, Submission, SubmissionState},
 };
 use rstest::rstest;
@@ -128,11 +129,7 @@ async fn unknown_document_is_nothing_stale_or_unknown() {
     let store = store!(reads_document(None));
     assert_eq!(store.load(&reference()).await.unwrap(), None);
     assert_eq!(store.begin_transfer(&reference(), Attempt(1), Round(1), NOW).await.unwrap(), Begin::Stale);
-    let failed = Outcome::Failed(lectern::ports::GivenUp {
-        reason: Reason::new("x", "y"),
-        job_possible: true,
-        redrives: None,
-    });
+    let failed = given_up(Reason::new("x", "y"));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
 }
 
@@ -141,11 +138,7 @@ async fn document_that_has_ended_is_left_alone() {
     let ended = stored(Document { state: DocumentState::Ready, ..document() }, |_| {});
     let store = store!(reads_document(Some(ended)));
     assert_eq!(store.begin_normalize(&reference(), NOW).await.unwrap(), Begin::Stale);
-    let failed = Outcome::Failed(lectern::ports::GivenUp {
-        reason: Reason::new("x", "y"),
-        job_possible: true,
-        redrives: None,
-    });
+    let failed = given_up(Reason::new("x", "y"));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::AlreadyTerminal);
 }
 
@@ -157,11 +150,7 @@ async fn end_of_a_document_and_its_submissions_count_are_one_write() {
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transacts(&seen)
     );
-    let failed = Outcome::Failed(lectern::ports::GivenUp {
-        reason: Reason::new("drm", "No."),
-        job_possible: true,
-        redrives: None,
-    });
+    let failed = given_up(Reason::new("drm", "No."));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Finished);
     let request = seen.only();
     assert_eq!(request.transact_items().len(), 2);
@@ -189,18 +178,7 @@ async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'sta
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transact
     );
-    let error = store
-        .finish(
-            &reference(),
-            Outcome::Failed(lectern::ports::GivenUp {
-                reason: Reason::new("x", "y"),
-                job_possible: true,
-                redrives: None,
-            }),
-            NOW,
-        )
-        .await
-        .unwrap_err();
+    let error = store.finish(&reference(), given_up(Reason::new("x", "y")), NOW).await.unwrap_err();
     assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
 }
 
@@ -215,18 +193,7 @@ async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
         reads(&submission_key(&reference().submission_id), None),
         transact
     );
-    let error = store
-        .finish(
-            &reference(),
-            Outcome::Failed(lectern::ports::GivenUp {
-                reason: Reason::new("x", "y"),
-                job_possible: true,
-                redrives: None,
-            }),
-            NOW,
-        )
-        .await
-        .unwrap_err();
+    let error = store.finish(&reference(), given_up(Reason::new("x", "y")), NOW).await.unwrap_err();
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
 }
