@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &str| {
-    let _ = lectern::receive_upload::parse_event(body);
+    let _ = lectern::steps::receive_upload::parse_event(body);
 });

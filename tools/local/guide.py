@@ -203,7 +203,7 @@ def poison_is_sorted_out(day: Day) -> None:
         "taskToken": "?",
     }
     sqs.send_message(QueueUrl=dead["transferDocument"], MessageBody=json.dumps(letter))
-    turns = {"QueueUrl": day.stack["queueUrls"]["grantTurn"], "MessageGroupId": "turns", "MessageDeduplicationId": "poison"}
+    turns = {"QueueUrl": day.stack["queueUrls"]["admitDocument"], "MessageGroupId": "turns", "MessageDeduplicationId": "poison"}
     sqs.send_message(**turns, MessageBody="this is not an order but plain text")
     day.wait("both are dead", lambda: len(letters(day.lectern("dlq", "list"))) == 2)
     for queue, message in letters(day.show("dlq", "list")):

@@ -202,7 +202,7 @@ def describe(
     """What `stack.json` holds."""
     queues = {
         "receiveUpload": "ReceiveUpload",
-        "grantTurn": "GrantTurn",
+        "admitDocument": "AdmitDocument",
         "transferDocument": "TransferDocument",
         "normalizeDocument": "NormalizeDocument",
     }

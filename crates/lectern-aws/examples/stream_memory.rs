@@ -23,15 +23,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, header};
 use lectern::{
+    contract::network::Network,
+    contract::wire::{FileRole, ReturnedFile},
     document::ObjectVersion,
-    house::{FileRole, ReturnedFile},
     media_type::MediaType,
-    network::Network,
-    ports::{Content, Delivery as _, Fetch as _, JobRequest, ReturnedFiles as _, ThirdParty as _},
+    ports::{Content, Fetch as _, JobRequest, ReturnedFiles as _, ThirdParty as _, UploadReader as _},
 };
 use lectern_aws::{
-    CachedSecret, Clients, Config, HouseThirdParty, ReturnedBucket, UploadsBucket,
-    house_third_party::ReturnedFileFetcher,
+    CachedSecret, Clients, Config, HttpThirdParty, ReturnedBucket, UploadsBucket,
+    http_third_party::ReturnedFileFetcher,
 };
 
 const LIMIT_MIB: f64 = 64.0;
@@ -108,7 +108,7 @@ async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let clients = Clients::load(Config::from_env()).await;
     let uploads = UploadsBucket::new(clients.s3());
     let key = CachedSecret::new(clients.secrets_manager(), "arn:key".to_owned());
-    let third_party = HouseThirdParty::new(url.to_owned(), key, TIMEOUT)?;
+    let third_party = HttpThirdParty::new(url.to_owned(), key, TIMEOUT)?;
     let object = ObjectVersion {
         bucket: "uploads".to_owned(),
         key: "lesson.mp4".to_owned(),

@@ -4,10 +4,10 @@
 use std::{str::FromStr, time::Duration};
 
 use lectern::{
+    admission::Limits,
+    contract::network::Network,
     document::SubmissionId,
-    network::Network,
-    transfer_document::{DeliveryMode, Settings},
-    turns::Limits,
+    steps::transfer_document::{DeliveryMode, Settings},
 };
 
 #[cfg(test)]
@@ -45,9 +45,9 @@ impl Config {
         text("QUEUE_URL")
     }
 
-    /// The queue of orders to `grant-turn`.
+    /// The queue of orders to `admit-document`.
     pub fn grant_turn_queue_url(self) -> Result<String, ConfigError> {
-        text("GRANT_TURN_QUEUE_URL")
+        text("ADMIT_DOCUMENT_QUEUE_URL")
     }
 
     /// The bucket of returned files, large records and quarantine.

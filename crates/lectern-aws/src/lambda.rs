@@ -7,8 +7,8 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lectern::{
     document::{Attempt, DocumentRef},
     error::Error,
-    message::{self, Retained},
-    trace::{self, TraceParent},
+    message::{self, Retryable},
+    telemetry::trace::{self, TraceParent},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::Instrument as _;
@@ -137,15 +137,15 @@ where
     run_sqs(config, queue, move |received: Received| handle_message(handle, received.body)).await
 }
 
-pub(crate) async fn handle_message<I, H, F, T>(handle: &H, body: String) -> Result<T, Retained>
+pub(crate) async fn handle_message<I, H, F, T>(handle: &H, body: String) -> Result<T, Retryable>
 where
     I: DeserializeOwned + TaskInput,
     H: Fn(I) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let input: I = message::parse(&body).map_err(Retained::Unreadable)?;
+    let input: I = message::parse(&body).map_err(Retryable::Unreadable)?;
     let span = task_span(&input);
-    Box::pin(handle(input)).instrument(span).await.map_err(Retained::Store)
+    Box::pin(handle(input)).instrument(span).await.map_err(Retryable::Store)
 }
 
 /// Runs a function that the state machine invokes. A workflow error becomes `errorType` = its name, which
@@ -234,7 +234,7 @@ fn task_span(input: &impl TaskInput) -> tracing::Span {
     )
 }
 
-impl TaskInput for lectern::transfer_document::Input {
+impl TaskInput for lectern::steps::transfer_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
@@ -248,7 +248,7 @@ impl TaskInput for lectern::transfer_document::Input {
     }
 }
 
-impl TaskInput for lectern::normalize_document::Input {
+impl TaskInput for lectern::steps::normalize_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
@@ -262,7 +262,7 @@ impl TaskInput for lectern::normalize_document::Input {
     }
 }
 
-impl TaskInput for lectern::probe_job::Input {
+impl TaskInput for lectern::steps::probe_job::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
@@ -276,7 +276,7 @@ impl TaskInput for lectern::probe_job::Input {
     }
 }
 
-impl TaskInput for lectern::verify_returned_file::Input {
+impl TaskInput for lectern::steps::verify_returned_file::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }
@@ -290,7 +290,7 @@ impl TaskInput for lectern::verify_returned_file::Input {
     }
 }
 
-impl TaskInput for lectern::fail_document::Input {
+impl TaskInput for lectern::steps::fail_document::Input {
     fn document(&self) -> &DocumentRef {
         &self.document
     }

@@ -4,7 +4,7 @@
 use std::{fmt, io::Write as _};
 
 use lambda_runtime::tracing::Span;
-use lectern::{error::rfc3339, ports::Clock as _, trace::trace_id_of_xray};
+use lectern::{error::rfc3339, ports::Clock as _, telemetry::trace::trace_id_of_xray};
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,

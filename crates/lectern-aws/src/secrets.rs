@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
-use lectern::{error::Error, ports::Secrets, webhook::SigningSecrets};
+use lectern::{contract::webhook::SigningSecrets, error::Error, ports::Secrets};
 use tokio::sync::Mutex;
 
 use crate::sfn::unavailable;

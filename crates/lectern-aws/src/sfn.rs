@@ -10,7 +10,7 @@ use lectern::{
     error::Error,
     message::SCHEMA_VERSION,
     ports::{Executions, Resume, StartExecution, Tasks, TokenUse},
-    trace::{TRACEPARENT, TraceParent},
+    telemetry::trace::{TRACEPARENT, TraceParent},
 };
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ impl Tasks for TaskTokens {
             // The token is all that such a request holds, so it is the token that no state ever had.
             Err(error) if error.code() == Some("ValidationException") => {
                 tracing::debug!("This is no token of a state.");
-                Ok(TokenUse::Gone)
+                Ok(TokenUse::NotAwaited)
             }
             result => token_use("SendTaskHeartbeat", result),
         }
@@ -150,7 +150,7 @@ where
         Ok(_) => Ok(TokenUse::Delivered),
         Err(error) if matches!(error.code(), Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken")) => {
             tracing::debug!(call, code = error.code(), "Nobody waits for this token any more.");
-            Ok(TokenUse::Gone)
+            Ok(TokenUse::NotAwaited)
         }
         Err(error) => Err(unavailable(call, &error)),
     }

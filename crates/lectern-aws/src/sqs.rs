@@ -5,9 +5,9 @@ use aws_sdk_sqs::Client;
 use lectern::{
     document::{Attempt, DocumentRef},
     error::Error,
-    grant_turn::{Input, Order},
     message::SCHEMA_VERSION,
     ports::Places,
+    steps::admit_document::{Input, Order},
 };
 
 use crate::{lambda::SqsMessage, sfn::unavailable};
@@ -19,7 +19,7 @@ mod tests;
 /// long outage does not use up the deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
 
-/// The queue of orders to `grant-turn`.
+/// The queue of orders to `admit-document`.
 #[derive(Clone, Debug)]
 pub struct TurnQueue {
     client: Client,
@@ -64,7 +64,7 @@ impl SourceQueue {
 
     /// Puts a message that can never be read into the dead-letter queue at once, as it is: in a FIFO queue it would
     /// hold up all those behind it.
-    pub(crate) async fn bury(&self, dead_letter_url: &str, message: &SqsMessage) -> Result<(), Error> {
+    pub(crate) async fn send_to_dlq(&self, dead_letter_url: &str, message: &SqsMessage) -> Result<(), Error> {
         let request = self
             .client
             .send_message()

@@ -9,7 +9,7 @@ use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
     document::{Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, ObjectVersion},
     media_type::MediaType,
-    trace::TraceParent,
+    telemetry::trace::TraceParent,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -105,7 +105,7 @@ pub(crate) fn document() -> Document {
         job_id: None,
         result: None,
         redrives: 0,
-        forgotten_jobs: std::collections::BTreeSet::new(),
+        abandoned_jobs: std::collections::BTreeSet::new(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The third party's limits as they stand: whether anybody is let in, how many wait, and what is to be done about it.
 
 use lectern::{
+    admission::{Cause, Gate, Outage, Standing},
     document::DocumentRef,
     error::rfc3339,
     ports::Turns as _,
-    turns::{Cause, Gate, Outage, Standing},
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -149,8 +149,8 @@ mod tests {
     use std::time::Duration;
 
     use lectern::{
+        admission::{Limits, Report, Turn, Waiter, micros},
         document::{DocumentState, TaskToken},
-        turns::{Limits, Report, Turn, Waiter, micros},
     };
     use time::macros::datetime;
 

@@ -178,8 +178,8 @@ pub(crate) mod tests {
             ("AWS::SecretsManager::Secret", "ThirdPartyApiKey", "arn:aws:secretsmanager:r:a:secret:key"),
             (queue, "ReceiveUploadQueue", "http://q/receive"),
             (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),
-            (queue, "GrantTurnQueue", "http://q/turn.fifo"),
-            (queue, "GrantTurnDeadLetterQueue", "http://q/turn-dead.fifo"),
+            (queue, "AdmitDocumentQueue", "http://q/turn.fifo"),
+            (queue, "AdmitDocumentDeadLetterQueue", "http://q/turn-dead.fifo"),
             (queue, "FailedInvocationQueue", "http://q/failed"),
             ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
             ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
@@ -203,8 +203,8 @@ pub(crate) mod tests {
         assert_eq!(
             found,
             [
+                ("AdmitDocument", true, &queue("http://q/turn.fifo")),
                 ("FailedInvocation", false, &Source::Invocations),
-                ("GrantTurn", true, &queue("http://q/turn.fifo")),
                 ("ReceiveUpload", false, &queue("http://q/receive")),
             ]
         );
@@ -218,7 +218,7 @@ pub(crate) mod tests {
             assert_eq!(stack.dead_letters(Some(name)).unwrap()[0].name, "ReceiveUpload");
         }
         let problem = stack.dead_letters(Some("x")).unwrap_err();
-        assert!(problem.todo.contains("GrantTurn"), "{}", problem.todo);
+        assert!(problem.todo.contains("AdmitDocument"), "{}", problem.todo);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
+    admission::Gate,
+    contract::wire::{JobError, JobFailed, JobSucceeded},
     document::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
         Reason,
     },
-    house::{JobError, JobFailed, JobSucceeded},
     media_type::MediaType,
-    turns::Gate,
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         job_id: None,
         result: None,
         redrives: 0,
-        forgotten_jobs: std::collections::BTreeSet::new(),
+        abandoned_jobs: std::collections::BTreeSet::new(),
         traceparent: None,
     }
 }

@@ -1,5 +1,9 @@
 //! A document: one version of one uploaded object, its identity, its states and what is known of it.
 
+pub mod keys;
+pub mod submission;
+pub mod transitions;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -10,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    house,
+    contract::wire,
     media_type::MediaType,
-    trace::{self, TraceParent},
+    telemetry::trace::{self, TraceParent},
 };
 
 /// Identity of a document: a version 5 UUID of bucket, key and version, so that every repetition of an event, and
@@ -185,7 +189,7 @@ impl fmt::Debug for ObjectVersion {
 }
 
 /// Number of a transfer attempt: the number of its turn, which grows over all documents and for good
-/// ([`crate::turns::Gate`]), so that a later attempt has a larger number also after a redrive.
+/// ([`crate::admission::Gate`]), so that a later attempt has a larger number also after a redrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
@@ -294,9 +298,9 @@ impl fmt::Display for Reason {
 #[serde(tag = "outcome", rename_all = "camelCase")]
 pub enum JobResult {
     /// It is done.
-    Succeeded(house::JobSucceeded),
+    Succeeded(wire::JobSucceeded),
     /// It is given up.
-    Failed(house::JobFailed),
+    Failed(wire::JobFailed),
 }
 
 impl JobResult {
@@ -359,7 +363,7 @@ pub struct Document {
     /// The jobs that were given up when the document was opened again: what is said of them later is not taken for the
     /// new round's result.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub forgotten_jobs: BTreeSet<String>,
+    pub abandoned_jobs: BTreeSet<String>,
 }
 
 impl Document {

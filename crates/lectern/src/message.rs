@@ -23,7 +23,7 @@ pub enum Unreadable {
 
 /// Why a message stays on its queue.
 #[derive(Debug, thiserror::Error)]
-pub enum Retained {
+pub enum Retryable {
     /// It will never be readable: the dead-letter queue gets it.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),

@@ -11,26 +11,26 @@ use futures_util::Stream;
 use time::OffsetDateTime;
 
 use crate::{
+    contract::webhook::{SigningSecrets, VerifyError},
+    contract::wire::{JobStatus, ReturnedFile},
+    document::submission::{Submission, SubmissionState},
     document::{
         Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
         TaskToken,
     },
     error::Error,
-    house::{JobStatus, ReturnedFile},
     media_type::MediaType,
-    receive_callback::VerifiedCallback,
     record::Record,
-    submission::{Submission, SubmissionState},
-    trace::TraceParent,
-    webhook::{SigningSecrets, VerifyError},
+    steps::receive_callback::VerifiedCallback,
+    telemetry::trace::TraceParent,
 };
 
+mod admission;
 mod machine;
-mod turns;
 
 pub use self::{
+    admission::{Places, Turns},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
-    turns::{Places, Turns},
 };
 
 /// A body in chunks, read once, never held whole.
@@ -82,7 +82,7 @@ pub trait Uploads: Send + Sync {
 }
 
 /// Reading one version of an upload for the third party.
-pub trait Delivery: Send + Sync {
+pub trait UploadReader: Send + Sync {
     /// The whole object, in ranged reads pinned to the version, at constant memory.
     fn open(
         &self,
@@ -423,7 +423,7 @@ pub struct Promoted {
 
 /// How a document's way ends.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum FinalOutcome {
     /// With a record.
     Ready(Box<Record>),
     /// Given up.
@@ -466,7 +466,7 @@ pub trait Finishing: Send + Sync {
     fn finish(
         &self,
         document: &DocumentRef,
-        outcome: Outcome,
+        outcome: FinalOutcome,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Finish, Error>> + Send;
 }
@@ -484,7 +484,7 @@ pub enum Reopened {
 
 /// The store's part for a redrive by an operator.
 pub trait Reopening: Send + Sync {
-    /// Opens a document again ([`crate::transitions::reopen`]) and counts it in its submission, in one write. The token
+    /// Opens a document again ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The token
     /// of the execution that is over is forgotten.
     fn reopen(
         &self,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lectern::memory::{
+use lectern::testing::{
     Faults, MemoryStore, every_action_from_every_situation,
     model::{Action, Op, check},
 };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lectern::{
+    contract::webhook::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
+    contract::wire::{Callback, CallbackEvent, JobError},
     error::rfc3339,
-    house::{Callback, CallbackEvent, JobError},
-    webhook::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
 };
 use tokio::{sync::oneshot, time::sleep};
 use url::Url;

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use lectern::{limits, webhook::SigningSecret};
+use lectern::{contract::webhook::SigningSecret, limits};
 use url::Url;
 
 use crate::limits::Limits;

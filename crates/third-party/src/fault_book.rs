@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use lectern::house::FileRole;
+use lectern::contract::wire::FileRole;
 use sha2::{Digest as _, Sha256};
 
 use crate::{

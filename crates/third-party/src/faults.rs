@@ -1,6 +1,6 @@
 //! The misbehaviour that a test can ask for, as JSON of `POST /admin/faults` and as Rust types.
 
-use lectern::house::FileRole;
+use lectern::contract::wire::FileRole;
 use serde::{Deserialize, Serialize};
 
 /// One rule: which documents, what goes wrong, how often.

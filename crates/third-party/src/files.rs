@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::{HeaderValue, StatusCode, header};
-use lectern::house::{FileRole, ReturnedFile};
+use lectern::contract::wire::{FileRole, ReturnedFile};
 use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::File,

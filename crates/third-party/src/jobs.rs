@@ -6,7 +6,7 @@ use std::{
 };
 
 use lectern::{
-    house::{CallbackEvent, JobStatus},
+    contract::wire::{CallbackEvent, JobStatus},
     media_type::MediaType,
 };
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use http::{HeaderMap, Method, StatusCode};
-use lectern::house::{self, JobStatus};
+use lectern::contract::wire::{self, JobStatus};
 use serde::Deserialize;
 
 use crate::{
@@ -57,10 +57,10 @@ impl Route {
     /// The path, with parameters as `{name}`.
     pub fn path(self) -> &'static str {
         match self {
-            Self::PushJob => house::PUSH_PATH,
-            Self::PullJob => house::PULL_PATH,
+            Self::PushJob => wire::PUSH_PATH,
+            Self::PullJob => wire::PULL_PATH,
             Self::Job => "/v1/jobs/{jobId}",
-            Self::JobByKey => house::JOBS_PATH,
+            Self::JobByKey => wire::JOBS_PATH,
             Self::File => "/v1/files/{token}/{name}",
         }
     }

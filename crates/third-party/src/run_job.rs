@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use lectern::{
-    house::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
+    contract::wire::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     media_type::MediaType,
 };
 use tokio::{

@@ -11,7 +11,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use lectern::{
-    house::{self, JobAccepted, PullRequest},
+    contract::wire::{self, JobAccepted, PullRequest},
     limits::{MAX_SOURCE_URL_BYTES, MAX_URL_BYTES},
     media_type::MediaType,
 };
@@ -54,7 +54,7 @@ pub(crate) async fn push(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let mut note = SubmissionView::begun(text(&headers, house::IDEMPOTENCY_KEY).unwrap_or_default());
+    let mut note = SubmissionView::begun(text(&headers, wire::IDEMPOTENCY_KEY).unwrap_or_default());
     let mut body = body.into_data_stream();
     let outcome = push_document(&app, &headers, &mut body, &mut note).await;
     match &outcome {
@@ -73,7 +73,7 @@ pub(crate) async fn pull(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let mut note = SubmissionView::begun(text(&headers, house::IDEMPOTENCY_KEY).unwrap_or_default());
+    let mut note = SubmissionView::begun(text(&headers, wire::IDEMPOTENCY_KEY).unwrap_or_default());
     let outcome = pull_document(&app, &headers, body, &mut note).await;
     answer(&app, &cutter, note, outcome)
 }
@@ -86,7 +86,7 @@ async fn push_document(
 ) -> Result<Submitted, Refusal> {
     admit(app, headers, note)?;
     let key = idempotency_key(headers)?;
-    let callback_url = web_url(text(headers, house::CALLBACK_URL).unwrap_or_default(), MAX_URL_BYTES)
+    let callback_url = web_url(text(headers, wire::CALLBACK_URL).unwrap_or_default(), MAX_URL_BYTES)
         .ok_or_else(bad_callback_url)?;
     let media_type = text(headers, header::CONTENT_TYPE.as_str())
         .and_then(|value| value.parse::<MediaType>().ok())
@@ -263,7 +263,7 @@ async fn drain(body: &mut BodyDataStream, mut budget: u64) {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
-    text(headers, house::IDEMPOTENCY_KEY)
+    text(headers, wire::IDEMPOTENCY_KEY)
         .filter(|key| {
             (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
         })

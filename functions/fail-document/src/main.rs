@@ -1,6 +1,6 @@
-//! Wiring of `fail-document`: the state machine's common Catch to [`lectern::fail_document`].
+//! Wiring of `fail-document`: the state machine's common Catch to [`lectern::steps::fail_document`].
 
-use lectern::fail_document::{Input, handle};
+use lectern::steps::fail_document::{Input, handle};
 use lectern_aws::{Clients, Config, DynamoDbStore, ReturnedBucket, SystemClock, lambda, logging};
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,6 @@
-//! Wiring of `normalize-document`: SQS messages with a task token to [`lectern::normalize_document`].
+//! Wiring of `normalize-document`: SQS messages with a task token to [`lectern::steps::normalize_document`].
 
-use lectern::normalize_document::{Input, handle};
+use lectern::steps::normalize_document::{Input, handle};
 use lectern_aws::{
     Clients, Config, DynamoDbStore, ReturnedBucket, SourceQueue, SystemClock, lambda, logging,
     sfn::TaskTokens,

@@ -1,8 +1,8 @@
-//! Wiring of `probe-job`: the state machine's question to [`lectern::probe_job`].
+//! Wiring of `probe-job`: the state machine's question to [`lectern::steps::probe_job`].
 
-use lectern::probe_job::{Input, handle};
+use lectern::steps::probe_job::{Input, handle};
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HouseThirdParty, ReturnedBucket, SystemClock, lambda,
+    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket, SystemClock, lambda,
     logging,
 };
 
@@ -14,7 +14,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let large_records = ReturnedBucket::new(clients.s3(), config.returned_bucket()?);
     let store = DynamoDbStore::new(clients.dynamodb(), config.table_name()?, large_records);
     let api_key = CachedSecret::new(clients.secrets_manager(), config.api_key_secret_arn()?);
-    let third_party = HouseThirdParty::new(config.third_party_url()?, api_key, config.request_timeout()?)?;
+    let third_party = HttpThirdParty::new(config.third_party_url()?, api_key, config.request_timeout()?)?;
     lambda::run_task(config, async |input: Input| handle(&store, &third_party, &SystemClock, input).await)
         .await
 }

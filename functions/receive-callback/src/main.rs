@@ -1,8 +1,8 @@
-//! Wiring of `receive-callback`: the HTTP API's webhook route to [`lectern::receive_callback`].
+//! Wiring of `receive-callback`: the HTTP API's webhook route to [`lectern::steps::receive_callback`].
 
-use lectern::receive_callback::{Delivery, handle};
+use lectern::steps::receive_callback::{WebhookRequest, handle};
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HouseThirdParty, ReturnedBucket, SigningSecretsSource,
+    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket, SigningSecretsSource,
     SystemClock, TurnQueue,
     lambda::{self, HttpRequest},
     logging,
@@ -22,8 +22,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let secrets = SigningSecretsSource::new(signing);
     lambda::run_webhook(config, async |request: HttpRequest| {
         let delivery =
-            Delivery { callback_id: request.path_id(), headers: &request.headers, body: &request.body };
-        handle::<HouseThirdParty>(&store, &tasks, &places, &secrets, &SystemClock, delivery).await.status()
+            WebhookRequest { callback_id: request.path_id(), headers: &request.headers, body: &request.body };
+        handle::<HttpThirdParty>(&store, &tasks, &places, &secrets, &SystemClock, delivery).await.status()
     })
     .await
 }

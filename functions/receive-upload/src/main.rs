@@ -1,6 +1,6 @@
-//! Wiring of `receive-upload`: SQS, fed by S3 events, to [`lectern::receive_upload`].
+//! Wiring of `receive-upload`: SQS, fed by S3 events, to [`lectern::steps::receive_upload`].
 
-use lectern::receive_upload::{Message, handle};
+use lectern::steps::receive_upload::{Message, handle};
 use lectern_aws::{
     Clients, Config, DynamoDbStore, ReturnedBucket, SourceQueue, StateMachine, SystemClock, UploadsBucket,
     clock::SystemRandom,

@@ -1,4 +1,4 @@
-//! The API's routes: from HTTP to the functions of [`lectern::records_api`] and back. It knows claims and headers,
+//! The API's routes: from HTTP to the functions of [`lectern::api`] and back. It knows claims and headers,
 //! not what a submission is.
 
 #[cfg(test)]
@@ -19,9 +19,9 @@ use axum::{
 };
 use lambda_http::{Context, request::RequestContext};
 use lectern::{
+    api::{self, ApiError, Evaluator, ListQuery},
     document::{DocumentId, SubmissionId},
     ports::{Browse, Load, ReadUrls},
-    records_api::{self, ApiError, Evaluator, ListQuery},
 };
 use lectern_aws::logging;
 use serde::Serialize;
@@ -100,7 +100,7 @@ async fn list_submissions<S: Browse, U>(
     let Query(query) = query.map_err(|_| {
         ApiError::InvalidQuery("The query may hold state, limit and cursor, each once.".to_owned())
     })?;
-    Ok(Json(records_api::list_submissions(&reader, &*ports.store, &query).await?))
+    Ok(Json(api::list_submissions(&reader, &*ports.store, &query).await?))
 }
 
 async fn read_submission<S: Browse, U>(
@@ -109,7 +109,7 @@ async fn read_submission<S: Browse, U>(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<impl Serialize>, Refusal> {
     let Path(submission) = path.map_err(|_| ApiError::NotFound)?;
-    Ok(Json(records_api::read_submission(&reader, &*ports.store, &submission).await?))
+    Ok(Json(api::read_submission(&reader, &*ports.store, &submission).await?))
 }
 
 async fn read_record<S: Browse, U>(
@@ -118,7 +118,7 @@ async fn read_record<S: Browse, U>(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<impl Serialize>, Refusal> {
     let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
-    Ok(Json(records_api::read_record(&reader, &*ports.store, &submission, &document).await?))
+    Ok(Json(api::read_record(&reader, &*ports.store, &submission, &document).await?))
 }
 
 async fn file_urls<S: Load, U: ReadUrls>(
@@ -127,7 +127,7 @@ async fn file_urls<S: Load, U: ReadUrls>(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<impl Serialize>, Refusal> {
     let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
-    Ok(Json(records_api::file_urls(&reader, &*ports.store, &*ports.urls, &submission, &document).await?))
+    Ok(Json(api::file_urls(&reader, &*ports.store, &*ports.urls, &submission, &document).await?))
 }
 
 /// The caller, by the claims that the HTTP API's JWT authorizer passes on. Nothing in the request itself counts.

@@ -1,8 +1,8 @@
-//! Wiring of `transfer-document`: SQS messages with a task token to [`lectern::transfer_document`].
+//! Wiring of `transfer-document`: SQS messages with a task token to [`lectern::steps::transfer_document`].
 
-use lectern::transfer_document::{Input, handle};
+use lectern::steps::transfer_document::{Input, handle};
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HouseThirdParty, ReturnedBucket, SourceQueue, SystemClock,
+    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket, SourceQueue, SystemClock,
     UploadsBucket, lambda, logging, sfn::TaskTokens,
 };
 
@@ -15,7 +15,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let large_records = ReturnedBucket::new(clients.s3(), config.returned_bucket()?);
     let store = DynamoDbStore::new(clients.dynamodb(), config.table_name()?, large_records);
     let api_key = CachedSecret::new(clients.secrets_manager(), config.api_key_secret_arn()?);
-    let third_party = HouseThirdParty::new(config.third_party_url()?, api_key, config.request_timeout()?)?;
+    let third_party = HttpThirdParty::new(config.third_party_url()?, api_key, config.request_timeout()?)?;
     let tasks = TaskTokens::new(clients.sfn());
     let settings = config.transfer_settings()?;
     let queue = SourceQueue::new(clients.sqs(), config.queue_url()?);

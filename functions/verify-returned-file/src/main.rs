@@ -1,8 +1,8 @@
-//! Wiring of `verify-returned-file`: the state machine's order to [`lectern::verify_returned_file`].
+//! Wiring of `verify-returned-file`: the state machine's order to [`lectern::steps::verify_returned_file`].
 
-use lectern::verify_returned_file::{Input, handle};
+use lectern::steps::verify_returned_file::{Input, handle};
 use lectern_aws::{
-    Clients, Config, DynamoDbStore, ReturnedBucket, house_third_party::ReturnedFileFetcher, lambda, logging,
+    Clients, Config, DynamoDbStore, ReturnedBucket, http_third_party::ReturnedFileFetcher, lambda, logging,
 };
 
 #[tokio::main(flavor = "current_thread")]

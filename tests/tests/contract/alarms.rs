@@ -155,7 +155,7 @@ fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
     let threshold = template.number(&template.resource(ALARM, "LineStandsAlarm")["Threshold"]);
     let asks_again = Machine::load().state("AwaitTurn")["TimeoutSeconds"].as_u64().unwrap();
     assert!(threshold < asks_again, "after {asks_again} s it is told that the line has stood for as long");
-    let visibility = &template.resource("AWS::SQS::Queue", "GrantTurnQueue")["VisibilityTimeout"];
+    let visibility = &template.resource("AWS::SQS::Queue", "AdmitDocumentQueue")["VisibilityTimeout"];
     assert!(threshold > 10 * template.number(visibility), "a decision that comes again is no standing line");
 }
 
@@ -164,7 +164,7 @@ fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
 fn open_breaker_gives_a_turn_long_before_the_line_is_said_to_stand() {
     let threshold =
         Template::load().number(&Template::load().resource(ALARM, "LineStandsAlarm")["Threshold"]);
-    let breaker = read("crates/lectern/src/turns/breaker.rs").replace('_', "");
+    let breaker = read("crates/lectern/src/admission/breaker.rs").replace('_', "");
     let longest_s: u64 = ["TRIALUS", "MAXPAUSEUS"]
         .map(|name| {
             let found = captures(&format!(r"{name}: i64 = (\d+);"), &breaker);

@@ -50,7 +50,7 @@ fn searched(expression: &str) -> Shown {
     let dimensions = names.split(',').map(|name| {
         let asked = captures(&format!(r#"\b{name}="([\w.]+)""#), expression).into_iter().next();
         // What is not asked for is shown whatever it is.
-        (name.to_owned(), asked.unwrap_or_else(|| lectern::metrics::OTHER.to_owned()))
+        (name.to_owned(), asked.unwrap_or_else(|| lectern::telemetry::metrics::OTHER.to_owned()))
     });
     (namespace.to_owned(), metric, dimensions.collect())
 }
@@ -77,7 +77,7 @@ fn every_metric_of_ours_every_queue_every_function_and_the_api_are_shown() {
     let template = Template::load();
     let shown: Vec<Shown> = all(&dashboard(&template)).into_iter().map(|(_, shown)| shown).collect();
     let metrics: BTreeSet<&str> = shown.iter().map(|(_, metric, _)| metric.as_str()).collect();
-    for metric in lectern::metrics::ALL {
+    for metric in lectern::telemetry::metrics::ALL {
         assert!(metrics.contains(metric.name), "no widget shows {}", metric.name);
     }
     let of = |metric: &str, value: &str| {

@@ -3,13 +3,18 @@
 use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs};
 use lambda_http::request::RequestContext;
 use lectern::{
-    fail_document, grant_turn, message, normalize_document, probe_job,
-    receive_callback::{self, verify_house_callback},
-    receive_upload::parse_event,
-    records_api::Evaluator,
-    trace::TRACEPARENT,
-    transfer_document, verify_returned_file,
-    webhook::SigningSecrets,
+    api::Evaluator,
+    contract::webhook::SigningSecrets,
+    message,
+    steps::admit_document,
+    steps::fail_document,
+    steps::normalize_document,
+    steps::probe_job,
+    steps::receive_callback::{self, verify_callback_body},
+    steps::receive_upload::parse_event,
+    steps::transfer_document,
+    steps::verify_returned_file,
+    telemetry::trace::TRACEPARENT,
 };
 use lectern_aws::{http_api::HttpRequest, lambda::SqsEvent};
 use serde::de::DeserializeOwned;
@@ -93,8 +98,8 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
 
 #[test]
 fn events_of_grant_turn_parse_and_show_every_kind_of_order() {
-    assert_batches("grant-turn", task_message::<grant_turn::Input>);
-    let every = events("grant-turn").into_iter().find(|event| event.path.ends_with("every-order.json"));
+    assert_batches("admit-document", task_message::<admit_document::Input>);
+    let every = events("admit-document").into_iter().find(|event| event.path.ends_with("every-order.json"));
     let SqsEvent { records } = parsed(&every.unwrap());
     let kinds: std::collections::BTreeSet<String> = records
         .iter()
@@ -141,7 +146,7 @@ fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret()
         encodings.insert(oracle.is_base64_encoded);
         let sent: i64 = request.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
         let now = OffsetDateTime::from_unix_timestamp(sent).unwrap();
-        let verified = verify_house_callback(&request.headers, &request.body, &secrets, now);
+        let verified = verify_callback_body(&request.headers, &request.body, &secrets, now);
         let verified = verified.unwrap_or_else(|error| panic!("{}: sign it again: {error}", event.path));
         assert_eq!(verified.result, receive_callback::parse(&request.body));
         assert!(verified.result.is_ok(), "{}: {:?}", event.path, verified.result);

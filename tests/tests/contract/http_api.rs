@@ -102,5 +102,5 @@ fn groups_are_those_that_the_code_asks_for() {
     let template = Template::load();
     let groups = template.resources("AWS::Cognito::UserPoolGroup");
     let names: BTreeSet<&str> = groups.values().filter_map(|group| group["GroupName"].as_str()).collect();
-    assert_eq!(names, BTreeSet::from(["teachers", lectern::records_api::EVALUATORS]));
+    assert_eq!(names, BTreeSet::from(["teachers", lectern::api::EVALUATORS]));
 }

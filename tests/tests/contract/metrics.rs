@@ -1,4 +1,4 @@
-//! Metrics that exist: ours by the catalogue of `lectern::metrics`, AWS's by its documentation. An alarm or a widget on
+//! Metrics that exist: ours by the catalogue of `lectern::telemetry::metrics`, AWS's by its documentation. An alarm or a widget on
 //! any other would stay quiet for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +7,8 @@ use lectern::{
     document::DocumentState,
     error::Error,
     media_type::MediaType,
-    metrics::{self, ALL, OTHER, REASONS},
-    probe_job::Status,
+    steps::probe_job::Status,
+    telemetry::metrics::{self, ALL, OTHER, REASONS},
 };
 
 use super::sources::{captures, is_test_file, product_code, read, rust_files};
@@ -55,7 +55,7 @@ pub(crate) fn problem(namespace: &str, name: &str, dimensions: &BTreeMap<String,
     let names: BTreeSet<&str> = dimensions.keys().map(String::as_str).collect();
     if namespace == OURS {
         let Some(metric) = ALL.iter().find(|metric| metric.name == name) else {
-            return Some(format!("lectern::metrics has no {name}"));
+            return Some(format!("lectern::telemetry::metrics has no {name}"));
         };
         let emitted =
             metric.dimensions.iter().any(|set| set.iter().copied().collect::<BTreeSet<_>>() == names);
@@ -88,7 +88,7 @@ fn values(dimension: &str) -> BTreeSet<&'static str> {
 /// A metric that no step tells would be a flat line for ever.
 #[test]
 fn every_metric_is_told_by_some_step() {
-    let functions = captures(r"(?m)^pub fn (\w+)\(", &read("crates/lectern/src/metrics.rs"));
+    let functions = captures(r"(?m)^pub fn (\w+)\(", &read("crates/lectern/src/telemetry/metrics.rs"));
     let calls: BTreeSet<String> = rust_files(&["crates/lectern/src"])
         .iter()
         .filter(|file| !is_test_file(&file.path) && !file.path.ends_with("/metrics.rs"))
@@ -96,7 +96,7 @@ fn every_metric_is_told_by_some_step() {
         .collect();
     let untold: BTreeSet<&str> =
         functions.iter().filter(|name| !calls.contains(*name)).map(String::as_str).collect();
-    assert!(untold.is_empty(), "functions of lectern::metrics that no step calls: {untold:?}");
+    assert!(untold.is_empty(), "functions of lectern::telemetry::metrics that no step calls: {untold:?}");
 }
 
 /// A reason that is missing in the list would be counted as the third party's.
@@ -110,12 +110,12 @@ fn every_reason_that_the_code_gives_is_one_that_is_counted() {
     let mut given: BTreeSet<String> = BTreeSet::new();
     for file in rust_files(&["crates/lectern/src", "crates/lectern-aws/src"]) {
         // A message alone is no code, and the ports in memory give what tests want.
-        if !is_test_file(&file.path) && !file.path.contains("/memory") {
+        if !is_test_file(&file.path) && !file.path.contains("/testing") {
             let code = product_code(&file.text);
             given.extend(patterns.iter().flat_map(|pattern| captures(pattern, &code)));
         }
     }
-    let content = read("crates/lectern/src/content/mod.rs");
+    let content = read("crates/lectern/src/content.rs");
     let codes = content.split("pub fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
     given.extend(captures(r#"=> "(\w+)","#, codes));
     let invented = |code: &String| code == OTHER;

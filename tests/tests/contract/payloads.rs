@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use lectern::{
     document::{Attempt, DocumentRef, DocumentState, Round, TaskToken},
-    fail_document, grant_turn, message, normalize_document, probe_job, transfer_document,
-    verify_returned_file,
+    message,
+    steps::admit_document,
+    steps::fail_document,
+    steps::normalize_document,
+    steps::probe_job,
+    steps::transfer_document,
+    steps::verify_returned_file,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,24 +29,25 @@ fn keys(value: &Value) -> BTreeSet<String> {
     value.as_object().unwrap().keys().cloned().collect()
 }
 
-fn order(order: grant_turn::Order) -> BTreeSet<String> {
+fn order(order: admit_document::Order) -> BTreeSet<String> {
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
     let schema_version = message::SCHEMA_VERSION;
-    fields(grant_turn::Input { schema_version, document: document(), traceparent, order })
+    fields(admit_document::Input { schema_version, document: document(), traceparent, order })
 }
 
-/// The states that give orders, and what `grant-turn` reads of these.
+/// The states that give orders, and what `admit-document` reads of these.
 fn orders() -> [(&'static str, BTreeSet<String>); 6] {
     let attempt = Attempt(1_000_001);
-    let report = || order(grant_turn::Order::Report { attempt, error: String::new(), cause: String::new() });
-    let release = || order(grant_turn::Order::Release { attempt });
+    let report =
+        || order(admit_document::Order::Report { attempt, error: String::new(), cause: String::new() });
+    let release = || order(admit_document::Order::Release { attempt });
     // A success has no cause, and the field has a default.
     let mut accepted = report();
     accepted.remove("cause");
     [
         (
             "AwaitTurn",
-            order(grant_turn::Order::Ask {
+            order(admit_document::Order::Ask {
                 task_token: TaskToken::new("t"),
                 leaves: Attempt::default(),
                 gone: Attempt::default(),
@@ -49,7 +55,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 6] {
         ),
         ("ReportAccepted", accepted.clone()),
         ("ReportTrouble", report()),
-        ("RenewTurn", order(grant_turn::Order::Renew { attempt, count: 0 })),
+        ("RenewTurn", order(admit_document::Order::Renew { attempt, count: 0 })),
         ("ReleaseTurn", release()),
         // One of both, with the fields of both.
         ("ReleaseTurnOfFailed", &accepted | &release()),
@@ -177,7 +183,7 @@ fn orders_are_of_the_kinds_that_grant_turn_knows() {
                 _ => *value = json!("text"),
             }
         }
-        let read = message::parse::<grant_turn::Input>(&sample.to_string());
+        let read = message::parse::<admit_document::Input>(&sample.to_string());
         assert!(read.is_ok(), "{state}: {read:?}");
     }
 }
@@ -185,9 +191,9 @@ fn orders_are_of_the_kinds_that_grant_turn_knows() {
 #[test]
 fn turn_that_is_told_is_what_the_state_machine_takes_from_it() {
     let taken = captures(r"\$states\.result\.(\w+)", &Machine::load().state("AwaitTurn").to_string());
-    let code = read("crates/lectern/src/grant_turn.rs");
+    let code = read("crates/lectern/src/steps/admit_document.rs");
     let told = code.split("let output = json!({").nth(1).unwrap().split("});").next().unwrap();
-    assert_eq!(taken, captures(r#""(\w+)": "#, told), "left: AwaitTurn; right: grant_turn::tell");
+    assert_eq!(taken, captures(r#""(\w+)": "#, told), "left: AwaitTurn; right: admit_document::tell");
 }
 
 /// What starting an execution may leave out: an execution of a deployment before, or one that is no redrive.

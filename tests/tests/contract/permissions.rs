@@ -16,20 +16,20 @@ const CALLS: [(&str, &[&str]); 9] = [
         &[
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
-            "dynamodb/mod.rs:get_item",
+            "dynamodb.rs:get_item",
             "dynamodb/register.rs:get_item",
             "dynamodb/submission_write.rs:get_item",
-            "dynamodb/mod.rs:transact_write_items",
+            "dynamodb.rs:transact_write_items",
             "sfn.rs:start_execution",
             "sqs.rs:change_message_visibility",
         ],
     ),
     (
-        "grant-turn",
+        "admit-document",
         &[
-            "dynamodb/turns.rs:get_item",
-            "dynamodb/turns.rs:put_item",
-            "dynamodb/mod.rs:transact_write_items",
+            "dynamodb/admission.rs:get_item",
+            "dynamodb/admission.rs:put_item",
+            "dynamodb.rs:transact_write_items",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_heartbeat",
             "sqs.rs:send_message",
@@ -41,8 +41,8 @@ const CALLS: [(&str, &[&str]); 9] = [
         &[
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
-            "dynamodb/mod.rs:get_item",
-            "dynamodb/mod.rs:put_item",
+            "dynamodb.rs:get_item",
+            "dynamodb.rs:put_item",
             "secrets.rs:get_secret_value",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_failure",
@@ -63,12 +63,12 @@ const CALLS: [(&str, &[&str]); 9] = [
     ),
     (
         "probe-job",
-        &["dynamodb/mod.rs:get_item", "dynamodb/results.rs:update_item", "secrets.rs:get_secret_value"],
+        &["dynamodb.rs:get_item", "dynamodb/results.rs:update_item", "secrets.rs:get_secret_value"],
     ),
     (
         "verify-returned-file",
         &[
-            "dynamodb/mod.rs:get_item",
+            "dynamodb.rs:get_item",
             "s3/returned.rs:head_object",
             "s3/returned.rs:get_object",
             "s3/returned.rs:create_multipart_upload",
@@ -82,10 +82,10 @@ const CALLS: [(&str, &[&str]); 9] = [
     (
         "normalize-document",
         &[
-            "dynamodb/mod.rs:get_item",
-            "dynamodb/mod.rs:put_item",
+            "dynamodb.rs:get_item",
+            "dynamodb.rs:put_item",
             "dynamodb/submission_write.rs:get_item",
-            "dynamodb/mod.rs:transact_write_items",
+            "dynamodb.rs:transact_write_items",
             "s3/returned.rs:get_object",
             "s3/returned.rs:put_object",
             "sfn.rs:send_task_success",
@@ -97,15 +97,15 @@ const CALLS: [(&str, &[&str]); 9] = [
     (
         "fail-document",
         &[
-            "dynamodb/mod.rs:get_item",
+            "dynamodb.rs:get_item",
             "dynamodb/submission_write.rs:get_item",
-            "dynamodb/mod.rs:transact_write_items",
+            "dynamodb.rs:transact_write_items",
         ],
     ),
     (
         "records-api",
         &[
-            "dynamodb/mod.rs:get_item",
+            "dynamodb.rs:get_item",
             "dynamodb/browse.rs:get_item",
             "dynamodb/browse.rs:query",
             "dynamodb/browse.rs:batch_get_item",
@@ -128,11 +128,11 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
         // A transaction of turns puts and deletes who waits beside the gate.
-        "dynamodb/mod.rs:transact_write_items" if function == "grant-turn" => {
+        "dynamodb.rs:transact_write_items" if function == "admit-document" => {
             &["dynamodb:PutItem", "dynamodb:DeleteItem"]
         }
         // A transaction needs the actions of its parts: documents and records are put, submissions updated.
-        "dynamodb/mod.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
         "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],
         "sfn.rs:send_task_failure" => &["states:SendTaskFailure"],
@@ -217,7 +217,7 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
 fn permissions_name_their_resources() {
     // (resource, action prefix, why it cannot be narrower)
     let wide = [
-        ("GrantTurnFunction", "states:SendTask", "the token names the task, and AWS checks it"),
+        ("AdmitDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("TransferDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("NormalizeDocumentFunction", "states:SendTask", "the token names the task, and AWS checks it"),
         ("ReceiveCallbackFunction", "states:SendTask", "the token names the task, and AWS checks it"),
@@ -254,7 +254,8 @@ fn functions_send_only_to_failed_invocations_their_own_dead_letters_and_the_turn
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 let own = name.replace("Function", "DeadLetterQueue");
-                let turns = if name == "ReceiveCallbackFunction" { "GrantTurnQueue" } else { own.as_str() };
+                let turns =
+                    if name == "ReceiveCallbackFunction" { "AdmitDocumentQueue" } else { own.as_str() };
                 let queues = ["FailedInvocationQueue", &own, turns]
                     .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
                 for queue in list(&statement["Resource"]) {
@@ -267,7 +268,7 @@ fn functions_send_only_to_failed_invocations_their_own_dead_letters_and_the_turn
 
 #[test]
 fn objects_are_allowed_by_the_prefix_that_keys_rs_builds() {
-    let keys = super::sources::read("crates/lectern/src/keys.rs");
+    let keys = super::sources::read("crates/lectern/src/document/keys.rs");
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {

@@ -68,7 +68,7 @@ fn messages_are_received_at_least_five_times() {
 #[test]
 fn case_23_orders_on_turns_are_received_as_often_as_sqs_allows() {
     let template = Template::load();
-    let queue = template.resource(QUEUE, "GrantTurnQueue");
+    let queue = template.resource(QUEUE, "AdmitDocumentQueue");
     let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
     assert_eq!(times, 1_000, "SQS allows no more, and what cannot be read is put away by the function");
 }
@@ -133,7 +133,7 @@ fn state_machine_sends_to_the_queue_that_is_named_like_its_state() {
     for (name, task) in machine.of_type("Task") {
         let Some(queue) = task["Arguments"]["QueueUrl"].as_str() else { continue };
         let kind = &task["Arguments"]["MessageBody"]["kind"];
-        let stem = if kind.is_string() { "GrantTurn" } else { name };
+        let stem = if kind.is_string() { "AdmitDocument" } else { name };
         assert_eq!(queue, format!("{stem}Queue"), "{name}");
         Template::load().resource(QUEUE, queue);
     }
@@ -158,7 +158,7 @@ fn fifo_queues_are_so_with_their_dead_letter_queues_and_know_repetitions_by_thei
     let template = Template::load();
     for (source, dead) in pairs(&template) {
         let [source_queue, dead_queue] = [source, dead].map(|name| template.resource(QUEUE, name));
-        assert_eq!(source_queue["FifoQueue"] == true, source == "GrantTurnQueue", "{source}");
+        assert_eq!(source_queue["FifoQueue"] == true, source == "AdmitDocumentQueue", "{source}");
         for field in ["FifoQueue", "ContentBasedDeduplication"] {
             assert_eq!(source_queue.get(field), dead_queue.get(field), "{dead}: make it like {source}");
         }

@@ -137,7 +137,7 @@ fn bound(machine: &Machine, state: &str, counter: &str) -> u64 {
 #[test]
 fn case_29_turns_outlast_eight_hours_of_trials_and_ten_days_in_the_line() {
     let machine = Machine::load();
-    let breaker = read("crates/lectern/src/turns/breaker.rs").replace('_', "");
+    let breaker = read("crates/lectern/src/admission/breaker.rs").replace('_', "");
     let longest_us = captures(r"MAXPAUSEUS: i64 = (\d+);", &breaker);
     let pause_s = longest_us.first().unwrap().parse::<u64>().unwrap() / 1_000_000;
     let hours = bound(&machine, "CheckTroubles", "troubles") * pause_s / 3600;

@@ -153,7 +153,7 @@ async fn every_queue_is_empty_in_the_end_and_no_dead_letter_is_left_over() {
     let stack = Stack::open();
     let (queues, dead) = (&stack.is.queue_urls, &stack.is.dead_letter_queue_urls);
     for url in [queues, dead].into_iter().flat_map(|urls| {
-        [&urls.receive_upload, &urls.grant_turn, &urls.transfer_document, &urls.normalize_document]
+        [&urls.receive_upload, &urls.admit_document, &urls.transfer_document, &urls.normalize_document]
     }) {
         let name = url.rsplit('/').next().unwrap();
         eventually(&format!("{name} is empty"), LATER, async || {
@@ -178,7 +178,7 @@ impl Stack {
     async fn pulled(&self) -> u64 {
         let counts = self.request_counts().await.into_iter();
         counts
-            .filter(|one| one.route == lectern::house::PULL_PATH && one.status == Some(201))
+            .filter(|one| one.route == lectern::contract::wire::PULL_PATH && one.status == Some(201))
             .map(|one| one.count)
             .sum()
     }

@@ -5,10 +5,10 @@
 //! compares no dimensions either; that the line has the alarm's is looked at here.
 
 use lectern::{
+    admission::Gate,
     document::DocumentState,
-    grant_turn::Changes,
     ports::{Clock as _, Turns as _},
-    turns::Gate,
+    steps::admit_document::Changes,
 };
 use lectern_aws::SystemClock;
 use reqwest::StatusCode;
@@ -94,13 +94,13 @@ async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
     let refusal = SubmissionFault::Unauthorized { status: 401 };
     let upload = case.upload_with("refused.txt", text(), [refusal.into()]).await;
     // A line is put with its own time, and this alarm looks back a minute only.
-    case.stack.goes_off("BreakerOpenAlarm", "GrantTurn", began).await;
+    case.stack.goes_off("BreakerOpenAlarm", "AdmitDocument", began).await;
     case.stack.goes_off("ThirdPartyUnauthorizedAlarm", "TransferDocument", began).await;
     case.stack.ready(&upload).await;
 }
 
 /// All places are taken, by nobody who gives one back, and the line has stood for an hour already: the rest is what
-/// grant-turn makes of it.
+/// admit-document makes of it.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
 async fn line_that_stands_sets_its_alarm_off_and_moves_when_there_is_room() {
@@ -125,7 +125,7 @@ async fn line_that_stands_sets_its_alarm_off_and_moves_when_there_is_room() {
         eventually("the first one is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
             .await;
         case.upload("stands-too.txt", text()).await;
-        case.stack.goes_off("LineStandsAlarm", "GrantTurn", began).await;
+        case.stack.goes_off("LineStandsAlarm", "AdmitDocument", began).await;
         let document = case.stack.load(&upload).await.unwrap();
         assert_eq!(document.state, DocumentState::Received, "it has no turn yet");
     };

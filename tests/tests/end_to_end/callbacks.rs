@@ -1,9 +1,9 @@
 //! Callbacks that a test sends itself, well signed or not.
 
 use lectern::{
+    contract::webhook::{SigningSecret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
     document::{Document, DocumentState},
     ports::Clock as _,
-    webhook::{SigningSecret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
 };
 use lectern_aws::SystemClock;
 use reqwest::StatusCode;

@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionError, types::ExecutionStatus};
 use lectern::{
+    document::submission::Submission,
     document::{Document, DocumentId, DocumentRef, DocumentState, SubmissionId},
     ports::{Browse as _, Load as _},
-    submission::Submission,
 };
 use third_party::{Fault, FaultRule, JobView, RetryAfter, SubmissionFault};
 use uuid::Uuid;

@@ -1,6 +1,6 @@
 //! Returned files that are somewhere else, not what was declared, or large.
 
-use lectern::{house::FileRole, keys};
+use lectern::{contract::wire::FileRole, document::keys};
 use third_party::{FaultRule, FileFault};
 
 use crate::{

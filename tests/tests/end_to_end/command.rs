@@ -2,7 +2,7 @@
 //! holds no secret.
 
 use aws_sdk_s3::types::{NotificationConfiguration, QueueConfiguration};
-use lectern::{document::DocumentState, house::FileRole};
+use lectern::{contract::wire::FileRole, document::DocumentState};
 use lectern_cli::{Console, Exit};
 use serde_json::{Value, json};
 use third_party::{FaultRule, FileFault, JobFault, ReportedStatus, SubmissionFault};
@@ -116,7 +116,7 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     case.stack.ready(&upload).await;
     let ran = case.stack.lectern(&["status"]).await;
     assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
-    for expected in ["Limits", " places are taken", "QUEUE", "GrantTurn", "in progress", "Do     "] {
+    for expected in ["Limits", " places are taken", "QUEUE", "AdmitDocument", "in progress", "Do     "] {
         assert!(ran.out.contains(expected), "{expected} is not in\n{}", ran.out);
     }
     let found = case.stack.status().await;
@@ -125,7 +125,7 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     assert!(found["limiter"]["waiting"].as_u64().is_some(), "{found}");
     let queues: Vec<&str> =
         found["queues"].as_array().unwrap().iter().filter_map(|queue| queue["queue"].as_str()).collect();
-    let all = ["FailedInvocation", "GrantTurn", "NormalizeDocument", "ReceiveUpload", "TransferDocument"];
+    let all = ["FailedInvocation", "AdmitDocument", "NormalizeDocument", "ReceiveUpload", "TransferDocument"];
     assert_eq!(queues, all);
     assert!(!format!("{}{found}", ran.out).contains("secret name"));
 }
@@ -163,7 +163,7 @@ async fn dead_orders_for_turns_are_over_except_a_place_given_back() {
     let case = Case::begin();
     let upload = case.upload("turns.txt", text()).await;
     case.stack.ready(&upload).await;
-    let dead = &case.stack.is.dead_letter_queue_urls.grant_turn;
+    let dead = &case.stack.is.dead_letter_queue_urls.admit_document;
     for (kind, attempt) in [("ask", 1), ("report", 2), ("renew", 3), ("release", 4)] {
         let order = json!({
             "schemaVersion": 2, "submissionId": case.submission, "documentId": upload.id(), "kind": kind,
@@ -172,14 +172,14 @@ async fn dead_orders_for_turns_are_over_except_a_place_given_back() {
         let request = case.stack.sqs.send_message().queue_url(dead).message_body(order.to_string());
         request.message_group_id("turns").send().await.unwrap();
     }
-    let listed = case.stack.lectern(&["dlq", "list", "grant-turn", "--json"]).await;
+    let listed = case.stack.lectern(&["dlq", "list", "admit-document", "--json"]).await;
     let queue = listed.json()["queues"][0].clone();
     assert_eq!(queue["classes"], json!({ "over": 3, "mayWork": 1 }), "{queue}");
-    let redrive = ["dlq", "redrive", "grant-turn", "--yes", "--json", "--watch", "5", "--no-native"];
+    let redrive = ["dlq", "redrive", "admit-document", "--yes", "--json", "--watch", "5", "--no-native"];
     let done = case.stack.lectern(&redrive).await;
     let queue = done.json()["queues"][0].clone();
     assert_eq!((done.exit, &queue["dropped"], &queue["sent"]), (Exit::Done, &json!(3), &json!(1)), "{queue}");
-    let empty = case.stack.lectern(&["dlq", "list", "grant-turn", "--json"]).await.json();
+    let empty = case.stack.lectern(&["dlq", "list", "admit-document", "--json"]).await.json();
     assert_eq!(empty["queues"][0]["messages"], json!([]), "the one that was sent did not come back");
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Description {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueueUrls {
     pub(crate) receive_upload: String,
-    pub(crate) grant_turn: String,
+    pub(crate) admit_document: String,
     pub(crate) transfer_document: String,
     pub(crate) normalize_document: String,
 }

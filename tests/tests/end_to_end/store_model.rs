@@ -8,18 +8,18 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use lectern::{
+    document::submission::{Submission, SubmissionState},
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
     error::{Error, rfc3339},
-    memory::{
-        every_action_from_every_situation,
-        model::{DirectWrites, Op, Returned, check, check_end},
-    },
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, Finish, Finishing, Load, NewDocument, Outcome, Recorded,
+        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
         Register, Registration, Reopened, Reopening, Results, Transfers,
     },
     record::Record,
-    submission::{Submission, SubmissionState},
+    testing::{
+        every_action_from_every_situation,
+        model::{DirectWrites, Op, Returned, check, check_end},
+    },
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket};
 use proptest::{
@@ -234,7 +234,7 @@ impl Finishing for Real {
     async fn finish(
         &self,
         document: &DocumentRef,
-        outcome: Outcome,
+        outcome: FinalOutcome,
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         self.store.finish(document, outcome, now).await

@@ -1,6 +1,6 @@
 //! The reference third party's admin endpoints: faults for one document, and what was seen of it.
 
-use lectern::{document::DocumentId, trace::TraceParent};
+use lectern::{document::DocumentId, telemetry::trace::TraceParent};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use third_party::{

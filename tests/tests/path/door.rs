@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use lectern::{
+    contract::webhook::{SigningSecrets, VerifyError},
+    contract::wire::JobStatus,
     document::Attempt,
     error::Error,
-    house::JobStatus,
-    memory::MemoryThirdParty,
     ports::{JobRequest, ThirdParty},
-    receive_callback::VerifiedCallback,
-    webhook::{SigningSecrets, VerifyError},
+    steps::receive_callback::VerifiedCallback,
+    testing::MemoryThirdParty,
 };
 use time::OffsetDateTime;
 

@@ -3,7 +3,7 @@
 use lectern::{
     document::{DocumentState, ObjectVersion, Reason},
     error::Error,
-    memory::{
+    testing::{
         Cut,
         world::{object, s3_event},
     },
@@ -182,7 +182,7 @@ fn case_30_document_that_is_refused_at_the_door_fails_with_its_reason_and_no_ret
 fn case_25_after_a_rate_limit_the_document_keeps_its_place_and_waits_for_another_turn() {
     let (mut simulation, object) = uploaded(GOOD);
     for _ in 0..MAX_TROUBLES {
-        let retry_at = lectern::memory::world::START + std::time::Duration::from_secs(30);
+        let retry_at = lectern::testing::world::START + std::time::Duration::from_secs(30);
         simulation.world.third_party.refuse_next(Error::RateLimited { retry_at });
     }
     block_on(simulation.run());
@@ -195,7 +195,7 @@ fn case_25_after_a_rate_limit_the_document_keeps_its_place_and_waits_for_another
 }
 
 #[rstest]
-#[case::case_25_rate_limited(|| Error::RateLimited { retry_at: lectern::memory::world::START }, "rateLimited")]
+#[case::case_25_rate_limited(|| Error::RateLimited { retry_at: lectern::testing::world::START }, "rateLimited")]
 #[case::case_26_and_29_unavailable(|| Error::Unavailable("503".to_owned()), "thirdPartyUnavailable")]
 #[case::case_29_down(|| Error::Down("503".to_owned()), "thirdPartyUnavailable")]
 #[case::case_28_unauthorized(|| Error::Unauthorized, "thirdPartyUnauthorized")]
@@ -315,7 +315,7 @@ fn case_42_returned_file_that_does_not_match_is_fetched_again_and_then_fails_the
     let (mut simulation, object) = uploaded(Plan { outcome, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), end);
-    let readable = lectern::keys::returned_file(&simulation.document(&object).reference, 0);
+    let readable = lectern::document::keys::returned_file(&simulation.document(&object).reference, 0);
     assert_eq!(simulation.world.objects.returned(&readable).is_some(), end.0 == DocumentState::Ready);
 }
 

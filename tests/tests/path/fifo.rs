@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use lectern::{
-    grant_turn::{Batch, Input},
     message,
+    steps::admit_document::{Batch, Input},
 };
 use time::{Duration, OffsetDateTime};
 

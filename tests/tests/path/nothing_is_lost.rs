@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lectern::{
+    document::keys,
+    document::submission::Counts,
     document::{DocumentState, ObjectVersion},
-    keys,
-    memory::world::object,
     ports::Browse as _,
-    submission::Counts,
+    testing::world::object,
 };
 use proptest::prelude::*;
 

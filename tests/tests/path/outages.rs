@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use lectern::{
+    admission::Limits,
     document::DocumentState,
     error::Error,
-    memory::world::{START, object},
-    turns::Limits,
+    testing::world::{START, object},
 };
 
 use super::{

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use lectern::{
+    contract::wire::FileRole,
     document::{DocumentState, ObjectVersion, Reason},
     error::Error,
-    house::FileRole,
-    memory::world::{START, object, returned_file},
     ports::Browse as _,
+    testing::world::{START, object, returned_file},
 };
 
 use super::{
@@ -179,7 +179,7 @@ fn case_48_file_of_the_same_size_from_a_new_job_takes_the_place_of_the_first_one
     assert_eq!(simulation.end(&object).0, DocumentState::Failed);
     let document = simulation.document(&object).reference;
     let findings = |simulation: &Simulation| {
-        simulation.world.objects.returned(&lectern::keys::returned_file(&document, 1)).unwrap()
+        simulation.world.objects.returned(&lectern::document::keys::returned_file(&document, 1)).unwrap()
     };
     let first = findings(&simulation);
     simulation.sender.plan = Some(GOOD);

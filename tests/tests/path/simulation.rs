@@ -8,19 +8,20 @@ use std::{
 };
 
 use lectern::{
+    document::submission::Submission,
     document::{Attempt, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken},
     error::Error,
-    grant_turn::{self, Batch, Order},
-    memory::{
+    message,
+    ports::{Clock as _, Reopened, Reopening as _, StartExecution},
+    steps::admit_document::{self, Batch, Order},
+    steps::normalize_document,
+    steps::probe_job,
+    steps::transfer_document::{self, DeliveryMode},
+    telemetry::trace::{TRACEPARENT, TraceParent},
+    testing::{
         Cut,
         world::{MemoryWorld, s3_event},
     },
-    message, normalize_document,
-    ports::{Clock as _, Reopened, Reopening as _, StartExecution},
-    probe_job,
-    submission::Submission,
-    trace::{TRACEPARENT, TraceParent},
-    transfer_document::{self, DeliveryMode},
 };
 use lectern_aws::sfn::execution_input;
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ const MAX_RECEIVES: usize = 5;
 /// How long something takes if time goes by the clock.
 const A_MOMENT: Duration = Duration::from_millis(1);
 const UPLOADS: &str = "receive-upload";
-const TURNS: &str = "GrantTurn";
+const TURNS: &str = "AdmitDocument";
 const TRANSFERS: &str = "TransferDocument";
 const NORMALIZATIONS: &str = "NormalizeDocument";
 
@@ -97,7 +98,7 @@ type Snapshot = (Vec<Document>, Vec<Option<Submission>>, BTreeSet<DocumentRef>, 
 
 enum Activity {
     Deliver(usize),
-    GrantTurns,
+    AdmitDocuments,
     Step(DocumentRef),
     CallBack(usize),
     TimeOut(DocumentRef),
@@ -170,7 +171,7 @@ impl Simulation {
             self.trouble();
             match activity {
                 Activity::Deliver(index) => self.deliver(index).await,
-                Activity::GrantTurns => self.grant_turns().await,
+                Activity::AdmitDocuments => self.grant_turns().await,
                 Activity::Step(document) => self.step(&document).await,
                 Activity::CallBack(index) => self.sender.call_back(&self.world, index).await,
                 Activity::TimeOut(document) => self.time_out(&document),
@@ -206,7 +207,7 @@ impl Simulation {
         });
         let mut all: Vec<Activity> = steps.map(|(document, _)| Activity::Step(document.clone())).collect();
         all.extend((0..self.queues.len()).map(Activity::Deliver));
-        all.extend((!self.turns.is_empty()).then_some(Activity::GrantTurns));
+        all.extend((!self.turns.is_empty()).then_some(Activity::AdmitDocuments));
         if self.pace != Pace::WhenAwaited || all.is_empty() {
             all.extend((0..callbacks).map(Activity::CallBack));
         }
@@ -373,7 +374,7 @@ impl Simulation {
     fn observe(&mut self) {
         for (document, attempt) in self.world.states.take_given_back() {
             let (schema_version, order) = (message::SCHEMA_VERSION, Order::Release { attempt });
-            let order = grant_turn::Input { schema_version, document, traceparent: None, order };
+            let order = admit_document::Input { schema_version, document, traceparent: None, order };
             self.turns.send(serde_json::to_string(&order).unwrap(), self.world.clock.now());
         }
         self.sender.plan_new_jobs(&self.world, &mut self.dice);

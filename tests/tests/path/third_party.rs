@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lectern::{
+    contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus, JobSucceeded, ReturnedFile},
     document::{DocumentId, DocumentRef},
-    house::{CallbackEvent, FileRole, JobFailed, JobStatus, JobSucceeded, ReturnedFile},
-    memory::world::{MemoryWorld, SECRET, callback_body, failed, returned_file, signed, succeeded},
     ports::Clock as _,
-    receive_callback::Answer,
+    steps::receive_callback::Answer,
+    testing::world::{MemoryWorld, SECRET, callback_body, failed, returned_file, signed, succeeded},
 };
 
 use super::{door::Question, weather::Dice};

@@ -1,6 +1,6 @@
 //! One trace through the whole workflow. That every message and payload has it is asserted by the simulation itself.
 
-use lectern::{grant_turn, memory::world::object, message};
+use lectern::{message, steps::admit_document, testing::world::object};
 use serde_json::json;
 
 use super::{
@@ -29,7 +29,7 @@ fn third_party_is_given_a_span_of_the_documents_trace_with_each_round() {
     let traces = objects.map(|object| simulation.document(&object).traceparent.unwrap());
     assert!(!traces[0].is_of_the_trace_of(traces[1]));
     for (key, spans) in submissions {
-        let of = |trace: &lectern::trace::TraceParent| {
+        let of = |trace: &lectern::telemetry::trace::TraceParent| {
             spans
                 .iter()
                 .all(|span| span.is_some_and(|span| span.is_of_the_trace_of(*trace) && span != *trace))
@@ -55,5 +55,5 @@ fn case_50_execution_that_was_started_by_version_1_goes_on_without_a_trace() {
         | Work::Over => None,
     });
     let sent = sent.expect("it sends its first message").to_string();
-    assert_eq!(message::parse::<grant_turn::Input>(&sent).unwrap().traceparent, None);
+    assert_eq!(message::parse::<admit_document::Input>(&sent).unwrap().traceparent, None);
 }

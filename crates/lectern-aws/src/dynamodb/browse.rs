@@ -2,11 +2,11 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use lectern::{
+    document::submission::{Submission, SubmissionState},
     document::{Document, DocumentRef, SubmissionId},
     error::Error,
     ports::{Browse, Cursor},
     record::Record,
-    submission::{Submission, SubmissionState},
 };
 use serde::Deserialize;
 
@@ -65,7 +65,7 @@ impl Browse for DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \
-                 forgottenJobs, traceparent",
+                 abandonedJobs, traceparent",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")

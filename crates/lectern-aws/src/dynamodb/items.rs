@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::{
+    admission::Ticket,
+    document::keys,
     document::{CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, SubmissionId, TaskToken},
     error::Error,
-    keys,
     limits::MAX_INLINE_RECORD_BYTES,
     record::Record,
-    turns::Ticket,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -2,11 +2,11 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use lectern::{
+    document::transitions,
     document::{Document, DocumentRef, ObjectVersion, SubmissionId},
     error::Error,
     ports::{NewDocument, Register, Registration, Sequencer},
-    trace::TRACEPARENT,
-    transitions,
+    telemetry::trace::TRACEPARENT,
 };
 use serde::{Deserialize, Serialize};
 

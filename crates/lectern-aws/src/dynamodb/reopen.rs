@@ -2,9 +2,9 @@
 
 use lectern::{
     document::DocumentRef,
+    document::transitions,
     error::Error,
     ports::{Reopened, Reopening},
-    transitions,
 };
 use time::OffsetDateTime;
 

@@ -10,11 +10,11 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use lectern::{
+    document::transitions,
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
     ports::{CallbackTarget, Recorded, Results, Standing},
-    trace::{self, TraceParent},
-    transitions,
+    telemetry::trace::{self, TraceParent},
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -70,7 +70,7 @@ impl Results for DynamoDbStore {
             )
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(forgottenJobs, :job)",
+                 AND NOT contains(abandonedJobs, :job)",
             )
             .expression_attribute_names("#result", "result")
             .expression_attribute_values(":result", value)

@@ -7,8 +7,8 @@
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use lectern::{
     document::SubmissionId,
+    document::submission::{CountChange, Counts, Submission, SubmissionState},
     error::{Error, rfc3339},
-    submission::{CountChange, Counts, Submission, SubmissionState},
 };
 use time::OffsetDateTime;
 

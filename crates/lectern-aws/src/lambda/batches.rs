@@ -63,7 +63,7 @@ where
             Err(error) => error,
         };
         tracing::error!(messageId = message.message_id, detail = %error, "A message goes to the dead-letter queue.");
-        if let Err(error) = queue.bury(dead_letters, &message).await {
+        if let Err(error) = queue.send_to_dlq(dead_letters, &message).await {
             tracing::error!(messageId = message.message_id, detail = %error, "It could not be put there and stays.");
             response.fail(message.message_id);
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityOutput;
 use aws_smithy_mocks::{Rule, mock};
-use lectern::{document::Reason, transfer_document};
+use lectern::{document::Reason, steps::transfer_document};
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,4 +1,4 @@
-//! Metrics as lines of `CloudWatch`'s embedded metric format: what `lectern::metrics` tells, one line an event.
+//! Metrics as lines of `CloudWatch`'s embedded metric format: what `lectern::telemetry::metrics` tells, one line an event.
 //!
 //! Lambda's log is where `CloudWatch` reads them, so that measuring takes no call, no permission and no time. They are
 //! written whatever the log filter says. The fields of the spans stay on the line as plain properties: a metric that
@@ -9,8 +9,8 @@
 use std::io::Write as _;
 
 use lectern::{
-    metrics::{ALL, Metric, TARGET},
     ports::Clock as _,
+    telemetry::metrics::{ALL, Metric, TARGET},
 };
 use serde_json::{Map, Value, json};
 use tracing::{

@@ -110,7 +110,7 @@ where
 /// decided. A panic, which comes from there too, is on standard error already. Metrics are written by another layer.
 pub(super) fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     metadata.target() != "lambda_runtime::layers::panic"
-        && metadata.target() != lectern::metrics::TARGET
+        && metadata.target() != lectern::telemetry::metrics::TARGET
         && (is_ours(metadata) || *metadata.level() <= Level::INFO)
 }
 

@@ -11,19 +11,20 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use lambda_runtime::Diagnostic;
 use lectern::{
+    contract::webhook::{SigningSecret, SigningSecrets, sign},
+    contract::wire::{FileRole, JobStatus, JobSucceeded, ReturnedFile},
+    document::keys,
     document::{CallbackId, Document, DocumentState, JobResult, ObjectVersion, Reason, TaskToken},
     error::Error,
-    fail_document,
-    house::{FileRole, JobStatus, JobSucceeded, ReturnedFile},
-    keys,
-    memory::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
-    normalize_document,
     ports::{Clock as _, Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse},
-    probe_job, receive_callback,
-    receive_upload::{self, Message},
-    transfer_document::{self, DeliveryMode, Settings},
-    verify_returned_file,
-    webhook::{SigningSecret, SigningSecrets, sign},
+    steps::fail_document,
+    steps::normalize_document,
+    steps::probe_job,
+    steps::receive_callback,
+    steps::receive_upload::{self, Message},
+    steps::transfer_document::{self, DeliveryMode, Settings},
+    steps::verify_returned_file,
+    testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
 };
 use serde_json::json;
 
@@ -145,7 +146,8 @@ impl World {
         let trace = self.document().traceparent.map(|trace| trace.child("callback").to_string());
         let trace = trace.filter(|_| !body.contains("job.failed")).unwrap_or_else(|| MARK.to_owned());
         headers.insert("traceparent", trace.parse().unwrap());
-        let delivery = receive_callback::Delivery { callback_id, headers: &headers, body: body.as_bytes() };
+        let delivery =
+            receive_callback::WebhookRequest { callback_id, headers: &headers, body: body.as_bytes() };
         let (store, tasks, third_party) = (&self.store, &self.states, &self.third_party);
         receive_callback::handle::<MemoryThirdParty>(store, tasks, tasks, third_party, &self.clock, delivery)
             .await;
@@ -276,7 +278,7 @@ async fn meet_failing_services(world: &World) {
     let execution = StartExecution::of(&world.document());
     assert!(machine.start(&execution).await.is_err());
     let used = TaskTokens::new(client).succeed(&TaskToken::new("mArKeD"), json!({})).await;
-    assert_eq!(used.unwrap(), TokenUse::Gone);
+    assert_eq!(used.unwrap(), TokenUse::NotAwaited);
     let head = mock!(aws_sdk_s3::Client::head_object).then_http_response(|| xml_error(403, "AccessDenied"));
     let uploads = crate::UploadsBucket::new(client!(aws_sdk_s3, head));
     assert!(lectern::ports::Uploads::head(&uploads, &world.document().object).await.is_err());

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use aws_smithy_mocks::mock;
 use lectern::{
+    contract::wire::{FileRole, ReturnedFile},
     document::{DocumentState, ObjectVersion, TaskToken},
     error::Error,
-    house::{FileRole, ReturnedFile},
-    memory::{
+    ports::Clock as _,
+    telemetry::trace::TraceParent,
+    testing::{
         Cut,
         world::{MemoryWorld, object, returned_file, s3_event, succeeded},
     },
-    ports::Clock as _,
-    trace::TraceParent,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use lectern::{
     document::ObjectVersion,
     error::Error,
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
-    ports::{ByteStream, Delivery, ObjectHead, Uploads},
+    ports::{ByteStream, ObjectHead, UploadReader, Uploads},
 };
 
 use super::{RANGE_BYTES, is_missing};
@@ -100,7 +100,7 @@ impl Uploads for UploadsBucket {
     }
 }
 
-impl Delivery for UploadsBucket {
+impl UploadReader for UploadsBucket {
     async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
         let start =
             Reading { client: self.0.clone(), object: object.clone(), size_bytes, offset: 0, range: None };

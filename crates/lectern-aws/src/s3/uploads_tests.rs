@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
     document::ObjectVersion,
-    ports::{Delivery as _, ReadUrls as _, Uploads as _},
+    ports::{ReadUrls as _, UploadReader as _, Uploads as _},
 };
 use rstest::rstest;
 

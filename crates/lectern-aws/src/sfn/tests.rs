@@ -126,12 +126,12 @@ async fn case_34_token_that_nobody_waits_for_is_gone_and_no_error(#[case] code: 
     let heartbeat = mock!(Client::send_task_heartbeat).then_http_response(move || json_error(code));
     let tasks = TaskTokens::new(client!(aws_sdk_sfn, success, failure, heartbeat));
     let token = TaskToken::new(TOKEN);
-    assert_eq!(tasks.succeed(&token, json!({})).await.unwrap(), TokenUse::Gone);
-    assert_eq!(tasks.fail(&token, &Error::Unauthorized).await.unwrap(), TokenUse::Gone);
-    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::Gone);
+    assert_eq!(tasks.succeed(&token, json!({})).await.unwrap(), TokenUse::NotAwaited);
+    assert_eq!(tasks.fail(&token, &Error::Unauthorized).await.unwrap(), TokenUse::NotAwaited);
+    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::NotAwaited);
 }
 
-/// A grant-turn order made by hand: were its token's refusal an error, it would hold up the line behind it.
+/// A admit-document order made by hand: were its token's refusal an error, it would hold up the line behind it.
 #[tokio::test]
 async fn what_is_no_token_is_awaited_by_nobody_but_an_invalid_answer_is_an_error() {
     let heartbeat =
@@ -139,7 +139,7 @@ async fn what_is_no_token_is_awaited_by_nobody_but_an_invalid_answer_is_an_error
     let success = mock!(Client::send_task_success).then_http_response(|| json_error("ValidationException"));
     let tasks = TaskTokens::new(client!(aws_sdk_sfn, heartbeat, success));
     let token = TaskToken::new(TOKEN);
-    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::Gone);
+    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::NotAwaited);
     assert_eq!(tasks.succeed(&token, json!({})).await.unwrap_err().name(), "Store.Unavailable");
 }
 

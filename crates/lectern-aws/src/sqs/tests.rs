@@ -63,7 +63,7 @@ async fn case_18_unreadable_message_is_buried_as_it_is_and_once() {
         "messageId": "m1", "receiptHandle": "r", "body": "not json",
         "attributes": { "ApproximateReceiveCount": "1" }
     }));
-    queue.bury("https://dead.fifo", &message.unwrap()).await.unwrap();
+    queue.send_to_dlq("https://dead.fifo", &message.unwrap()).await.unwrap();
     let request = seen.only();
     assert_eq!((request.queue_url(), request.message_body()), (Some("https://dead.fifo"), Some("not json")));
     assert!(request.message_group_id().is_some(), "a FIFO queue takes no message without a group");
@@ -78,7 +78,7 @@ async fn message_that_cannot_be_buried_is_an_error() {
         "messageId": "m1", "receiptHandle": "r", "body": "secret body",
         "attributes": { "ApproximateReceiveCount": "1" }
     }));
-    let error = queue.bury("https://dead.fifo", &message.unwrap()).await.unwrap_err();
+    let error = queue.send_to_dlq("https://dead.fifo", &message.unwrap()).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(!error.to_string().contains("secret"), "{error}");
 }

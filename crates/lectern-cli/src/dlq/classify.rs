@@ -3,7 +3,7 @@
 use lectern::{
     document::{Attempt, Document, DocumentRef, DocumentState},
     message::{self, SCHEMA_VERSION, Unreadable},
-    receive_upload,
+    steps::receive_upload,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -288,7 +288,7 @@ fn task(known: &Known, attempt: Option<Attempt>) -> Verdict {
     Verdict::new(Class::MayWork, format!("its document is {} and waits for it", document.state))
 }
 
-/// An order of `grant-turn`'s queue, whatever has become of its document. Its execution waits for an answer to `ask`
+/// An order of `admit-document`'s queue, whatever has become of its document. Its execution waits for an answer to `ask`
 /// only, and asks again within the hour; an old `ask` could give a place to nobody. What is reported or renewed has been
 /// found out otherwise or is over. But what `release` gives back nothing else does before the lease expires, and it may
 /// come any number of times.
@@ -300,7 +300,7 @@ fn order(kind: &str) -> Verdict {
         "release" => {
             (Class::MayWork, "it gives a place back, which nothing else does before the lease expires")
         }
-        _ => (Class::Unreadable, "it orders nothing that grant-turn knows"),
+        _ => (Class::Unreadable, "it orders nothing that admit-document knows"),
     };
     Verdict::new(class, why)
 }

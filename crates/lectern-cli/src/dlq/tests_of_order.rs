@@ -28,7 +28,7 @@ fn cloud_of(fifo: &FakeQueues) -> Cloud {
 }
 
 fn queue() -> DeadLetters {
-    dead_letters("GrantTurn", true)
+    dead_letters("AdmitDocument", true)
 }
 
 fn releases(number: u32) -> Vec<String> {

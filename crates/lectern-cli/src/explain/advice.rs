@@ -258,7 +258,7 @@ fn lines_up(gate: &AtGate, place: String, waited: Duration, now: OffsetDateTime)
     let numbers = limiter.numbers();
     let is_undecided = *standpoint == Standpoint::Unknown && waited > LONG;
     let why = if is_undecided {
-        format!("It asked for a turn and stands in no line: grant-turn does not decide. {numbers}")
+        format!("It asked for a turn and stands in no line: admit-document does not decide. {numbers}")
     } else if limiter.breaker.is_some() {
         format!("{} {numbers}", limiter.breaker_text(now))
     } else if limiter.is_full() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lectern::{document::Document, submission::Submission};
+use lectern::{document::Document, document::submission::Submission};
 use serde::Serialize;
 
 use super::{advice::Conclusion, timeline::Entry};
@@ -70,7 +70,7 @@ impl Report for DocumentReport {
             write!(out, ", redriven {}", count(*redrives as usize, "time"))?;
         }
         writeln!(out)?;
-        let given_up = &self.document.forgotten_jobs;
+        let given_up = &self.document.abandoned_jobs;
         if !given_up.is_empty() {
             let (jobs, them) = if given_up.len() == 1 { ("job", "it") } else { ("jobs", "them") };
             let jobs = format!("{jobs} {}", given_up.join(", "));
@@ -122,7 +122,7 @@ pub(super) struct Row {
     redrives: u32,
     /// The jobs that were given up when it was opened again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    forgotten_jobs: Vec<String>,
+    abandoned_jobs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<String>,
 }
@@ -136,7 +136,7 @@ impl Row {
             reason: document.reason.as_ref().map(|reason| reason.code.clone()),
             since: document.times.get(document.state.as_str()).cloned(),
             redrives: document.redrives,
-            forgotten_jobs: document.forgotten_jobs.iter().map(|job| plain(job)).collect(),
+            abandoned_jobs: document.abandoned_jobs.iter().map(|job| plain(job)).collect(),
             superseded_by: document.superseded_by.map(|newer| newer.to_string()),
         }
     }
@@ -164,7 +164,7 @@ impl Report for SubmissionReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let Submission { submission_id, state, counts, created_at } = &self.submission;
         writeln!(out, "Submission {submission_id}: {}, since {created_at}", state.as_str())?;
-        let lectern::submission::Counts { open, ready, rejected, failed } = counts;
+        let lectern::document::submission::Counts { open, ready, rejected, failed } = counts;
         writeln!(out, "{open} open, {ready} ready, {rejected} rejected, {failed} failed")?;
         writeln!(out)?;
         writeln!(out, "{:<36}  {:<12}  {:<24}  SINCE", "DOCUMENT", "STATE", "REASON")?;

@@ -2,8 +2,8 @@
 
 use aws_sdk_sfn::Client;
 use aws_smithy_mocks::mock;
+use lectern::admission::Cause;
 use lectern::document::{Document, DocumentState, Reason};
-use lectern::turns::Cause;
 use rstest::rstest;
 use serde_json::json;
 use time::{OffsetDateTime, macros::datetime};
@@ -198,7 +198,7 @@ fn breaker(cause: Cause) -> Breaker {
 #[case::full(gate(limits(None, 50), Standpoint::InLine), "All places at the third party are taken", &[])]
 #[case::in_line(gate(limits(None, 3), Standpoint::InLine), "37 documents wait in line; 3 of 50 places", &[])]
 #[case::returning(gate(limits(None, 3), Standpoint::HasPlace), "is being decided", &[])]
-#[case::undecided(gate(limits(None, 3), Standpoint::Unknown), "grant-turn does not decide", &["lectern status"])]
+#[case::undecided(gate(limits(None, 3), Standpoint::Unknown), "admit-document does not decide", &["lectern status"])]
 fn document_that_lines_up_is_told_why_and_is_not_stuck_however_long_that_takes(
     #[case] gate: AtGate,
     #[case] why: &str,
@@ -260,7 +260,7 @@ fn reopened_document_tells_what_became_of_its_result(
 ) {
     let mut open = document(DocumentState::Received);
     open.redrives = 2;
-    open.forgotten_jobs = forgotten.iter().map(|job| (*job).to_owned()).collect();
+    open.abandoned_jobs = forgotten.iter().map(|job| (*job).to_owned()).collect();
     open.result = keeps.then(succeeded);
     let text = explained(&open, &[], &[], Some(&execution(Status::Running)));
     assert!(text.contains(says), "{text}");

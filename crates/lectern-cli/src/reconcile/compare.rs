@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lectern::{
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion},
     ports::Sequencer,
-    receive_upload,
+    steps::receive_upload,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};

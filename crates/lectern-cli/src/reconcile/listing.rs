@@ -1,7 +1,7 @@
 //! All versions of all uploads, as the bucket lists them.
 
 use aws_sdk_s3::{Client, types::EncodingType};
-use lectern::keys::UPLOADS_PREFIX;
+use lectern::document::keys::UPLOADS_PREFIX;
 use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 

@@ -4,9 +4,9 @@ use aws_sdk_s3::Client;
 use aws_smithy_mocks::mock;
 use lectern::{
     document::{Document, DocumentId, DocumentState, ObjectVersion, SubmissionId},
-    memory::world::MemoryWorld,
     ports::Sequencer,
-    receive_upload,
+    steps::receive_upload,
+    testing::world::MemoryWorld,
 };
 use proptest::prelude::*;
 use rstest::rstest;

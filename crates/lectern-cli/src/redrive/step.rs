@@ -1,11 +1,11 @@
 //! One document's redrive: what is to be done is decided from what is there, so that asking again finds it done.
 
 use lectern::{
+    document::transitions,
     document::{Document, DocumentRef, DocumentState},
     ports::{
         Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution, Turns as _,
     },
-    transitions,
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_sdk_sfn::Client;
 use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
+    admission::{Gate, Limits},
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round},
     ports::{Clock as _, Resume, StartExecution},
-    turns::{Gate, Limits},
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket, SystemClock};
 use rstest::rstest;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lectern::{document::DocumentRef, error::rfc3339, submission::Submission};
+use lectern::{document::DocumentRef, document::submission::Submission, error::rfc3339};
 use serde::Serialize;
 use time::OffsetDateTime;
 

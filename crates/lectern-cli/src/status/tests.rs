@@ -2,9 +2,9 @@
 
 use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
+    admission::Cause,
+    document::submission::{Counts, Submission},
     document::{Document, DocumentState},
-    submission::{Counts, Submission},
-    turns::Cause,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -117,7 +117,10 @@ async fn quiet_night_is_read_by_keys_and_the_index_and_nothing_is_to_be_done() {
     }
     assert_eq!((&json["alarms"], &json["brokenOff"]), (&json!([]), &json!([])));
     assert_eq!(json["queues"].as_array().unwrap().len(), 3);
-    assert_eq!((&json["queues"][1]["queue"], &json["queues"][1]["dead"]), (&json!("GrantTurn"), &json!(0)));
+    assert_eq!(
+        (&json["queues"][0]["queue"], &json["queues"][0]["dead"]),
+        (&json!("AdmitDocument"), &json!(0))
+    );
 }
 
 #[tokio::test]

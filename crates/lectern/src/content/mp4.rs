@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{ContentError, Limits};
-use crate::house::MediaFile;
+use crate::contract::wire::MediaFile;
 
 /// Reads the facts of a video of `size_bytes` bytes.
 ///
@@ -350,5 +350,4 @@ impl<'a> Fields<'a> {
 }
 
 #[cfg(test)]
-#[path = "mp4_tests.rs"]
 mod tests;

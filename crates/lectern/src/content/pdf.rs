@@ -275,5 +275,4 @@ fn object_stream_bytes(stream: &Stream) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "pdf_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Proofreading of English text by fixed rules: what the reference third party does with a lesson plan.
 
 use super::{Limits, misspellings};
-use crate::house::{FileFinding, Severity};
+use crate::contract::wire::{FileFinding, Severity};
 
 /// Words of one sentence from which on it is too long.
 const LONG_SENTENCE_WORDS: usize = 40;

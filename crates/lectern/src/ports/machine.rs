@@ -3,10 +3,10 @@
 use std::future::Future;
 
 use crate::{
+    document::transitions,
     document::{Attempt, Document, DocumentRef, Round, TaskToken},
     error::Error,
-    trace::TraceParent,
-    transitions,
+    telemetry::trace::TraceParent,
 };
 
 /// An execution to start.
@@ -80,5 +80,5 @@ pub enum TokenUse {
     /// The execution goes on.
     Delivered,
     /// Nobody waits for it any more: answered before, timed out, or its execution is over.
-    Gone,
+    NotAwaited,
 }

@@ -9,10 +9,11 @@ use super::{
     parse::{self, Refused},
 };
 use crate::{
+    contract::wire::{FileFinding, FileRole, ReturnedFile},
+    document::keys,
     document::{Document, DocumentState, JobResult, Reason},
     error::{Error, rfc3339},
-    house::{FileFinding, FileRole, ReturnedFile},
-    keys, limits,
+    limits,
 };
 
 /// Builds the record of `document` from all files that its job returned, in the order of the callback, each with its

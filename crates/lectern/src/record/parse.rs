@@ -8,8 +8,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
 use crate::{
     content::{Cue, docx, mp4, srt, text, vtt},
+    contract::wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
     error::rfc3339,
-    house::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
     limits,
     media_type::MediaType,
 };

@@ -11,9 +11,9 @@ use time::macros::datetime;
 
 use super::*;
 use crate::{
+    contract::wire::{JobSucceeded, ReturnedFile},
     document::{CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion},
     error::Error,
-    house::{JobSucceeded, ReturnedFile},
     limits,
 };
 
@@ -67,7 +67,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             files: files.iter().map(|(file, _)| file.clone()).collect(),
         })),
         redrives: 0,
-        forgotten_jobs: std::collections::BTreeSet::new(),
+        abandoned_jobs: std::collections::BTreeSet::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lectern::{
     content::{Cue, vtt::write_vtt},
-    house::MediaFile,
+    contract::wire::MediaFile,
 };
 
 /// A video that claims to be longer gets cues for its first six hours.

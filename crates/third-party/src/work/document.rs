@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use lectern::{
     content::{docx, pdf, proofread, text},
-    house::{FileFinding, FileRole, FindingsFile, JobError},
+    contract::wire::{FileFinding, FileRole, FindingsFile, JobError},
     media_type::MediaType,
 };
 

@@ -4,7 +4,7 @@ use std::{fs::File, io::BufReader};
 
 use lectern::{
     content::mp4,
-    house::{FileRole, JobError},
+    contract::wire::{FileRole, JobError},
     media_type::MediaType,
 };
 

@@ -5,8 +5,8 @@
 use std::io::Read;
 
 use lectern::{
+    contract::wire::{JobError, MediaFile},
     error::rfc3339,
-    house::{JobError, MediaFile},
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 

@@ -4,7 +4,7 @@ mod contract;
 mod world;
 
 use axum::http::{Method, StatusCode};
-use lectern::memory::Cut;
+use lectern::testing::Cut;
 use rstest::rstest;
 use serde_json::{Value, json};
 use world::{Answer, EVALUATOR, World};

@@ -21,10 +21,10 @@ use crate::{
     wait::{LATER, eventually},
 };
 
-/// What dies now and then. `grant-turn` is among them: it is the one that holds the limits.
+/// What dies now and then. `admit-document` is among them: it is the one that holds the limits.
 const MORTAL: [&str; 8] = [
     "ReceiveUploadFunction",
-    "GrantTurnFunction",
+    "AdmitDocumentFunction",
     "TransferDocumentFunction",
     "ReceiveCallbackFunction",
     "ProbeJobFunction",
@@ -130,9 +130,10 @@ fn bad_habit(dice: &mut Dice) -> Option<Fault> {
 /// Takes messages away for a while, and sends copies of some.
 async fn disturb(stack: &Stack, dice: &mut Dice) {
     let urls = &stack.is.queue_urls;
-    let queues = [&urls.receive_upload, &urls.transfer_document, &urls.normalize_document, &urls.grant_turn];
+    let queues =
+        [&urls.receive_upload, &urls.transfer_document, &urls.normalize_document, &urls.admit_document];
     let queue = queues[dice.roll(queues.len())];
-    let fifo = *queue == urls.grant_turn;
+    let fifo = *queue == urls.admit_document;
     let hidden_s = if fifo { 1 } else { 1 + i32::try_from(dice.roll(3)).unwrap() };
     let request = stack.sqs.receive_message().queue_url(queue).visibility_timeout(hidden_s);
     let request = request.message_system_attribute_names(MessageSystemAttributeName::All);
@@ -149,7 +150,8 @@ async fn disturb(stack: &Stack, dice: &mut Dice) {
 /// Every trouble of the day is one that the workflow comes back from, so that no message may be given up.
 async fn assert_no_dead_letter_is_left(stack: &Stack) {
     let urls = &stack.is.dead_letter_queue_urls;
-    let queues = [&urls.receive_upload, &urls.grant_turn, &urls.transfer_document, &urls.normalize_document];
+    let queues =
+        [&urls.receive_upload, &urls.admit_document, &urls.transfer_document, &urls.normalize_document];
     for url in queues.into_iter().chain([&stack.is.failed_invocation_queue_url]) {
         eventually("no dead letter is left", Duration::from_secs(1), async || {
             let request = stack.sqs.receive_message().queue_url(url).visibility_timeout(0);

@@ -10,9 +10,9 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
+    document::submission::{Counts, SubmissionState},
     document::{DocumentId, DocumentRef},
     ports::{Browse as _, Cursor},
-    submission::{Counts, SubmissionState},
 };
 
 use super::*;

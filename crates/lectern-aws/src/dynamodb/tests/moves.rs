@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
+    contract::wire::JobSucceeded,
+    document::submission::{Counts, Submission, SubmissionState},
     document::{Attempt, DocumentState, JobResult, Reason, Round},
-    house::JobSucceeded,
-    memory::world::given_up,
     ports::{Begin, Finish, Finishing as _, Load as _, Reopened, Reopening as _, Transfers as _},
-    submission::{Counts, Submission, SubmissionState},
+    testing::world::given_up,
 };
 use rstest::rstest;
 

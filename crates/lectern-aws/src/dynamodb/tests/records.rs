@@ -5,7 +5,7 @@ use aws_smithy_mocks::mock;
 use lectern::{
     limits::MAX_INLINE_RECORD_BYTES,
     media_type::MediaType,
-    ports::{Browse as _, Finish, Finishing as _, Outcome},
+    ports::{Browse as _, FinalOutcome, Finish, Finishing as _},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
 };
 
@@ -47,7 +47,7 @@ fn record_of(size: usize) -> Record {
 }
 
 fn object_key() -> String {
-    lectern::keys::record(&reference())
+    lectern::document::keys::record(&reference())
 }
 
 /// Finishes with a record and returns its item, and key, type and size of what was put into S3.
@@ -66,7 +66,7 @@ async fn finished(record: &Record) -> (Item, Vec<(String, String, u64)>) {
         reads(&submission_key(&reference().submission_id), None),
         transacts(&seen)
     );
-    let outcome = Outcome::Ready(Box::new(record.clone()));
+    let outcome = FinalOutcome::Ready(Box::new(record.clone()));
     assert_eq!(store.finish(&reference(), outcome, NOW).await.unwrap(), Finish::Finished);
     let item = puts(&seen.only())[1].item().clone();
     (item, objects.all())
@@ -111,7 +111,7 @@ async fn case_44_document_is_not_ready_before_its_large_record_is_in_s3() {
         reads(&submission_key(&reference().submission_id), None),
         transacts(&seen)
     );
-    let outcome = Outcome::Ready(Box::new(record_of(MAX_INLINE_RECORD_BYTES + 1)));
+    let outcome = FinalOutcome::Ready(Box::new(record_of(MAX_INLINE_RECORD_BYTES + 1)));
     assert_eq!(store.finish(&reference(), outcome, NOW).await.unwrap_err().name(), "Store.Unavailable");
     assert!(seen.all().is_empty(), "nothing was written");
 }

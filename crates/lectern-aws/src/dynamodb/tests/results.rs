@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
+    contract::wire::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     document::{CallbackId, JobResult, TaskToken},
-    house::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     ports::{CallbackTarget, Recorded, Results as _, Standing},
 };
 
@@ -95,7 +95,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
             request.condition_expression(),
             Some(
                 "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(forgottenJobs, :job)"
+                 AND NOT contains(abandonedJobs, :job)"
             )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));

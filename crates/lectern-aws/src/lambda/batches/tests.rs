@@ -7,7 +7,7 @@ use aws_sdk_sqs::operation::{
     send_message::{SendMessageInput, SendMessageOutput},
 };
 use aws_smithy_mocks::{Rule, mock};
-use lectern::grant_turn::{Input, Order};
+use lectern::steps::admit_document::{Input, Order};
 use serde_json::{Value, json};
 
 use super::*;

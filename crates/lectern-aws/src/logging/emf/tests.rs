@@ -4,8 +4,8 @@
 use lectern::{
     document::{DocumentState, Reason},
     error::Error,
-    metrics::{self, CallbackOutcome, Limiter},
-    probe_job::Status,
+    steps::probe_job::Status,
+    telemetry::metrics::{self, CallbackOutcome, Limiter},
 };
 use time::Duration;
 
@@ -170,7 +170,7 @@ fn document_is_counted_by_its_reason_only_if_it_has_one() {
 
 #[test]
 fn metrics_and_their_documents_are_written_whatever_the_log_filter_says() {
-    for filter in ["off", "error", "lectern=off", "lectern::metrics=off", "trace"] {
+    for filter in ["off", "error", "lectern=off", "lectern::telemetry::metrics=off", "trace"] {
         let lines = written(filter, || {
             let span = tracing::info_span!("task", documentId = "d1", jobId = tracing::field::Empty);
             let _task = span.enter();
@@ -196,9 +196,9 @@ fn case_53_fields_of_libraries_spans_below_info_are_on_no_line() {
 #[test]
 fn event_without_a_metric_of_the_catalogue_is_not_written() {
     let lines = written("trace", || {
-        tracing::info!(target: "lectern::metrics", Unheard = 1u64);
-        tracing::info!(target: "lectern::metrics", Callbacks = 1u64);
-        tracing::info!(target: "lectern::metrics", BreakerOpen = "open");
+        tracing::info!(target: "lectern::telemetry::metrics", Unheard = 1u64);
+        tracing::info!(target: "lectern::telemetry::metrics", Callbacks = 1u64);
+        tracing::info!(target: "lectern::telemetry::metrics", BreakerOpen = "open");
     });
     assert_eq!(lines, Vec::<Value>::new());
 }

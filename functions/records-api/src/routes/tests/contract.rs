@@ -121,7 +121,7 @@ fn described_limits_and_states_are_the_real_ones() {
     assert_eq!(limit["maximum"], json!(lectern::limits::MAX_PAGE));
     assert_eq!(limit["default"], json!(lectern::limits::DEFAULT_PAGE));
     let states = &openapi["components"]["schemas"]["SubmissionState"]["enum"];
-    assert_eq!(*states, json!(lectern::submission::SubmissionState::ALL));
+    assert_eq!(*states, json!(lectern::document::submission::SubmissionState::ALL));
     let states = &openapi["components"]["schemas"]["DocumentState"]["enum"];
     assert_eq!(*states, json!(lectern::document::DocumentState::ALL));
 }

@@ -9,13 +9,13 @@ use axum::{
 };
 use lambda_http::request::RequestContext;
 use lectern::{
+    contract::wire::{FileRole, JobSucceeded, ReturnedFile},
     document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
-    house::{FileRole, JobSucceeded, ReturnedFile},
     media_type::MediaType,
-    memory::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
-    ports::{Finishing as _, NewDocument, Outcome, Register as _, Results as _, Sequencer},
+    ports::{FinalOutcome, Finishing as _, NewDocument, Register as _, Results as _, Sequencer},
     record,
-    trace::TraceParent,
+    telemetry::trace::TraceParent,
+    testing::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
 };
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -79,7 +79,7 @@ impl World {
         let now = datetime!(2026-11-20 17:00 UTC);
         let files: Vec<_> = files.into_iter().zip(contents).collect();
         let record = record::build(&self.store.get(&self.ready).unwrap(), "house", &files, now).unwrap();
-        self.store.finish(&self.ready, Outcome::Ready(Box::new(record)), now).await.unwrap();
+        self.store.finish(&self.ready, FinalOutcome::Ready(Box::new(record)), now).await.unwrap();
     }
 
     pub(super) async fn get(&self, path: &str, claims: Option<&str>) -> Answer {

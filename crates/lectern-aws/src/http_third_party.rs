@@ -1,0 +1,290 @@
+//! The house contract over HTTP: `docs/third-party.openapi.yaml`.
+//!
+//! One request, one answer: no redirects, no retries. How an answer becomes a workflow error is
+//! [`lectern::contract::response`]; which URL may be fetched is [`lectern::contract::network`].
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use lectern::{
+    contract::network::Network,
+    contract::response::error_of,
+    contract::webhook::{SigningSecrets, VerifyError},
+    contract::wire::{
+        CALLBACK_URL, IDEMPOTENCY_KEY, JOBS_PATH, JobAccepted, JobStatus, PULL_PATH, PUSH_PATH, PullRequest,
+        ReturnedFile,
+    },
+    document::Reason,
+    error::Error,
+    ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
+    steps::receive_callback::{VerifiedCallback, verify_callback_body},
+    telemetry::trace::TRACEPARENT,
+};
+use reqwest::{
+    Body, Client, RequestBuilder, Response, StatusCode,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    redirect::Policy,
+};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::{clock::SystemClock, secrets::CachedSecret};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A download that sends nothing for so long is over.
+const STALLED_AFTER: Duration = Duration::from_mins(1);
+/// Nothing of a small answer is read beyond this: a job's status with all its files fits.
+const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
+
+/// A third party that keeps the house contract.
+#[derive(Debug)]
+pub struct HttpThirdParty {
+    client: Client,
+    base_url: String,
+    api_key: CachedSecret,
+}
+
+/// The HTTP client could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client could not be built: {0}")]
+pub struct ClientError(#[from] reqwest::Error);
+
+impl HttpThirdParty {
+    /// Talks to the service at `base_url`; one request takes `timeout` at most, upload and answer together.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the client cannot be built.
+    pub fn new(base_url: String, api_key: CachedSecret, timeout: Duration) -> Result<Self, ClientError> {
+        let client = builder(timeout).build()?;
+        Ok(Self { client, base_url, api_key })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let key = self.api_key.get().await?;
+        let request =
+            request.bearer_auth(key.expose()).header(ACCEPT, "application/json, application/problem+json");
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        // Just a number: other text is theirs and does not belong into a log.
+        let retry_after_s = retry_after.and_then(|text| text.parse::<u64>().ok());
+        tracing::debug!(
+            status = response.status().as_u16(),
+            sizeBytes = response.content_length(),
+            retryAfterS = retry_after_s,
+            "The third party answered."
+        );
+        Ok(response)
+    }
+}
+
+impl ThirdParty for HttpThirdParty {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.api_key.get().await.map(drop)
+    }
+
+    async fn submit(&self, job: JobRequest) -> Result<String, Error> {
+        let request = match job.content {
+            Content::Push(body) => self
+                .client
+                .post(format!("{}{PUSH_PATH}", self.base_url))
+                .header(CALLBACK_URL, job.callback_url)
+                .header(CONTENT_TYPE, job.media_type.as_str())
+                .header(CONTENT_LENGTH, job.size_bytes)
+                .body(Body::wrap_stream(body)),
+            Content::Pull(source_url) => {
+                self.client.post(format!("{}{PULL_PATH}", self.base_url)).json(&PullRequest {
+                    source_url,
+                    media_type: job.media_type,
+                    size_bytes: job.size_bytes,
+                    callback_url: job.callback_url,
+                })
+            }
+        };
+        let request = match job.traceparent {
+            Some(traceparent) => request.header(TRACEPARENT, traceparent.to_string()),
+            None => request,
+        };
+        let response = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await?;
+        answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)
+    }
+
+    async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
+        // The key is a UUID and a number, so it needs no encoding.
+        let url = format!("{}{JOBS_PATH}?idempotencyKey={idempotency_key}", self.base_url);
+        let response = self.send(self.client.get(url)).await?;
+        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+            return Ok(None);
+        }
+        match answer(response).await {
+            // A refused question says nothing of the document.
+            Err(Error::Rejected(reason)) => {
+                Err(Error::Unavailable(format!("it refused to tell the status ({reason})")))
+            }
+            Err(Error::TurnUsed) => {
+                Err(Error::Unavailable("it refused to tell the status (conflict)".to_owned()))
+            }
+            status => status.map(Some),
+        }
+    }
+
+    fn verify_callback(
+        headers: &HeaderMap,
+        body: &[u8],
+        secrets: &SigningSecrets,
+        now: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError> {
+        verify_callback_body(headers, body, secrets, now)
+    }
+}
+
+/// Fetches returned files from where callbacks say they are.
+#[derive(Debug)]
+pub struct ReturnedFileFetcher {
+    client: Client,
+    network: Network,
+    allowed_hosts: Vec<String>,
+}
+
+impl ReturnedFileFetcher {
+    /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the connection
+    /// goes to just the addresses that were checked.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the client cannot be built.
+    pub fn new(
+        third_party_url: &str,
+        more_hosts: Vec<String>,
+        network: Network,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let client = builder(timeout)
+            .dns_resolver(Arc::new(CheckedResolver(network)))
+            .read_timeout(STALLED_AFTER)
+            .build()?;
+        let own_host =
+            url::Url::parse(third_party_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Ok(Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() })
+    }
+}
+
+impl Fetch for ReturnedFileFetcher {
+    async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
+        let url = self.network.check(&file.url, &self.allowed_hosts).map_err(|error| {
+            tracing::debug!(detail = %error, "The URL of a returned file is forbidden.");
+            mismatch(
+                "forbiddenUrl",
+                "The processing service returned a file at an address that may not be used.",
+            )
+        })?;
+        let response = self.client.get(url).send().await.map_err(|error| {
+            if is_forbidden_address(&error) {
+                return mismatch(
+                    "forbiddenUrl",
+                    "The processing service returned a file at an address that may not be used.",
+                );
+            }
+            unavailable(&error)
+        })?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(Box::pin(response.bytes_stream().map_err(io::Error::other)));
+        }
+        if status.is_redirection() {
+            return Err(mismatch(
+                "redirected",
+                "The processing service returned a file that is somewhere else.",
+            ));
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(Error::Unavailable(format!("a returned file's URL answered {}", status.as_u16())));
+        }
+        Err(mismatch("missing", "The processing service declared a file that is not there."))
+    }
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
+    // Installing twice (another client of this process) keeps the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .redirect(Policy::none())
+        // A proxy of the environment would resolve names by itself, past the checked addresses.
+        .no_proxy()
+        // A connection that was idle while the function was frozen is most often dead.
+        .pool_max_idle_per_host(0)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .user_agent(concat!("lectern/", env!("CARGO_PKG_VERSION")))
+}
+
+async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = beginning(response).await;
+    if !status.is_success() {
+        return Err(error_of(status, &headers, &body?, SystemClock.now()));
+    }
+    serde_json::from_slice(&body?).map_err(|_| {
+        Error::Unavailable(format!("it answered {} with something else than promised", status.as_u16()))
+    })
+}
+
+async fn beginning(response: Response) -> Result<BytesMut, Error> {
+    let mut body = response.bytes_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(|error| unavailable(&error))?);
+        if bytes.len() > MAX_ANSWER_BYTES {
+            return Err(Error::Unavailable("its answer is too long".to_owned()));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Says what happened without the URL, which may be a secret.
+fn unavailable(error: &reqwest::Error) -> Error {
+    let what = if error.is_timeout() {
+        "it did not answer in time"
+    } else if error.is_connect() {
+        return Error::Down("no connection could be made".to_owned());
+    } else {
+        "the connection broke off"
+    };
+    Error::Unavailable(what.to_owned())
+}
+
+fn mismatch(code: &str, message: &str) -> Error {
+    Error::ReturnedMismatch(Reason::new(code, message))
+}
+
+/// Resolves a name and refuses it if any of its addresses is forbidden.
+#[derive(Clone, Copy, Debug)]
+struct CheckedResolver(Network);
+
+impl Resolve for CheckedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let network = self.0;
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if addresses.iter().any(|address| !network.allows(address.ip())) {
+                return Err(ForbiddenAddress.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the name resolves to an address that may not be reached")]
+struct ForbiddenAddress;
+
+fn is_forbidden_address(error: &reqwest::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if cause.is::<ForbiddenAddress>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}

@@ -1,0 +1,233 @@
+//! Handing documents over, and what can go wrong while the bytes are on their way.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Json, Router, body::Bytes, routing::any};
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, StatusCode};
+use lectern::{
+    contract::wire::JobAccepted,
+    document::Reason,
+    error::Error,
+    media_type::MediaType,
+    ports::{Clock as _, Content, JobRequest, ThirdParty as _},
+};
+use lectern_aws::SystemClock;
+use rstest::rstest;
+use third_party::{RetryAfter, SubmissionFault};
+
+use crate::support::{
+    API_KEY, CALLBACK, House, KEY, NOTES, TRACE, adapter, assert_silent, content, eventually, listener,
+    odd_chunks, push, push_body, server, sha256,
+};
+
+#[rstest]
+#[case(1)]
+#[case(52)]
+#[case(1_000_003)]
+#[tokio::test]
+async fn pushed_bytes_arrive_as_they_are_in_whatever_chunks(#[case] size: usize) {
+    let (house, content) = (House::start().await, content(size));
+    let job_id = house.push(&content).await.unwrap();
+    let job = house.job().unwrap();
+    assert_eq!((job.job_id, job.bytes_received), (job_id, size as u64));
+    assert_eq!(job.sha256, Some(sha256(&content)));
+    assert_eq!(job.media_type, MediaType::Text);
+}
+
+#[tokio::test]
+async fn push_has_an_exact_length_and_the_contracts_headers() {
+    let seen: Arc<Mutex<Option<(HeaderMap, usize)>>> = Arc::default();
+    let noted = Arc::clone(&seen);
+    let take = move |headers: HeaderMap, body: Bytes| async move {
+        *noted.lock().unwrap() = Some((headers, body.len()));
+        (StatusCode::CREATED, Json(JobAccepted { job_id: "j1".to_owned() }))
+    };
+    let url = server(Router::new().route("/v1/jobs/push", any(take))).await;
+    let adapter = adapter(&url, API_KEY, Duration::from_secs(20));
+    assert_eq!(adapter.submit(push(&content(300_007))).await.unwrap(), "j1");
+    let (headers, received) = seen.lock().unwrap().take().unwrap();
+    assert_eq!((headers["content-length"].to_str().unwrap(), received), ("300007", 300_007));
+    assert!(!headers.contains_key("transfer-encoding"));
+    assert_eq!(headers["authorization"], format!("Bearer {API_KEY}"));
+    assert_eq!(headers["idempotency-key"], KEY);
+    assert_eq!(headers["lectern-callback-url"], CALLBACK);
+    assert_eq!(headers["traceparent"], TRACE);
+    assert_eq!(headers["content-type"], "text/plain");
+    assert_eq!(headers.get_all("content-length").iter().count(), 1);
+}
+
+#[tokio::test]
+async fn pulled_document_is_fetched_from_its_url() {
+    let house = House::start().await;
+    let source = server(Router::new().route("/source", any(|| async { NOTES }))).await;
+    let request = JobRequest {
+        idempotency_key: KEY.to_owned(),
+        media_type: MediaType::Text,
+        size_bytes: NOTES.len() as u64,
+        callback_url: CALLBACK.to_owned(),
+        traceparent: None,
+        content: Content::Pull(format!("{source}/source?signature=secret")),
+    };
+    let job_id = house.adapter.submit(request).await.unwrap();
+    let job = eventually("the pull", || house.job().filter(|job| job.sha256.is_some())).await;
+    assert_eq!((job.job_id, job.sha256), (job_id, Some(sha256(NOTES))));
+}
+
+#[rstest]
+#[case::seconds(SubmissionFault::RateLimited { retry_after: Some(RetryAfter::Seconds(30)) }, 30)]
+#[case::date(SubmissionFault::RateLimited { retry_after: Some(RetryAfter::Date { date_in_s: 60 }) }, 60)]
+#[case::past(SubmissionFault::RateLimited { retry_after: Some(RetryAfter::Date { date_in_s: -60 }) }, 1)]
+#[case::garbage(SubmissionFault::RateLimited { retry_after: Some(RetryAfter::Text("soon".to_owned())) }, 5)]
+#[case::none(SubmissionFault::RateLimited { retry_after: None }, 5)]
+#[case::quota(SubmissionFault::NoRoom { retry_in: 12 }, 12)]
+#[case::absurd(SubmissionFault::NoRoom { retry_in: u64::MAX }, 900)]
+#[tokio::test]
+async fn case_25_wait_that_they_ask_for_is_honoured_and_bounded(
+    #[case] fault: SubmissionFault,
+    #[case] expected_s: i64,
+) {
+    let house = House::start().await;
+    house.fault_once(fault);
+    let before = SystemClock.now();
+    let error = house.push(NOTES).await.unwrap_err();
+    let after = SystemClock.now();
+    let Error::RateLimited { retry_at } = error else { panic!("{error:?}") };
+    // A date has whole seconds only.
+    let earliest = before + time::Duration::seconds(expected_s - 1);
+    assert!((earliest..=after + time::Duration::seconds(expected_s)).contains(&retry_at), "{retry_at}");
+    assert!(house.job().is_none());
+}
+
+#[rstest]
+#[case(0)]
+#[case(100_000)]
+#[tokio::test]
+async fn case_26_reset_in_mid_upload_is_unavailable_and_the_next_try_is_whole(#[case] after_bytes: u64) {
+    let (house, content) = (House::start().await, content(4_000_000));
+    house.fault_once(SubmissionFault::ResetUpload { after_bytes });
+    let error = house.push(&content).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_silent(&error);
+    assert!(house.job().is_none(), "no half job");
+    house.push(&content).await.unwrap();
+    assert_eq!(house.job().unwrap().sha256, Some(sha256(&content)));
+}
+
+#[rstest]
+#[case::it_cannot(500, "down", false)]
+#[case::gateway(502, "unavailable", true)]
+#[case::it_is_busy(503, "down", false)]
+#[case::gateway_timeout(504, "unavailable", true)]
+#[tokio::test]
+async fn case_26_server_error_is_unavailable_and_tells_whether_there_may_be_a_job(
+    #[case] status: u16,
+    #[case] word: &str,
+    #[case] job_possible: bool,
+) {
+    let house = House::start().await;
+    house.fault_once(SubmissionFault::ServerError { status });
+    let error = house.push(NOTES).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the third party is {word}: it answered {status}"));
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_eq!(error.cause()["jobPossible"], job_possible);
+}
+
+#[tokio::test]
+async fn case_26_body_that_breaks_off_on_our_side_leaves_no_half_job() {
+    let house = House::start().await;
+    let broken = stream::iter([Ok(Bytes::from_static(b"half")), Err(io::Error::other("S3 broke off"))]);
+    let error = house.adapter.submit(push_body(8, Box::pin(broken))).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_silent(&error);
+    assert!(house.job().is_none());
+}
+
+/// A longer body cannot come: [`lectern_aws::UploadsBucket`] reads exactly the size that was registered.
+#[tokio::test]
+async fn case_26_body_that_is_shorter_than_declared_is_no_job() {
+    let house = House::start().await;
+    let declared = NOTES.len() as u64 + 1;
+    let error = house.adapter.submit(push_body(declared, odd_chunks(NOTES))).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_silent(&error);
+    assert!(house.job().is_none());
+}
+
+#[tokio::test]
+async fn case_27_lost_answer_is_unavailable_and_the_job_is_adopted_by_its_key() {
+    let house = House::start().await;
+    house.fault_once(SubmissionFault::LoseAnswer);
+    let error = house.push(NOTES).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    let lost = house.job().unwrap();
+    assert_eq!(house.push(NOTES).await.unwrap(), lost.job_id);
+    assert_eq!(house.job().unwrap().submissions, 2);
+}
+
+#[rstest]
+#[case(401)]
+#[case(403)]
+#[tokio::test]
+async fn case_28_refused_credentials_are_unauthorized(#[case] status: u16) {
+    let house = House::start().await;
+    house.fault_once(SubmissionFault::Unauthorized { status });
+    assert_eq!(house.push(NOTES).await.unwrap_err().name(), "ThirdParty.Unauthorized");
+}
+
+#[tokio::test]
+async fn case_28_wrong_key_is_unauthorized_everywhere() {
+    let house = House::start().await;
+    let stranger = adapter(house.server.url(), "another-key", Duration::from_secs(20));
+    assert_eq!(stranger.submit(push(NOTES)).await.unwrap_err().name(), "ThirdParty.Unauthorized");
+    assert_eq!(stranger.status(KEY).await.unwrap_err().name(), "ThirdParty.Unauthorized");
+}
+
+#[tokio::test]
+async fn case_29_third_party_that_is_down_is_unavailable() {
+    let listener = listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let adapter = adapter(&url, API_KEY, Duration::from_secs(20));
+    let error = adapter.submit(push(NOTES)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the third party is down: no connection could be made");
+    assert_eq!(error.cause()["jobPossible"], false, "nothing was sent");
+    assert_silent(&error);
+    assert_silent(&adapter.status(KEY).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn case_30_rejection_carries_their_reason() {
+    let house = House::start().await;
+    house.fault_once(SubmissionFault::Rejected {
+        code: "drmProtected".to_owned(),
+        message: "The file is protected.".to_owned(),
+    });
+    let error = house.push(NOTES).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Rejected");
+    assert_eq!(error.reason(), Reason::new("drmProtected", "The file is protected."));
+}
+
+#[tokio::test]
+async fn case_29_answer_that_comes_too_late_is_unavailable() {
+    let house = House::start().await;
+    house.fault_once(SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(60_000) });
+    let hasty = adapter(house.server.url(), API_KEY, Duration::from_millis(300));
+    let error = hasty.submit(push(NOTES)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the third party is unavailable: it did not answer in time");
+    assert_silent(&error);
+}
+
+#[tokio::test]
+async fn body_that_never_ends_is_bounded_in_time() {
+    let house = House::start().await;
+    let hasty = adapter(house.server.url(), API_KEY, Duration::from_millis(300));
+    let stuck = stream::iter([Ok(Bytes::from_static(b"half"))]).chain(stream::pending());
+    let error = hasty.submit(push_body(8, Box::pin(stuck))).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert!(house.job().is_none());
+}

@@ -1,0 +1,299 @@
+//! `records-api`: what evaluators read. `docs/records.openapi.yaml` describes it, and a test holds the two equal.
+//!
+//! Every function asks for an [`Evaluator`], which only [`Evaluator::from_claims`] gives: nobody else gets anything.
+//! What does not exist, and what has another form than its ids, is [`ApiError::NotFound`].
+
+mod access;
+mod cursor;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use access::{EVALUATORS, Evaluator};
+pub use problem::{ApiError, Problem};
+
+use crate::{
+    document::keys,
+    document::submission::{Submission, SubmissionState},
+    document::{Document, DocumentId, DocumentRef, DocumentState, JobResult, Reason, SubmissionId},
+    limits,
+    media_type::MediaType,
+    ports::{Browse, Cursor, Load, ReadUrls},
+    record::{Record, nfc},
+};
+
+/// `GET /submissions`: newest first, a page at a time.
+///
+/// # Errors
+/// [`ApiError::InvalidQuery`] for a state, limit or cursor of another form.
+pub async fn list_submissions(
+    _reader: &Evaluator,
+    browse: &impl Browse,
+    query: &ListQuery,
+) -> Result<SubmissionsPage, ApiError> {
+    let (state, limit, after) = (query.state()?, query.limit()?, query.cursor()?);
+    // One more than the page tells whether another page follows.
+    let mut found = browse.submissions(state, after.as_ref(), limit + 1).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let cursor = found.last().filter(|_| more).map(cursor::encode).transpose()?;
+    Ok(SubmissionsPage { submissions: found.into_iter().map(Into::into).collect(), cursor })
+}
+
+/// `GET /submissions/{submissionId}`: a submission with its documents, oldest first.
+pub async fn read_submission(
+    _reader: &Evaluator,
+    browse: &impl Browse,
+    submission_id: &str,
+) -> Result<SubmissionDetail, ApiError> {
+    let id = parse_submission_id(submission_id)?;
+    let (submission, mut documents) = browse.submission(&id).await?.ok_or(ApiError::NotFound)?;
+    // Not every document was ever `Received`: a rejected one starts at its end.
+    documents.sort_by(|a, b| {
+        (a.times.values().min(), a.reference.document_id)
+            .cmp(&(b.times.values().min(), b.reference.document_id))
+    });
+    Ok(SubmissionDetail {
+        submission: submission.into(),
+        documents: documents.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// `GET /submissions/{submissionId}/documents/{documentId}/record`: the record, once the document is `Ready`.
+pub async fn read_record(
+    _reader: &Evaluator,
+    browse: &impl Browse,
+    submission_id: &str,
+    document_id: &str,
+) -> Result<Record, ApiError> {
+    let document = parse_document(submission_id, document_id)?;
+    browse.record(&document).await?.ok_or(ApiError::NotFound)
+}
+
+/// `GET /submissions/{submissionId}/documents/{documentId}/files`: short-lived URLs of the upload and, once the
+/// document is `Ready` and so all of them are checked, of the returned files.
+pub async fn file_urls(
+    _reader: &Evaluator,
+    store: &impl Load,
+    urls: &impl ReadUrls,
+    submission_id: &str,
+    document_id: &str,
+) -> Result<Files, ApiError> {
+    let reference = parse_document(submission_id, document_id)?;
+    let document = store.load(&reference).await?.ok_or(ApiError::NotFound)?;
+    let file_name = nfc(keys::file_name(&document.object.key));
+    let mut files = vec![FileLink {
+        index: None,
+        kind: FileKind::Upload,
+        url: urls.upload_url(&document.object, &file_name).await?,
+        file_name,
+        media_type: document.media_type.map_or(UNKNOWN_MEDIA_TYPE, MediaType::as_str).to_owned(),
+        expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
+    }];
+    if let (DocumentState::Ready, Some(JobResult::Succeeded(job))) = (document.state, &document.result) {
+        for (index, file) in job.files.iter().enumerate() {
+            let file_name = nfc(&file.name);
+            files.push(FileLink {
+                index: u32::try_from(index).ok(),
+                kind: FileKind::Returned,
+                url: urls.returned_url(&keys::returned_file(&reference, index), &file_name).await?,
+                file_name,
+                media_type: file.media_type.clone(),
+                expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
+            });
+        }
+    }
+    Ok(Files { files })
+}
+
+const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+
+fn parse_submission_id(text: &str) -> Result<SubmissionId, ApiError> {
+    SubmissionId::try_from(text.to_owned()).map_err(|_| ApiError::NotFound)
+}
+
+fn parse_document(submission_id: &str, document_id: &str) -> Result<DocumentRef, ApiError> {
+    let id: DocumentId = document_id.parse().map_err(|_| ApiError::NotFound)?;
+    // UUIDs have several spellings; one document has one path.
+    if id.to_string() != document_id {
+        return Err(ApiError::NotFound);
+    }
+    Ok(DocumentRef { submission_id: parse_submission_id(submission_id)?, document_id: id })
+}
+
+/// The query of `GET /submissions`, as it came. Any other parameter is refused by whoever deserialises it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only submissions in this [`SubmissionState`].
+    #[serde(default)]
+    pub state: Option<String>,
+    /// 1 to [`limits::MAX_PAGE`], [`limits::DEFAULT_PAGE`] if absent.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// [`SubmissionsPage::cursor`] of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+impl ListQuery {
+    fn state(&self) -> Result<Option<SubmissionState>, ApiError> {
+        self.state.as_deref().map(str::parse).transpose().map_err(|_| {
+            ApiError::InvalidQuery("state must be InProgress, Ready or NeedsAttention.".to_owned())
+        })
+    }
+
+    fn limit(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.limit.as_deref() else { return Ok(limits::DEFAULT_PAGE) };
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|limit| digits && (1..=limits::MAX_PAGE).contains(limit)).ok_or_else(|| {
+            ApiError::InvalidQuery(format!("limit must be a number from 1 to {}.", limits::MAX_PAGE))
+        })
+    }
+
+    fn cursor(&self) -> Result<Option<Cursor>, ApiError> {
+        self.cursor.as_deref().map(cursor::decode).transpose()
+    }
+}
+
+/// A page of submissions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubmissionsPage {
+    /// Newest first.
+    pub submissions: Vec<SubmissionSummary>,
+    /// Asks for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A submission in short. Superseded documents do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubmissionSummary {
+    /// Which one it is.
+    pub submission_id: SubmissionId,
+    /// How it stands.
+    pub state: SubmissionState,
+    /// Documents on their way.
+    pub open: u64,
+    /// Documents with a record.
+    pub ready: u64,
+    /// Documents whose upload was not acceptable.
+    pub rejected: u64,
+    /// Documents that were given up.
+    pub failed: u64,
+    /// When its first document was registered.
+    pub created_at: String,
+}
+
+impl From<Submission> for SubmissionSummary {
+    fn from(submission: Submission) -> Self {
+        Self {
+            submission_id: submission.submission_id,
+            state: submission.state,
+            open: submission.counts.open,
+            ready: submission.counts.ready,
+            rejected: submission.counts.rejected,
+            failed: submission.counts.failed,
+            created_at: submission.created_at,
+        }
+    }
+}
+
+/// A submission with its documents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubmissionDetail {
+    /// The submission.
+    pub submission: SubmissionSummary,
+    /// Its documents, oldest first.
+    pub documents: Vec<DocumentSummary>,
+}
+
+/// A document in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentSummary {
+    /// Which one it is.
+    pub document_id: DocumentId,
+    /// Its name for display, NFC.
+    pub file_name: String,
+    /// Its media type, if it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where it is on its way.
+    pub state: DocumentState,
+    /// Why it was rejected or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// When it first reached each state, by the state's name.
+    pub times: BTreeMap<String, String>,
+    /// The newer version of the same file, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<DocumentId>,
+}
+
+impl From<Document> for DocumentSummary {
+    fn from(document: Document) -> Self {
+        Self {
+            document_id: document.reference.document_id,
+            file_name: nfc(keys::file_name(&document.object.key)),
+            media_type: document.media_type,
+            size_bytes: document.size_bytes,
+            state: document.state,
+            reason: document.reason,
+            times: document.times,
+            superseded_by: document.superseded_by,
+        }
+    }
+}
+
+/// URLs of a document's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// The upload first.
+    pub files: Vec<FileLink>,
+}
+
+/// Where to fetch a file. The URL is a bearer secret; whoever has it can read the file until it expires.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileLink {
+    /// Position of a returned file, as in the record's attachments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+    /// Who made it.
+    pub kind: FileKind,
+    /// Its name for display, NFC; the download has it too.
+    pub file_name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Where to fetch it.
+    pub url: String,
+    /// For how long.
+    pub expires_in_s: u64,
+}
+
+impl std::fmt::Debug for FileLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileLink")
+            .field("index", &self.index)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who made a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileKind {
+    /// The teacher.
+    Upload,
+    /// The third party.
+    Returned,
+}

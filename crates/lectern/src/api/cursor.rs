@@ -1,0 +1,105 @@
+//! The page cursor: opaque to callers, base64url of the [`Cursor`] as JSON. It grants nothing, so it is not signed;
+//! but only the exact text that [`encode`] gives is taken back.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use super::ApiError;
+use crate::{
+    document::SubmissionId,
+    document::submission::Submission,
+    error::{Error, rfc3339},
+    ports::Cursor,
+};
+
+/// Longer than any that [`encode`] gives.
+const MAX_CURSOR_BYTES: usize = 512;
+
+/// The cursor behind the last submission of a page.
+pub(super) fn encode(last: &Submission) -> Result<String, ApiError> {
+    to_text(&Cursor {
+        created_at: last.created_at.clone(),
+        submission_id: last.submission_id.as_str().to_owned(),
+    })
+    .ok_or_else(|| Error::StoreUnavailable("a cursor could not be written".to_owned()).into())
+}
+
+/// Reads a cursor back.
+pub(super) fn decode(text: &str) -> Result<Cursor, ApiError> {
+    read(text).ok_or_else(|| {
+        ApiError::InvalidQuery("cursor must be the cursor of a page before, unchanged.".to_owned())
+    })
+}
+
+fn read(text: &str) -> Option<Cursor> {
+    if text.len() > MAX_CURSOR_BYTES {
+        return None;
+    }
+    let cursor: Cursor = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let created_at =
+        OffsetDateTime::parse(&cursor.created_at, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    let genuine = rfc3339(created_at) == cursor.created_at
+        && SubmissionId::try_from(cursor.submission_id.clone()).is_ok()
+        && to_text(&cursor)? == text;
+    genuine.then_some(cursor)
+}
+
+fn to_text(cursor: &Cursor) -> Option<String> {
+    Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::document::submission::{Counts, SubmissionState};
+
+    fn genuine() -> String {
+        encode(&Submission {
+            submission_id: "s1".parse().unwrap(),
+            state: SubmissionState::Ready,
+            counts: Counts::default(),
+            created_at: "2026-11-20T16:00:00.000Z".to_owned(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn cursor_is_read_as_it_was_written() {
+        let expected =
+            Cursor { created_at: "2026-11-20T16:00:00.000Z".to_owned(), submission_id: "s1".to_owned() };
+        assert_eq!(decode(&genuine()).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case::bad_time(r#"{"createdAt":"now","submissionId":"s1"}"#)]
+    #[case::other_offset(r#"{"createdAt":"2026-11-20T16:00:00.000+01:00","submissionId":"s1"}"#)]
+    #[case::first_moment_elsewhere(r#"{"createdAt":"0000-01-01T00:00:00.000+01:00","submissionId":"s1"}"#)]
+    #[case::last_moment_elsewhere(r#"{"createdAt":"9999-12-31T23:59:59.999-01:00","submissionId":"s1"}"#)]
+    #[case::bad_id(r#"{"createdAt":"2026-11-20T16:00:00.000Z","submissionId":"a#b"}"#)]
+    #[case::more(r#"{"createdAt":"2026-11-20T16:00:00.000Z","submissionId":"s1","x":1}"#)]
+    #[case::spaced(r#"{"createdAt":"2026-11-20T16:00:00.000Z", "submissionId":"s1"}"#)]
+    #[case::list("[]")]
+    fn made_up_cursor_is_refused(#[case] json: &str) {
+        assert!(decode(&URL_SAFE_NO_PAD.encode(json)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn changed_cursor_is_refused_or_another_genuine_one(at in 0_usize..200, to in "[A-Za-z0-9_=+/-]") {
+            let mut text = genuine();
+            let at = at % text.len();
+            text.replace_range(at..=at, &to);
+            if let Ok(cursor) = decode(&text) {
+                prop_assert_eq!(to_text(&cursor).unwrap(), text);
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text: String) {
+            let _ = decode(&text);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! How the house contract's HTTP answers become workflow errors.
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use crate::{
+    contract::wire::JobError,
+    document::Reason,
+    error::Error,
+    limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT},
+};
+
+const MAX_REASON_CHARS: usize = 300;
+
+/// The error that an answer other than 2xx stands for. `body` is the answer's beginning.
+pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> Error {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => rate_limited(retry_after(headers, now), now),
+        StatusCode::PAYLOAD_TOO_LARGE => match retry_in(body) {
+            Some(seconds) => rate_limited(Some(seconds), now),
+            None => {
+                Error::Rejected(reason(body, "tooLarge", "The processing service finds the file too large."))
+            }
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
+        // A submission with the same key is still being read: the third party works, and the turn was another delivery's.
+        StatusCode::CONFLICT => Error::TurnUsed,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => unavailable(status),
+        status if status.is_client_error() => {
+            Error::Rejected(reason(body, "rejected", "The processing service does not accept this file."))
+        }
+        // By the contract nothing was taken. Other answers of this class may come from what stands between.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
+            Error::Down(format!("it answered {}", status.as_u16()))
+        }
+        status => unavailable(status),
+    }
+}
+
+fn unavailable(status: StatusCode) -> Error {
+    Error::Unavailable(format!("it answered {}", status.as_u16()))
+}
+
+/// Bounded on both sides; what gives no usable time waits for the default.
+fn rate_limited(seconds: Option<f64>, now: OffsetDateTime) -> Error {
+    let wait_s = seconds
+        .filter(|seconds| seconds.is_finite())
+        .unwrap_or(DEFAULT_RATE_LIMIT_WAIT.as_secs_f64())
+        .clamp(1.0, MAX_RATE_LIMIT_WAIT.as_secs_f64());
+    Error::RateLimited { retry_at: now + time::Duration::seconds_f64(wait_s) }
+}
+
+/// Seconds until the time that `Retry-After` gives, as seconds or as an HTTP date.
+fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<f64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        #[expect(clippy::cast_precision_loss, reason = "bounded to minutes right after")]
+        return Some(seconds as f64);
+    }
+    let date = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
+    Some((date - now).as_seconds_f64())
+}
+
+/// Some services answer 413 for a quota and say in the body when it is free again.
+fn retry_in(body: &[u8]) -> Option<f64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct RetryIn {
+        retry_in: f64,
+    }
+    serde_json::from_slice::<RetryIn>(body).ok().map(|answer| answer.retry_in)
+}
+
+/// The reason that the answer's problem document gives, cut to what a person reads.
+fn reason(body: &[u8], code: &str, message: &str) -> Reason {
+    #[derive(Default, Deserialize)]
+    struct Problem {
+        code: Option<String>,
+        message: Option<String>,
+    }
+    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    Reason {
+        code: problem.code.filter(|text| is_plain_word(text)).unwrap_or_else(|| code.to_owned()),
+        message: problem.message.map_or_else(|| message.to_owned(), |text| displayable(&text)),
+    }
+}
+
+/// The reason that a failed job gives, made fit for a person and for the store.
+pub fn job_reason(error: &JobError) -> Reason {
+    let code = if is_plain_word(&error.code) { error.code.as_str() } else { "rejected" };
+    Reason::new(code, displayable(&error.message))
+}
+
+fn is_plain_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Text of theirs that a person may see: without control characters, and not long.
+pub fn displayable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-20 12:00:00 UTC);
+
+    fn wait_s(status: u16, retry_after: Option<&str>, body: &str) -> Option<f64> {
+        let mut headers = HeaderMap::new();
+        if let Some(text) = retry_after {
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+        }
+        let error = error_of(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), NOW);
+        let Error::RateLimited { retry_at } = error else { return None };
+        Some((retry_at - NOW).as_seconds_f64())
+    }
+
+    #[rstest]
+    #[case::seconds(429, Some("30"), "", Some(30.0))]
+    #[case::date(429, Some("Fri, 20 Nov 2026 12:01:00 GMT"), "", Some(60.0))]
+    #[case::date_in_the_past(429, Some("Fri, 20 Nov 2020 12:01:00 GMT"), "", Some(1.0))]
+    #[case::garbage(429, Some("soon"), "", Some(5.0))]
+    #[case::negative(429, Some("-5"), "", Some(5.0))]
+    #[case::none(429, None, "", Some(5.0))]
+    #[case::far_too_long(429, Some("99999999999"), "", Some(900.0))]
+    #[case::quota_413(413, None, r#"{"retryIn": 12.5}"#, Some(12.5))]
+    #[case::quota_413_absurd(413, None, r#"{"retryIn": 1e300}"#, Some(900.0))]
+    #[case::plain_413(413, None, "", None)]
+    fn case_25_wait_is_honoured_and_bounded(
+        #[case] status: u16,
+        #[case] retry_after: Option<&str>,
+        #[case] body: &str,
+        #[case] expected: Option<f64>,
+    ) {
+        assert_eq!(wait_s(status, retry_after, body), expected);
+    }
+
+    #[rstest]
+    #[case(500, "ThirdParty.Unavailable")]
+    #[case(503, "ThirdParty.Unavailable")]
+    #[case(302, "ThirdParty.Unavailable")]
+    #[case(408, "ThirdParty.Unavailable")]
+    #[case(409, "Turn.Over")]
+    #[case(401, "ThirdParty.Unauthorized")]
+    #[case(403, "ThirdParty.Unauthorized")]
+    #[case(400, "ThirdParty.Rejected")]
+    #[case(413, "ThirdParty.Rejected")]
+    #[case(415, "ThirdParty.Rejected")]
+    #[case(422, "ThirdParty.Rejected")]
+    fn each_status_has_its_error(#[case] status: u16, #[case] name: &str) {
+        assert_eq!(error_of(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), b"", NOW).name(), name);
+    }
+
+    #[test]
+    fn case_30_rejection_carries_their_reason_made_displayable() {
+        let body = br#"{"code":"drmProtected","message":"No\u0007 DRM, please."}"#;
+        let error = error_of(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body, NOW);
+        assert_eq!(error.reason(), Reason::new("drmProtected", "No DRM, please."));
+        let hostile = error_of(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"code":"<script>"}"#, NOW);
+        assert_eq!(hostile.reason().code, "rejected");
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_bounded_and_never_panics(
+            status in 100u16..1000, text in "[ -~]{0,40}", body in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            if let Error::RateLimited { retry_at } = error_of(StatusCode::from_u16(status).unwrap(), &headers, &body, NOW) {
+                prop_assert!(retry_at > NOW && retry_at <= NOW + MAX_RATE_LIMIT_WAIT);
+            }
+        }
+    }
+}

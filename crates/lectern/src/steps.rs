@@ -1,0 +1,10 @@
+//! The steps of the workflow: one module for each function, with its input, its output and `handle`.
+
+pub mod admit_document;
+pub mod fail_document;
+pub mod normalize_document;
+pub mod probe_job;
+pub mod receive_callback;
+pub mod receive_upload;
+pub mod transfer_document;
+pub mod verify_returned_file;

@@ -1,0 +1,113 @@
+//! `fail-document`: records that a document was given up, and why.
+//!
+//! Invoked by the state machine's common Catch. It is a function, not a direct `DynamoDB` call of the state machine,
+//! because ending a document and counting it in its submission is one write with the same rules as in
+//! `normalize-document`, and those rules are kept, and tested against a model, in one place.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    contract::response::job_reason,
+    document::{Attempt, Document, DocumentRef, JobResult, Reason},
+    error::Error,
+    ports::{Clock, FinalOutcome, Finish, Finishing, GivenUp, Load},
+    telemetry::metrics,
+    telemetry::trace::{self, TraceParent},
+};
+
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause",
+/// "jobPossible"?, "redrives"?, "traceparent"?}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// See [`crate::message::SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// The newest transfer attempt, for the log.
+    pub attempt: Attempt,
+    /// The error's name, one of ours or of Step Functions' own.
+    pub error: String,
+    /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
+    #[serde(default)]
+    pub cause: String,
+    /// Whether the third party may have a job that it has told no result of: then a redrive asks for it first. An
+    /// execution of before this was told is in doubt.
+    #[serde(default = "in_doubt")]
+    pub job_possible: bool,
+    /// How often the document had been opened again for this execution: whoever comes late ends nothing of a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrives: Option<u32>,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
+}
+
+fn in_doubt() -> bool {
+    true
+}
+
+/// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
+/// execution's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The code of the reason that was found.
+    pub code: String,
+}
+
+/// Records the failure once. A document that has ended stays as it is.
+///
+/// # Errors
+/// `Store.Unavailable`, for the state machine to try again.
+pub async fn handle(
+    store: &(impl Load + Finishing),
+    clock: &impl Clock,
+    input: Input,
+) -> Result<Output, Error> {
+    let document = store.load(&input.document).await?;
+    let reason = reason_of(&input, document.as_ref());
+    let now = clock.now();
+    let given_up =
+        GivenUp { reason: reason.clone(), job_possible: input.job_possible, redrives: input.redrives };
+    match store.finish(&input.document, FinalOutcome::Failed(given_up), now).await? {
+        Finish::Finished => {
+            tracing::error!(error = input.error, reason = reason.code, "The document failed.");
+            if let Some(document) = &document {
+                metrics::ended(document, Some(&reason), now);
+            }
+        }
+        Finish::AlreadyTerminal => {
+            tracing::warn!(error = input.error, "The document had ended before, or was opened again since.");
+        }
+        Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
+    }
+    Ok(Output { code: reason.code })
+}
+
+fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
+    let told = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
+        JobResult::Failed(job) => Some(job_reason(&job.error)),
+        JobResult::Succeeded(_) => None,
+    });
+    told.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
+        "ThirdParty.Overdue" => Error::Overdue.reason(),
+        "States.Timeout" => {
+            Reason::new("timeout", "A step took longer than it may. The file can be sent again.")
+        }
+        _ => Reason::new("internal", "A step of the workflow failed. An operator has to look at it."),
+    })
+}
+
+/// Our own cause, or the one inside Lambda's `{"errorType", "errorMessage"}`.
+fn reason_in(cause: &str) -> Option<Reason> {
+    let value: Value = serde_json::from_str(cause).ok()?;
+    if let Some(message) = value.get("errorMessage").and_then(Value::as_str) {
+        return reason_in(message);
+    }
+    serde_json::from_value(value.get("reason")?.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests;

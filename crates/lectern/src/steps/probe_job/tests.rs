@@ -1,0 +1,164 @@
+//! The step over the ports in memory: one question, and whichever answer comes first stands.
+
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    contract::wire::{CallbackEvent, FileRole, JobSucceeded, ReturnedFile},
+    document::{Attempt, DocumentState, TaskToken},
+    ports::{Reopening as _, Transfers as _},
+    testing::{
+        Cut,
+        world::{MemoryWorld, START, failed, object, returned_file, s3_event, succeeded},
+    },
+};
+
+/// A document whose execution has waited in vain.
+async fn overdue() -> (MemoryWorld, Input) {
+    let world = MemoryWorld::default();
+    let object = object("lesson.pdf", "v1");
+    world.objects.upload(&object, None, b"%PDF-1.7".as_slice());
+    world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+    let document = world.document(&object).unwrap().reference;
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
+    world.store.await_callback(&document, TaskToken::new("token"), START);
+    world.states.expire(&TaskToken::new("token"));
+    (world, Input { schema_version: 1, document, attempt: Attempt(1000), round: Round(1), traceparent: None })
+}
+
+fn job() -> JobSucceeded {
+    let file = returned_file("text.txt", FileRole::Text, "text/plain", b"the lesson");
+    JobSucceeded { job_id: "job".to_owned(), files: vec![file] }
+}
+
+fn set(world: &MemoryWorld, input: &Input, status: JobStatus) {
+    world.third_party.set_status(&idempotency_key(input.document.document_id, input.round), status);
+}
+
+fn status_of(event: CallbackEvent) -> JobStatus {
+    match event {
+        CallbackEvent::Succeeded(job) => JobStatus::Succeeded(job),
+        CallbackEvent::Failed(job) => JobStatus::Failed(job),
+    }
+}
+
+#[tokio::test]
+async fn case_33_result_of_a_callback_that_never_came_is_adopted() {
+    let (world, input) = overdue().await;
+    set(&world, &input, JobStatus::Succeeded(job()));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.store.begin_verify(&input.document, START), Some(JobResult::Succeeded(job())));
+    assert_eq!(world.count("status"), 1, "it asks once");
+}
+
+#[tokio::test]
+async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
+    let (world, input) = overdue().await;
+    set(&world, &input, status_of(failed("encrypted")));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert!(matches!(world.store.begin_verify(&input.document, START), Some(JobResult::Failed(_))));
+}
+
+/// It had to be a new job; a third party that answers with the old one has none for this round.
+#[tokio::test]
+async fn answer_with_a_job_that_was_given_up_is_no_result() {
+    let (world, input) = overdue().await;
+    world.store.record_job(&input.document, Attempt(1000), "job").await.unwrap();
+    world.store.reopen(&input.document, 0, true, START).await.unwrap();
+    set(&world, &input, JobStatus::Succeeded(job()));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::Unknown);
+    assert_eq!(world.store.get(&input.document).unwrap().result, None);
+}
+
+#[rstest]
+#[case::working(Some(JobStatus::Working { job_id: "job".to_owned() }), Status::Working)]
+#[case::unknown(None, Status::Unknown)]
+#[tokio::test]
+async fn case_33_job_without_a_result_is_answered_as_it_stands(
+    #[case] status: Option<JobStatus>,
+    #[case] expected: Status,
+) {
+    let (world, input) = overdue().await;
+    if let Some(status) = status {
+        set(&world, &input, status);
+    }
+    let before = world.store.all();
+    assert_eq!(world.probe(input).await.unwrap().status, expected);
+    assert_eq!(world.store.all(), before);
+}
+
+#[tokio::test]
+async fn question_is_about_the_job_of_its_round() {
+    let (world, input) = overdue().await;
+    set(&world, &input, JobStatus::Succeeded(job()));
+    assert_eq!(world.probe(Input { round: Round(2), ..input }).await.unwrap().status, Status::Unknown);
+}
+
+#[tokio::test]
+async fn case_34_late_result_wins_and_nobody_is_asked() {
+    let (world, input) = overdue().await;
+    world.call_back(&input.document, succeeded(&[])).await;
+    set(&world, &input, status_of(failed("encrypted")));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.count("status"), 0);
+    assert!(matches!(world.store.begin_verify(&input.document, START), Some(JobResult::Succeeded(_))));
+}
+
+#[tokio::test]
+async fn case_40_callback_that_contradicts_an_adopted_answer_changes_nothing() {
+    let (world, input) = overdue().await;
+    set(&world, &input, JobStatus::Succeeded(job()));
+    world.probe(input.clone()).await.unwrap();
+    world.call_back(&input.document, failed("late")).await;
+    assert_eq!(world.store.get(&input.document).unwrap().result, Some(JobResult::Succeeded(job())));
+}
+
+#[tokio::test]
+async fn answer_that_breaks_the_contracts_limits_fails_the_job() {
+    let (world, input) = overdue().await;
+    let file = ReturnedFile { sha256: "short".to_owned(), ..job().files.remove(0) };
+    set(&world, &input, JobStatus::Succeeded(JobSucceeded { files: vec![file], ..job() }));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    let result = world.store.begin_verify(&input.document, START);
+    assert!(matches!(result, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"));
+}
+
+#[rstest]
+#[case(Error::Unavailable("503".to_owned()))]
+#[case(Error::Unauthorized)]
+#[case(Error::RateLimited { retry_at: START })]
+#[tokio::test]
+async fn third_party_that_does_not_answer_is_an_error_for_the_state_machine(#[case] error: Error) {
+    let (world, input) = overdue().await;
+    let name = error.name();
+    world.third_party.refuse_next(error);
+    assert_eq!(world.probe(input.clone()).await.unwrap_err().name(), name);
+    assert_eq!(world.probe(input).await.unwrap().status, Status::Unknown);
+}
+
+/// Cases 19 and 20, for this step.
+#[tokio::test]
+async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
+    let calls = {
+        let (world, input) = overdue().await;
+        set(&world, &input, JobStatus::Succeeded(job()));
+        let before = world.faults.calls().len();
+        world.probe(input).await.unwrap();
+        world.faults.calls().split_off(before)
+    };
+    assert_eq!(calls, ["load", "status", "record_result"]);
+    for call in calls {
+        for cut in [Cut::Before, Cut::After] {
+            let (world, input) = overdue().await;
+            set(&world, &input, JobStatus::Succeeded(job()));
+            world.faults.cut_next(call, cut);
+            assert_eq!(world.probe(input.clone()).await.unwrap_err().name(), "Store.Unavailable");
+            for _ in 0..2 {
+                assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+            }
+            let stored = world.store.get(&input.document).unwrap();
+            assert_eq!(stored.result, Some(JobResult::Succeeded(job())), "{call} {cut:?}");
+            assert_eq!(stored.state, DocumentState::Processing, "{call} {cut:?}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! `receive-callback`: takes the third party's word that a job is over, once, and wakes the execution.
+//!
+//! Nothing of the body is believed, or even read, before its signature fits. The first result stands. The answers are
+//! part of the contract: 2xx the event is kept and need not come again, 401 the signature does not fit, 413 it is too
+//! large, 5xx our own trouble, send it again. A well-signed event that breaks the contract is kept too, and makes the
+//! document fail: waiting would not mend it. One of a type that we do not know is kept and changes nothing.
+
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+use tracing::Instrument as _;
+
+use crate::{
+    contract::webhook::{self, SigningSecrets, VerifyError},
+    contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
+    document::{CallbackId, DocumentRef, DocumentState, JobResult},
+    error::Error,
+    limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
+    ports::{CallbackTarget, Clock, Places, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
+    telemetry::metrics::{self, CallbackOutcome},
+    telemetry::trace::{TRACEPARENT, TraceParent},
+};
+
+/// Handles one delivery and says with which status to answer it.
+pub async fn handle<T: ThirdParty>(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    places: &impl Places,
+    secrets: &impl Secrets,
+    clock: &impl Clock,
+    delivery: WebhookRequest<'_>,
+) -> Answer {
+    match receive::<T>(store, tasks, places, secrets, clock, delivery).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
+            metrics::callback(CallbackOutcome::NotKept, None);
+            Answer::Unavailable
+        }
+    }
+}
+
+/// A request to the webhook. The body is as it came over the wire, after any base64 of the gateway was undone.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookRequest<'d> {
+    /// The last part of the path.
+    pub callback_id: &'d str,
+    /// All headers.
+    pub headers: &'d HeaderMap,
+    /// The raw bytes.
+    pub body: &'d [u8],
+}
+
+/// What the third party is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Kept, now or before.
+    Kept,
+    /// Kept, though it belongs to nothing known.
+    KeptUnknown,
+    /// Not signed by anyone we trust, or not now.
+    Unauthorized,
+    /// Larger than the contract allows.
+    TooLarge,
+    /// Our own trouble.
+    Unavailable,
+}
+
+impl Answer {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Kept => StatusCode::OK,
+            Self::KeptUnknown => StatusCode::ACCEPTED,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A callback whose signature fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCallback {
+    /// The event's id, the same for every delivery of it.
+    pub event_id: String,
+    /// What it reports, or why it is not of the contract's form.
+    pub result: Result<JobResult, CallbackError>,
+}
+
+/// Why a well-signed callback cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallbackError {
+    /// Not JSON of the contract's shape; the text says where, never what.
+    #[error("the body is not of the contract's form ({0})")]
+    Form(String),
+    /// An event that this code does not know.
+    #[error("the event is of an unknown type")]
+    UnknownType,
+    /// A limit of the contract is exceeded.
+    #[error("the body exceeds the contract's limit on {0}")]
+    Limit(&'static str),
+}
+
+/// The house contract's way to verify a callback: Standard Webhooks over the raw body, then [`parse`].
+///
+/// # Errors
+/// [`VerifyError`] if the signature does not fit.
+pub fn verify_callback_body(
+    headers: &HeaderMap,
+    body: &[u8],
+    secrets: &SigningSecrets,
+    now: OffsetDateTime,
+) -> Result<VerifiedCallback, VerifyError> {
+    let verified = webhook::verify(headers, body, secrets, now)?;
+    Ok(VerifiedCallback { event_id: verified.id, result: parse(body) })
+}
+
+/// Reads a callback's body.
+///
+/// # Errors
+/// [`CallbackError`] if it is not of the contract's form.
+pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
+    if body.len() > MAX_CALLBACK_BYTES {
+        return Err(CallbackError::Limit("bytes"));
+    }
+    let callback: Callback = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
+    Ok(match callback.event {
+        CallbackEvent::Succeeded(job) => {
+            check_limits(&job.files)?;
+            JobResult::Succeeded(job)
+        }
+        CallbackEvent::Failed(job) => JobResult::Failed(job),
+    })
+}
+
+/// The limits on what a job may return, also for what a status question answers.
+///
+/// # Errors
+/// [`CallbackError::Limit`] names the first that is exceeded.
+pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(), CallbackError> {
+    if files.len() > MAX_RETURNED_FILES {
+        return Err(CallbackError::Limit("the number of files"));
+    }
+    for file in files {
+        if file.url.len() > MAX_URL_BYTES {
+            return Err(CallbackError::Limit("the length of a URL"));
+        }
+        if file.name.len() > MAX_FILE_NAME_BYTES || file.media_type.len() > MAX_FILE_NAME_BYTES {
+            return Err(CallbackError::Limit("the length of a name"));
+        }
+        if file.sha256.len() != 64 {
+            return Err(CallbackError::Limit("the length of a hash"));
+        }
+    }
+    Ok(())
+}
+
+async fn receive<T: ThirdParty>(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    places: &impl Places,
+    secrets: &impl Secrets,
+    clock: &impl Clock,
+    delivery: WebhookRequest<'_>,
+) -> Result<Answer, Error> {
+    if delivery.body.len() > MAX_CALLBACK_BYTES {
+        tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
+        metrics::callback(CallbackOutcome::TooLarge, None);
+        return Ok(Answer::TooLarge);
+    }
+    let now = clock.now();
+    let verified = match T::verify_callback(
+        delivery.headers,
+        delivery.body,
+        &secrets.signing_secrets().await?,
+        now,
+    ) {
+        Ok(verified) => verified,
+        Err(error) => {
+            tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
+            metrics::callback(CallbackOutcome::BadSignature, None);
+            return Ok(Answer::Unauthorized);
+        }
+    };
+    let target = store.resolve(&CallbackId::new(delivery.callback_id)).await?;
+    let Some(CallbackTarget { document, traceparent }) = target else {
+        store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+        tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
+        metrics::callback(CallbackOutcome::Unknown, None);
+        return Ok(Answer::KeptUnknown);
+    };
+    let span = tracing::info_span!(
+        "callback",
+        submissionId = %document.submission_id,
+        documentId = %document.document_id,
+        traceId = traceparent.map(TraceParent::trace_id)
+    );
+    span.in_scope(|| compare_traces(traceparent, delivery.headers));
+    receive_verified(store, tasks, places, &document, verified, delivery, now).instrument(span).await
+}
+
+async fn receive_verified(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    places: &impl Places,
+    document: &DocumentRef,
+    verified: VerifiedCallback,
+    delivery: WebhookRequest<'_>,
+    now: OffsetDateTime,
+) -> Result<Answer, Error> {
+    match verified.result {
+        Ok(result) => {
+            let (outcome, took) = keep(store, tasks, places, document, &result, now).await?;
+            metrics::callback(outcome, took);
+            Ok(Answer::Kept)
+        }
+        Err(error) => {
+            store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+            if error == CallbackError::UnknownType {
+                tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
+                metrics::callback(CallbackOutcome::UnknownType, None);
+                return Ok(Answer::KeptUnknown);
+            }
+            tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
+            let (_, took) =
+                keep(store, tasks, places, document, &contract_broken(String::new()), now).await?;
+            metrics::callback(CallbackOutcome::ContractBroken, took);
+            Ok(Answer::Kept)
+        }
+    }
+}
+
+/// The document's own trace is the one that counts: the header is the third party's word, and not signed.
+fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
+    let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|text| text.parse::<TraceParent>().ok());
+    let same = own.zip(sent).map(|(own, sent)| own.is_of_the_trace_of(sent));
+    tracing::debug!(sameTrace = same, hasTrace = sent.is_some(), "The callback's own trace was compared.");
+}
+
+/// The result of a job whose answer is not of the contract's form.
+pub fn contract_broken(job_id: String) -> JobResult {
+    JobResult::Failed(JobFailed {
+        job_id,
+        error: JobError {
+            code: "contractBroken".to_owned(),
+            message: "The processing service returned an answer that cannot be used. An operator has to look at it."
+                .to_owned(),
+        },
+    })
+}
+
+fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
+    #[derive(Deserialize)]
+    struct Typed {
+        r#type: String,
+    }
+    match serde_json::from_slice::<Typed>(body) {
+        Ok(event) if !matches!(event.r#type.as_str(), "job.succeeded" | "job.failed") => {
+            CallbackError::UnknownType
+        }
+        _ => CallbackError::Form(format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        )),
+    }
+}
+
+/// Keeps the result once and wakes the execution. Says what the callback was, and how long the third party took if it
+/// brought the result.
+async fn keep(
+    store: &impl Results,
+    tasks: &impl Tasks,
+    places: &impl Places,
+    document: &DocumentRef,
+    result: &JobResult,
+    now: OffsetDateTime,
+) -> Result<(CallbackOutcome, Option<Duration>), Error> {
+    let (standing, first) = match store.record_result(document, result).await? {
+        Recorded::First(standing) => (standing, true),
+        Recorded::Same(standing) => (standing, false),
+        Recorded::Conflict => {
+            tracing::error!(
+                callback = "contradictory",
+                "A different result of the same job had been kept before; that one stands."
+            );
+            return Ok((CallbackOutcome::Contradictory, None));
+        }
+        Recorded::OtherJob | Recorded::Forgotten => {
+            tracing::warn!(
+                callback = "otherJob",
+                "The document has the result of another job, or waits for it; this one is not taken."
+            );
+            return Ok((CallbackOutcome::OtherJob, None));
+        }
+        Recorded::Unknown => {
+            return Err(Error::StoreUnavailable(
+                "a callback id belongs to a document that is not there".to_owned(),
+            ));
+        }
+    };
+    // Its execution is over, and has kept the place for a job that might be there.
+    if standing.state == DocumentState::Failed
+        && let Some(attempt) = standing.attempt
+        && let Err(error) = places.give_back(document, attempt).await
+    {
+        tracing::warn!(detail = %error, "The document's place could not be given back; it ends by itself.");
+    }
+    let woken = match &standing.token {
+        Some(token) => Some(tasks.succeed(token, serde_json::json!({})).await?),
+        None => None,
+    };
+    let outcome = match woken {
+        // Also the delivery that makes good for one that stored the result and died before waking anybody.
+        Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
+        _ if !first => CallbackOutcome::Duplicate,
+        None if !standing.state.is_terminal() => CallbackOutcome::Early,
+        // The wait is over: a probe is on its way, the next round began, or the document was given up.
+        Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
+    };
+    let message = if first { "The result was kept." } else { "The same result had been kept before." };
+    tracing::info!(callback = outcome.as_str(), "{message}");
+    Ok((outcome, metrics::third_party_time(&standing.times, now).filter(|_| first)))
+}
+
+#[cfg(test)]
+mod tests;

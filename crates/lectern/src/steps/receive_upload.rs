@@ -1,0 +1,287 @@
+//! `receive-upload`: a new object in the uploads bucket becomes a registered document with a started execution.
+//!
+//! Started by SQS, fed by S3 `ObjectCreated` events, at least once and in any order. It reads the object's head and
+//! first bytes, never the file. Every error leaves the message on the queue: it is delivered again, and everything
+//! done so far is found as done.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tracing::Instrument as _;
+
+use crate::{
+    document::keys::UploadKey,
+    document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
+    error::Error,
+    limits::SNIFF_BYTES,
+    media_type::MediaType,
+    message::{self, Retryable, Unreadable},
+    ports::{
+        Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer,
+        StartExecution, Uploads,
+    },
+    sniff::sniff,
+    telemetry::metrics,
+    telemetry::trace::TraceParent,
+};
+
+/// Handles one message: an S3 event with any number of records. A new document's trace is decided here.
+///
+/// # Errors
+/// [`Retryable`] whenever the message has to stay on the queue.
+pub async fn handle(
+    uploads: &impl Uploads,
+    store: &impl Register,
+    executions: &impl Executions,
+    clock: &impl Clock,
+    random: &impl Random,
+    max_upload_bytes: u64,
+    message: Message<'_>,
+) -> Result<Summary, Retryable> {
+    let mut summary = Summary::default();
+    for record in parse_event(message.body)? {
+        let Some(found) = Found::in_record(record) else {
+            tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
+            summary.ignored += 1;
+            continue;
+        };
+        let trace = TraceParent::begin(message.xray_header, random);
+        let span = tracing::info_span!(
+            "upload",
+            submissionId = %found.reference.submission_id,
+            documentId = %found.reference.document_id,
+            traceId = trace.trace_id()
+        );
+        let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found, trace)
+            .instrument(span)
+            .await?;
+        if registered.state == DocumentState::Rejected {
+            summary.rejected += 1;
+        } else {
+            summary.accepted += 1;
+        }
+    }
+    Ok(summary)
+}
+
+/// One message of the queue that S3 feeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'m> {
+    /// An S3 event.
+    pub body: &'m str,
+    /// X-Ray's header, if there is one: the sender's, else the invocation's.
+    pub xray_header: Option<&'m str>,
+}
+
+/// What became of a message's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Registered (now or before) and started.
+    pub accepted: usize,
+    /// Registered (now or before) as not acceptable.
+    pub rejected: usize,
+    /// Test events, folder markers, foreign prefixes, other kinds of event.
+    pub ignored: usize,
+}
+
+/// One record of an S3 event, with just the fields used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRecord {
+    event_name: String,
+    s3: S3Entity,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct S3Entity {
+    bucket: S3Bucket,
+    object: S3Object,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct S3Bucket {
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct S3Object {
+    key: String,
+    #[serde(default)]
+    version_id: Option<String>,
+    #[serde(default)]
+    sequencer: Option<String>,
+}
+
+/// Reads an S3 event notification. The test event that S3 sends after set-up has no records.
+///
+/// # Errors
+/// [`Unreadable`] if it is neither.
+pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Event {
+        Records {
+            #[serde(rename = "Records")]
+            records: Vec<EventRecord>,
+        },
+        Test {
+            #[serde(rename = "Event")]
+            event: String,
+        },
+    }
+    match serde_json::from_str(body).map_err(|error| message::form(&error))? {
+        Event::Records { records } => Ok(records),
+        Event::Test { event } if event == "s3:TestEvent" => Ok(Vec::new()),
+        Event::Test { .. } => Err(Unreadable::Form("an event without records".to_owned())),
+    }
+}
+
+/// The documents that an event announces. What is none of our business is left out.
+///
+/// # Errors
+/// [`Unreadable`] if it is no S3 event.
+pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
+    let records = parse_event(body)?.into_iter();
+    Ok(records.filter_map(Found::in_record).map(|found| found.reference).collect())
+}
+
+/// A new object that is ours to look at.
+struct Found {
+    reference: DocumentRef,
+    object: ObjectVersion,
+    sequencer: Sequencer,
+    invalid_key: Option<Reason>,
+}
+
+impl Found {
+    fn in_record(record: EventRecord) -> Option<Self> {
+        let EventRecord { event_name, s3 } = record;
+        if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
+            return None;
+        }
+        let (submission_id, key, key_bytes, invalid_key) = match UploadKey::from_event(&s3.object.key) {
+            UploadKey::Foreign => return None,
+            UploadKey::Document { submission_id, key } => {
+                (submission_id, key.clone(), key.into_bytes(), None)
+            }
+            // The object is never read by such a key, so the encoded form is kept: it shows what came.
+            UploadKey::Invalid { key, reason } => {
+                (SubmissionId::unassigned(), s3.object.key, key, Some(reason))
+            }
+        };
+        let version_id = s3.object.version_id.unwrap_or_else(|| "null".to_owned());
+        let document_id = DocumentId::of(&s3.bucket.name, &key_bytes, &version_id);
+        Some(Self {
+            reference: DocumentRef { submission_id, document_id },
+            object: ObjectVersion { bucket: s3.bucket.name, key, version_id },
+            sequencer: Sequencer::new(s3.object.sequencer.as_deref().unwrap_or_default()),
+            invalid_key,
+        })
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ports, and what was found")]
+async fn receive(
+    uploads: &impl Uploads,
+    store: &impl Register,
+    executions: &impl Executions,
+    clock: &impl Clock,
+    random: &impl Random,
+    max_upload_bytes: u64,
+    found: Found,
+    traceparent: TraceParent,
+) -> Result<Document, Error> {
+    let judged = match found.invalid_key {
+        Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
+        None => judge(uploads, max_upload_bytes, &found.object).await?,
+    };
+    let new = NewDocument {
+        reference: found.reference,
+        object: found.object,
+        sequencer: found.sequencer,
+        size_bytes: judged.size_bytes,
+        media_type: judged.media_type,
+        rejected: judged.rejected,
+        callback_id: random.callback_id(),
+        traceparent,
+        now: clock.now(),
+    };
+    let document = match store.register(new).await? {
+        Registration::New(document) => {
+            let reason = document.reason.as_ref().map(|reason| reason.code.as_str());
+            tracing::info!(state = %document.state, reason, sizeBytes = document.size_bytes, "The upload was registered.");
+            metrics::registered(&document);
+            document
+        }
+        Registration::Known(document) => {
+            // The trace that was decided first stands.
+            if let Some(trace) = document.traceparent {
+                tracing::Span::current().record("traceId", trace.trace_id());
+            }
+            tracing::info!(state = %document.state, "The upload had been registered before.");
+            document
+        }
+    };
+    // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
+    if document.state == DocumentState::Received {
+        executions.start(&StartExecution::of(&document)).await?;
+    }
+    Ok(document)
+}
+
+struct Judged {
+    size_bytes: u64,
+    media_type: Option<MediaType>,
+    rejected: Option<Reason>,
+}
+
+async fn judge(
+    uploads: &impl Uploads,
+    max_upload_bytes: u64,
+    object: &ObjectVersion,
+) -> Result<Judged, Error> {
+    let Some(head) = uploads.head(object).await? else {
+        let reason = Reason::new("sourceGone", "The file was deleted before it could be looked at.");
+        return Ok(Judged { size_bytes: 0, media_type: None, rejected: Some(reason) });
+    };
+    let size_bytes = head.size_bytes;
+    let rejected = |reason| Judged { size_bytes, media_type: None, rejected: Some(reason) };
+    if size_bytes == 0 {
+        return Ok(rejected(Reason::new("empty", "The file is empty. Upload it again.")));
+    }
+    if size_bytes > max_upload_bytes {
+        let message = format!("The file is larger than {max_upload_bytes} bytes. Upload a smaller one.");
+        return Ok(rejected(Reason::new("tooLarge", message)));
+    }
+    let first_bytes = uploads.first_bytes(object, SNIFF_BYTES).await?;
+    Ok(match agreed_type(&object.key, &head, &first_bytes) {
+        Ok(media_type) => Judged { size_bytes, media_type: Some(media_type), rejected: None },
+        Err(reason) => rejected(reason),
+    })
+}
+
+/// The type that extension, declaration and content agree on. A declaration that says nothing agrees with anything.
+fn agreed_type(key: &str, head: &ObjectHead, first_bytes: &Bytes) -> Result<MediaType, Reason> {
+    let mismatch = |message: &str| Reason::new("typeMismatch", message);
+    let Some(claimed) = MediaType::from_extension(key) else {
+        return Err(Reason::new(
+            "unsupportedType",
+            "Only .mp4, .webm, .docx, .pdf and .txt files can be handed in. Convert the file and upload it again.",
+        ));
+    };
+    let declared = head.content_type.as_deref().unwrap_or_default();
+    let says_nothing = ["", "application/octet-stream", "binary/octet-stream"]
+        .contains(&declared.split(';').next().unwrap_or_default().trim());
+    if !says_nothing && declared.parse::<MediaType>().ok() != Some(claimed) {
+        return Err(mismatch("The declared type and the file's extension disagree. Upload the file again."));
+    }
+    if sniff(first_bytes) != Some(claimed) {
+        return Err(mismatch(
+            "The file's content is not what its extension says. Save it in that format and upload it again.",
+        ));
+    }
+    Ok(claimed)
+}
+
+#[cfg(test)]
+mod tests;

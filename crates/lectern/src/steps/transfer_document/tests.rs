@@ -1,0 +1,437 @@
+//! The step over the ports in memory: both deliveries, every refusal, and that one document is one job.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::stream;
+use rstest::rstest;
+use time::macros::datetime;
+
+use super::*;
+use crate::{
+    document::{DocumentState, JobResult, ObjectVersion, Reason},
+    ports::{ByteStream, ObjectHead, Results as _},
+    testing::{
+        Cut,
+        world::{MemoryWorld, given_up, object, s3_event, succeeded},
+    },
+};
+
+const PDF: &[u8] = b"%PDF-1.7\n1 0 obj and more";
+
+async fn registered() -> (MemoryWorld, DocumentRef) {
+    let world = MemoryWorld::default();
+    let object = object("lesson.pdf", "v1");
+    world.objects.upload(&object, None, PDF);
+    world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+    let document = world.document(&object).unwrap().reference;
+    (world, document)
+}
+
+fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input {
+    Input {
+        schema_version: 1,
+        document: document.clone(),
+        attempt: Attempt(attempt),
+        turn_ends_at: None,
+        round: Round(round),
+        task_token: TaskToken::new(token),
+        traceparent: None,
+    }
+}
+
+/// The message of an attempt that has a turn.
+fn in_turn(document: &DocumentRef, turn: u32, ends_at: OffsetDateTime, token: &str) -> Input {
+    let attempt = Attempt::LAST_WITHOUT_TURN.0 + turn;
+    Input { schema_version: 2, turn_ends_at: Some(ends_at), ..input(document, attempt, 1, token) }
+}
+
+fn answer(world: &MemoryWorld, token: &str) -> Option<Result<serde_json::Value, &'static str>> {
+    world.states.answer(&TaskToken::new(token))
+}
+
+#[tokio::test]
+async fn document_is_pushed_whole_and_the_state_machine_told() {
+    let (world, document) = registered().await;
+    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
+    let key = idempotency_key(document.document_id, Round(1));
+    assert_eq!(world.third_party.jobs()[&key], PDF);
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
+    let stored = world.store.get(&document).unwrap();
+    assert_eq!((stored.state, stored.attempt), (DocumentState::Transferring, Some(Attempt(1000))));
+    assert_eq!(stored.job_id, Some(format!("job-{key}")));
+    assert_eq!(world.count("presign"), 0);
+}
+
+#[tokio::test]
+async fn document_is_handed_over_by_url_and_its_bytes_not_read() {
+    let (world, document) = registered().await;
+    let outcome =
+        world.transfer_by(DeliveryMode::Pull, &world.third_party, input(&document, 1000, 1, "token")).await;
+    assert_eq!(outcome.unwrap(), Outcome::Transferred);
+    let jobs = world.third_party.jobs();
+    assert_eq!(jobs[&idempotency_key(document.document_id, Round(1))], b"https://uploads.example/v1");
+    assert_eq!(world.count("open"), 0);
+}
+
+/// Keeps what it is asked, and accepts it.
+#[derive(Default)]
+struct Asked(std::sync::Mutex<Vec<JobRequest>>);
+
+impl ThirdParty for Asked {
+    async fn submit(&self, request: JobRequest) -> Result<String, Error> {
+        self.0.lock().unwrap().push(request);
+        Ok("job".to_owned())
+    }
+
+    async fn status(&self, _: &str) -> Result<Option<crate::contract::wire::JobStatus>, Error> {
+        Ok(None)
+    }
+
+    fn verify_callback(
+        _: &http::HeaderMap,
+        _: &[u8],
+        _: &crate::contract::webhook::SigningSecrets,
+        _: time::OffsetDateTime,
+    ) -> Result<crate::steps::receive_callback::VerifiedCallback, crate::contract::webhook::VerifyError> {
+        Err(crate::contract::webhook::VerifyError::Signature)
+    }
+}
+
+#[tokio::test]
+async fn request_tells_size_type_and_the_opaque_callback_url_and_no_token() {
+    let (world, document) = registered().await;
+    let asked = Asked::default();
+    world.transfer_by(DeliveryMode::Push, &asked, input(&document, 1000, 2, "token")).await.unwrap();
+    let request = asked.0.lock().unwrap().pop().unwrap();
+    assert_eq!(request.idempotency_key, format!("{}-2", document.document_id));
+    assert_eq!(
+        (request.size_bytes, request.media_type),
+        (PDF.len() as u64, crate::media_type::MediaType::Pdf)
+    );
+    assert_eq!(request.callback_url, "https://lectern.example/callbacks/callback-0");
+}
+
+#[tokio::test]
+async fn case_16_object_deleted_before_the_transfer_is_source_gone() {
+    let (world, document) = registered().await;
+    world.objects.delete(&object("lesson.pdf", "delete-marker"));
+    let outcome = world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("Source.Gone"));
+    assert_eq!(answer(&world, "token"), Some(Err("Source.Gone")));
+    assert!(world.third_party.jobs().is_empty());
+}
+
+#[tokio::test]
+async fn case_16_object_replaced_before_the_transfer_is_source_gone() {
+    let (world, document) = registered().await;
+    world.objects.upload(&object("lesson.pdf", "v2"), None, PDF);
+    let outcome = world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("Source.Gone"));
+    assert!(world.third_party.jobs().is_empty());
+}
+
+#[rstest]
+#[case::rate_limited(Error::RateLimited { retry_at: datetime!(2026-11-20 16:05 UTC) }, "ThirdParty.RateLimited")]
+#[case::unavailable(Error::Unavailable("503".to_owned()), "ThirdParty.Unavailable")]
+#[case::unauthorized(Error::Unauthorized, "ThirdParty.Unauthorized")]
+#[case::case_30_rejected(Error::Rejected(Reason::new("drm", "No.")), "ThirdParty.Rejected")]
+#[tokio::test]
+async fn refusal_is_reported_by_name_and_not_tried_again_here(
+    #[case] error: Error,
+    #[case] name: &'static str,
+) {
+    let (world, document) = registered().await;
+    world.third_party.refuse_next(error);
+    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Reported(name));
+    assert_eq!(answer(&world, "token"), Some(Err(name)));
+    assert!(world.third_party.jobs().is_empty());
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Transferring);
+    assert_eq!(world.transfer(input(&document, 1001, 1, "next")).await.unwrap(), Outcome::Transferred);
+}
+
+#[tokio::test]
+async fn case_20_message_that_comes_again_after_its_effect_is_dropped() {
+    let (world, document) = registered().await;
+    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
+    for _ in 0..3 {
+        assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Dropped);
+    }
+    assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
+    let key = idempotency_key(document.document_id, Round(1));
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
+}
+
+/// Uploads whose first stream breaks after some bytes.
+struct BreaksOnce<'w>(&'w MemoryWorld, AtomicBool);
+
+impl Uploads for BreaksOnce<'_> {
+    async fn head(&self, object: &ObjectVersion) -> Result<Option<ObjectHead>, Error> {
+        self.0.objects.head(object).await
+    }
+
+    async fn current_version(&self, object: &ObjectVersion) -> Result<Option<String>, Error> {
+        self.0.objects.current_version(object).await
+    }
+
+    async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
+        self.0.objects.first_bytes(object, length).await
+    }
+}
+
+impl UploadReader for BreaksOnce<'_> {
+    async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
+        if self.1.swap(true, Ordering::Relaxed) {
+            return self.0.objects.open(object, size_bytes).await;
+        }
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        Ok(Box::pin(stream::iter([Ok(Bytes::from_static(&PDF[..5])), Err(reset)])))
+    }
+
+    async fn presign(&self, object: &ObjectVersion) -> Result<String, Error> {
+        self.0.objects.presign(object).await
+    }
+}
+
+#[tokio::test]
+async fn case_26_stream_that_breaks_is_unavailable_leaves_no_half_job_and_is_sent_anew_whole() {
+    let (world, document) = registered().await;
+    let uploads = BreaksOnce(&world, AtomicBool::new(false));
+    let settings =
+        Settings { delivery: DeliveryMode::Push, callback_base_url: "https://l.example".to_owned() };
+    let MemoryWorld { store, third_party, states, clock, .. } = &world;
+    let first = input(&document, 1000, 1, "first");
+    let outcome = handle(store, &uploads, third_party, states, clock, &settings, first).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.Unavailable"));
+    assert!(third_party.jobs().is_empty(), "no half job");
+    let second = input(&document, 1001, 1, "second");
+    let outcome = handle(store, &uploads, third_party, states, clock, &settings, second).await.unwrap();
+    assert_eq!(outcome, Outcome::Transferred);
+    assert_eq!(third_party.jobs()[&idempotency_key(document.document_id, Round(1))], PDF);
+}
+
+#[tokio::test]
+async fn case_27_job_that_was_accepted_and_whose_answer_was_lost_is_adopted() {
+    let (world, document) = registered().await;
+    world.faults.cut_next("submit", Cut::After);
+    let outcome = world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.Unavailable"));
+    assert_eq!(world.transfer(input(&document, 1001, 1, "second")).await.unwrap(), Outcome::Transferred);
+    assert_eq!(world.third_party.jobs().len(), 1);
+    let key = idempotency_key(document.document_id, Round(1));
+    assert_eq!(world.store.get(&document).unwrap().job_id, Some(format!("job-{key}")));
+}
+
+#[tokio::test]
+async fn message_of_an_older_attempt_is_dropped_and_its_token_left_alone() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 2000, 2, "newer")).await.unwrap();
+    assert_eq!(world.transfer(input(&document, 1003, 1, "older")).await.unwrap(), Outcome::Dropped);
+    assert_eq!(answer(&world, "older"), None);
+    assert_eq!(world.third_party.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn turn_whose_time_has_passed_is_over_and_nothing_is_sent() {
+    let (world, document) = registered().await;
+    let now = world.clock.now();
+    let late = in_turn(&document, 1, now - time::Duration::milliseconds(1), "late");
+    assert_eq!(world.transfer(late).await.unwrap(), Outcome::Reported("Turn.Over"));
+    assert_eq!(answer(&world, "late"), Some(Err("Turn.Over")));
+    assert_eq!(world.count("submit"), 0);
+    let just_in_time = in_turn(&document, 2, now, "in time");
+    assert_eq!(world.transfer(just_in_time).await.unwrap(), Outcome::Transferred);
+}
+
+/// A retry could not use the turn, and would be taken for the delivery after a crash: a place would be kept for a job that
+/// there never was.
+#[rstest]
+#[case("current_version")]
+#[case("open")]
+#[case("prepare")]
+#[tokio::test]
+async fn case_23_turn_that_our_own_store_made_useless_is_over_and_there_is_no_job(
+    #[case] call: &'static str,
+) {
+    let (world, document) = registered().await;
+    world.faults.cut_next(call, Cut::Before);
+    let message = in_turn(&document, 1, world.clock.now(), "token");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
+    let cause = world.states.cause(&TaskToken::new("token")).unwrap();
+    assert_eq!(cause["jobPossible"], false, "{cause}");
+    assert_eq!(world.count("submit"), 0);
+}
+
+#[tokio::test]
+async fn case_19_turn_that_was_used_by_a_run_that_died_is_over_and_is_not_used_twice() {
+    let (world, document) = registered().await;
+    let message = in_turn(&document, 1, world.clock.now(), "token");
+    world.faults.cut_next("succeed", Cut::Before);
+    assert!(world.transfer(message.clone()).await.is_err(), "it comes again");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
+    assert_eq!(world.count("submit"), 1);
+    let next = in_turn(&document, 2, world.clock.now(), "next");
+    assert_eq!(world.transfer(next).await.unwrap(), Outcome::Transferred);
+    assert_eq!(world.third_party.jobs().len(), 1, "the same round is the same job");
+}
+
+#[tokio::test]
+async fn turn_after_an_attempt_without_one_is_newer_than_it() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 500_999, 1, "older")).await.unwrap();
+    let turn = in_turn(&document, 1, world.clock.now(), "turn");
+    assert_eq!(world.transfer(turn).await.unwrap(), Outcome::Transferred);
+    assert_eq!(world.transfer(input(&document, 501_000, 1, "stale")).await.unwrap(), Outcome::Dropped);
+}
+
+#[tokio::test]
+async fn message_for_a_document_that_has_moved_on_is_dropped() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
+    world.call_back(&document, succeeded(&[])).await;
+    world.store.begin_verify(&document, world.clock.now()).unwrap();
+    assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Dropped);
+    assert_eq!(answer(&world, "later"), None);
+    assert_eq!(world.third_party.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn message_for_a_document_that_was_given_up_ends_its_task_with_the_reason() {
+    let (world, document) = registered().await;
+    let failed = given_up(Reason::new("x", "y"));
+    crate::ports::Finishing::finish(&world.store, &document, failed, world.clock.now()).await.unwrap();
+    let outcome = world.transfer(input(&document, 2000, 2, "later")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));
+    let cause = world.states.cause(&TaskToken::new("later")).unwrap();
+    assert_eq!(cause["reason"]["code"], "x");
+    assert_eq!(world.third_party.jobs().len(), 0);
+}
+
+#[tokio::test]
+async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
+    let job = crate::contract::wire::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
+    world.store.record_result(&document, &JobResult::Succeeded(job)).await.unwrap();
+    assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
+    let told = answer(&world, "second").unwrap().unwrap();
+    assert_eq!(told["sent"], false, "that the document needs nothing is no news of the third party");
+    assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
+}
+
+#[rstest]
+#[case::of_success("succeed", false)]
+#[case::of_failure("fail", true)]
+#[tokio::test]
+async fn report_that_fails_leaves_the_message_on_the_queue(
+    #[case] report: &'static str,
+    #[case] refused: bool,
+) {
+    let (world, document) = registered().await;
+    if refused {
+        world.third_party.refuse_next(Error::Unauthorized);
+    }
+    world.faults.cut_next(report, Cut::Before);
+    assert!(world.transfer(input(&document, 1000, 1, "token")).await.is_err());
+    assert_eq!(answer(&world, "token"), None);
+    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
+    assert!(matches!(answer(&world, "token"), Some(Ok(_))));
+    assert_eq!(world.third_party.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn message_whose_token_nobody_waits_for_is_dropped_and_nothing_sent() {
+    let (world, document) = registered().await;
+    world.states.expire(&TaskToken::new("token"));
+    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Dropped);
+    assert!(world.third_party.jobs().is_empty());
+}
+
+#[test]
+fn case_50_messages_of_both_versions_are_read_and_print_no_token() {
+    let body = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
+                   "attempt":2001,"round":2,"taskToken":"sesame"}"#;
+    let ends_at = r#""schemaVersion":2,"turnEndsAt":"2026-11-20T16:00:01.800Z""#;
+    for (body, turn_ends_at) in [
+        (body.to_owned(), None),
+        (body.replace(r#""schemaVersion":1"#, ends_at), Some(datetime!(2026-11-20 16:00:01.8 UTC))),
+    ] {
+        let input: Input = crate::message::parse(&body).unwrap();
+        assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
+        assert_eq!(input.turn_ends_at, turn_ends_at);
+        assert!(!format!("{input:?}").contains("sesame"));
+    }
+}
+
+/// Cases 19 and 20: the message comes again, or the state machine's retry does, until the transfer is reported.
+#[tokio::test]
+async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_job() {
+    let calls = {
+        let (world, document) = registered().await;
+        let before = world.faults.calls().len();
+        world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+        world.faults.calls().split_off(before)
+    };
+    assert_eq!(
+        calls,
+        [
+            "is_awaited",
+            "begin_transfer",
+            "current_version",
+            "open",
+            "prepare",
+            "submit",
+            "record_job",
+            "succeed"
+        ]
+    );
+    for call in calls {
+        for cut in [Cut::Before, Cut::After] {
+            for killed_while_reporting in [false, true] {
+                let (world, document) = registered().await;
+                world.faults.cut_next(call, cut);
+                if killed_while_reporting {
+                    world.faults.cut_next("fail", cut);
+                }
+                let mut attempt = 1000;
+                for _ in 0..4 {
+                    let token = format!("token-{attempt}");
+                    let outcome = world.transfer(input(&document, attempt, 1, &token)).await;
+                    match answer(&world, &token) {
+                        Some(Ok(_)) if outcome.is_ok() => break,
+                        Some(Err(_)) => attempt += 1,
+                        _ => {}
+                    }
+                }
+                let at = format!("{call} {cut:?} {killed_while_reporting}");
+                let key = idempotency_key(document.document_id, Round(1));
+                assert_eq!(
+                    answer(&world, &format!("token-{attempt}")),
+                    Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))),
+                    "{at}"
+                );
+                assert_eq!(world.third_party.jobs().into_values().collect::<Vec<_>>(), [PDF], "{at}");
+                let stored = world.store.get(&document).unwrap();
+                assert_eq!(stored.job_id, Some(format!("job-{key}")), "{at}");
+                assert_eq!(stored.attempt, Some(Attempt(attempt)), "{at}");
+                assert_eq!(stored.state, DocumentState::Transferring, "{at}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_of_its_own_in_the_documents_trace() {
+    let (world, document) = registered().await;
+    let trace = world.store.get(&document).unwrap().traceparent.unwrap();
+    let mut spans = Vec::new();
+    for attempt in [1000, 1000, 1001] {
+        let asked = Asked::default();
+        let token = format!("token-{attempt}-{}", spans.len());
+        world.transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, 1, &token)).await.unwrap();
+        spans.push(asked.0.lock().unwrap().pop().unwrap().traceparent.unwrap());
+    }
+    assert!(spans.iter().all(|span| span.is_of_the_trace_of(trace) && *span != trace), "{spans:?}");
+    assert_eq!(spans[0], spans[1], "the same attempt again is the same span");
+    assert_ne!(spans[1], spans[2]);
+}

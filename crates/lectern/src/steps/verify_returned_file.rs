@@ -1,0 +1,142 @@
+//! `verify-returned-file`: fetches one returned file and keeps it only if it is what the callback declared.
+//!
+//! Invoked by the state machine, once for each file. The bytes stream into quarantine while they are hashed; only a
+//! file whose size, SHA-256 and sniffed type fit is copied to where others read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    contract::wire::ReturnedFile,
+    document::keys,
+    document::{Attempt, DocumentRef, JobResult, Reason},
+    error::Error,
+    limits::MAX_RETURNED_FILE_BYTES,
+    ports::{Fetch, Load, Promoted, ReturnedFiles, StreamFacts},
+    sniff::agrees,
+    telemetry::trace::{self, TraceParent},
+};
+
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "index", "traceparent"?}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// See [`crate::message::SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// The document.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// The newest transfer attempt, for the log.
+    pub attempt: Attempt,
+    /// Which of the files that the result declares.
+    pub index: usize,
+    /// The document's trace; executions that were started by version 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
+}
+
+/// The answer: `{"sizeBytes": 123}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// The size of the file, now where others read.
+    pub size_bytes: u64,
+}
+
+/// Fetches and checks one file. A file that was promoted before is not fetched again; the file of an earlier job, which
+/// stands under the same key, is replaced.
+///
+/// # Errors
+/// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
+pub async fn handle(
+    store: &impl Load,
+    third_party: &impl Fetch,
+    files: &impl ReturnedFiles,
+    input: Input,
+) -> Result<Output, Error> {
+    let document = store.load(&input.document).await?;
+    let result = document.and_then(|document| document.result);
+    let Some(JobResult::Succeeded(job)) = &result else {
+        return Err(mismatch("noResult", "The job has no files."));
+    };
+    let file =
+        job.files.get(input.index).ok_or_else(|| mismatch("noSuchFile", "The job has fewer files."))?;
+    let key = keys::returned_file(&input.document, input.index);
+    if files.promoted(&key).await?.is_some_and(|promoted| is_declared(file, &promoted)) {
+        tracing::info!(index = input.index, "The returned file had been checked before.");
+        return Ok(Output { size_bytes: file.size_bytes });
+    }
+    check_declaration(file)?;
+    let body = third_party.fetch(file).await?;
+    let quarantine_key = keys::quarantined_file(&input.document, input.index);
+    let facts = files.quarantine(&quarantine_key, body, file.size_bytes).await?;
+    tracing::debug!(
+        index = input.index,
+        declaredBytes = file.size_bytes,
+        sizeBytes = facts.size_bytes,
+        "The returned file is in quarantine."
+    );
+    check_content(file, &facts)?;
+    // Meanwhile the document may have been opened again, and have another job's files.
+    if store.load(&input.document).await?.and_then(|document| document.result) != result {
+        return Err(mismatch("noResult", "The document does not have this result any more."));
+    }
+    files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
+    tracing::info!(
+        index = input.index,
+        sizeBytes = facts.size_bytes,
+        "The returned file is what was declared."
+    );
+    Ok(Output { size_bytes: facts.size_bytes })
+}
+
+/// Whether what stands where others read is this file.
+fn is_declared(file: &ReturnedFile, promoted: &Promoted) -> bool {
+    promoted.size_bytes == file.size_bytes
+        && promoted.sha256.eq_ignore_ascii_case(&file.sha256)
+        && promoted.media_type == file.media_type
+}
+
+fn check_declaration(file: &ReturnedFile) -> Result<(), Error> {
+    let name = file.name.as_str();
+    let path_like = name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.contains(['/', '\\'])
+        || name.chars().any(char::is_control);
+    if path_like {
+        return Err(mismatch("unsafeName", "The processing service returned a file whose name is a path."));
+    }
+    if file.size_bytes > MAX_RETURNED_FILE_BYTES {
+        return Err(mismatch(
+            "tooLarge",
+            "The processing service returned a file that is too large to keep.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_content(file: &ReturnedFile, facts: &StreamFacts) -> Result<(), Error> {
+    if facts.size_bytes != file.size_bytes {
+        return Err(mismatch(
+            "wrongSize",
+            "The processing service returned a file of another size than it declared.",
+        ));
+    }
+    if !facts.sha256.eq_ignore_ascii_case(&file.sha256) {
+        return Err(mismatch("wrongHash", "The processing service returned other bytes than it declared."));
+    }
+    if !agrees(&file.media_type, &facts.first_bytes) {
+        return Err(mismatch(
+            "wrongType",
+            "The processing service returned a file of another type than it declared.",
+        ));
+    }
+    Ok(())
+}
+
+fn mismatch(code: &str, message: &str) -> Error {
+    Error::ReturnedMismatch(Reason::new(code, message))
+}
+
+#[cfg(test)]
+mod tests;

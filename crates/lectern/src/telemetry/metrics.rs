@@ -1,0 +1,228 @@
+//! What is measured: the functions by which the steps tell of it, and (`catalogue`) the list of all metrics.
+//!
+//! A metric is an event of the target [`TARGET`] whose fields are named like the metrics and dimensions of the
+//! catalogue. This module knows no `CloudWatch`: the adapter writes such an event as one line of its embedded metric
+//! format. Metrics are told after their effect and once at most: a function that dies in between loses a count, and
+//! never a document.
+//!
+//! Dimension values are bounded, because each one is a metric that is stored and paid for: states, outcomes, media
+//! types and error names are closed lists, and a reason that is not one of [`REASONS`] is counted as `other`.
+
+use std::collections::BTreeMap;
+
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    document::{Document, DocumentState, Reason},
+    error::Error,
+    media_type::MediaType,
+    steps::probe_job::Status,
+};
+
+mod catalogue;
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{ALL, Metric, OTHER, REASONS, TARGET, Unit};
+
+/// A document was registered: `Received`, or `Rejected` with its reason.
+pub fn registered(document: &Document) {
+    let reason = document.reason.as_ref().map(reason_dimension);
+    tracing::info!(target: TARGET, Documents = 1u64, State = document.state.as_str(), Reason = reason);
+}
+
+/// A document's way has ended now, as `Ready` or, with a reason, as `Failed`. `document` is as it was just before.
+pub fn ended(document: &Document, failed: Option<&Reason>, now: OffsetDateTime) {
+    let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };
+    let written = document.media_type.filter(|_| failed.is_none());
+    let spent = |state| seconds_in(&document.times, state, now);
+    tracing::info!(
+        target: TARGET,
+        Documents = 1u64,
+        State = state.as_str(),
+        Reason = failed.map(reason_dimension),
+        Normalizations = written.map(|_| 1u64),
+        MediaType = written.map(MediaType::as_str),
+        ReceivedSeconds = spent(DocumentState::Received),
+        TransferringSeconds = spent(DocumentState::Transferring),
+        ProcessingSeconds = spent(DocumentState::Processing),
+        VerifyingSeconds = spent(DocumentState::Verifying),
+        NormalizingSeconds = spent(DocumentState::Normalizing),
+        TotalSeconds = since(&document.times, DocumentState::Received, now),
+    );
+}
+
+/// The third party took a document: its size, and how long handing it over took.
+pub fn transferred(size_bytes: u64, took: Duration) {
+    tracing::info!(target: TARGET, TransferBytes = size_bytes, TransferSeconds = seconds(took));
+}
+
+/// A request to the third party was not granted. An error that is not the third party's is none of this metric's.
+pub fn third_party_error(error: &Error) {
+    if error.name().starts_with("ThirdParty.") {
+        tracing::info!(target: TARGET, ThirdPartyErrors = 1u64, Error = error.name());
+    }
+}
+
+/// A turn was not used: its time had passed, or it was used before by a delivery that died.
+pub fn turn_missed() {
+    tracing::info!(target: TARGET, TurnsMissed = 1u64);
+}
+
+/// What became of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackOutcome {
+    /// The document's result, and its execution waited for it.
+    Accepted,
+    /// The document's result, before its execution waits.
+    Early,
+    /// The document's result, when nobody waits for it any more; it is kept.
+    Late,
+    /// Said before.
+    Duplicate,
+    /// A second result of the same job, and another one.
+    Contradictory,
+    /// A result of another job of the same document than the one whose result stands or is waited for.
+    OtherJob,
+    /// An event of a type that this code does not know.
+    UnknownType,
+    /// Well signed, and not of the contract's form.
+    ContractBroken,
+    /// Well signed, and of no document.
+    Unknown,
+    /// Not signed by anyone we trust, or not now.
+    BadSignature,
+    /// Larger than the contract allows.
+    TooLarge,
+    /// Could not be kept; it is to come again.
+    NotKept,
+}
+
+impl CallbackOutcome {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Accepted,
+        Self::Early,
+        Self::Late,
+        Self::Duplicate,
+        Self::Contradictory,
+        Self::OtherJob,
+        Self::UnknownType,
+        Self::ContractBroken,
+        Self::Unknown,
+        Self::BadSignature,
+        Self::TooLarge,
+        Self::NotKept,
+    ];
+
+    /// The dimension's value, and the word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Early => "early",
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
+            Self::Contradictory => "contradictory",
+            Self::OtherJob => "otherJob",
+            Self::UnknownType => "unknownType",
+            Self::ContractBroken => "contractBroken",
+            Self::Unknown => "unknown",
+            Self::BadSignature => "badSignature",
+            Self::TooLarge => "tooLarge",
+            Self::NotKept => "notKept",
+        }
+    }
+
+    /// Whether it shows that the third party reaches us with what it knows of a document.
+    fn arrived(self) -> bool {
+        !matches!(self, Self::Unknown | Self::BadSignature | Self::TooLarge | Self::NotKept)
+    }
+}
+
+/// A callback was answered. `took` is the third party's time, if this brought the result.
+pub fn callback(outcome: CallbackOutcome, took: Option<Duration>) {
+    tracing::info!(
+        target: TARGET,
+        Callbacks = 1u64,
+        Outcome = outcome.as_str(),
+        CallbackMissed = outcome.arrived().then_some(0u64),
+        ThirdPartySeconds = took.map(seconds),
+    );
+}
+
+/// The third party has answered how an overdue job stands. `missed` tells that a callback is really missing: the answer
+/// brought the result, or there is no such job. `took` is the third party's time, if its answer brought the result.
+pub fn probed(status: Status, missed: bool, took: Option<Duration>) {
+    tracing::info!(
+        target: TARGET,
+        Probes = 1u64,
+        Status = status.as_str(),
+        CallbackMissed = missed.then_some(1u64),
+        ThirdPartySeconds = took.map(seconds),
+    );
+}
+
+/// The limiter as a decision of it leaves it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limiter {
+    /// How long each document waited that was given its turn by this decision.
+    pub granted_after: Vec<Duration>,
+    /// How many documents wait for a turn.
+    pub turns_waiting: u64,
+    /// How many jobs may be at the third party.
+    pub leases_held: u64,
+    /// Whether the breaker holds transfers back; a trial leaves it open.
+    pub breaker_open: bool,
+    /// By what the pause between two requests is stretched; 1 when the third party asked for nothing.
+    pub rate_slowdown: f64,
+    /// For how long somebody has waited while nobody was given a turn.
+    pub line_stands: Duration,
+}
+
+/// The limiter has decided: one line, and one more for each further turn that the decision gave.
+pub fn limiter(limiter: &Limiter) {
+    let mut waits = limiter.granted_after.iter().copied().map(seconds);
+    tracing::info!(
+        target: TARGET,
+        TurnsGranted = limiter.granted_after.len() as u64,
+        TurnWaitSeconds = waits.next(),
+        TurnsWaiting = limiter.turns_waiting,
+        LeasesHeld = limiter.leases_held,
+        BreakerOpen = u64::from(limiter.breaker_open),
+        RateSlowdown = limiter.rate_slowdown,
+        LineStandsSeconds = seconds(limiter.line_stands),
+    );
+    for wait in waits {
+        tracing::info!(target: TARGET, TurnWaitSeconds = wait);
+    }
+}
+
+/// The time since the third party accepted a document for the first time, by the times that its states were reached;
+/// `None` if it is not known yet that it did.
+pub fn third_party_time(times: &BTreeMap<String, String>, now: OffsetDateTime) -> Option<Duration> {
+    Some((now - reached(times, DocumentState::Processing)?).max(Duration::ZERO))
+}
+
+fn reason_dimension(reason: &Reason) -> &'static str {
+    REASONS.into_iter().find(|known| *known == reason.code).unwrap_or(OTHER)
+}
+
+/// From the state to the next one that was reached, or to the end.
+fn seconds_in(times: &BTreeMap<String, String>, state: DocumentState, now: OffsetDateTime) -> Option<f64> {
+    let mut next = DocumentState::ALL.into_iter().filter(|later| *later > state && !later.is_terminal());
+    let left = next.find_map(|later| reached(times, later)).unwrap_or(now);
+    since(times, state, left)
+}
+
+fn since(times: &BTreeMap<String, String>, state: DocumentState, until: OffsetDateTime) -> Option<f64> {
+    Some(seconds(until - reached(times, state)?))
+}
+
+fn reached(times: &BTreeMap<String, String>, state: DocumentState) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(times.get(state.as_str())?, &Rfc3339).ok()
+}
+
+/// Two writers' clocks may disagree by a little, and nothing takes less than no time.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_seconds_f64().max(0.0)
+}

@@ -1,0 +1,511 @@
+//! What the steps tell, taken from real runs of them over the ports in memory: every metric of the catalogue, and
+//! nothing beside it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::{Map, Value, json};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt as _},
+};
+
+use super::*;
+use crate::{
+    contract::webhook::{SigningSecrets, VerifyError},
+    contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus},
+    document::keys,
+    document::{Attempt, DocumentRef, ObjectVersion, Round, TaskToken},
+    ports::{Clock as _, Finishing as _, JobRequest, ThirdParty, Transfers as _},
+    steps::fail_document,
+    steps::normalize_document,
+    steps::probe_job,
+    steps::receive_callback::VerifiedCallback,
+    steps::transfer_document::{self, idempotency_key},
+    testing::{
+        Cut,
+        world::{
+            MemoryWorld, SECRET, callback_body, failed, given_up, object, returned_file, s3_event, signed,
+            succeeded,
+        },
+    },
+};
+
+const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
+const TEXT: &[u8] = b"A lesson.";
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Map<String, Value>>>>);
+
+impl Told {
+    fn all(&self) -> Vec<Map<String, Value>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// The events that tell of this metric.
+    fn of(&self, name: &str) -> Vec<Map<String, Value>> {
+        self.all().into_iter().filter(|event| event.contains_key(name)).collect()
+    }
+
+    /// The values of one field, over the events that have it.
+    fn values(&self, field: &str) -> Vec<Value> {
+        self.of(field).into_iter().map(|event| event[field].clone()).collect()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if event.metadata().target() == TARGET {
+            let mut fields = Fields(Map::new());
+            event.record(&mut fields);
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        panic!("{field} is neither a number nor a text: {value:?}");
+    }
+}
+
+/// What `work` tells.
+fn told(work: impl Future<Output = ()>) -> Told {
+    let told = Told::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(told.clone());
+    tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
+    told
+}
+
+/// A world with one document, which was registered.
+async fn registered_document(file_name: &str, bytes: &'static [u8]) -> (MemoryWorld, DocumentRef) {
+    let world = MemoryWorld::default();
+    let object: ObjectVersion = object(file_name, "v1");
+    world.objects.upload(&object, None, bytes);
+    world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+    let document = world.document(&object).unwrap().reference;
+    (world, document)
+}
+
+fn pass(world: &MemoryWorld, seconds: u64) {
+    world.clock.advance(std::time::Duration::from_secs(seconds));
+}
+
+/// One that the third party has had for some seconds, awaited with the token `token`.
+async fn awaited_document() -> (MemoryWorld, DocumentRef) {
+    let (world, document) = registered_document("lesson.txt", TEXT).await;
+    pass(&world, 2);
+    world.store.begin_transfer(&document, Attempt(1000), Round(1), world.clock.now()).await.unwrap();
+    pass(&world, 3);
+    assert!(world.store.await_callback(&document, TaskToken::new("token"), world.clock.now()));
+    pass(&world, 40);
+    (world, document)
+}
+
+fn good() -> CallbackEvent {
+    succeeded(&[returned_file("text.txt", FileRole::Text, "text/plain", TEXT)])
+}
+
+fn of_job(event: CallbackEvent, job_id: &str) -> CallbackEvent {
+    match event {
+        CallbackEvent::Failed(job) => CallbackEvent::Failed(JobFailed { job_id: job_id.to_owned(), ..job }),
+        CallbackEvent::Succeeded(_) => unreachable!("only failures are renamed here"),
+    }
+}
+
+async fn normalized_document() -> (MemoryWorld, DocumentRef) {
+    let (world, document) = awaited_document().await;
+    world.call_back(&document, good()).await;
+    world.store.begin_verify(&document, world.clock.now()).unwrap();
+    pass(&world, 5);
+    world.objects.put_returned(&keys::returned_file(&document, 0), TEXT);
+    let input = normalize_document::Input {
+        schema_version: 1,
+        document: document.clone(),
+        attempt: None,
+        traceparent: None,
+        task_token: TaskToken::new("normalize"),
+    };
+    let outcome = world.normalize(input.clone()).await.unwrap();
+    assert_eq!(outcome, normalize_document::Outcome::Ready);
+    world.normalize(input).await.unwrap();
+    (world, document)
+}
+
+async fn failed_document(code: &str) {
+    let (world, document) = awaited_document().await;
+    world.call_back(&document, failed(code)).await;
+    let input = fail_document::Input {
+        schema_version: 1,
+        document,
+        attempt: Attempt(1000),
+        traceparent: None,
+        error: "ThirdParty.Rejected".to_owned(),
+        cause: String::new(),
+        job_possible: false,
+        redrives: None,
+    };
+    world.fail(input.clone()).await.unwrap();
+    world.fail(input).await.unwrap();
+}
+
+async fn probe(status: Option<JobStatus>, refuse: Option<Error>) {
+    let (world, document) = awaited_document().await;
+    world.states.expire(&TaskToken::new("token"));
+    let round = Round(1);
+    if let Some(status) = status {
+        world.third_party.set_status(&idempotency_key(document.document_id, round), status);
+    }
+    if let Some(error) = refuse {
+        world.third_party.refuse_next(error);
+    }
+    let input =
+        probe_job::Input { schema_version: 1, document, attempt: Attempt(1000), round, traceparent: None };
+    let _ = world.probe(input.clone()).await;
+}
+
+/// Every outcome that a callback can have, in the order of [`OUTCOMES`].
+async fn callbacks() {
+    let (world, document) = awaited_document().await;
+    world.faults.cut_next("record_result", Cut::Before);
+    for event in [good(), good(), good(), failed("x"), of_job(failed("x"), "another")] {
+        world.call_back(&document, event).await;
+    }
+    let (world, document) = registered_document("lesson.txt", TEXT).await;
+    world.call_back(&document, good()).await;
+    let (world, document) = awaited_document().await;
+    world.states.expire(&TaskToken::new("token"));
+    world.call_back(&document, good()).await;
+    let (world, _) = awaited_document().await;
+    let now = world.clock.now();
+    let body = callback_body(good());
+    let send = async |callback_id: &str, secret: &str, body: &[u8]| {
+        world.callback(callback_id, &signed(secret, "event", now, body), body).await;
+    };
+    send("callback-0", FOREIGN, &body).await;
+    send("nobody", SECRET, &body).await;
+    send("callback-0", SECRET, br#"{"type":"job.paused"}"#).await;
+    send("callback-0", SECRET, b"no json").await;
+    send("callback-0", SECRET, &vec![b' '; crate::limits::MAX_CALLBACK_BYTES + 1]).await;
+}
+
+const OUTCOMES: [&str; 12] = [
+    "notKept",
+    "accepted",
+    "duplicate",
+    "contradictory",
+    "otherJob",
+    "early",
+    "late",
+    "badSignature",
+    "unknown",
+    "unknownType",
+    "contractBroken",
+    "tooLarge",
+];
+
+/// What admit-document and transfer-document tell.
+fn limits_and_transfers() {
+    limiter(&Limiter {
+        granted_after: [1, 2].map(Duration::seconds).to_vec(),
+        turns_waiting: 3,
+        leases_held: 4,
+        breaker_open: true,
+        rate_slowdown: 1.5,
+        line_stands: Duration::seconds(6),
+    });
+    transferred(5, Duration::milliseconds(2500));
+    turn_missed();
+}
+
+#[test]
+fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
+    let told = told(async {
+        normalized_document().await;
+        failed_document("x").await;
+        callbacks().await;
+        probe(None, Some(Error::Unauthorized)).await;
+        probe(None, None).await;
+        limits_and_transfers();
+    });
+    let known: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(known.len(), ALL.len(), "a name is there twice");
+    let dimensions: BTreeSet<&str> = ALL.iter().flat_map(|metric| metric.dimensions.concat()).collect();
+    let fields: BTreeSet<String> = told.all().into_iter().flatten().map(|(name, _)| name).collect();
+    let expected: BTreeSet<String> = known.union(&dimensions).map(|name| (*name).to_owned()).collect();
+    assert_eq!(fields, expected, "left: told; right: in the catalogue");
+    for event in told.all() {
+        for (name, value) in &event {
+            assert_eq!(value.is_number(), known.contains(name.as_str()), "{name} {value}");
+        }
+        for metric in ALL.iter().filter(|metric| event.contains_key(metric.name)) {
+            let complete =
+                metric.dimensions.iter().any(|set| set.iter().all(|name| event.contains_key(*name)));
+            assert!(complete, "{} is told without any of its dimension sets: {event:?}", metric.name);
+        }
+    }
+}
+
+#[test]
+fn ready_document_is_counted_once_with_the_time_in_each_state() {
+    let told = told(async {
+        normalized_document().await;
+    });
+    let documents = told.of("Documents");
+    assert_eq!(documents[0], *json!({"Documents": 1, "State": "Received"}).as_object().unwrap());
+    let expected = json!({
+        "Documents": 1, "State": "Ready", "Normalizations": 1, "MediaType": "text/plain",
+        "ReceivedSeconds": 2.0, "TransferringSeconds": 3.0, "ProcessingSeconds": 40.0,
+        "VerifyingSeconds": 5.0, "NormalizingSeconds": 0.0, "TotalSeconds": 50.0
+    });
+    assert_eq!(documents[1..], [expected.as_object().unwrap().clone()], "the second message counts nothing");
+}
+
+#[test]
+fn failed_and_rejected_documents_are_counted_by_reasons_of_our_own() {
+    let told = told(async {
+        failed_document("contractBroken").await;
+        failed_document("aWordOfTheThirdParty").await;
+        registered_document("empty.txt", b"").await;
+    });
+    let ends: Vec<(Value, Value)> = told
+        .of("Reason")
+        .into_iter()
+        .map(|event| (event["State"].clone(), event["Reason"].clone()))
+        .collect();
+    let expected = [("Failed", "contractBroken"), ("Failed", OTHER), ("Rejected", "empty")];
+    assert_eq!(ends, expected.map(|(state, reason)| (json!(state), json!(reason))));
+    assert_eq!(told.values("Normalizations"), Vec::<Value>::new());
+    assert_eq!(told.values("ProcessingSeconds"), [40.0, 40.0]);
+    assert_eq!(
+        told.values("VerifyingSeconds"),
+        Vec::<Value>::new(),
+        "a state that was not reached took no time"
+    );
+}
+
+#[test]
+fn every_callback_is_counted_once_by_its_outcome() {
+    let told = told(callbacks());
+    assert_eq!(told.values("Outcome"), OUTCOMES);
+    let all: BTreeSet<&str> = CallbackOutcome::ALL.map(CallbackOutcome::as_str).into();
+    assert_eq!(all, OUTCOMES.into(), "every outcome there is");
+    let arrived: Vec<Value> =
+        told.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
+    let missed = ["notKept", "badSignature", "unknown", "tooLarge"];
+    let expected: Vec<&str> = OUTCOMES.into_iter().filter(|outcome| !missed.contains(outcome)).collect();
+    assert_eq!(arrived, expected);
+    assert!(told.values("CallbackMissed").iter().all(|value| *value == 0));
+    // The accepted, the late and the broken one brought results that were asked for 40 s before.
+    let brought: Vec<(Value, Value)> = told
+        .of("ThirdPartySeconds")
+        .into_iter()
+        .map(|event| (event["Outcome"].clone(), event["ThirdPartySeconds"].clone()))
+        .collect();
+    let expected = ["accepted", "late", "contractBroken"].map(|outcome| (json!(outcome), json!(40.0)));
+    assert_eq!(brought, expected);
+}
+
+#[test]
+fn callback_to_a_document_that_was_given_up_is_late_with_and_without_a_token() {
+    let told = told(async {
+        for (world, document) in [awaited_document().await, registered_document("a.txt", TEXT).await] {
+            let given_up = given_up(Reason::new("overdue", "."));
+            world.store.finish(&document, given_up, world.clock.now()).await.unwrap();
+            world.states.expire(&TaskToken::new("token"));
+            world.call_back(&document, good()).await;
+        }
+    });
+    assert_eq!(told.values("Outcome"), ["late", "late"]);
+}
+
+/// A delivery that died between storing and waking is counted as not kept, and the one that wakes as accepted.
+#[test]
+fn callback_that_wakes_on_its_second_delivery_is_accepted() {
+    let told = told(async {
+        let (world, document) = awaited_document().await;
+        world.faults.cut_next("succeed", Cut::Before);
+        world.call_back(&document, good()).await;
+        world.call_back(&document, good()).await;
+    });
+    assert_eq!(told.values("Outcome"), ["notKept", "accepted"]);
+}
+
+#[test]
+fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_missing() {
+    let told = told(async {
+        probe(Some(JobStatus::Working { job_id: "job".to_owned() }), None).await;
+        probe(None, None).await;
+        let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
+        probe(Some(JobStatus::Failed(job)), None).await;
+        probe(None, Some(Error::Unavailable("503".to_owned()))).await;
+        probe(None, Some(Error::StoreUnavailable("ours".to_owned()))).await;
+    });
+    assert_eq!(told.values("Status"), ["working", "unknown", "resultKept"]);
+    let missed: Vec<Value> =
+        told.of("CallbackMissed").into_iter().map(|event| event["Status"].clone()).collect();
+    assert_eq!(missed, ["unknown", "resultKept"], "a job that is still at work has nothing to say yet");
+    assert_eq!(told.values("CallbackMissed"), [1; 2]);
+    assert_eq!(told.values("ThirdPartySeconds"), [40.0]);
+    assert_eq!(told.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");
+}
+
+#[test]
+fn callback_that_came_before_it_was_asked_for_is_not_missed() {
+    let told = told(async {
+        let (world, document) = awaited_document().await;
+        world.states.expire(&TaskToken::new("token"));
+        world.call_back(&document, good()).await;
+        let (attempt, round) = (Attempt(1000), Round(1));
+        let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+        world.probe(input).await.unwrap();
+    });
+    assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
+}
+
+/// A third party that calls back while it is asked.
+struct CallsBack<'a>(&'a MemoryWorld, &'a DocumentRef);
+
+impl ThirdParty for CallsBack<'_> {
+    async fn submit(&self, _: JobRequest) -> Result<String, Error> {
+        unreachable!("it is only asked")
+    }
+
+    async fn status(&self, _: &str) -> Result<Option<JobStatus>, Error> {
+        self.0.call_back(self.1, failed("x")).await;
+        let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
+        Ok(Some(JobStatus::Failed(job)))
+    }
+
+    fn verify_callback(
+        _: &http::HeaderMap,
+        _: &[u8],
+        _: &SigningSecrets,
+        _: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError> {
+        unreachable!("it is only asked")
+    }
+}
+
+#[test]
+fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
+    let told = told(async {
+        let (world, document) = awaited_document().await;
+        let (attempt, round) = (Attempt(1000), Round(1));
+        let third_party = CallsBack(&world, &document);
+        let input = probe_job::Input {
+            schema_version: 1,
+            document: document.clone(),
+            attempt,
+            round,
+            traceparent: None,
+        };
+        probe_job::handle(&world.store, &third_party, &world.clock, input).await.unwrap();
+    });
+    assert_eq!(told.values("Status"), ["resultKept"]);
+    assert_eq!(told.values("CallbackMissed"), [json!(0)], "the callback's own");
+}
+
+/// Whoever dies between keeping and telling loses the count, and nobody counts twice.
+#[test]
+fn callback_that_is_missing_is_counted_once_at_most() {
+    for (cut, count) in [(Cut::Before, 1), (Cut::After, 0)] {
+        let told = told(async {
+            let (world, document) = awaited_document().await;
+            let (attempt, round) = (Attempt(1000), Round(1));
+            let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
+            let key = idempotency_key(document.document_id, round);
+            world.third_party.set_status(&key, JobStatus::Failed(job));
+            let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+            world.faults.cut_next("record_result", cut);
+            for _ in 0..3 {
+                let _ = world.probe(input.clone()).await;
+            }
+        });
+        assert_eq!(told.values("CallbackMissed").len(), count, "{cut:?}");
+    }
+}
+
+#[test]
+fn turns_that_are_not_used_are_counted_whether_late_or_used_before() {
+    let told = told(async {
+        let (world, document) = registered_document("lesson.txt", TEXT).await;
+        let transfer = async |turn: u32, ends_at: OffsetDateTime, token: &str| {
+            let input = transfer_document::Input {
+                schema_version: 2,
+                document: document.clone(),
+                attempt: Attempt(Attempt::LAST_WITHOUT_TURN.0 + turn),
+                turn_ends_at: Some(ends_at),
+                round: Round(1),
+                task_token: TaskToken::new(token),
+                traceparent: None,
+            };
+            world.transfer(input).await
+        };
+        let now = world.clock.now();
+        transfer(1, now - Duration::milliseconds(1), "late").await.unwrap();
+        world.faults.cut_next("succeed", Cut::Before);
+        transfer(2, now, "used").await.unwrap_err();
+        transfer(2, now, "used").await.unwrap();
+        transfer(3, now, "in time").await.unwrap();
+    });
+    assert_eq!(told.values("TurnsMissed"), [1, 1]);
+    assert!(told.values("Error").is_empty(), "it is no fault of the third party");
+}
+
+#[test]
+fn limiter_tells_each_granted_turn_and_its_gauges_once() {
+    let told = told(async { limits_and_transfers() });
+    let expected = [
+        json!({
+            "TurnsGranted": 2, "TurnWaitSeconds": 1.0, "TurnsWaiting": 3, "LeasesHeld": 4,
+            "BreakerOpen": 1, "RateSlowdown": 1.5, "LineStandsSeconds": 6.0
+        }),
+        json!({"TurnWaitSeconds": 2.0}),
+        json!({"TransferBytes": 5, "TransferSeconds": 2.5}),
+        json!({"TurnsMissed": 1}),
+    ];
+    assert_eq!(told.all(), expected.map(|event| event.as_object().unwrap().clone()));
+    let quiet = crate::telemetry::metrics::tests::told(async { limiter(&Limiter::default()) });
+    assert_eq!((quiet.values("TurnWaitSeconds").len(), quiet.values("TurnsGranted")), (0, vec![json!(0)]));
+}
+
+#[test]
+fn clocks_that_disagree_and_times_that_are_no_times_give_no_negative_seconds() {
+    let now = crate::testing::world::START;
+    let times =
+        BTreeMap::from([("Processing".to_owned(), crate::error::rfc3339(now + Duration::seconds(1)))]);
+    assert_eq!(third_party_time(&times, now), Some(Duration::ZERO));
+    assert_eq!(since(&times, DocumentState::Processing, now), Some(0.0));
+    assert_eq!(third_party_time(&BTreeMap::new(), now), None);
+    assert_eq!(third_party_time(&[("Processing".to_owned(), "soon".to_owned())].into(), now), None);
+}
+
+#[test]
+fn media_types_are_dimension_values_that_cloudwatch_takes() {
+    for value in MediaType::ALL.map(MediaType::as_str).into_iter().chain(REASONS) {
+        assert!(value.is_ascii() && (1..=255).contains(&value.len()) && !value.starts_with(':'), "{value}");
+    }
+    assert!(REASONS.is_sorted() && !REASONS.contains(&OTHER));
+}

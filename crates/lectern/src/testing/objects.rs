@@ -1,0 +1,200 @@
+//! Both buckets in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+
+use super::{Faults, lock};
+use crate::{
+    document::ObjectVersion,
+    error::Error,
+    ports::{ByteStream, ObjectHead, Promoted, ReadUrls, ReturnedFiles, StreamFacts, UploadReader, Uploads},
+};
+
+/// Uploaded objects with their versions, and returned files.
+#[derive(Debug, Default)]
+pub struct MemoryObjects {
+    uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
+    returned: Mutex<BTreeMap<String, Returned>>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    id: String,
+    content_type: Option<String>,
+    /// `None` is a delete marker.
+    bytes: Option<Bytes>,
+}
+
+#[derive(Debug)]
+struct Returned {
+    bytes: Bytes,
+    /// Its hash and its media type, if it was promoted.
+    kept_with_it: Option<(String, String)>,
+}
+
+impl MemoryObjects {
+    /// Empty buckets whose calls `faults` may cut off.
+    pub fn new(faults: Arc<Faults>) -> Self {
+        Self { faults, ..Self::default() }
+    }
+
+    /// Uploads a new version.
+    pub fn upload(&self, object: &ObjectVersion, content_type: Option<&str>, bytes: impl Into<Bytes>) {
+        self.push(object, Some(bytes.into()), content_type);
+    }
+
+    /// Puts a delete marker on the key.
+    pub fn delete(&self, object: &ObjectVersion) {
+        self.push(object, None, None);
+    }
+
+    /// A returned file, in quarantine or not, for assertions and for setting up.
+    pub fn returned(&self, key: &str) -> Option<Bytes> {
+        lock(&self.returned).get(key).map(|returned| returned.bytes.clone())
+    }
+
+    /// Puts a returned file, with neither hash nor media type.
+    pub fn put_returned(&self, key: &str, bytes: impl Into<Bytes>) {
+        let returned = Returned { bytes: bytes.into(), kept_with_it: None };
+        lock(&self.returned).insert(key.to_owned(), returned);
+    }
+
+    fn push(&self, object: &ObjectVersion, bytes: Option<Bytes>, content_type: Option<&str>) {
+        let version =
+            Version { id: object.version_id.clone(), content_type: content_type.map(str::to_owned), bytes };
+        lock(&self.uploads).entry((object.bucket.clone(), object.key.clone())).or_default().push(version);
+    }
+
+    fn version(&self, object: &ObjectVersion) -> Option<Version> {
+        let uploads = lock(&self.uploads);
+        let versions = uploads.get(&(object.bucket.clone(), object.key.clone()))?;
+        versions.iter().find(|version| version.id == object.version_id && version.bytes.is_some()).cloned()
+    }
+}
+
+impl Uploads for MemoryObjects {
+    async fn head(&self, object: &ObjectVersion) -> Result<Option<ObjectHead>, Error> {
+        self.faults.run("head", || {
+            self.version(object).map(|version| ObjectHead {
+                version_id: version.id,
+                size_bytes: version.bytes.map_or(0, |bytes| bytes.len() as u64),
+                content_type: version.content_type,
+            })
+        })
+    }
+
+    async fn current_version(&self, object: &ObjectVersion) -> Result<Option<String>, Error> {
+        self.faults.run("current_version", || {
+            let uploads = lock(&self.uploads);
+            let newest = uploads.get(&(object.bucket.clone(), object.key.clone()))?.last()?;
+            newest.bytes.as_ref().map(|_| newest.id.clone())
+        })
+    }
+
+    async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
+        self.faults.run("first_bytes", || {
+            let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
+            bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX)))
+        })
+    }
+}
+
+impl UploadReader for MemoryObjects {
+    async fn open(&self, object: &ObjectVersion, _size_bytes: u64) -> Result<ByteStream, Error> {
+        self.faults.run("open", || {
+            let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
+            Box::pin(stream::iter([Ok(bytes)])) as ByteStream
+        })
+    }
+
+    async fn presign(&self, object: &ObjectVersion) -> Result<String, Error> {
+        self.faults.run("presign", || format!("https://uploads.example/{}", object.version_id))
+    }
+}
+
+impl ReturnedFiles for MemoryObjects {
+    async fn quarantine(&self, key: &str, mut body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
+        let mut seen = Vec::new();
+        while let Some(chunk) = body.next().await {
+            seen.extend_from_slice(&chunk.map_err(|error| Error::Unavailable(error.to_string()))?);
+            if seen.len() as u64 > limit {
+                seen.truncate(usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+                break;
+            }
+        }
+        self.faults.run("quarantine", || {
+            let facts = StreamFacts {
+                size_bytes: seen.len() as u64,
+                sha256: sha256(&seen),
+                first_bytes: Bytes::copy_from_slice(&seen[..seen.len().min(4096)]),
+                tag: sha256(&seen),
+            };
+            self.put_returned(key, seen);
+            facts
+        })
+    }
+
+    async fn promote(
+        &self,
+        quarantine_key: &str,
+        facts: &StreamFacts,
+        key: &str,
+        media_type: &str,
+    ) -> Result<(), Error> {
+        self.faults.run("promote", || {
+            let mut returned = lock(&self.returned);
+            if returned.get(quarantine_key).is_none_or(|found| sha256(&found.bytes) != facts.tag) {
+                return Err(Error::StoreUnavailable(
+                    "another run has replaced the quarantined file".to_owned(),
+                ));
+            }
+            if let Some(found) = returned.remove(quarantine_key) {
+                let kept_with_it = Some((facts.sha256.clone(), media_type.to_owned()));
+                returned.insert(key.to_owned(), Returned { kept_with_it, ..found });
+            }
+            Ok(())
+        })?
+    }
+
+    async fn promoted(&self, key: &str) -> Result<Option<Promoted>, Error> {
+        self.faults.run("promoted", || {
+            let returned = lock(&self.returned);
+            let found = returned.get(key)?;
+            let (sha256, media_type) = found.kept_with_it.clone()?;
+            Some(Promoted { size_bytes: found.bytes.len() as u64, sha256, media_type })
+        })
+    }
+
+    async fn read(&self, key: &str, limit: u64) -> Result<Option<Bytes>, Error> {
+        self.faults.run("read", || {
+            self.returned(key)
+                .map(|bytes| bytes.slice(..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))))
+        })
+    }
+}
+
+impl ReadUrls for MemoryObjects {
+    async fn upload_url(&self, object: &ObjectVersion, _file_name: &str) -> Result<String, Error> {
+        self.faults.run("upload_url", || format!("https://uploads.example/{}", object.version_id))
+    }
+
+    async fn returned_url(&self, key: &str, _file_name: &str) -> Result<String, Error> {
+        self.faults.run("returned_url", || format!("https://returned.example/{key}"))
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

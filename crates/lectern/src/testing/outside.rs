@@ -1,0 +1,279 @@
+//! Time, randomness, Step Functions and the third party, in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::{Faults, lock};
+use crate::{
+    contract::webhook::{SigningSecrets, VerifyError},
+    contract::wire::{JobStatus, ReturnedFile},
+    document::{Attempt, CallbackId, DocumentRef, TaskToken},
+    error::Error,
+    ports::{
+        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Places, Random, Secrets, StartExecution,
+        Tasks, ThirdParty, TokenUse,
+    },
+    steps::receive_callback::{VerifiedCallback, verify_callback_body},
+    telemetry::trace::TraceParent,
+};
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct MemoryClock(Mutex<OffsetDateTime>);
+
+impl MemoryClock {
+    /// A clock at this time.
+    pub fn at(now: OffsetDateTime) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        *lock(&self.0) += by;
+    }
+}
+
+impl Clock for MemoryClock {
+    fn now(&self) -> OffsetDateTime {
+        *lock(&self.0)
+    }
+}
+
+/// Callback ids in sequence, and so are the bits.
+#[derive(Debug, Default)]
+pub struct SequentialRandom {
+    ids: AtomicU64,
+    bits: AtomicU64,
+}
+
+impl Random for SequentialRandom {
+    fn callback_id(&self) -> CallbackId {
+        CallbackId::new(format!("callback-{}", self.ids.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn bits(&self) -> u128 {
+        let next = u128::from(self.bits.fetch_add(1, Ordering::Relaxed)) + 1;
+        next << 64 | next
+    }
+}
+
+/// The state machine's side: started executions and answered tokens.
+#[derive(Debug, Default)]
+pub struct MemoryStates {
+    started: Mutex<BTreeMap<DocumentRef, StartExecution>>,
+    answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
+    causes: Mutex<BTreeMap<String, Value>>,
+    gone: Mutex<BTreeSet<String>>,
+    given_back: Mutex<Vec<(DocumentRef, Attempt)>>,
+    faults: Arc<Faults>,
+}
+
+impl MemoryStates {
+    /// No executions; calls may be cut off by `faults`.
+    pub fn new(faults: Arc<Faults>) -> Self {
+        Self { faults, ..Self::default() }
+    }
+
+    /// The executions started, each once.
+    pub fn started(&self) -> BTreeSet<DocumentRef> {
+        lock(&self.started).keys().cloned().collect()
+    }
+
+    /// What the document's execution was started with, if it was.
+    pub fn start_of(&self, document: &DocumentRef) -> Option<StartExecution> {
+        lock(&self.started).get(document).cloned()
+    }
+
+    /// The first answer that a token got: its output or the error's name.
+    pub fn answer(&self, token: &TaskToken) -> Option<Result<Value, &'static str>> {
+        lock(&self.answers).get(token.expose()).cloned()
+    }
+
+    /// The cause that came with the error.
+    pub fn cause(&self, token: &TaskToken) -> Option<Value> {
+        lock(&self.causes).get(token.expose()).cloned()
+    }
+
+    /// Takes the places that were given back since the last call.
+    pub fn take_given_back(&self) -> Vec<(DocumentRef, Attempt)> {
+        std::mem::take(&mut lock(&self.given_back))
+    }
+
+    /// Makes a token one that nobody waits for, as after a timeout.
+    pub fn expire(&self, token: &TaskToken) {
+        lock(&self.gone).insert(token.expose().to_owned());
+    }
+
+    fn answer_with(&self, token: &TaskToken, answer: Result<Value, &'static str>) -> TokenUse {
+        if lock(&self.gone).contains(token.expose()) || lock(&self.answers).contains_key(token.expose()) {
+            return TokenUse::NotAwaited;
+        }
+        lock(&self.answers).insert(token.expose().to_owned(), answer);
+        TokenUse::Delivered
+    }
+}
+
+impl Executions for MemoryStates {
+    async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
+        self.faults.run("start", || {
+            lock(&self.started).entry(execution.document.clone()).or_insert_with(|| execution.clone());
+        })
+    }
+}
+
+impl Places for MemoryStates {
+    async fn give_back(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
+        self.faults.run("give_back", || lock(&self.given_back).push((document.clone(), attempt)))
+    }
+}
+
+impl Tasks for MemoryStates {
+    async fn succeed(&self, token: &TaskToken, output: Value) -> Result<TokenUse, Error> {
+        self.faults.run("succeed", || self.answer_with(token, Ok(output)))
+    }
+
+    async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
+        self.faults.run("is_awaited", || {
+            let over =
+                lock(&self.gone).contains(token.expose()) || lock(&self.answers).contains_key(token.expose());
+            if over { TokenUse::NotAwaited } else { TokenUse::Delivered }
+        })
+    }
+
+    async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
+        self.faults.run("fail", || {
+            let used = self.answer_with(token, Err(error.name()));
+            if used == TokenUse::Delivered {
+                lock(&self.causes).insert(token.expose().to_owned(), error.cause());
+            }
+            used
+        })
+    }
+}
+
+/// A third party that answers what it is told to, and otherwise accepts everything.
+#[derive(Debug, Default)]
+pub struct MemoryThirdParty {
+    refusals: Mutex<VecDeque<Error>>,
+    statuses: Mutex<BTreeMap<String, JobStatus>>,
+    jobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    traces: Mutex<BTreeMap<String, Vec<Option<TraceParent>>>>,
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    secrets: Mutex<Option<SigningSecrets>>,
+    faults: Arc<Faults>,
+}
+
+impl MemoryThirdParty {
+    /// One that accepts everything; calls may be cut off by `faults`.
+    pub fn new(faults: Arc<Faults>) -> Self {
+        Self { faults, ..Self::default() }
+    }
+
+    /// Refuses the next submission or question.
+    pub fn refuse_next(&self, error: Error) {
+        lock(&self.refusals).push_back(error);
+    }
+
+    /// What it says of the job with this key.
+    pub fn set_status(&self, idempotency_key: &str, status: JobStatus) {
+        lock(&self.statuses).insert(idempotency_key.to_owned(), status);
+    }
+
+    /// It knows nothing of the job with this key any more.
+    pub fn forget(&self, idempotency_key: &str) {
+        lock(&self.statuses).remove(idempotency_key);
+    }
+
+    /// What it serves under this URL.
+    pub fn serve(&self, url: &str, bytes: impl Into<Vec<u8>>) {
+        lock(&self.files).insert(url.to_owned(), bytes.into());
+    }
+
+    /// The secrets that Lectern knows.
+    pub fn set_secrets(&self, secrets: SigningSecrets) {
+        *lock(&self.secrets) = Some(secrets);
+    }
+
+    /// The bytes (or the URL) received, by idempotency key.
+    pub fn jobs(&self) -> BTreeMap<String, Vec<u8>> {
+        lock(&self.jobs).clone()
+    }
+
+    /// The trace of each submission, by idempotency key.
+    pub fn traces(&self) -> BTreeMap<String, Vec<Option<TraceParent>>> {
+        lock(&self.traces).clone()
+    }
+
+    fn refusal(&self) -> Result<(), Error> {
+        lock(&self.refusals).pop_front().map_or(Ok(()), Err)
+    }
+}
+
+impl ThirdParty for MemoryThirdParty {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.faults.run("prepare", || ())
+    }
+
+    async fn submit(&self, request: JobRequest) -> Result<String, Error> {
+        lock(&self.traces).entry(request.idempotency_key.clone()).or_default().push(request.traceparent);
+        self.refusal()?;
+        let received = match request.content {
+            Content::Push(mut body) => {
+                let mut bytes = Vec::new();
+                while let Some(chunk) = body.next().await {
+                    bytes.extend_from_slice(&chunk.map_err(|error| Error::Unavailable(error.to_string()))?);
+                }
+                bytes
+            }
+            Content::Pull(url) => url.into_bytes(),
+        };
+        self.faults
+            .run("submit", || {
+                lock(&self.jobs).entry(request.idempotency_key.clone()).or_insert(received);
+                format!("job-{}", request.idempotency_key)
+            })
+            .map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
+    async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
+        self.refusal()?;
+        self.faults.run("status", || lock(&self.statuses).get(idempotency_key).cloned())
+    }
+
+    fn verify_callback(
+        headers: &http::HeaderMap,
+        body: &[u8],
+        secrets: &SigningSecrets,
+        now: OffsetDateTime,
+    ) -> Result<VerifiedCallback, VerifyError> {
+        verify_callback_body(headers, body, secrets, now)
+    }
+}
+
+impl Fetch for MemoryThirdParty {
+    async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
+        self.refusal()?;
+        self.faults.run("fetch", || lock(&self.files).get(&file.url).cloned()).and_then(|bytes| {
+            let bytes = bytes.ok_or_else(|| Error::Unavailable("the file is not there".to_owned()))?;
+            Ok(Box::pin(stream::iter([Ok(bytes.into())])) as ByteStream)
+        })
+    }
+}
+
+impl Secrets for MemoryThirdParty {
+    async fn signing_secrets(&self) -> Result<SigningSecrets, Error> {
+        self.faults
+            .run("signing_secrets", || lock(&self.secrets).clone())?
+            .ok_or_else(|| Error::StoreUnavailable("no secret was set".to_owned()))
+    }
+}

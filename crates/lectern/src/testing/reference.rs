@@ -1,0 +1,430 @@
+//! The model itself: what the design says of documents, as plainly as it can be said. No store is anywhere near.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
+
+use super::{
+    SequentialRandom,
+    model::{Returned, same},
+};
+use crate::{
+    contract::wire::{JobError, JobFailed, JobSucceeded},
+    document::submission::{Counts, Submission, SubmissionState},
+    document::{
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
+        Round, SubmissionId, TaskToken,
+    },
+    error::rfc3339,
+    media_type::MediaType,
+    ports::{Finish, NewDocument, Recorded, Sequencer, Standing},
+    record::{Provenance, Record, SCHEMA_VERSION, Source},
+    telemetry::trace::TraceParent,
+};
+
+/// How many documents a run plays with: some files in two submissions, each in some versions.
+pub(super) const WHICH: usize = FILES.len() * VERSIONS.len();
+/// Each file's submission.
+const FILES: [&str; 3] = ["a", "a", "b"];
+/// Each version's sequencer, and its place among them: shorter ones are padded, case does not matter.
+const VERSIONS: [(&str, u8); 4] =
+    [("0055AED6DCD90281E5", 0), ("0055AED6DCD90281E6", 2), ("0055aed6dcd90281e51", 1), ("01", 3)];
+
+/// The list of documents, in the order of their registration.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) run: String,
+    documents: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    which: usize,
+    callback_id: CallbackId,
+    registered_at: OffsetDateTime,
+    state: DocumentState,
+    reason: Option<&'static str>,
+    seen: bool,
+    times: BTreeMap<String, String>,
+    attempt: Option<Attempt>,
+    round: Option<Round>,
+    job_id: Option<String>,
+    result: Option<JobResult>,
+    token: Option<TaskToken>,
+    redrives: u32,
+    forgotten: BTreeSet<String>,
+}
+
+impl Known {
+    fn file(&self) -> usize {
+        self.which / VERSIONS.len()
+    }
+
+    fn age(&self) -> u8 {
+        VERSIONS[self.which % VERSIONS.len()].1
+    }
+
+    /// A state only moves forward.
+    fn reach(&mut self, state: DocumentState, now: OffsetDateTime) {
+        if self.state < state {
+            self.state = state;
+            self.times.insert(state.to_string(), rfc3339(now));
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(run: &str) -> Self {
+        Self { run: run.to_owned(), documents: Vec::new() }
+    }
+
+    pub(super) fn submission_ids(&self) -> Vec<SubmissionId> {
+        let id = |name: &str| SubmissionId::try_from(format!("{}-{name}", self.run)).ok();
+        ["a", "b"].into_iter().filter_map(id).collect()
+    }
+
+    fn object(&self, which: usize) -> ObjectVersion {
+        let (file, version) = (which / VERSIONS.len(), which % VERSIONS.len());
+        ObjectVersion {
+            bucket: "uploads".to_owned(),
+            key: format!("submissions/{}-{}/file-{file}.pdf", self.run, FILES[file]),
+            version_id: format!("v{version}"),
+        }
+    }
+
+    pub(super) fn reference(&self, which: usize) -> DocumentRef {
+        let object = self.object(which);
+        let submission = usize::from(FILES[which / VERSIONS.len()] == "b");
+        DocumentRef {
+            submission_id: self
+                .submission_ids()
+                .into_iter()
+                .nth(submission)
+                .unwrap_or_else(SubmissionId::unassigned),
+            document_id: DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id),
+        }
+    }
+
+    pub(super) fn new_document(&self, which: usize, seen: bool) -> NewDocument {
+        NewDocument {
+            reference: self.reference(which),
+            object: self.object(which),
+            sequencer: Sequencer::new(VERSIONS[which % VERSIONS.len()].0),
+            size_bytes: 7,
+            media_type: seen.then_some(MediaType::Pdf),
+            rejected: None,
+            callback_id: CallbackId::new(""),
+            traceparent: self.traceparent(which),
+            now: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+
+    pub(super) fn traceparent(&self, which: usize) -> TraceParent {
+        TraceParent::new(&SequentialRandom::default()).child(&self.reference(which).document_id.to_string())
+    }
+
+    pub(super) fn record(&self, which: usize) -> Record {
+        let DocumentRef { submission_id, document_id } = self.reference(which);
+        let time = "2026-11-20T16:00:00.000Z".to_owned();
+        Record {
+            schema_version: SCHEMA_VERSION,
+            submission_id: submission_id.to_string(),
+            document_id: document_id.to_string(),
+            source: Source {
+                file_name: "file.pdf".to_owned(),
+                media_type: MediaType::Pdf,
+                size_bytes: 7,
+                received_at: time.clone(),
+            },
+            media: None,
+            transcript: None,
+            text: Some("A lesson.".to_owned()),
+            findings: Vec::new(),
+            attachments: Vec::new(),
+            provenance: Provenance {
+                provider: "model".to_owned(),
+                job_id: "job".to_owned(),
+                received_at: time.clone(),
+                normalized_at: time,
+                source_version_id: "v".to_owned(),
+                returned_sha256: Vec::new(),
+            },
+        }
+    }
+
+    /// Three results: one of a job, a failure of another job, and a failure that contradicts the first.
+    pub(super) fn result(&self, which: usize) -> JobResult {
+        let job_id = format!("{}-{}", self.run, which % 2);
+        if which == 2 {
+            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".to_owned() };
+            return JobResult::Failed(JobFailed { job_id, error });
+        }
+        JobResult::Succeeded(JobSucceeded { job_id, files: Vec::new() })
+    }
+
+    fn known(&mut self, which: usize) -> Option<&mut Known> {
+        self.documents.iter_mut().find(|known| known.which == which)
+    }
+
+    /// Registered once; a version older than one of its file that is there already is rejected.
+    pub(super) fn register(&mut self, which: usize, acceptable: bool, new: &NewDocument) -> bool {
+        if self.known(which).is_some() {
+            return false;
+        }
+        let mut known = Known {
+            which,
+            callback_id: new.callback_id.clone(),
+            registered_at: new.now,
+            state: DocumentState::Received,
+            reason: None,
+            seen: acceptable,
+            times: BTreeMap::new(),
+            attempt: None,
+            round: None,
+            job_id: None,
+            result: None,
+            token: None,
+            redrives: 0,
+            forgotten: BTreeSet::new(),
+        };
+        let outdated =
+            self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
+        if outdated || !acceptable {
+            known.state = DocumentState::Rejected;
+            known.reason = Some(if acceptable { "superseded" } else { "empty" });
+        }
+        known.times.insert(known.state.to_string(), rfc3339(new.now));
+        self.documents.push(known);
+        true
+    }
+
+    /// Unless it has moved on, or a newer attempt is at work. A turn is used once.
+    pub(super) fn begin_transfer(
+        &mut self,
+        which: usize,
+        attempt: Attempt,
+        round: Round,
+        now: OffsetDateTime,
+    ) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let early = [DocumentState::Received, DocumentState::Transferring, DocumentState::Processing];
+        let used = known.attempt == Some(attempt) && attempt.0 > 1_000_000;
+        let begun = early.contains(&known.state) && known.attempt <= Some(attempt) && !used;
+        if begun {
+            known.attempt = Some(attempt);
+            known.round = Some(round);
+            known.reach(DocumentState::Transferring, now);
+        }
+        begun
+    }
+
+    pub(super) fn record_job(&mut self, which: usize, attempt: Attempt, job_id: &str) {
+        if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
+            known.job_id = Some(job_id.to_owned());
+            known.forgotten.remove(job_id);
+        }
+    }
+
+    /// The first result stands, whenever it comes.
+    pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
+        let Some(known) = self.known(which) else { return Recorded::Unknown };
+        let standing = Standing {
+            token: known.token.clone(),
+            state: known.state,
+            times: known.times.clone(),
+            attempt: known.attempt,
+        };
+        match &known.result {
+            None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
+            None => {
+                known.result = Some(result.clone());
+                Recorded::First(standing)
+            }
+            Some(first) if first == result => Recorded::Same(standing),
+            // Two of the three results are of one job.
+            Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
+            Some(_) => Recorded::OtherJob,
+        }
+    }
+
+    /// Waits only for a document that was transferred and has no result.
+    pub(super) fn await_callback(&mut self, which: usize, token: &TaskToken, now: OffsetDateTime) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let transferred = [DocumentState::Transferring, DocumentState::Processing].contains(&known.state);
+        let waits = transferred && known.result.is_none();
+        if waits {
+            known.token = Some(token.clone());
+            known.reach(DocumentState::Processing, now);
+        }
+        waits
+    }
+
+    /// Goes on only with a result.
+    pub(super) fn begin_verify(&mut self, which: usize, now: OffsetDateTime) -> Option<Returned> {
+        let known = self.known(which)?;
+        let returned = Returned::of(known.result.as_ref()?);
+        let after = [DocumentState::Normalizing, DocumentState::Ready, DocumentState::Failed];
+        if after.contains(&known.state) || known.state == DocumentState::Rejected {
+            return None;
+        }
+        known.reach(DocumentState::Verifying, now);
+        Some(returned)
+    }
+
+    pub(super) fn begin_normalize(&mut self, which: usize, now: OffsetDateTime) -> bool {
+        let Some(known) = self.known(which) else { return false };
+        let begun = [DocumentState::Verifying, DocumentState::Normalizing].contains(&known.state);
+        if begun {
+            known.reach(DocumentState::Normalizing, now);
+        }
+        begun
+    }
+
+    /// Whoever ends it knows nothing of the last time that it was opened again.
+    pub(super) fn refuse(&mut self, which: usize) -> Finish {
+        if self.known(which).is_some() { Finish::AlreadyTerminal } else { Finish::Unknown }
+    }
+
+    /// It ends once. Without a job there is no round to ask for.
+    pub(super) fn finish(
+        &mut self,
+        which: usize,
+        ready: bool,
+        job_possible: bool,
+        now: OffsetDateTime,
+    ) -> Finish {
+        let Some(known) = self.known(which) else { return Finish::Unknown };
+        if known.state.is_terminal() {
+            return Finish::AlreadyTerminal;
+        }
+        known.reach(if ready { DocumentState::Ready } else { DocumentState::Failed }, now);
+        known.reason = (!ready).then_some("internal");
+        if !ready && !job_possible {
+            known.round = None;
+        }
+        Finish::Finished
+    }
+
+    pub(super) fn redrives(&self, which: usize) -> u32 {
+        self.documents.iter().find(|known| known.which == which).map_or(0, |known| known.redrives)
+    }
+
+    /// Neither ready nor rejected, of a file's newest version, and as often opened again as was said.
+    pub(super) fn reopen(&mut self, which: usize, after: u32, anew: bool, now: OffsetDateTime) -> bool {
+        let Some(position) = self.documents.iter().position(|known| known.which == which) else {
+            return false;
+        };
+        let superseded = self.superseded_by(position).is_some();
+        let known = &mut self.documents[position];
+        let over = [DocumentState::Ready, DocumentState::Rejected].contains(&known.state);
+        if over || superseded || known.redrives != after {
+            return false;
+        }
+        known.redrives += 1;
+        known.reason = None;
+        known.token = None;
+        if matches!(known.result, Some(JobResult::Succeeded(_))) && !anew {
+            known.state = DocumentState::Verifying;
+            for later in ["Normalizing", "Failed"] {
+                known.times.remove(later);
+            }
+            known.times.entry("Verifying".to_owned()).or_insert_with(|| rfc3339(now));
+        } else if known.result.is_none() && known.round.is_some() && !anew {
+            // There may be a job.
+            known.state = DocumentState::Processing;
+            for later in ["Verifying", "Normalizing", "Failed"] {
+                known.times.remove(later);
+            }
+            known.times.entry("Processing".to_owned()).or_insert_with(|| rfc3339(now));
+        } else {
+            known.state = DocumentState::Received;
+            known.round = None;
+            if let Some(result) = known.result.take() {
+                known.forgotten.insert(result.job_id().to_owned());
+            }
+            known.forgotten.extend(known.job_id.take());
+            known.times.retain(|name, _| name == "Received");
+        }
+        true
+    }
+
+    pub(super) fn is_ready(&self, which: usize) -> bool {
+        self.documents.iter().any(|known| known.which == which && known.state == DocumentState::Ready)
+    }
+
+    /// One that came after a newer one is superseded by the newest there was; another by the next that is newer.
+    fn superseded_by(&self, position: usize) -> Option<usize> {
+        let known = &self.documents[position];
+        let newer = |other: &&Known| other.file() == known.file() && other.age() > known.age();
+        let before = self.documents[..position].iter().filter(newer).max_by_key(|other| other.age());
+        before.or_else(|| self.documents[position..].iter().find(newer)).map(|other| other.which)
+    }
+
+    /// Oldest first.
+    pub(super) fn documents_of(&self, id: &SubmissionId) -> Vec<usize> {
+        let all = self.documents.iter().map(|known| known.which);
+        all.filter(|which| self.reference(*which).submission_id == *id).collect()
+    }
+
+    /// Counted anew from the documents; the superseded do not count.
+    pub(super) fn submission(&self, id: &SubmissionId) -> Option<Submission> {
+        let all: Vec<(usize, &Known)> = self
+            .documents
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| self.reference(known.which).submission_id == *id)
+            .collect();
+        let count = |wanted: &dyn Fn(DocumentState) -> bool| {
+            let counted = all.iter().filter(|(position, _)| self.superseded_by(*position).is_none());
+            counted.filter(|(_, known)| wanted(known.state)).count() as u64
+        };
+        let counts = Counts {
+            open: count(&|state| !state.is_terminal()),
+            ready: count(&|state| state == DocumentState::Ready),
+            rejected: count(&|state| state == DocumentState::Rejected),
+            failed: count(&|state| state == DocumentState::Failed),
+        };
+        let state = match (counts.open, counts.rejected + counts.failed) {
+            (0, 0) => SubmissionState::Ready,
+            (0, _) => SubmissionState::NeedsAttention,
+            _ => SubmissionState::InProgress,
+        };
+        let (_, first) = all.first()?;
+        Some(Submission {
+            submission_id: id.clone(),
+            state,
+            counts,
+            created_at: rfc3339(first.registered_at),
+        })
+    }
+
+    /// Compares all of a stored document with the model's.
+    pub(super) fn expect(&self, which: usize, found: Option<&Document>) -> Result<(), String> {
+        let Some(position) = self.documents.iter().position(|known| known.which == which) else {
+            return same("document", &None, &found);
+        };
+        let known = &self.documents[position];
+        let code = found.and_then(|document| document.reason.as_ref()).map(|reason| reason.code.as_str());
+        same("reason", &known.reason, &code)?;
+        let superseded_by = self.superseded_by(position).map(|which| self.reference(which).document_id);
+        let expected = Document {
+            reference: self.reference(which),
+            object: self.object(which),
+            size_bytes: 7,
+            media_type: known.seen.then_some(MediaType::Pdf),
+            state: known.state,
+            reason: found.and_then(|document| document.reason.clone()),
+            times: known.times.clone(),
+            superseded_by,
+            callback_id: known.callback_id.clone(),
+            traceparent: Some(self.traceparent(which)),
+            attempt: known.attempt,
+            round: known.round,
+            job_id: known.job_id.clone(),
+            result: known.result.clone(),
+            redrives: known.redrives,
+            abandoned_jobs: known.forgotten.clone(),
+        };
+        same("document", &Some(&expected), &found)
+    }
+}

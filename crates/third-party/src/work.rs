@@ -1,0 +1,61 @@
+//! The work itself: what a job makes of a document's bytes. It blocks, and knows no network.
+
+mod captions;
+mod document;
+mod video;
+mod webm;
+
+use lectern::{
+    content::ContentError,
+    contract::wire::{FileRole, JobError},
+    media_type::MediaType,
+};
+
+use crate::intake::Incoming;
+
+/// One file that a job made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Produced {
+    /// A file name.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    pub(crate) role: FileRole,
+    /// Its media type.
+    pub(crate) media_type: &'static str,
+    /// Its content.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Works on one document: text, findings and a report of a written one, facts and captions of a video.
+///
+/// # Errors
+/// What the callback says if the document cannot be read.
+pub(crate) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {
+    match media_type {
+        MediaType::Docx | MediaType::Pdf | MediaType::Text => document::process(incoming, media_type),
+        MediaType::Mp4 | MediaType::WebM => video::process(incoming, media_type),
+    }
+}
+
+/// The error of a document that none of our parsers could survive, or that we could not read back from disk.
+pub(crate) fn unreadable() -> JobError {
+    error("unreadable", "The file could not be read. It may be damaged; please export it again.")
+}
+
+fn error(code: &str, message: &str) -> JobError {
+    JobError { code: code.to_owned(), message: message.to_owned() }
+}
+
+fn content_error(error: &ContentError) -> JobError {
+    JobError { code: error.code().to_owned(), message: error.to_string() }
+}
+
+fn disk_error(error: &std::io::Error) -> JobError {
+    tracing::error!(%error, "a document could not be read back");
+    unreadable()
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    // Plain structs with text keys always serialise.
+    serde_json::to_vec(value).unwrap_or_default()
+}

@@ -1,0 +1,447 @@
+//! The contract as it is written, `docs/third-party.openapi.yaml`, held against the server, the house types and the
+//! limits.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use jsonschema::Validator;
+use lectern::{
+    contract::webhook::{SigningSecret, sign},
+    contract::wire::{self, *},
+    limits,
+    media_type::MediaType,
+};
+use serde_json::{Value, json};
+use third_party::{Limits, Route};
+
+use crate::support::{House, NOTES};
+
+fn contract() -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/third-party.openapi.yaml");
+    serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A validator of `schema`, whose references point into the contract.
+fn validator(contract: &Value, schema: &Value) -> Validator {
+    let root = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "allOf": [schema],
+        "components": contract["components"],
+    });
+    jsonschema::draft202012::options().should_validate_formats(true).build(&root).unwrap()
+}
+
+fn component(contract: &Value, name: &str) -> Validator {
+    assert!(contract["components"]["schemas"][name].is_object(), "{name}");
+    validator(contract, &json!({ "$ref": format!("#/components/schemas/{name}") }))
+}
+
+#[track_caller]
+fn accepts(validator: &Validator, value: &Value) {
+    if let Err(error) = validator.validate(value) {
+        panic!("{error}\nin {value:#}");
+    }
+}
+
+fn operations(contract: &Value) -> BTreeSet<(String, String)> {
+    let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+    let paths = contract["paths"].as_object().unwrap();
+    let pairs = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    pairs.filter(|(method, _)| methods.contains(&method.to_lowercase().as_str())).collect()
+}
+
+#[test]
+fn the_contract_is_openapi_3_1_with_a_webhook() {
+    let contract = contract();
+    assert_eq!(contract["openapi"], "3.1.0");
+    assert!(contract["webhooks"]["jobEnded"]["post"]["requestBody"].is_object());
+}
+
+#[test]
+fn every_route_is_in_the_contract_and_the_reverse() {
+    let routes: BTreeSet<_> =
+        Route::ALL.iter().map(|route| (route.method().to_string(), route.path().to_owned())).collect();
+    assert_eq!(routes, operations(&contract()));
+    assert_eq!(Route::Job.path(), format!("{JOBS_PATH}/{{jobId}}"));
+}
+
+#[tokio::test]
+async fn the_server_answers_every_operation_with_a_status_of_the_contract() {
+    let house = House::start().await;
+    let contract = contract();
+    for (method, path) in operations(&contract) {
+        let url = format!("{}{}", house.server.url(), path.replace(['{', '}'], ""));
+        let response = house.client.request(method.parse().unwrap(), url).send().await.unwrap();
+        let status = response.status().as_u16().to_string();
+        let responses = &contract["paths"][&path][method.to_lowercase()]["responses"];
+        assert!(responses.get(&status).is_some(), "{method} {path}: {status}");
+        let body: Value = response.json().await.unwrap();
+        accepts(&component(&contract, "Problem"), &body);
+        assert_ne!(body["message"], "There is no such path.", "{method} {path}");
+    }
+}
+
+#[test]
+fn every_example_fits_its_schema() {
+    let contract = contract();
+    let mut checked = 0;
+    check_examples(&contract, &contract, &mut checked);
+    assert!(checked > 30, "only {checked} examples were found");
+}
+
+/// Checks `example` and `examples` wherever they stand beside a `schema`.
+fn check_examples(contract: &Value, value: &Value, checked: &mut usize) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(schema) = fields.get("schema") {
+                let validator = validator(contract, schema);
+                let one = fields.get("example").cloned();
+                let many = fields.get("examples").and_then(Value::as_object).into_iter().flatten();
+                let many = many.map(|(_, example)| resolve(contract, example)["value"].clone());
+                for example in one.into_iter().chain(many) {
+                    accepts(&validator, &example);
+                    *checked += 1;
+                }
+            }
+            fields.values().for_each(|value| check_examples(contract, value, checked));
+        }
+        Value::Array(items) => items.iter().for_each(|value| check_examples(contract, value, checked)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn resolve<'c>(contract: &'c Value, value: &'c Value) -> &'c Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(reference) => contract.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
+
+#[test]
+fn every_reference_points_somewhere() {
+    let contract = contract();
+    let mut open = vec![&contract];
+    while let Some(value) = open.pop() {
+        if let Value::Object(fields) = value {
+            resolve(&contract, value);
+            if let Some(mapping) = fields.get("mapping").and_then(Value::as_object) {
+                for target in mapping.values() {
+                    assert!(contract.pointer(target.as_str().unwrap().trim_start_matches('#')).is_some());
+                }
+            }
+        }
+        open.extend(value.as_object().into_iter().flat_map(|fields| fields.values()));
+        open.extend(value.as_array().into_iter().flatten());
+    }
+}
+
+fn returned_file() -> ReturnedFile {
+    ReturnedFile {
+        name: "Grüße.txt".to_owned(),
+        role: FileRole::Text,
+        url: "https://files.example.com/f/x".to_owned(),
+        size_bytes: 5,
+        sha256: "0".repeat(64),
+        media_type: "text/plain".to_owned(),
+    }
+}
+
+fn succeeded() -> JobSucceeded {
+    let roles =
+        [FileRole::Transcript, FileRole::Findings, FileRole::Media, FileRole::Text, FileRole::Attachment];
+    let files = roles.map(|role| ReturnedFile { role, ..returned_file() });
+    JobSucceeded { job_id: "job_1".to_owned(), files: files.to_vec() }
+}
+
+fn failed() -> JobFailed {
+    let error = JobError { code: "tooComplex".to_owned(), message: "Too complex.".to_owned() };
+    JobFailed { job_id: "job_1".to_owned(), error }
+}
+
+fn callback(event: CallbackEvent) -> Callback {
+    Callback { timestamp: "2026-11-20T16:00:00.000Z".to_owned(), event }
+}
+
+fn pull_request(media_type: MediaType) -> PullRequest {
+    PullRequest {
+        source_url: "https://uploads.example.com/x".to_owned(),
+        media_type,
+        size_bytes: u64::from(u32::MAX) + 1,
+        callback_url: "http://abc.execute-api.localhost:4566/callbacks/x".to_owned(),
+    }
+}
+
+fn finding(severity: Severity) -> FileFinding {
+    FileFinding {
+        start: 0,
+        end: 3,
+        rule: "doubledWord".to_owned(),
+        message: "Doubled.".to_owned(),
+        suggestion: Some("the".to_owned()),
+        severity,
+    }
+}
+
+fn media() -> MediaFile {
+    MediaFile {
+        duration_ms: Some(4000),
+        width_px: Some(320),
+        height_px: Some(240),
+        video_codec: Some("avc1".to_owned()),
+        audio_codec: Some("mp4a".to_owned()),
+        recorded_at: Some("2026-11-20T09:30:00+01:00".to_owned()),
+    }
+}
+
+fn transcript() -> TranscriptFile {
+    let segment = TranscriptFileSegment {
+        start_ms: 0,
+        end_ms: 900,
+        text: "Good morning!".to_owned(),
+        speaker: Some("Teacher".to_owned()),
+    };
+    TranscriptFile { language: Some("en".to_owned()), segments: vec![segment] }
+}
+
+/// The name of a schema, and a value of the house type that it describes.
+fn house_examples() -> Vec<(&'static str, Value)> {
+    let value = |serialized: Result<Value, serde_json::Error>| serialized.unwrap();
+    let mut examples = vec![
+        ("JobAccepted", value(serde_json::to_value(JobAccepted { job_id: "job_1".to_owned() }))),
+        ("JobStatus", value(serde_json::to_value(JobStatus::Working { job_id: "job_1".to_owned() }))),
+        ("JobStatus", value(serde_json::to_value(JobStatus::Succeeded(succeeded())))),
+        ("JobStatus", value(serde_json::to_value(JobStatus::Failed(failed())))),
+        ("Callback", value(serde_json::to_value(callback(CallbackEvent::Succeeded(succeeded()))))),
+        ("Callback", value(serde_json::to_value(callback(CallbackEvent::Failed(failed()))))),
+        ("MediaFile", value(serde_json::to_value(media()))),
+        ("MediaFile", value(serde_json::to_value(MediaFile::default()))),
+        ("TranscriptFile", value(serde_json::to_value(transcript()))),
+    ];
+    for media_type in MediaType::ALL {
+        examples.push(("PullRequest", value(serde_json::to_value(pull_request(media_type)))));
+    }
+    for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+        let file = FindingsFile { findings: vec![finding(severity)] };
+        examples.push(("FindingsFile", value(serde_json::to_value(file))));
+    }
+    examples
+}
+
+#[test]
+fn the_schemas_accept_what_the_house_types_write() {
+    let contract = contract();
+    for (name, value) in house_examples() {
+        accepts(&component(&contract, name), &value);
+    }
+}
+
+#[test]
+fn the_schemas_name_just_the_fields_of_the_house_types() {
+    let contract = contract();
+    let examples: Vec<(&str, Value)> = [
+        ("PullRequest", serde_json::to_value(pull_request(MediaType::Mp4))),
+        ("JobAccepted", serde_json::to_value(JobAccepted { job_id: "job_1".to_owned() })),
+        ("JobSucceeded", serde_json::to_value(succeeded())),
+        ("JobFailed", serde_json::to_value(failed())),
+        ("JobError", serde_json::to_value(failed().error)),
+        ("ReturnedFile", serde_json::to_value(returned_file())),
+        ("CallbackFailed", serde_json::to_value(callback(CallbackEvent::Failed(failed())))),
+        ("JobStatusWorking", serde_json::to_value(JobStatus::Working { job_id: "job_1".to_owned() })),
+        ("FindingsFile", serde_json::to_value(FindingsFile { findings: Vec::new() })),
+        ("FileFinding", serde_json::to_value(finding(Severity::Info))),
+        ("MediaFile", serde_json::to_value(media())),
+        ("TranscriptFile", serde_json::to_value(transcript())),
+    ]
+    .map(|(name, value)| (name, value.unwrap()))
+    .into();
+    for (name, value) in examples {
+        let described = contract["components"]["schemas"][name]["properties"].as_object().unwrap();
+        let written = value.as_object().unwrap();
+        assert_eq!(
+            described.keys().collect::<BTreeSet<_>>(),
+            written.keys().collect::<BTreeSet<_>>(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_schemas_refuse_a_missing_field_and_a_field_of_another_type() {
+    let contract = contract();
+    for (name, value) in house_examples().into_iter().filter(|(name, _)| *name != "MediaFile") {
+        let validator = component(&contract, name);
+        for field in value.as_object().unwrap().keys().filter(|field| *field != "language") {
+            let mut broken = value.clone();
+            broken.as_object_mut().unwrap().remove(field);
+            assert!(!validator.is_valid(&broken), "{name} without {field}");
+            broken[field] = Value::Bool(true);
+            assert!(!validator.is_valid(&broken), "{name} with {field}: true");
+        }
+    }
+    assert!(!component(&contract, "MediaFile").is_valid(&json!({ "durationMs": -1 })));
+}
+
+#[test]
+fn the_schema_of_a_returned_file_refuses_what_lectern_refuses() {
+    let contract = contract();
+    let validator = component(&contract, "ReturnedFile");
+    let good = serde_json::to_value(returned_file()).unwrap();
+    accepts(&validator, &good);
+    let long_url = format!("https://example.com/{}", "x".repeat(limits::MAX_URL_BYTES));
+    for (field, bad) in [
+        ("name", json!("../../x")),
+        ("name", json!("a\\b")),
+        ("name", json!("..")),
+        ("name", json!("")),
+        ("name", json!("a\u{0}b")),
+        ("name", json!("x".repeat(limits::MAX_FILE_NAME_BYTES + 1))),
+        ("role", json!("virus")),
+        ("url", json!("file:///etc/passwd")),
+        ("url", json!(long_url)),
+        ("sizeBytes", json!(-1)),
+        ("sizeBytes", json!(limits::MAX_RETURNED_FILE_BYTES + 1)),
+        ("sha256", json!("A".repeat(64))),
+        ("sha256", json!("0".repeat(63))),
+        ("mediaType", json!("text/plain; charset=utf-8")),
+    ] {
+        let mut broken = good.clone();
+        broken[field] = bad.clone();
+        assert!(!validator.is_valid(&broken), "{field}: {bad}");
+    }
+    let many = JobSucceeded {
+        job_id: "job_1".to_owned(),
+        files: vec![returned_file(); limits::MAX_RETURNED_FILES + 1],
+    };
+    assert!(!component(&contract, "JobSucceeded").is_valid(&serde_json::to_value(many).unwrap()));
+}
+
+#[test]
+fn a_success_cannot_be_told_as_a_failure() {
+    let contract = contract();
+    let validator = component(&contract, "Callback");
+    let mut mixed = serde_json::to_value(callback(CallbackEvent::Succeeded(succeeded()))).unwrap();
+    mixed["type"] = json!("job.failed");
+    assert!(!validator.is_valid(&mixed));
+    assert!(serde_json::from_value::<Callback>(mixed).is_err());
+}
+
+#[test]
+fn the_limits_in_the_contract_are_the_limits_in_force() {
+    let contract = contract();
+    let schemas = &contract["components"]["schemas"];
+    assert_eq!(schemas["JobSucceeded"]["properties"]["files"]["maxItems"], limits::MAX_RETURNED_FILES);
+    assert_eq!(schemas["WebUrl"]["maxLength"], limits::MAX_URL_BYTES);
+    assert_eq!(schemas["FileName"]["maxLength"], limits::MAX_FILE_NAME_BYTES);
+    assert_eq!(
+        schemas["ReturnedFile"]["properties"]["sizeBytes"]["maximum"],
+        limits::MAX_RETURNED_FILE_BYTES
+    );
+    let media_types: Vec<&str> = MediaType::ALL.iter().map(|media_type| media_type.as_str()).collect();
+    assert_eq!(schemas["MediaType"]["enum"], json!(media_types));
+    let bodies = contract["paths"][wire::PUSH_PATH]["post"]["requestBody"]["content"].as_object().unwrap();
+    assert_eq!(bodies.keys().map(String::as_str).collect::<BTreeSet<_>>(), media_types.into_iter().collect());
+    let prose = contract["info"]["description"].as_str().unwrap();
+    assert!(prose.contains("196,608 bytes") && limits::MAX_CALLBACK_BYTES == 196_608);
+    assert!(prose.contains("2,048 bytes") && limits::MAX_URL_BYTES == 2_048);
+    assert!(prose.contains("at most 15 minutes") && limits::MAX_RATE_LIMIT_WAIT.as_secs() == 15 * 60);
+    assert!(prose.contains("more than 5 minutes") && limits::WEBHOOK_TOLERANCE.as_secs() == 5 * 60);
+    assert!(prose.contains("32 MiB") && limits::MAX_PARSED_FILE_BYTES == 32 * 1024 * 1024);
+    assert!(prose.contains("5 GiB") && limits::MAX_RETURNED_FILE_BYTES == 5 * 1024 * 1024 * 1024);
+    assert_eq!(limits::PULL_URL_LIFETIME.as_secs(), 6 * 60 * 60);
+}
+
+#[test]
+fn the_signature_in_the_prose_is_right() {
+    let contract = contract();
+    let prose = contract["info"]["description"].as_str().unwrap();
+    let between = |start: &str, end: &str| {
+        let (_, rest) = prose.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0.to_owned()
+    };
+    let secret = SigningSecret::parse(&between("b64decode(\"", "\"")).unwrap();
+    let body = between("body = b'", "'\n");
+    let signed = between("hmac.new(key, b\"", ".\"");
+    let (id, timestamp) = signed.split_once('.').unwrap();
+    let timestamp = time::OffsetDateTime::from_unix_timestamp(timestamp.parse().unwrap()).unwrap();
+    assert_eq!(sign(&secret, id, timestamp, body.as_bytes()), between("\n# ", "\n"));
+    accepts(&component(&contract, "Callback"), &serde_json::from_str(&body).unwrap());
+}
+
+#[tokio::test]
+async fn what_the_server_really_sends_fits_the_contract() {
+    let house = House::start().await;
+    let contract = contract();
+    let accepted: Value = house.push("text/plain", NOTES).send().await.unwrap().json().await.unwrap();
+    accepts(&component(&contract, "JobAccepted"), &accepted);
+    let delivery = house.receiver.wait_for(1).await.remove(0);
+    accepts(&component(&contract, "Callback"), &serde_json::from_slice(&delivery.body).unwrap());
+    let path = format!("/v1/jobs/{}", accepted["jobId"].as_str().unwrap());
+    accepts(&component(&contract, "JobStatus"), &house.get(&path).await.json().await.unwrap());
+    let parameters = contract["webhooks"]["jobEnded"]["post"]["parameters"].as_array().unwrap();
+    let signature = parameters.iter().find(|parameter| parameter["name"] == "webhook-signature").unwrap();
+    let sent = delivery.headers["webhook-signature"].to_str().unwrap();
+    accepts(&validator(&contract, &signature["schema"]), &json!(sent));
+}
+
+#[tokio::test]
+async fn both_limits_answer_as_the_contract_says() {
+    let house = House::start_with(|config| config.delay = std::time::Duration::from_hours(1)).await;
+    let contract = contract();
+    let described =
+        &contract["components"]["responses"]["RateLimited"]["content"]["application/problem+json"];
+    let none = Limits::default();
+    for (code, limits) in [
+        ("tooManyJobs", Limits { max_in_flight: Some(1), ..none }),
+        ("rateLimited", Limits { requests_per_second: Some(0.001), ..none }),
+    ] {
+        house.server.set_limits(limits).unwrap();
+        house.push_notes().await;
+        let refused = house.push_notes_as("another-1").await;
+        assert_eq!(refused.status(), 429);
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+        let body: Value = refused.json().await.unwrap();
+        accepts(&component(&contract, "Problem"), &body);
+        assert_eq!(described["examples"][code]["value"], body);
+        assert!(contract["info"]["description"].as_str().unwrap().contains(&format!("`{code}`")));
+    }
+}
+
+#[tokio::test]
+async fn the_trace_is_the_same_header_in_a_submission_and_in_a_callback() {
+    let house = House::start().await;
+    let contract = contract();
+    let reference = "#/components/parameters/Traceparent";
+    for parameters in [
+        &contract["paths"][wire::PUSH_PATH]["post"]["parameters"],
+        &contract["paths"][wire::PULL_PATH]["post"]["parameters"],
+        &contract["webhooks"]["jobEnded"]["post"]["parameters"],
+    ] {
+        let named = parameters.as_array().unwrap().iter().any(|parameter| parameter["$ref"] == reference);
+        assert!(named, "{parameters}");
+    }
+    let traceparent = &contract["components"]["parameters"]["Traceparent"];
+    let name = traceparent["name"].as_str().unwrap();
+    let example = traceparent["example"].as_str().unwrap();
+    let validator = component(&contract, "Traceparent");
+    // What the schema refuses, the server ignores.
+    for (index, (text, good)) in [
+        (example.to_owned(), true),
+        (example.to_uppercase(), false),
+        (example.replacen("00", "01", 1), false),
+        (format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)), false),
+        (format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", "0".repeat(16)), false),
+        (format!("{example}-00"), false),
+        (example[1..].to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(validator.is_valid(&json!(text)), good, "{text}");
+        let key = format!("trace-{index}");
+        house.push_as(&key, "text/plain", NOTES).header(name, &text).send().await.unwrap();
+        let deliveries = house.receiver.wait_for(index + 1).await;
+        let sent = deliveries[index].headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(sent, good.then_some(text.as_str()));
+    }
+}
