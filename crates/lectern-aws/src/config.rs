@@ -46,7 +46,7 @@ impl Config {
     }
 
     /// The queue of orders to `admit-document`.
-    pub fn grant_turn_queue_url(self) -> Result<String, ConfigError> {
+    pub fn admit_document_queue_url(self) -> Result<String, ConfigError> {
         text("ADMIT_DOCUMENT_QUEUE_URL")
     }
 

@@ -3,13 +3,21 @@
 //! One request, one answer: no redirects, no retries. How an answer becomes a workflow error is
 //! [`lectern::contract::response`]; which URL may be fetched is [`lectern::contract::network`].
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use lectern::{
     contract::network::Network,
-    contract::response::error_of,
+    contract::response::{error_of, says_unknown_job},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{
         CALLBACK_URL, IDEMPOTENCY_KEY, JOBS_PATH, JobAccepted, JobStatus, PULL_PATH, PUSH_PATH, PullRequest,
@@ -17,6 +25,7 @@ use lectern::{
     },
     document::Reason,
     error::Error,
+    limits::CONNECT_TIMEOUT,
     ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
     steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TRACEPARENT,
@@ -32,7 +41,6 @@ use time::OffsetDateTime;
 
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A download that sends nothing for so long is over.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
 /// Nothing of a small answer is read beyond this: a job's status with all its files fits.
@@ -85,14 +93,21 @@ impl ThirdParty for HttpThirdParty {
     }
 
     async fn submit(&self, job: JobRequest) -> Result<String, Error> {
+        let unsent_bytes = Arc::new(AtomicU64::new(0));
         let request = match job.content {
-            Content::Push(body) => self
-                .client
-                .post(format!("{}{PUSH_PATH}", self.base_url))
-                .header(CALLBACK_URL, job.callback_url)
-                .header(CONTENT_TYPE, job.media_type.as_str())
-                .header(CONTENT_LENGTH, job.size_bytes)
-                .body(Body::wrap_stream(body)),
+            Content::Push(body) => {
+                let unsent = unsent_bytes.clone();
+                unsent.store(job.size_bytes, Relaxed);
+                let body = body.inspect_ok(move |chunk| {
+                    unsent.fetch_sub(chunk.len() as u64, Relaxed);
+                });
+                self.client
+                    .post(format!("{}{PUSH_PATH}", self.base_url))
+                    .header(CALLBACK_URL, job.callback_url)
+                    .header(CONTENT_TYPE, job.media_type.as_str())
+                    .header(CONTENT_LENGTH, job.size_bytes)
+                    .body(Body::wrap_stream(body))
+            }
             Content::Pull(source_url) => {
                 self.client.post(format!("{}{PULL_PATH}", self.base_url)).json(&PullRequest {
                     source_url,
@@ -106,27 +121,30 @@ impl ThirdParty for HttpThirdParty {
             Some(traceparent) => request.header(TRACEPARENT, traceparent.to_string()),
             None => request,
         };
-        let response = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await?;
+        let sent = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await;
+        // The third party takes no document that it has not read to its end.
+        let response =
+            sent.map_err(|error| if unsent_bytes.load(Relaxed) > 0 { no_job(error) } else { error })?;
         answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)
     }
 
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
         // The key is a UUID and a number, so it needs no encoding.
         let url = format!("{}{JOBS_PATH}?idempotencyKey={idempotency_key}", self.base_url);
-        let response = self.send(self.client.get(url)).await?;
-        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+        let response = self.send(self.client.get(url)).await.map_err(no_job)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = beginning(response).await.map_err(no_job)?;
+        if status.is_success() {
+            return parsed(status, &body).map(Some).map_err(no_job);
+        }
+        if says_unknown_job(status, &body) {
             return Ok(None);
         }
-        match answer(response).await {
-            // A refused question says nothing of the document.
-            Err(Error::Rejected(reason)) => {
-                Err(Error::Unavailable(format!("it refused to tell the status ({reason})")))
-            }
-            Err(Error::TurnUsed) => {
-                Err(Error::Unavailable("it refused to tell the status (conflict)".to_owned()))
-            }
-            status => status.map(Some),
-        }
+        Err(match error_of(status, &headers, &body, SystemClock.now()) {
+            error @ (Error::RateLimited { .. } | Error::Unauthorized) => error,
+            // A refused question says nothing about the document.
+            _ => Error::Unavailable(format!("it answered {} to a question", status.as_u16())),
+        })
     }
 
     fn verify_callback(
@@ -185,7 +203,7 @@ impl Fetch for ReturnedFileFetcher {
                     "The processing service returned a file at an address that may not be used.",
                 );
             }
-            unavailable(&error)
+            no_job(unavailable(&error))
         })?;
         let status = response.status();
         if status == StatusCode::OK {
@@ -224,8 +242,13 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
     if !status.is_success() {
         return Err(error_of(status, &headers, &body?, SystemClock.now()));
     }
-    serde_json::from_slice(&body?).map_err(|_| {
-        Error::Unavailable(format!("it answered {} with something else than promised", status.as_u16()))
+    parsed(status, &body?)
+}
+
+/// A 2xx that breaks the contract leaves open whether there is a job.
+fn parsed<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|_| {
+        Error::OutcomeUnknown(format!("it answered {} with something else than promised", status.as_u16()))
     })
 }
 
@@ -235,7 +258,7 @@ async fn beginning(response: Response) -> Result<BytesMut, Error> {
     while let Some(chunk) = body.next().await {
         bytes.extend_from_slice(&chunk.map_err(|error| unavailable(&error))?);
         if bytes.len() > MAX_ANSWER_BYTES {
-            return Err(Error::Unavailable("its answer is too long".to_owned()));
+            return Err(Error::OutcomeUnknown("its answer is too long".to_owned()));
         }
     }
     Ok(bytes)
@@ -246,11 +269,19 @@ fn unavailable(error: &reqwest::Error) -> Error {
     let what = if error.is_timeout() {
         "it did not answer in time"
     } else if error.is_connect() {
-        return Error::Down("no connection could be made".to_owned());
+        return Error::Unavailable("no connection could be made".to_owned());
     } else {
         "the connection broke off"
     };
-    Error::Unavailable(what.to_owned())
+    Error::OutcomeUnknown(what.to_owned())
+}
+
+/// The same trouble, where it makes no job: with a question, a download, or a document that was not sent to its end.
+fn no_job(error: Error) -> Error {
+    match error {
+        Error::OutcomeUnknown(what) => Error::Unavailable(what),
+        error => error,
+    }
 }
 
 fn mismatch(code: &str, message: &str) -> Error {

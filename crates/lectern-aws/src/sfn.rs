@@ -17,9 +17,6 @@ use serde_json::{Value, json};
 #[cfg(test)]
 mod tests;
 
-/// More than one execution can ask for, so that each redrive's jobs have keys of their own.
-const ROUNDS_OF_A_REDRIVE: u32 = 10;
-
 /// The state machine of documents.
 #[derive(Clone, Debug)]
 pub struct StateMachine {
@@ -59,7 +56,7 @@ impl Executions for StateMachine {
 
 /// What the state machine is started with; what is left out has the value of a first execution.
 pub fn execution_input(execution: &StartExecution) -> Value {
-    let StartExecution { document, traceparent, redrives, resume, attempt } = execution;
+    let StartExecution { document, traceparent, redrives, resume, round, attempt } = execution;
     let mut input = json!({
         "schemaVersion": SCHEMA_VERSION,
         "submissionId": document.submission_id,
@@ -68,27 +65,14 @@ pub fn execution_input(execution: &StartExecution) -> Value {
     if let Some(traceparent) = traceparent {
         input[TRACEPARENT] = json!(traceparent);
     }
-    if *redrives == 0 {
-        return input;
-    }
-    input["redrives"] = json!(redrives);
-    let new_round = ROUNDS_OF_A_REDRIVE * redrives + 1;
-    match resume {
-        Resume::Transfer => {
-            input["round"] = json!(new_round);
-            input["nextRound"] = json!(new_round + 1);
-            input["leaves"] = json!(attempt);
-        }
-        Resume::Ask(round) => {
-            input["resume"] = json!("ask");
-            input["round"] = json!(round);
-            input["nextRound"] = json!(new_round);
-            input["attempt"] = json!(attempt);
-        }
-        Resume::Verify => {
-            input["resume"] = json!("verify");
-            input["round"] = json!(new_round);
-            input["attempt"] = json!(attempt);
+    if *redrives > 0 {
+        input["redrives"] = json!(redrives);
+        input["round"] = json!(round);
+        input["attempt"] = json!(attempt);
+        match resume {
+            Resume::Transfer => {}
+            Resume::Ask => input["resume"] = json!("ask"),
+            Resume::Verify => input["resume"] = json!("verify"),
         }
     }
     input

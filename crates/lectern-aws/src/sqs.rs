@@ -6,7 +6,7 @@ use lectern::{
     document::{Attempt, DocumentRef},
     error::Error,
     message::SCHEMA_VERSION,
-    ports::Places,
+    ports::Leases,
     steps::admit_document::{Input, Order},
 };
 
@@ -21,14 +21,14 @@ const FIRST_PAUSES_S: [i32; 2] = [2, 10];
 
 /// The queue of orders to `admit-document`.
 #[derive(Clone, Debug)]
-pub struct TurnQueue {
+pub struct AdmissionQueue {
     client: Client,
     url: String,
 }
 
-impl TurnQueue {
+impl AdmissionQueue {
     /// The one message group: orders are decided on one after the other.
-    const GROUP: &str = "turns";
+    const GROUP: &str = "admission";
 
     /// The queue of this URL.
     pub fn new(client: Client, url: String) -> Self {
@@ -36,8 +36,8 @@ impl TurnQueue {
     }
 }
 
-impl Places for TurnQueue {
-    async fn give_back(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
+impl Leases for AdmissionQueue {
+    async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
         let (schema_version, document, order) =
             (SCHEMA_VERSION, document.clone(), Order::Release { attempt });
         let order = Input { schema_version, document, traceparent: None, order };

@@ -1,33 +1,37 @@
-//! Turns at the third party: which document may be handed over, and when. Pure: what is asked and what time it is come
-//! in, what is stored and who is told go out; [`crate::steps::admit_document`] does the rest.
+//! Admission control: which document may be handed to the third party, and when. Pure: orders and the time come in,
+//! permits come out; [`crate::steps::admit_document`] reads, writes and answers.
 //!
-//! A turn is a *lease* (a place among the jobs in flight, which belongs to a document and an attempt and expires by
-//! itself), a *slot* of time (the pace of requests) and the *breaker*'s consent. Who cannot have one now waits in a lane
-//! of its submission; lanes are served in turn. A document is therefore made to wait at most once for each attempt:
-//! until its turn is granted, with the time of its slot.
+//! A permit is a reservation of the rate limiter, a lease among the jobs in flight, and the circuit breaker's consent. A
+//! document that cannot have one now waits in a queue of its submission.
 //!
-//! The promise on requests: slots lie at least `interval` apart and are used within `interval × (burst - 2)` after
-//! their time or not at all, so in any span of `t` seconds there are fewer than `t / interval + burst`, which is the
-//! token bucket of rate `1 / interval` and depth `burst`, less one token for what a request's way takes.
+//! - **Rate**: reservations lie at least `interval` apart and are used within `interval × (burst - 2)` after their time
+//!   or not at all, so any span of `t` seconds sees fewer than `t / interval + burst` requests: a token bucket of rate
+//!   `1 / interval` and depth `burst`, less one token for the time that a request travels.
+//! - **In flight**: a lease belongs to one attempt and ends by itself. It is released as soon as the third party is
+//!   known to have no job of that attempt.
+//! - **Fairness**: each submission's queues are served in turn, so every waiting document is served after a bounded
+//!   number of permits, and leases end within a bounded time whatever becomes of their attempts.
 
 mod breaker;
 mod queues;
 mod rate_limiter;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use self::{
-    breaker::{Breaker, Cause},
-    queues::{Lanes, Ticket},
-    rate_limiter::Pace,
+    breaker::{Cause, CircuitBreaker},
+    queues::{QueuePosition, SubmissionQueues},
+    rate_limiter::RateLimiter,
+    timestamp::Timestamp,
 };
 use crate::{
-    document::{Attempt, DocumentId, DocumentRef, TaskToken},
+    document::{Attempt, DocumentRef, TaskToken},
     telemetry::trace::{self, TraceParent},
 };
 
@@ -36,356 +40,299 @@ use crate::{
 pub struct Limits {
     /// Time between two requests, on average.
     pub interval: Duration,
-    /// How many requests the third party takes at once. It is what lets a request be late: see [`Limits::tolerance`].
+    /// How many requests the third party takes at once.
     pub burst: u32,
-    /// How many jobs may be at the third party at a time.
+    /// How many jobs the third party takes at a time.
     pub max_in_flight: u32,
-    /// How long after its slot a lease is kept that nobody renews or releases.
+    /// How long after its reservation a lease ends that is neither renewed nor released.
     pub lease: Duration,
 }
 
 impl Limits {
-    /// How long after its time a slot may still be used.
+    /// How long after its time a reservation may still be used.
     pub fn tolerance(&self) -> Duration {
         self.interval.saturating_mul(self.burst.saturating_sub(2))
     }
 }
 
-/// Places that are remembered: some 220 KB of the item's 400 KB. Only documents that are asked for can come to so many.
-const MAX_PLACES: usize = 2000;
-
-/// All that is known of turns: one item of the store.
+/// All that is known about admission: one item of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Gate {
-    /// The newest attempt. It grows with every turn, over all documents and for good, so that a later attempt of a
-    /// document has a larger number also after a redrive.
-    sequence: u32,
-    /// Who has a place among the jobs in flight.
-    leases: BTreeMap<DocumentId, Lease>,
-    /// When the places of jobs that were given up are over, in microseconds of the Unix epoch: the third party may still be
-    /// at work on them, and nobody will give them back.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_behind_us: Vec<i64>,
-    /// When the next request may be made.
-    pace: Pace,
-    /// Whether the third party is believed to work.
-    breaker: Breaker,
-    /// Who waits.
-    lanes: Lanes,
-    /// The turns that the newest write granted, with their tokens: should the writer die before it told them, its
-    /// message comes again and tells them.
-    granted: Vec<Turn>,
-    /// Since when somebody waits and nobody was granted a turn, in microseconds of the Unix epoch.
+pub struct AdmissionState {
+    /// The newest attempt. It grows with each permit, over all documents and for ever.
+    sequence: Attempt,
+    /// The leases of jobs in flight, by attempt, oldest first.
+    leases: Vec<Lease>,
+    rate_limiter: RateLimiter,
+    breaker: CircuitBreaker,
+    queues: SubmissionQueues,
+    /// The permits of the newest write, with their task tokens. If the writer dies before it answers the tokens, its
+    /// messages are delivered again and the next writer answers them.
+    granted: Vec<Permit>,
+    /// Since when documents wait without any good one being served; see [`AdmissionState::note_progress`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    stands_since_us: Option<i64>,
+    stalled_since: Option<Timestamp>,
 }
 
-/// A place among the jobs in flight.
+/// A place among the jobs in flight, held by one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// The attempt it was granted for.
+    /// The attempt.
     pub attempt: Attempt,
-    /// The slot, in microseconds of the Unix epoch.
-    pub at_us: i64,
-    /// When it is over if nobody renews it, in microseconds of the Unix epoch.
-    pub expires_us: i64,
-    /// Whether it is known how the transfer went: a report that comes again is of the past.
+    /// The time of its reservation.
+    pub starts_at: Timestamp,
+    /// When the lease ends by itself.
+    pub ends_at: Timestamp,
+    /// Whether the attempt's outcome was reported; a second report is a redelivery.
     #[serde(default)]
     pub reported: bool,
-    /// Whether the third party may have the document, by this attempt or by one before.
-    #[serde(default)]
-    pub job_possible: bool,
 }
 
-/// Who waits for a turn.
+/// A document that waits for a permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Waiter {
+pub struct WaitingDocument {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
-    /// Its trace.
+    /// The document's trace.
     #[serde(default, deserialize_with = "trace::optional", skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
-    /// Whom to tell.
+    /// The task token that the permit answers.
     pub task_token: TaskToken,
-    /// Since when, in microseconds of the Unix epoch.
-    pub asked_us: i64,
+    /// How many attempts of this execution have failed.
+    pub failed_transfers: u32,
+    /// Since when the document waits.
+    pub enqueued_at: Timestamp,
 }
 
-/// A granted turn.
+/// Permission for one request to the third party.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Turn {
-    /// Whose it is.
+pub struct Permit {
+    /// The document.
     #[serde(flatten)]
-    pub waiter: Waiter,
-    /// The attempt's number.
+    pub waiting: WaitingDocument,
+    /// The number of the attempt.
     pub attempt: Attempt,
-    /// Not before, in microseconds of the Unix epoch.
-    pub at_us: i64,
-    /// Not after, in microseconds of the Unix epoch.
-    pub until_us: i64,
-    /// Whether the gate wants to hear that the third party accepted the document.
-    pub report: bool,
+    /// The request may not be made earlier.
+    pub starts_at: Timestamp,
+    /// The request may not be made later.
+    pub expires_at: Timestamp,
+    /// When the lease ends.
+    pub lease_ends_at: Timestamp,
+    /// Whether the attempt's success has to be reported.
+    pub report_success: bool,
+    /// Whether the attempt is the half-open probe: then the third party was known to be down.
+    pub half_open_probe: bool,
 }
 
-/// How a transfer went, as far as it concerns the others.
+/// The outcome of an attempt, as far as it concerns other documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// The third party has the document.
     Accepted,
-    /// It asks all of us to wait until then.
+    /// The third party answered and took no job: it refused the document for good.
+    Rejected,
+    /// The third party asks for no further request before then.
     RateLimited(Option<OffsetDateTime>),
-    /// It could not be reached or is broken.
-    Unavailable {
-        /// Whether it may have the document all the same: its answer was lost.
-        job_possible: bool,
-    },
-    /// It refuses our credentials.
+    /// The third party could not be reached or is broken, and certainly has no job of this attempt.
+    Unavailable,
+    /// The third party did not answer, and may have a job of this attempt.
+    OutcomeUnknown,
+    /// The third party refuses our credentials.
     Unauthorized,
-    /// The turn was used by somebody who died before telling how it went: the third party may have the document.
-    Used,
-    /// The turn was not used, or what went wrong says nothing about the third party.
+    /// The permit was not used, or what went wrong says nothing about the third party, which has no job of this attempt.
     Unused,
+    /// Another delivery of the same message used the permit: nothing is known, and there may be a job.
+    AlreadyUsed,
 }
 
-/// What an operator sees of the gate.
+/// What an operator sees of the limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Places that are taken.
+pub struct LimiterSnapshot {
+    /// Leases that are held.
     pub leases: usize,
-    /// Documents that wait.
+    /// Documents that wait for a permit.
     pub waiting: u64,
-    /// Whether new transfers wait for the third party to come back.
+    /// Whether the circuit breaker is open or half-open.
     pub breaker_open: bool,
-    /// By how much requests are slowed down, 1 for not at all.
+    /// The factor by which requests are slowed down; 1 for not at all.
     pub slowdown: u32,
 }
 
-/// Why nobody is let in, and how that ends.
+/// Why the circuit breaker is open, and how that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
     /// Why.
     pub cause: Cause,
-    /// When one tries whether the third party is back.
-    pub trial_at: OffsetDateTime,
-    /// Whether it is settled who tries; if not, it is whoever comes next.
-    pub has_trial: bool,
+    /// When a half-open probe starts, or when the one under way started.
+    pub probe_at: OffsetDateTime,
+    /// Whether a document was chosen for the probe; otherwise the next document that asks is.
+    pub has_probe: bool,
 }
 
-impl Gate {
-    /// Lets time pass: leases that have expired are over, a slowdown eases, a trial that nobody reported is over.
-    pub fn pass(&mut self, now: OffsetDateTime) {
-        let now_us = micros(now);
-        self.leases.retain(|_, lease| lease.expires_us > now_us);
-        self.left_behind_us.retain(|expires_us| *expires_us > now_us);
-        self.pace.ease(now_us);
-        self.breaker.pass(now_us, |attempt| self.leases.values().any(|lease| lease.attempt == attempt));
+impl AdmissionState {
+    /// More leases than this are not stored (some 100 KB of the item's 400 KB). Permits never come near it; redriven
+    /// documents whose jobs turn out to be at work do not need a permit and could.
+    const MAX_LEASES: usize = 1000;
+
+    /// Ends what ends by itself: leases, a slowdown, a half-open probe that nobody reports.
+    pub fn advance_to(&mut self, now: OffsetDateTime) {
+        let now = now.into();
+        self.leases.retain(|lease| lease.ends_at > now);
+        self.rate_limiter.advance_to(now);
+        let leases = &self.leases;
+        self.breaker.advance_to(now, |attempt| leases.iter().any(|lease| lease.attempt == attempt));
     }
 
-    /// The turns that the newest write granted.
-    pub fn granted(&self) -> &[Turn] {
+    /// The permits that the newest write granted.
+    pub fn granted(&self) -> &[Permit] {
         &self.granted
     }
 
-    /// Forgets which turns the newest write granted: its message is done.
-    pub fn begin(&mut self) {
+    /// Forgets the permits of the newest write, whose task tokens are answered.
+    pub fn clear_granted(&mut self) {
         self.granted.clear();
     }
 
-    /// Whether the document has a place.
-    pub fn holds(&self, document: DocumentId) -> bool {
-        self.leases.contains_key(&document)
+    /// The attempt's lease, if it has not ended.
+    pub fn lease(&self, attempt: Attempt) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.attempt == attempt)
     }
 
-    /// The newest attempt that the document had a place for, if it has one.
-    pub fn attempt(&self, document: DocumentId) -> Option<Attempt> {
-        self.leases.get(&document).map(|lease| lease.attempt)
+    /// Ends the attempt's lease.
+    pub fn release(&mut self, attempt: Attempt) {
+        self.leases.retain(|lease| lease.attempt != attempt);
     }
 
-    /// Gives a document's place back. Whoever gives back the place of an attempt knows of none that is newer, so a newer
-    /// one's place stays.
-    pub fn release(&mut self, document: DocumentId, attempt: Attempt) {
-        if self.leases.get(&document).is_some_and(|lease| lease.attempt <= attempt) {
-            self.leases.remove(&document);
-        }
-    }
-
-    /// Keeps a document's place for as long again. Whoever asks may have a job at the third party, so that it has a place
-    /// also if its lease was over and there is no room; but not if so many were redriven that the gate could not be stored.
-    pub fn renew(&mut self, document: DocumentId, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
-        if !self.holds(document) && self.taken() >= MAX_PLACES {
-            tracing::warn!(
-                places = MAX_PLACES,
-                "A document is asked for without a place: there are too many."
-            );
-            return;
-        }
-        let now_us = micros(now);
-        let expires_us = now_us + span_us(limits.lease);
-        let over = Lease { attempt, at_us: now_us, expires_us, reported: true, job_possible: true };
-        let lease = self.leases.entry(document).or_insert(over);
-        lease.expires_us = lease.expires_us.max(expires_us);
-    }
-
-    /// The document's job of this attempt, or of one before, is given up for a new one: it keeps a place of its own until
-    /// its lease is over.
-    pub fn leave_behind(&mut self, document: DocumentId, attempt: Attempt) {
-        if self.leases.get(&document).is_some_and(|lease| lease.attempt <= attempt) {
-            self.left_behind_us.extend(self.leases.remove(&document).map(|lease| lease.expires_us));
-        }
-    }
-
-    /// How many places are taken.
-    fn taken(&self) -> usize {
-        self.leases.len() + self.left_behind_us.len()
-    }
-
-    /// Takes note of how a transfer went. A report of an attempt that is not the document's newest, or that
-    /// came before, is of the past.
-    ///
-    /// A place is given back only if there is certainly no job, not even of an attempt before, and the document comes
-    /// again after a while. Whoever asks again at once, or may have a job without knowing, keeps it.
-    pub fn report(&mut self, document: DocumentId, attempt: Attempt, report: Report, now: OffsetDateTime) {
-        let lease =
-            self.leases.get_mut(&document).filter(|lease| lease.attempt == attempt && !lease.reported);
-        let Some(lease) = lease else { return };
-        lease.reported = true;
-        lease.job_possible |=
-            matches!(report, Report::Accepted | Report::Used | Report::Unavailable { job_possible: true });
-        let keeps_place = lease.job_possible;
-        let slot_us = lease.at_us;
-        let now_us = micros(now);
-        match report {
-            Report::Accepted => self.breaker.succeeded(attempt),
-            Report::RateLimited(retry_at) => {
-                self.pace.slow_down(slot_us, now_us, retry_at.map_or(now_us, micros));
-                self.breaker.inconclusive(attempt, now_us);
-            }
-            Report::Unavailable { .. } => {
-                self.breaker.failed(attempt, Cause::Unavailable, now_us);
-                if !keeps_place {
-                    self.release(document, attempt);
-                }
-            }
-            Report::Unauthorized => self.breaker.failed(attempt, Cause::Unauthorized, now_us),
-            Report::Used | Report::Unused => self.breaker.inconclusive(attempt, now_us),
-        }
-    }
-
-    /// Takes note of whether the line moves: at the end of every decision.
-    pub fn note_line(&mut self, now: OffsetDateTime) {
-        let waits = self.lanes.waiting() > 0;
-        if !waits || !self.granted.is_empty() {
-            self.stands_since_us = None;
-        }
-        if waits {
-            self.stands_since_us.get_or_insert(micros(now));
-        }
-    }
-
-    /// Puts a document at the end of its submission's lane, or of the lane of those that have their place already and
-    /// need only another slot.
-    pub fn line_up(&mut self, document: &DocumentRef) -> Ticket {
-        if self.holds(document.document_id) {
-            self.lanes.push_returning()
+    /// The third party says that the attempt's job is at work: its lease starts anew, also if it had ended and although
+    /// all others are taken, since the job is in flight all the same.
+    pub fn renew(&mut self, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
+        let starts_at = Timestamp::from(now);
+        let ends_at = starts_at + limits.lease;
+        if let Some(lease) = self.leases.iter_mut().find(|lease| lease.attempt == attempt) {
+            lease.ends_at = lease.ends_at.max(ends_at);
+        } else if self.leases.len() < Self::MAX_LEASES {
+            self.leases.push(Lease { attempt, starts_at, ends_at, reported: true });
         } else {
-            self.lanes.push(&document.submission_id)
+            tracing::warn!(leases = Self::MAX_LEASES, "A job at work has no lease: too many leases are held.");
         }
     }
 
-    /// Whose turn would be next, if anybody's may be granted now. Whoever asks [passes by](Self::pass_by)
-    /// the ticket and, if somebody still waits there, [grants](Self::grant).
+    /// Takes note of an attempt's outcome. A report of an attempt without a lease, or a second report, changes nothing.
+    pub fn report(&mut self, attempt: Attempt, report: Report, now: OffsetDateTime) {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.attempt == attempt && !lease.reported)
+        else {
+            return;
+        };
+        lease.reported = true;
+        let (reserved_at, now, newest) = (lease.starts_at, Timestamp::from(now), self.sequence);
+        match report {
+            Report::Accepted | Report::Rejected => self.breaker.succeeded(attempt),
+            Report::RateLimited(retry_at) => {
+                self.rate_limiter.slow_down(reserved_at, now, retry_at.map_or(now, Timestamp::from));
+                self.breaker.inconclusive(attempt, now);
+            }
+            Report::Unavailable | Report::OutcomeUnknown => {
+                self.breaker.failed(attempt, newest, Cause::Unavailable, now);
+            }
+            Report::Unauthorized => self.breaker.failed(attempt, newest, Cause::Unauthorized, now),
+            Report::Unused | Report::AlreadyUsed => self.breaker.inconclusive(attempt, now),
+        }
+        if !matches!(report, Report::Accepted | Report::OutcomeUnknown | Report::AlreadyUsed) {
+            self.release(attempt);
+        }
+    }
+
+    /// Puts a document at the end of its queue.
+    pub fn enqueue(&mut self, waiting: &WaitingDocument) -> QueuePosition {
+        self.queues.push(&waiting.document.submission_id, waiting.failed_transfers > 0)
+    }
+
+    /// The document that would be served next, if a permit may be granted now. The caller takes it out of its queue
+    /// ([`Self::dequeue`]) and, if it still waits, grants it a permit ([`Self::grant`]).
     ///
-    /// Who has a place already goes first. But a trial is rather made by one who has not failed yet: documents that can
-    /// never be handed over would try again and again, and the third party would be believed to be down.
-    pub fn next(&self, limits: &Limits) -> Option<Ticket> {
-        if !self.breaker.lets_in() {
-            return None;
-        }
-        let room = self.taken() < usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
-        let first = room.then(|| self.lanes.first()).flatten();
-        let returning = self.lanes.first_returning();
-        if self.breaker.is_closed() { returning.or(first) } else { first.or(returning) }
+    /// The half-open probe prefers a document that has not failed, so that a document that always fails cannot hold the
+    /// breaker open.
+    pub fn next(&self, limits: &Limits) -> Option<QueuePosition> {
+        let max_in_flight = usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
+        let is_allowed = self.breaker.allows_request() && self.leases.len() < max_in_flight;
+        is_allowed.then(|| self.queues.first(!self.breaker.is_closed())).flatten()
     }
 
-    /// Whether the ticket's document may have its turn: one that came back may have lost its place meanwhile, and has
-    /// to line up anew.
-    pub fn may_have(&self, ticket: &Ticket, document: DocumentId) -> bool {
-        !ticket.is_returning() || self.holds(document)
+    /// Takes the head of a queue out of it.
+    pub fn dequeue(&mut self, position: &QueuePosition) {
+        self.queues.pop(position);
     }
 
-    /// Takes the first ticket out of its lane.
-    pub fn pass_by(&mut self, ticket: &Ticket) {
-        self.lanes.pop(ticket);
-    }
-
-    /// Grants the next turn: a place, a slot and a number.
-    pub fn grant(&mut self, waiter: Waiter, limits: &Limits, now: OffsetDateTime) -> &Turn {
-        self.sequence = self.sequence.max(Attempt::LAST_WITHOUT_TURN.0) + 1;
-        let attempt = Attempt(self.sequence);
-        let earliest = self.breaker.not_before().unwrap_or(i64::MIN).max(micros(now));
-        let at_us = self.pace.slot(earliest, span_up_us(limits.interval));
-        let report = self.breaker.admit(attempt, at_us);
-        let document = waiter.document.document_id;
-        let job_possible = self.leases.get(&document).is_some_and(|lease| lease.job_possible);
-        let expires_us = at_us + span_us(limits.lease);
-        self.leases.insert(document, Lease { attempt, at_us, expires_us, reported: false, job_possible });
-        let until_us = at_us + span_us(limits.tolerance());
-        self.granted.push(Turn { waiter, attempt, at_us, until_us, report });
-        // It was pushed in the line above.
+    /// Grants the next permit.
+    pub fn grant(&mut self, waiting: WaitingDocument, limits: &Limits, now: OffsetDateTime) -> &Permit {
+        self.sequence = Attempt(self.sequence.0 + 1);
+        let attempt = self.sequence;
+        let half_open_probe = !self.breaker.is_closed();
+        let earliest = self.breaker.not_before().map_or(now.into(), |until| until.max(now.into()));
+        let starts_at = self.rate_limiter.reserve(earliest, limits.interval);
+        let report_success = self.breaker.admit(attempt, starts_at);
+        let (expires_at, lease_ends_at) = (starts_at + limits.tolerance(), starts_at + limits.lease);
+        self.leases.push(Lease { attempt, starts_at, ends_at: lease_ends_at, reported: false });
+        self.granted.push(Permit {
+            waiting,
+            attempt,
+            starts_at,
+            expires_at,
+            lease_ends_at,
+            report_success,
+            half_open_probe,
+        });
         &self.granted[self.granted.len() - 1]
     }
 
-    /// For how long somebody has waited while nobody was granted a turn.
-    pub fn stands(&self, now: OffsetDateTime) -> time::Duration {
-        time::Duration::microseconds(self.stands_since_us.map_or(0, |since_us| micros(now) - since_us))
+    /// Takes note of whether good documents are being served, at the end of each decision.
+    ///
+    /// Progress is a permit for a document that has not failed, or for any document if all that wait have failed; a
+    /// half-open probe is none, since it may go on for ever.
+    pub fn note_progress(&mut self, now: OffsetDateTime) {
+        let waits = self.queues.waiting() > 0;
+        let has_new = self.queues.has_new();
+        let is_progress = |permit: &Permit| {
+            !permit.half_open_probe && (permit.waiting.failed_transfers == 0 || !has_new)
+        };
+        if !waits || self.granted.iter().any(is_progress) {
+            self.stalled_since = None;
+        }
+        if waits {
+            self.stalled_since.get_or_insert(now.into());
+        }
     }
 
-    /// What an operator sees of the breaker, `None` while everybody is let in.
+    /// For how long documents have waited without any good one being served.
+    pub fn stalled_for(&self, now: OffsetDateTime) -> Duration {
+        self.stalled_since.map_or(Duration::ZERO, |since| Timestamp::from(now).since(since))
+    }
+
+    /// Why the circuit breaker is open; `None` while it is closed.
     pub fn outage(&self) -> Option<Outage> {
         match self.breaker {
-            Breaker::Closed { .. } => None,
-            Breaker::Open { cause, until_us, .. } => {
-                Some(Outage { cause, trial_at: time_of(until_us), has_trial: false })
+            CircuitBreaker::Closed { .. } => None,
+            CircuitBreaker::Open { cause, until, .. } => {
+                Some(Outage { cause, probe_at: until.to_date(), has_probe: false })
             }
-            Breaker::Trial { cause, attempt, over_us, .. } => {
-                let slot = self.leases.values().find(|lease| lease.attempt == attempt);
-                let trial_at = time_of(slot.map_or(over_us, |lease| lease.at_us));
-                Some(Outage { cause, trial_at, has_trial: true })
+            CircuitBreaker::HalfOpen { cause, attempt, gives_up_at, .. } => {
+                let probe_at = self.lease(attempt).map_or(gives_up_at, |lease| lease.starts_at);
+                Some(Outage { cause, probe_at: probe_at.to_date(), has_probe: true })
             }
         }
     }
 
     /// What an operator sees.
-    pub fn standing(&self) -> Standing {
-        Standing {
-            leases: self.taken(),
-            waiting: self.lanes.waiting(),
+    pub fn snapshot(&self) -> LimiterSnapshot {
+        LimiterSnapshot {
+            leases: self.leases.len(),
+            waiting: self.queues.waiting(),
             breaker_open: !self.breaker.is_closed(),
-            slowdown: self.pace.slowdown(),
+            slowdown: self.rate_limiter.slowdown(),
         }
     }
-}
-
-/// Microseconds of the Unix epoch.
-pub fn micros(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
-}
-
-/// The time of so many microseconds of the Unix epoch.
-pub fn time_of(micros: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-fn span_us(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
-}
-
-/// Never shorter than the span, so that slots do not come closer by a fraction each.
-fn span_up_us(span: Duration) -> i64 {
-    i64::try_from(span.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX / 4)
 }

@@ -188,26 +188,27 @@ impl fmt::Debug for ObjectVersion {
     }
 }
 
-/// Number of a transfer attempt: the number of its turn, which grows over all documents and for good
-/// ([`crate::admission::Gate`]), so that a later attempt has a larger number also after a redrive.
+/// Number of a transfer attempt: the number of its permit, which grows over all documents and for ever
+/// ([`crate::admission::AdmissionState`]), so that a later attempt has a larger number also after a redrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 
-impl Attempt {
-    /// The last number that is no turn's: messages of schema version 1 count from 1,000 and may be used again.
-    pub const LAST_WITHOUT_TURN: Self = Self(1_000_000);
-
-    /// Whether it is the number of a turn, which is good for one request.
-    pub fn is_turn(self) -> bool {
-        self > Self::LAST_WITHOUT_TURN
-    }
-}
-
-/// How often the document has been handed over in earnest; a new round asks for a new job.
+/// Which job of the document, starting at 1: part of the idempotency key. Attempts of one round are for one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Round(pub u32);
+
+impl Round {
+    /// The round of a document's first job.
+    pub const FIRST: Self = Self(1);
+
+    /// The round of another job.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 /// Where a document is on its way. A state only moves forward.
 #[derive(
@@ -347,21 +348,18 @@ pub struct Document {
     /// The newest transfer attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// The round of the newest transfer attempt; none if its job was given up by a redrive, or if the document failed and
-    /// there certainly is no job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub round: Option<Round>,
+    /// The round of the newest transfer attempt, or of the next one if a redrive began a new round.
+    pub round: Round,
     /// The third party's id of the newest job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
     /// What the third party returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
-    /// How often it was opened again after it had ended or its execution had.
+    /// How often it was redriven.
     #[serde(default)]
     pub redrives: u32,
-    /// The jobs that were given up when the document was opened again: what is said of them later is not taken for the
-    /// new round's result.
+    /// Jobs that a redrive abandoned: a late result of theirs is not taken for the new round's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub abandoned_jobs: BTreeSet<String>,
 }

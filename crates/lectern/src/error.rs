@@ -11,23 +11,24 @@ use crate::document::Reason;
 /// Why a step could not do its work. The variant decides what the state machine does; nothing here retries.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The third party gives a time: all of us wait until then, and the document asks for another turn.
+    /// The third party names a time before which it takes no request: the document requests another permit.
     #[error("the third party asks to wait until {retry_at}")]
     RateLimited {
         /// When the next attempt may be made, already bounded by [`crate::limits::MAX_RATE_LIMIT_WAIT`].
         retry_at: OffsetDateTime,
     },
-    /// The third party could not be reached or answered 5xx: another turn, after exponential backoff with jitter; if it
-    /// happens again and again the breaker opens.
+    /// The third party could not be reached or answered that it is out of order, and certainly has no job: another
+    /// permit after exponential backoff with jitter; consecutive failures open the circuit breaker.
     #[error("the third party is unavailable: {0}")]
     Unavailable(String),
-    /// The same, and it certainly has not taken the document: nothing was sent, or it answered that it cannot.
-    #[error("the third party is down: {0}")]
-    Down(String),
+    /// The third party did not answer after the whole document was sent, or a gateway answered in its place: it may have a
+    /// job. The state machine asks by idempotency key.
+    #[error("it is unknown whether the third party took the document: {0}")]
+    OutcomeUnknown(String),
     /// The third party refuses this document for good: the document fails with this reason.
     #[error("the third party rejected the document: {0}")]
     Rejected(Reason),
-    /// The third party does not accept our credentials: the breaker opens, one document at a time tries again.
+    /// The third party does not accept our credentials: the circuit breaker opens.
     #[error("the third party refuses our credentials")]
     Unauthorized,
     /// The third party neither called back nor knows the job, as often as the workflow was willing to wait.
@@ -42,13 +43,13 @@ pub enum Error {
     /// The returned content cannot be turned into a record: the document fails with this reason.
     #[error("the returned content cannot be normalised: {0}")]
     RecordInvalid(Reason),
-    /// The time of the attempt's turn has passed, and nothing was sent. Another turn is asked for.
-    #[error("the turn is over: {0}")]
-    TurnOver(&'static str),
-    /// The attempt's turn was used before, by a delivery that died or that the third party is still reading: there may
-    /// be a job. Another turn is asked for, which adopts it.
-    #[error("the turn was used before")]
-    TurnUsed,
+    /// The permit could not be used in time, and nothing was sent: the document requests another one.
+    #[error("the permit expired: {0}")]
+    PermitExpired(&'static str),
+    /// The permit was used, and what came of it is not known: an earlier delivery of the same message died, the third party
+    /// is still reading an earlier request, or its answer could not be stored. The state machine asks by idempotency key.
+    #[error("the permit was used: {0}")]
+    PermitAlreadyUsed(&'static str),
     /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.
     #[error("our own store is unavailable: {0}")]
     StoreUnavailable(String),
@@ -59,29 +60,33 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "ThirdParty.RateLimited",
-            Self::Unavailable(_) | Self::Down(_) => "ThirdParty.Unavailable",
+            Self::Unavailable(_) => "ThirdParty.Unavailable",
+            Self::OutcomeUnknown(_) => "ThirdParty.OutcomeUnknown",
             Self::Rejected(_) => "ThirdParty.Rejected",
             Self::Unauthorized => "ThirdParty.Unauthorized",
             Self::Overdue => "ThirdParty.Overdue",
             Self::SourceGone(_) => "Source.Gone",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
-            Self::TurnOver(_) | Self::TurnUsed => "Turn.Over",
+            Self::PermitExpired(_) => "Permit.Expired",
+            Self::PermitAlreadyUsed(_) => "Permit.AlreadyUsed",
             Self::StoreUnavailable(_) => "Store.Unavailable",
         }
     }
 
     /// Every name that [`Error::name`] can give, for the contract test.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 12] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
+        "ThirdParty.OutcomeUnknown",
         "ThirdParty.Rejected",
         "ThirdParty.Unauthorized",
         "ThirdParty.Overdue",
         "Source.Gone",
         "Returned.Mismatch",
         "Record.Invalid",
-        "Turn.Over",
+        "Permit.Expired",
+        "Permit.AlreadyUsed",
         "Store.Unavailable",
     ];
 
@@ -91,13 +96,17 @@ impl Error {
             Self::Rejected(reason) | Self::ReturnedMismatch(reason) | Self::RecordInvalid(reason) => {
                 reason.clone()
             }
-            Self::RateLimited { .. } | Self::TurnOver(_) | Self::TurnUsed => Reason::new(
+            Self::RateLimited { .. } | Self::PermitExpired(_) => Reason::new(
                 "rateLimited",
                 "The processing service had no room for this file. It can be sent again.",
             ),
-            Self::Unavailable(_) | Self::Down(_) => Reason::new(
+            Self::Unavailable(_) => Reason::new(
                 "thirdPartyUnavailable",
                 "The processing service could not be reached for a long time. The file can be sent again.",
+            ),
+            Self::OutcomeUnknown(_) | Self::PermitAlreadyUsed(_) => Reason::new(
+                "handoverUnclear",
+                "The processing service was sent this file many times and never confirmed it. An operator has to look at it.",
             ),
             Self::Unauthorized => Reason::new(
                 "thirdPartyUnauthorized",
@@ -119,17 +128,9 @@ impl Error {
 
     /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
     ///
-    /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited` and with
-    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable` and
-    /// `Turn.Over`.
+    /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited`.
     pub fn cause(&self) -> serde_json::Value {
         let mut cause = serde_json::json!({ "reason": self.reason() });
-        if let Self::Unavailable(_) | Self::TurnUsed = self {
-            cause["jobPossible"] = true.into();
-        }
-        if let Self::Down(_) | Self::TurnOver(_) = self {
-            cause["jobPossible"] = false.into();
-        }
         if let Self::RateLimited { retry_at } = self {
             cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));
         }
@@ -168,36 +169,17 @@ mod tests {
         let all = [
             Error::RateLimited { retry_at: OffsetDateTime::UNIX_EPOCH },
             Error::Unavailable(String::new()),
+            Error::OutcomeUnknown(String::new()),
             Error::Rejected(reason.clone()),
             Error::Unauthorized,
             Error::Overdue,
             Error::SourceGone(String::new()),
             Error::ReturnedMismatch(reason.clone()),
             Error::RecordInvalid(reason),
-            Error::TurnOver(""),
+            Error::PermitExpired(""),
+            Error::PermitAlreadyUsed(""),
             Error::StoreUnavailable(String::new()),
         ];
         assert_eq!(all.each_ref().map(Error::name), Error::NAMES);
-        assert_eq!(Error::Down(String::new()).name(), "ThirdParty.Unavailable");
-        assert_eq!(Error::TurnUsed.name(), "Turn.Over");
-    }
-
-    /// The state machine looks for this very text.
-    #[test]
-    fn cause_says_whether_there_may_be_a_job_as_the_state_machine_reads_it() {
-        let said = r#""jobPossible":true"#;
-        for (error, possible) in [
-            (Error::Unavailable(String::new()), true),
-            (Error::TurnUsed, true),
-            (Error::Down(String::new()), false),
-            (Error::TurnOver(""), false),
-            (Error::RateLimited { retry_at: OffsetDateTime::UNIX_EPOCH }, false),
-            (Error::Unauthorized, false),
-            (Error::Rejected(Reason::new("x", said)), false),
-        ] {
-            assert_eq!(error.cause().to_string().contains(said), possible, "{error:?}");
-        }
-        let definition = include_str!("../../../statemachines/document.asl.json");
-        assert!(definition.contains(&said.replace('"', "\\\"")));
     }
 }

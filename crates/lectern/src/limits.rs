@@ -35,6 +35,8 @@ pub const MAX_RECORD_FINDINGS: usize = 10_000;
 pub const MAX_OPENED_ATTACHMENTS: usize = 8;
 /// A record as JSON. Lambda answers at most 6 MB, and a JSON body may double when it is escaped into that answer.
 pub const MAX_RECORD_BYTES: usize = 3_000_000;
+/// How long a connection to the third party may take: name, TCP and TLS. A permit that expires sooner is not used.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a presigned URL for the third party lives (pull delivery).
 pub const PULL_URL_LIFETIME: Duration = Duration::from_hours(6);
 /// How long a presigned URL for an evaluator lives.

@@ -29,7 +29,7 @@ mod admission;
 mod machine;
 
 pub use self::{
-    admission::{Places, Turns},
+    admission::{AdmissionStore, Leases},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
 };
 
@@ -284,9 +284,9 @@ pub trait ThirdParty: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It is the first one and now stored.
-    First(Standing),
+    First(ResultContext),
     /// The same result was stored before. The token wakes an execution whose caller died between storing and waking.
-    Same(Standing),
+    Same(ResultContext),
     /// A different result of the same job was stored before. That one stands.
     Conflict,
     /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
@@ -308,7 +308,7 @@ pub struct CallbackTarget {
 
 /// How a document stands when a result comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ResultContext {
     /// What wakes its execution; there if the execution has begun to wait, for this callback or for one before it.
     pub token: Option<TaskToken>,
     /// Where it is on its way.
@@ -319,7 +319,7 @@ pub struct Standing {
     pub attempt: Option<Attempt>,
 }
 
-impl Standing {
+impl ResultContext {
     /// Of this document, with this token.
     pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
         let Document { state, times, attempt, .. } = document;
@@ -426,20 +426,17 @@ pub struct Promoted {
 pub enum FinalOutcome {
     /// With a record.
     Ready(Box<Record>),
-    /// Given up.
-    Failed(GivenUp),
+    /// With a reason.
+    Failed(Failure),
 }
 
-/// Why a document was given up, and what may be left of it.
+/// Why a document failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenUp {
-    /// Why.
+pub struct Failure {
+    /// For the teacher.
     pub reason: Reason,
-    /// Whether the third party may have a job of it that it has told no result of.
-    pub job_possible: bool,
-    /// How often the document had been opened again for the execution that gives it up; unknown of executions of before
-    /// this was told.
-    pub redrives: Option<u32>,
+    /// The number of redrives before the execution that failed: an earlier execution ends nothing of a later one.
+    pub redrives: u32,
 }
 
 /// What ending a document found.
@@ -490,7 +487,7 @@ pub trait Reopening: Send + Sync {
         &self,
         document: &DocumentRef,
         after: u32,
-        anew: bool,
+        discard_result: bool,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Reopened, Error>> + Send;
 }

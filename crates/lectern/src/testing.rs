@@ -3,13 +3,13 @@
 //! [`Faults`] kills any call before or after its effect, so that a test can cut a step off at every point. The
 //! store's writes are the pure functions of [`crate::document::transitions`], like those of the store on `DynamoDB`.
 
+mod admission;
 pub mod model;
 mod objects;
 mod outside;
 mod reference;
 mod situations;
 mod store;
-mod turns;
 pub mod world;
 
 use std::{collections::BTreeMap, sync::Mutex};

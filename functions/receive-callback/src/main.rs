@@ -3,7 +3,7 @@
 use lectern::steps::receive_callback::{WebhookRequest, handle};
 use lectern_aws::{
     CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket, SigningSecretsSource,
-    SystemClock, TurnQueue,
+    SystemClock, AdmissionQueue,
     lambda::{self, HttpRequest},
     logging,
     sfn::TaskTokens,
@@ -17,13 +17,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let large_records = ReturnedBucket::new(clients.s3(), config.returned_bucket()?);
     let store = DynamoDbStore::new(clients.dynamodb(), config.table_name()?, large_records);
     let tasks = TaskTokens::new(clients.sfn());
-    let places = TurnQueue::new(clients.sqs(), config.grant_turn_queue_url()?);
+    let leases = AdmissionQueue::new(clients.sqs(), config.admit_document_queue_url()?);
     let signing = CachedSecret::new(clients.secrets_manager(), config.signing_secret_arn()?);
     let secrets = SigningSecretsSource::new(signing);
     lambda::run_webhook(config, async |request: HttpRequest| {
         let delivery =
             WebhookRequest { callback_id: request.path_id(), headers: &request.headers, body: &request.body };
-        handle::<HttpThirdParty>(&store, &tasks, &places, &secrets, &SystemClock, delivery).await.status()
+        handle::<HttpThirdParty>(&store, &tasks, &leases, &secrets, &SystemClock, delivery).await.status()
     })
     .await
 }

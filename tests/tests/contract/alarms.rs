@@ -63,7 +63,7 @@ fn every_alarm_goes_off_by_one_bad_value() {
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
             // A minute in which the line moved is no minute in which it stood.
-            "LineStandsSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
+            "AdmissionStalledSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
             // One callback that came is a 0 among the 1 of those that did not, and a breaker that closed among the 1 of
             // before: nothing may follow that word.
             "CallbackMissed" | "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
@@ -72,7 +72,7 @@ fn every_alarm_goes_off_by_one_bad_value() {
         let operator = alarm["ComparisonOperator"].as_str().unwrap();
         assert_eq!((statistic, operator, threshold), expected, "{name}");
         // What is told only when the limiter decides stays as it was until it decides again.
-        let of_the_limiter = ["BreakerOpen", "LineStandsSeconds"].contains(&subject(alarm).1.as_str());
+        let of_the_limiter = ["BreakerOpen", "AdmissionStalledSeconds"].contains(&subject(alarm).1.as_str());
         let missing = if of_the_limiter { "ignore" } else { "notBreaching" };
         assert_eq!(
             alarm["TreatMissingData"], missing,
@@ -121,7 +121,7 @@ fn whatever_can_go_wrong_has_its_alarm() {
         ("CallbackMissed", vec![]),
         ("ThirdPartyErrors", vec!["ThirdParty.Unauthorized".to_owned()]),
         ("BreakerOpen", vec![]),
-        ("LineStandsSeconds", vec![]),
+        ("AdmissionStalledSeconds", vec![]),
     ] {
         need("AWS::StackName", metric, &of);
     }
@@ -152,7 +152,7 @@ fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
 #[test]
 fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
     let template = Template::load();
-    let threshold = template.number(&template.resource(ALARM, "LineStandsAlarm")["Threshold"]);
+    let threshold = template.number(&template.resource(ALARM, "AdmissionStalledAlarm")["Threshold"]);
     let asks_again = Machine::load().state("AwaitTurn")["TimeoutSeconds"].as_u64().unwrap();
     assert!(threshold < asks_again, "after {asks_again} s it is told that the line has stood for as long");
     let visibility = &template.resource("AWS::SQS::Queue", "AdmitDocumentQueue")["VisibilityTimeout"];
@@ -163,7 +163,7 @@ fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
 #[test]
 fn open_breaker_gives_a_turn_long_before_the_line_is_said_to_stand() {
     let threshold =
-        Template::load().number(&Template::load().resource(ALARM, "LineStandsAlarm")["Threshold"]);
+        Template::load().number(&Template::load().resource(ALARM, "AdmissionStalledAlarm")["Threshold"]);
     let breaker = read("crates/lectern/src/admission/breaker.rs").replace('_', "");
     let longest_s: u64 = ["TRIALUS", "MAXPAUSEUS"]
         .map(|name| {

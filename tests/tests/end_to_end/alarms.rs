@@ -125,7 +125,7 @@ async fn line_that_stands_sets_its_alarm_off_and_moves_when_there_is_room() {
         eventually("the first one is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
             .await;
         case.upload("stands-too.txt", text()).await;
-        case.stack.goes_off("LineStandsAlarm", "AdmitDocument", began).await;
+        case.stack.goes_off("AdmissionStalledAlarm", "AdmitDocument", began).await;
         let document = case.stack.load(&upload).await.unwrap();
         assert_eq!(document.state, DocumentState::Received, "it has no turn yet");
     };

@@ -1,57 +1,62 @@
-//! The gate and those who wait for a turn: `GATE`/`GATE`, `LANE#<lane>#<opening>`/`TICKET#<number>` and
-//! `TURN#<document>`/`TURN`. Every read is of one item by its key.
-
-use std::collections::HashMap;
+//! The admission state and the documents that wait for a permit: `ADMISSION`/`ADMISSION`,
+//! `QUEUE#<queue>#<opening>`/`POSITION#<number>` and `WAITING#<document>`/`WAITING`. Every read is of one item by its key.
 
 use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata as _,
     types::{AttributeValue, Delete, Put, TransactWriteItem},
 };
 use lectern::{
-    admission::{Gate, Ticket, Waiter},
+    admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::DocumentRef,
     error::Error,
-    ports::Turns,
-    steps::admit_document::Changes,
+    ports::AdmissionStore,
+    steps::admit_document::QueueChanges,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     DynamoDbStore, cancelled,
-    items::{Item, from_item, gate_key, place_key, ticket_key, to_item},
+    items::{Item, admission_key, from_item, position_key, to_item, waiting_key},
     write_conflict,
 };
 use crate::sfn::unavailable;
 
 #[derive(Serialize, Deserialize)]
-struct StoredGate {
+struct StoredAdmission {
     /// Raised by every write.
     revision: u64,
     #[serde(flatten)]
-    gate: Gate,
+    state: AdmissionState,
 }
 
-impl Turns for DynamoDbStore {
-    async fn gate(&self) -> Result<(Gate, u64), Error> {
-        let Some(item) = self.turns_item(gate_key()).await? else { return Ok((Gate::default(), 0)) };
-        let stored: StoredGate = from_item(item)?;
-        Ok((stored.gate, stored.revision))
+impl AdmissionStore for DynamoDbStore {
+    async fn admission_state(&self) -> Result<(AdmissionState, u64), Error> {
+        let Some(item) = self.admission_item(admission_key()).await? else {
+            return Ok((AdmissionState::default(), 0));
+        };
+        let stored: StoredAdmission = from_item(item)?;
+        Ok((stored.state, stored.revision))
     }
 
-    async fn place(&self, document: &DocumentRef) -> Result<Option<Ticket>, Error> {
-        self.turns_item(place_key(document)).await?.map(from_item).transpose()
+    async fn waiting_document(&self, position: &QueuePosition) -> Result<Option<WaitingDocument>, Error> {
+        self.admission_item(position_key(position)).await?.map(from_item).transpose()
     }
 
-    async fn waiter(&self, ticket: &Ticket) -> Result<Option<Waiter>, Error> {
-        self.turns_item(ticket_key(ticket)).await?.map(from_item).transpose()
+    async fn queue_position(&self, document: &DocumentRef) -> Result<Option<QueuePosition>, Error> {
+        self.admission_item(waiting_key(document)).await?.map(from_item).transpose()
     }
 
-    async fn commit(&self, gate: &Gate, revision: u64, changes: Changes) -> Result<(), Error> {
-        let mut item = gate_key();
-        item.extend(to_item(&StoredGate { revision: revision + 1, gate: gate.clone() })?);
+    async fn commit(
+        &self,
+        state: &AdmissionState,
+        revision: u64,
+        changes: QueueChanges,
+    ) -> Result<(), Error> {
+        let mut item = admission_key();
+        item.extend(to_item(&StoredAdmission { revision: revision + 1, state: state.clone() })?);
         let condition = "attribute_not_exists(pk) OR revision = :read";
         let read = AttributeValue::N(revision.to_string());
-        if changes == Changes::default() {
+        if changes == QueueChanges::default() {
             let put = self
                 .client
                 .put_item()
@@ -67,19 +72,19 @@ impl Turns for DynamoDbStore {
                 Err(error) => Err(unavailable("PutItem", &error)),
             };
         }
-        let gate = Put::builder()
+        let state = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression(condition)
             .expression_attribute_values(":read", read)
             .build()
             .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-        let mut writes = vec![TransactWriteItem::builder().put(gate).build()];
-        for (ticket, waiter) in changes.waiters {
-            writes.push(self.put_or_delete(ticket_key(&ticket), waiter)?);
+        let mut writes = vec![TransactWriteItem::builder().put(state).build()];
+        for (position, waiting) in changes.waiting {
+            writes.push(self.put_or_delete(position_key(&position), waiting)?);
         }
-        for (document, place) in changes.places {
-            writes.push(self.put_or_delete(place_key(&document), place)?);
+        for (document, position) in changes.positions {
+            writes.push(self.put_or_delete(waiting_key(&document), position)?);
         }
         match self.transact(writes).await {
             Ok(()) => Ok(()),
@@ -90,7 +95,7 @@ impl Turns for DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    async fn turns_item(&self, key: Item) -> Result<Option<HashMap<String, AttributeValue>>, Error> {
+    async fn admission_item(&self, key: Item) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
         request.send().await.map(|answer| answer.item).map_err(|error| unavailable("GetItem", &error))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::{
-    admission::Ticket,
+    admission::QueuePosition,
     document::keys,
     document::{CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, SubmissionId, TaskToken},
     error::Error,
@@ -89,16 +89,16 @@ pub(super) fn unknown_callback_key(event_id: &str) -> Item {
     key(format!("UNKNOWN_CALLBACK#{event_id}"), "UNKNOWN_CALLBACK".to_owned())
 }
 
-pub(super) fn gate_key() -> Item {
-    key("GATE".to_owned(), "GATE".to_owned())
+pub(super) fn admission_key() -> Item {
+    key("ADMISSION".to_owned(), "ADMISSION".to_owned())
 }
 
-pub(super) fn ticket_key(ticket: &Ticket) -> Item {
-    key(format!("LANE#{}#{}", ticket.lane, ticket.opened), format!("TICKET#{}", ticket.number))
+pub(super) fn position_key(QueuePosition { queue, opening, number }: &QueuePosition) -> Item {
+    key(format!("QUEUE#{queue}#{opening}"), format!("POSITION#{number}"))
 }
 
-pub(super) fn place_key(document: &DocumentRef) -> Item {
-    key(format!("TURN#{}", document.document_id), "TURN".to_owned())
+pub(super) fn waiting_key(document: &DocumentRef) -> Item {
+    key(format!("WAITING#{}", document.document_id), "WAITING".to_owned())
 }
 
 pub(super) fn record_key(document: &DocumentRef) -> Item {

@@ -1,4 +1,4 @@
-//! Opening a document again, for an operator: the document and its submission's counts, at once.
+//! Redriving a document, for an operator: the document and its submission's counts, at once.
 
 use lectern::{
     document::DocumentRef,
@@ -15,11 +15,11 @@ impl Reopening for DynamoDbStore {
         &self,
         document: &DocumentRef,
         after: u32,
-        anew: bool,
+        discard_result: bool,
         now: OffsetDateTime,
     ) -> Result<Reopened, Error> {
         let Some(stored) = self.stored(document).await? else { return Ok(Reopened::Unknown) };
-        let Some((moved, change)) = transitions::reopen(&stored.document, after, anew, now) else {
+        let Some((moved, change)) = transitions::reopen(&stored.document, after, discard_result, now) else {
             return Ok(Reopened::Unchanged(Box::new(stored.document)));
         };
         let kept = moved.result.is_some();

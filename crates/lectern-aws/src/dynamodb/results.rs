@@ -13,7 +13,7 @@ use lectern::{
     document::transitions,
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
-    ports::{CallbackTarget, Recorded, Results, Standing},
+    ports::{CallbackTarget, Recorded, Results, ResultContext},
     telemetry::trace::{self, TraceParent},
 };
 use serde::Deserialize;
@@ -91,7 +91,7 @@ impl Results for DynamoDbStore {
                     revision = stored.revision,
                     "The result was written."
                 );
-                Ok(Recorded::First(Standing::of(&stored.document, stored.task_token)))
+                Ok(Recorded::First(ResultContext::of(&stored.document, stored.task_token)))
             }
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
                 let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
@@ -101,9 +101,9 @@ impl Results for DynamoDbStore {
                 let stored: StoredDocument = from_item(item)?;
                 let state = stored.document.state;
                 tracing::debug!(%state, revision = stored.revision, "A result is there already, or the job was given up; nothing was written.");
-                let standing = Standing::of(&stored.document, stored.task_token);
+                let context = ResultContext::of(&stored.document, stored.task_token);
                 Ok(match &stored.document.result {
-                    Some(first) => transitions::compare_result(first, result, standing),
+                    Some(first) => transitions::compare_result(first, result, context),
                     None => Recorded::Forgotten,
                 })
             }

@@ -39,7 +39,7 @@ async fn place_is_given_back_by_an_order_that_grant_turn_reads() {
         noted.note(request);
         SendMessageOutput::builder().build()
     });
-    let queue = TurnQueue::new(client!(aws_sdk_sqs, rule), "https://turns.fifo".to_owned());
+    let queue = AdmissionQueue::new(client!(aws_sdk_sqs, rule), "https://turns.fifo".to_owned());
     queue.give_back(&reference(), Attempt(1_000_007)).await.unwrap();
     let request = seen.only();
     assert_eq!(

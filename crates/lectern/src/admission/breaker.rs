@@ -1,37 +1,48 @@
-//! The breaker: while the third party is down, transfers wait instead of failing, and one of them tries.
+//! The circuit breaker: while the third party is down, documents wait instead of failing, and one half-open probe at a
+//! time finds out whether it is back.
+//!
+//! It counts consecutive failures of attempts that reached the third party. Success is the common case, and reporting
+//! each one would cost a message, so the first failure *arms* the breaker: from then on each permit asks for a report of
+//! success too, and only attempts admitted since then count. Ten failures in a row open it, one success disarms it.
+//! A failure ratio over a window would need every success reported.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Timestamp;
 use crate::document::Attempt;
 
 /// Whether the third party is believed to work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Breaker {
-    /// It is.
+pub enum CircuitBreaker {
+    /// Requests are allowed.
     Closed {
-        /// Attempts in a row that found it unavailable.
+        /// Consecutive failures; the breaker is armed from the first one on.
         failures: u32,
+        /// The newest attempt admitted before the breaker was armed: later ones report success.
+        armed_after: Attempt,
     },
-    /// It is not: nobody is let in, except one who tries from `until_us` on.
+    /// No request is allowed before `until`, and then only a half-open probe.
     Open {
-        /// Why.
+        /// Why the breaker opened.
         cause: Cause,
-        /// When it may be tried, in microseconds of the Unix epoch.
-        until_us: i64,
-        /// The pause that led there.
-        pause_us: i64,
+        /// When a half-open probe may start.
+        until: Timestamp,
+        /// The pause that ends at `until`.
+        pause: Duration,
     },
-    /// One tries.
-    Trial {
-        /// Why it was opened.
+    /// One attempt probes whether the third party is back.
+    HalfOpen {
+        /// Why the breaker opened.
         cause: Cause,
-        /// Who tries.
+        /// The attempt that probes.
         attempt: Attempt,
-        /// When nobody waits for its report any more, in microseconds of the Unix epoch.
-        over_us: i64,
-        /// The pause before it.
-        pause_us: i64,
+        /// When its report is no longer waited for.
+        gives_up_at: Timestamp,
+        /// The pause before the probe.
+        pause: Duration,
     },
 }
 
@@ -39,104 +50,105 @@ pub enum Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
-    /// The third party could not be reached, again and again.
+    /// The third party could not be reached, answered 5xx, or did not answer.
     Unavailable,
     /// The third party refuses our credentials.
     Unauthorized,
 }
 
-impl Default for Breaker {
+impl Default for CircuitBreaker {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed { failures: 0, armed_after: Attempt::default() }
     }
 }
 
-impl Breaker {
-    /// So many failures in a row open it.
-    const THRESHOLD: u32 = 5;
-    /// The first pause.
-    const FIRST_PAUSE_US: i64 = 15_000_000;
-    /// The longest pause.
-    const MAX_PAUSE_US: i64 = 300_000_000;
-    /// How long a trial may take: a transfer's longest time, and its message's way.
-    const TRIAL_US: i64 = 1_200_000_000;
+impl CircuitBreaker {
+    /// So many consecutive failures open it. With 10 % of scattered failures, ten in a row happen once in 10^9 attempts.
+    const THRESHOLD: u32 = 10;
+    const FIRST_PAUSE: Duration = Duration::from_secs(15);
+    const MAX_PAUSE: Duration = Duration::from_mins(5);
+    /// How long a half-open probe may take: the longest transfer, and its message's time in the queue.
+    const PROBE_TIME: Duration = Duration::from_mins(20);
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
-    /// Whether one more may be let in, now or for a trial later.
-    pub(super) fn lets_in(&self) -> bool {
-        matches!(self, Self::Closed { .. } | Self::Open { .. })
+    /// Whether a permit may be granted; while the breaker is open, that permit is the half-open probe.
+    pub(super) fn allows_request(&self) -> bool {
+        !matches!(self, Self::HalfOpen { .. })
     }
 
-    /// When a trial may begin, if it is one that is let in.
-    pub(super) fn not_before(&self) -> Option<i64> {
+    /// When the half-open probe may start, if the next permit is one.
+    pub(super) fn not_before(&self) -> Option<Timestamp> {
         match self {
-            Self::Open { until_us, .. } => Some(*until_us),
-            Self::Closed { .. } | Self::Trial { .. } => None,
+            Self::Open { until, .. } => Some(*until),
+            Self::Closed { .. } | Self::HalfOpen { .. } => None,
         }
     }
 
-    /// Lets this attempt in, and says whether its success matters.
-    pub(super) fn admit(&mut self, attempt: Attempt, at_us: i64) -> bool {
+    /// Admits this attempt, and says whether its success has to be reported.
+    pub(super) fn admit(&mut self, attempt: Attempt, starts_at: Timestamp) -> bool {
         match *self {
-            Self::Closed { failures } => failures > 0,
-            Self::Open { cause, pause_us, .. } => {
-                *self = Self::Trial { cause, attempt, over_us: at_us + Self::TRIAL_US, pause_us };
+            Self::Closed { failures, .. } => failures > 0,
+            Self::Open { cause, pause, .. } => {
+                *self = Self::HalfOpen { cause, attempt, gives_up_at: starts_at + Self::PROBE_TIME, pause };
                 true
             }
-            Self::Trial { .. } => false,
+            Self::HalfOpen { .. } => false,
         }
     }
 
-    /// An attempt was accepted. While it is open, only the one who tries can tell.
+    /// The third party answered this attempt. While the breaker is half-open, only the probe counts.
     pub(super) fn succeeded(&mut self, by: Attempt) {
         match self {
-            Self::Closed { .. } => *self = Self::default(),
-            Self::Trial { attempt, .. } if *attempt == by => *self = Self::default(),
-            Self::Open { .. } | Self::Trial { .. } => {}
+            Self::Closed { armed_after, .. } if by > *armed_after => *self = Self::default(),
+            Self::HalfOpen { attempt, .. } if *attempt == by => *self = Self::default(),
+            Self::Closed { .. } | Self::Open { .. } | Self::HalfOpen { .. } => {}
         }
     }
 
-    /// An attempt found the third party down.
-    pub(super) fn failed(&mut self, by: Attempt, cause: Cause, now_us: i64) {
+    /// This attempt found the third party down. `newest` is the newest attempt admitted so far.
+    pub(super) fn failed(&mut self, by: Attempt, newest: Attempt, cause: Cause, now: Timestamp) {
         match *self {
-            Self::Closed { failures } => {
-                let failures = failures.saturating_add(1);
-                *self = if cause == Cause::Unauthorized || failures >= Self::THRESHOLD {
-                    Self::opened(cause, Self::FIRST_PAUSE_US, now_us)
+            Self::Closed { .. } if cause == Cause::Unauthorized => {
+                *self = Self::opened(cause, Self::FIRST_PAUSE, now);
+            }
+            Self::Closed { failures: 0, .. } => *self = Self::Closed { failures: 1, armed_after: newest },
+            Self::Closed { failures, armed_after } if by > armed_after => {
+                *self = if failures + 1 >= Self::THRESHOLD {
+                    Self::opened(cause, Self::FIRST_PAUSE, now)
                 } else {
-                    Self::Closed { failures }
+                    Self::Closed { failures: failures + 1, armed_after }
                 };
             }
-            Self::Trial { attempt, pause_us, .. } if attempt == by => {
-                *self = Self::opened(cause, (pause_us * 2).min(Self::MAX_PAUSE_US), now_us);
+            Self::HalfOpen { attempt, pause, .. } if attempt == by => {
+                *self = Self::opened(cause, (pause * 2).min(Self::MAX_PAUSE), now);
             }
-            // It was on its way before.
-            Self::Open { .. } | Self::Trial { .. } => {}
+            // The attempt was admitted before the breaker was armed or opened.
+            Self::Closed { .. } | Self::Open { .. } | Self::HalfOpen { .. } => {}
         }
     }
 
-    /// An attempt tells nothing of the third party; if it was the trial, another one may try.
-    pub(super) fn inconclusive(&mut self, by: Attempt, now_us: i64) {
-        if let Self::Trial { cause, attempt, pause_us, .. } = *self
+    /// This attempt says nothing about the third party; if it was the half-open probe, another one may start at once.
+    pub(super) fn inconclusive(&mut self, by: Attempt, now: Timestamp) {
+        if let Self::HalfOpen { cause, attempt, pause, .. } = *self
             && attempt == by
         {
-            *self = Self::Open { cause, until_us: now_us, pause_us };
+            *self = Self::Open { cause, until: now, pause };
         }
     }
 
-    /// Lets time pass: a trial whose lease is gone, or that takes too long, is over.
-    pub(super) fn pass(&mut self, now_us: i64, holds: impl Fn(Attempt) -> bool) {
-        if let Self::Trial { attempt, over_us, .. } = *self
-            && (now_us >= over_us || !holds(attempt))
+    /// Ends a half-open probe that takes too long or whose lease is over.
+    pub(super) fn advance_to(&mut self, now: Timestamp, holds_lease: impl Fn(Attempt) -> bool) {
+        if let Self::HalfOpen { attempt, gives_up_at, .. } = *self
+            && (now >= gives_up_at || !holds_lease(attempt))
         {
-            self.inconclusive(attempt, now_us);
+            self.inconclusive(attempt, now);
         }
     }
 
-    fn opened(cause: Cause, pause_us: i64, now_us: i64) -> Self {
-        Self::Open { cause, until_us: now_us + pause_us, pause_us }
+    fn opened(cause: Cause, pause: Duration, now: Timestamp) -> Self {
+        Self::Open { cause, until: now + pause, pause }
     }
 }

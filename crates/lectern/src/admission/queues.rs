@@ -1,5 +1,6 @@
-//! Who waits, fairly: a lane for each submission, and the lanes are served in turn. One submission of thousands of
-//! documents delays another one's by one turn, not by thousands.
+//! The documents that wait for a permit, in one queue for each submission (and a second one for its documents that have
+//! failed before). All queues are served in turn, so a submission of thousands of documents delays another one's
+//! document by one permit, not by thousands.
 
 use std::{
     collections::BTreeMap,
@@ -11,109 +12,101 @@ use uuid::Uuid;
 
 use crate::document::SubmissionId;
 
-/// The lanes in which somebody waits.
+/// The queues that are not empty. The documents themselves are items of their own, named by [`QueuePosition`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Lanes {
-    open: BTreeMap<String, Lane>,
-    /// The lane that was served last.
+pub struct SubmissionQueues {
+    open: BTreeMap<String, SubmissionQueue>,
+    /// The queue that was served last.
     served: String,
-    /// How often a lane was opened, so that no ticket's name ever comes again.
+    /// How often a queue was opened, so that no position's name is ever used again.
     openings: u64,
 }
 
-/// The tickets of a lane that are still waiting: from `head` up to, and without, `tail`.
+/// The positions of a queue that still wait: from `head` up to, and without, `tail`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Lane {
+struct SubmissionQueue {
     head: u64,
     tail: u64,
-    /// Tells these tickets from those of before, when the lane was empty meanwhile.
-    opened: u64,
+    /// The number of this opening, which tells these positions from those before the queue was last empty.
+    opening: u64,
 }
 
-/// A place in a lane. Its text names the item that holds the waiter.
+/// A position in a queue; it names the item of the waiting document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Ticket {
-    /// The lane.
-    pub lane: String,
-    /// Which opening of the lane, by the count of all openings.
-    pub opened: u64,
-    /// The number in it.
+pub struct QueuePosition {
+    /// The queue.
+    pub queue: String,
+    /// The number of the queue's opening.
+    pub opening: u64,
+    /// The number within the opening.
     pub number: u64,
 }
 
-impl Lane {
-    fn first(&self, name: &str) -> Ticket {
-        Ticket { lane: name.to_owned(), opened: self.opened, number: self.head }
-    }
-}
-
-impl Ticket {
-    /// Whether it is of one that came back and needs no place.
-    pub(super) fn is_returning(&self) -> bool {
-        self.lane == Lanes::RETURNING
-    }
-}
-
-impl Lanes {
-    /// Submissions beyond these share lanes by their hash, so that the item stays small.
+impl SubmissionQueues {
+    /// Further submissions share queues by their hash, so that the admission state stays small.
     const MAX_OWN: usize = 256;
     const SHARED: u8 = 64;
-    /// No submission's name.
-    const RETURNING: &str = "!";
+    /// Ends the name of a queue of retrying documents; no submission's id contains it.
+    const RETRYING: char = '!';
 
-    pub(super) fn push(&mut self, submission: &SubmissionId) -> Ticket {
-        self.push_to(self.name(submission))
-    }
-
-    pub(super) fn push_returning(&mut self) -> Ticket {
-        self.push_to(Self::RETURNING.to_owned())
-    }
-
-    fn push_to(&mut self, name: String) -> Ticket {
-        let lane = self.open.entry(name.clone()).or_insert_with(|| {
+    /// Adds a document of this submission at the end of its queue.
+    pub(super) fn push(&mut self, submission: &SubmissionId, retrying: bool) -> QueuePosition {
+        let name = self.name(submission, retrying);
+        let queue = self.open.entry(name.clone()).or_insert_with(|| {
             self.openings += 1;
-            Lane { opened: self.openings, ..Lane::default() }
+            SubmissionQueue { opening: self.openings, ..SubmissionQueue::default() }
         });
-        let number = lane.tail;
-        lane.tail += 1;
-        Ticket { lane: name, opened: lane.opened, number }
+        let number = queue.tail;
+        queue.tail += 1;
+        QueuePosition { queue: name, opening: queue.opening, number }
     }
 
-    /// The oldest ticket of the lane whose turn it is, among those that need a place.
-    pub(super) fn first(&self) -> Option<Ticket> {
-        let after = self.open.range::<str, _>((Excluded(self.served.as_str()), Unbounded));
-        let (name, lane) = after.chain(self.open.iter()).find(|(name, _)| *name != Self::RETURNING)?;
-        Some(lane.first(name))
+    /// The head of the queue whose turn it is; `prefer_new` looks at queues of retrying documents last.
+    pub(super) fn first(&self, prefer_new: bool) -> Option<QueuePosition> {
+        let after = || {
+            let rest = self.open.range::<str, _>((Excluded(self.served.as_str()), Unbounded));
+            rest.chain(self.open.iter())
+        };
+        let new = if prefer_new { after().find(|(name, _)| Self::is_new(name)) } else { None };
+        let (name, queue) = new.or_else(|| after().next())?;
+        Some(QueuePosition { queue: name.clone(), opening: queue.opening, number: queue.head })
     }
 
-    /// The oldest ticket of those that need no place.
-    pub(super) fn first_returning(&self) -> Option<Ticket> {
-        self.open.get(Self::RETURNING).map(|lane| lane.first(Self::RETURNING))
-    }
-
-    pub(super) fn pop(&mut self, ticket: &Ticket) {
-        let Some(lane) = self.open.get_mut(&ticket.lane) else { return };
-        lane.head = ticket.number + 1;
-        if lane.head >= lane.tail {
-            self.open.remove(&ticket.lane);
+    /// Takes the head of a queue out of it.
+    pub(super) fn pop(&mut self, position: &QueuePosition) {
+        let Some(queue) = self.open.get_mut(&position.queue) else { return };
+        queue.head = position.number + 1;
+        if queue.head >= queue.tail {
+            self.open.remove(&position.queue);
         }
-        // Those who came back are served before and beside the others, and must not begin their round anew.
-        if !ticket.is_returning() {
-            self.served.clone_from(&ticket.lane);
-        }
+        self.served.clone_from(&position.queue);
     }
 
+    /// How many documents wait.
     pub(super) fn waiting(&self) -> u64 {
-        self.open.values().map(|lane| lane.tail - lane.head).sum()
+        self.open.values().map(|queue| queue.tail - queue.head).sum()
     }
 
-    fn name(&self, submission: &SubmissionId) -> String {
-        let own = submission.as_str();
-        if self.open.contains_key(own) || self.open.len() < Self::MAX_OWN {
-            return own.to_owned();
+    /// Whether a document waits that has not failed before.
+    pub(super) fn has_new(&self) -> bool {
+        self.open.keys().any(|name| Self::is_new(name))
+    }
+
+    fn is_new(name: &str) -> bool {
+        !name.ends_with(Self::RETRYING)
+    }
+
+    fn name(&self, submission: &SubmissionId, retrying: bool) -> String {
+        let mark = |mut name: String| {
+            name.extend(retrying.then_some(Self::RETRYING));
+            name
+        };
+        let own = mark(submission.as_str().to_owned());
+        if self.open.contains_key(&own) || self.open.len() < Self::MAX_OWN {
+            return own;
         }
-        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, own.as_bytes()).as_bytes()[0] % Self::SHARED;
-        format!("#{hash}")
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, submission.as_str().as_bytes()).as_bytes()[0];
+        mark(format!("#{}", hash % Self::SHARED))
     }
 }

@@ -1,54 +1,58 @@
-//! The pace of requests: the generic cell rate algorithm with reserved slots, and a slowdown that eases by itself.
+//! The rate limiter: a token bucket kept as the generic cell rate algorithm (GCRA) with reservations, and a slowdown
+//! that ends by itself.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
 
 /// When the next request may be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Pace {
-    /// The first moment that no slot was given for, in microseconds of the Unix epoch.
-    next_us: i64,
-    /// How often the interval is doubled.
+pub struct RateLimiter {
+    /// The earliest time that the next reservation may have.
+    next_at: Timestamp,
+    /// How often the interval between reservations is doubled.
     level: u32,
-    /// When the level was last raised.
-    slowed_us: i64,
+    /// When the level was last raised; a pause that the third party asked for lies ahead.
+    raised_at: Timestamp,
     /// When the level last changed.
-    changed_us: i64,
+    changed_at: Timestamp,
 }
 
-impl Pace {
-    /// 64 times the interval.
+impl RateLimiter {
+    /// Slows requests down to 1/64 of the rate at most.
     const MAX_LEVEL: u32 = 6;
-    /// After so long without being told to wait the level falls by one.
-    const EASES_AFTER_US: i64 = 30_000_000;
+    /// The level falls by one after this long without a further 429.
+    const LEVEL_FALLS_AFTER: Duration = Duration::from_secs(30);
 
-    /// Reserves the next slot.
-    pub(super) fn slot(&mut self, earliest_us: i64, interval_us: i64) -> i64 {
-        let at_us = self.next_us.max(earliest_us);
-        self.next_us = at_us + (interval_us << self.level);
-        at_us
+    /// Reserves the next time for a request, at `earliest` or later.
+    pub(super) fn reserve(&mut self, earliest: Timestamp, interval: Duration) -> Timestamp {
+        let at = self.next_at.max(earliest);
+        self.next_at = at + interval.saturating_mul(self.slowdown());
+        at
     }
 
-    /// The third party asks to wait. All whose slot was given before it asked the last time tell the same news, so only
-    /// a slot of after that slows down further.
-    pub(super) fn slow_down(&mut self, slot_us: i64, now_us: i64, retry_us: i64) {
-        self.next_us = self.next_us.max(retry_us);
-        if slot_us >= self.slowed_us {
+    /// The third party answered 429 to the request of the reservation `reserved_at`, and asked to wait until `retry_at`.
+    /// All requests reserved before it asked the last time report the same event, so only a later one raises the level.
+    pub(super) fn slow_down(&mut self, reserved_at: Timestamp, now: Timestamp, retry_at: Timestamp) {
+        self.next_at = self.next_at.max(retry_at);
+        if reserved_at >= self.raised_at {
             self.level = (self.level + 1).min(Self::MAX_LEVEL);
-            self.slowed_us = now_us.max(retry_us);
-            self.changed_us = self.slowed_us;
+            self.raised_at = now.max(retry_at);
+            self.changed_at = self.raised_at;
         }
     }
 
-    /// Lets time pass.
-    pub(super) fn ease(&mut self, now_us: i64) {
-        while self.level > 0 && now_us - self.changed_us >= Self::EASES_AFTER_US {
+    pub(super) fn advance_to(&mut self, now: Timestamp) {
+        while self.level > 0 && now >= self.changed_at + Self::LEVEL_FALLS_AFTER {
             self.level -= 1;
-            self.changed_us += Self::EASES_AFTER_US;
+            self.changed_at = self.changed_at + Self::LEVEL_FALLS_AFTER;
         }
     }
 
-    /// How many times the interval lies between two slots.
+    /// How many times the interval lies between two reservations.
     pub(super) fn slowdown(&self) -> u32 {
         1 << self.level
     }

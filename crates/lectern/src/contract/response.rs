@@ -14,32 +14,32 @@ use crate::{
 const MAX_REASON_CHARS: usize = 300;
 
 /// The error that an answer other than 2xx stands for. `body` is the answer's beginning.
+///
+/// A gateway between us and the third party may answer in its place. So a refusal counts only with the contract's problem
+/// document (D03), and a 502, a 504 and the like leave open whether the third party took the document.
 pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> Error {
+    let answered = format!("it answered {}", status.as_u16());
     match status {
         StatusCode::TOO_MANY_REQUESTS => rate_limited(retry_after(headers, now), now),
-        StatusCode::PAYLOAD_TOO_LARGE => match retry_in(body) {
-            Some(seconds) => rate_limited(Some(seconds), now),
-            None => {
-                Error::Rejected(reason(body, "tooLarge", "The processing service finds the file too large."))
-            }
-        },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
-        // A submission with the same key is still being read: the third party works, and the turn was another delivery's.
-        StatusCode::CONFLICT => Error::TurnUsed,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => unavailable(status),
-        status if status.is_client_error() => {
-            Error::Rejected(reason(body, "rejected", "The processing service does not accept this file."))
-        }
-        // By the contract nothing was taken. Other answers of this class may come from what stands between.
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
-            Error::Down(format!("it answered {}", status.as_u16()))
-        }
-        status => unavailable(status),
+        StatusCode::CONFLICT => Error::PermitAlreadyUsed("the third party still reads an earlier request"),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => Error::Unavailable(answered),
+        StatusCode::PAYLOAD_TOO_LARGE if retry_in(body).is_some() => rate_limited(retry_in(body), now),
+        status if status.is_client_error() => match problem(body) {
+            Some(problem) => Error::Rejected(reason(problem)),
+            None => Error::Unavailable(format!("{answered} without a problem document of the contract")),
+        },
+        // By the contract the third party has no job after these.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => Error::Unavailable(answered),
+        status if status.is_server_error() => Error::OutcomeUnknown(answered),
+        _ => Error::Unavailable(answered),
     }
 }
 
-fn unavailable(status: StatusCode) -> Error {
-    Error::Unavailable(format!("it answered {}", status.as_u16()))
+/// Whether an answer says that the third party knows no such job. A gateway's own 404 does not (D03).
+pub fn says_unknown_job(status: StatusCode, body: &[u8]) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+        && problem(body).is_some_and(|problem| problem.code == "notFound")
 }
 
 /// Bounded on both sides; what gives no usable time waits for the default.
@@ -72,17 +72,23 @@ fn retry_in(body: &[u8]) -> Option<f64> {
     serde_json::from_slice::<RetryIn>(body).ok().map(|answer| answer.retry_in)
 }
 
-/// The reason that the answer's problem document gives, cut to what a person reads.
-fn reason(body: &[u8], code: &str, message: &str) -> Reason {
-    #[derive(Default, Deserialize)]
-    struct Problem {
-        code: Option<String>,
-        message: Option<String>,
-    }
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+/// The problem document of the contract.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    message: Option<String>,
+}
+
+fn problem(body: &[u8]) -> Option<Problem> {
+    serde_json::from_slice(body).ok()
+}
+
+/// The reason that a problem document gives, cut to what a person reads.
+fn reason(Problem { code, message }: Problem) -> Reason {
+    let default = "The processing service does not accept this file.";
     Reason {
-        code: problem.code.filter(|text| is_plain_word(text)).unwrap_or_else(|| code.to_owned()),
-        message: problem.message.map_or_else(|| message.to_owned(), |text| displayable(&text)),
+        code: if is_plain_word(&code) { code } else { "rejected".to_owned() },
+        message: message.map_or_else(|| default.to_owned(), |text| displayable(&text)),
     }
 }
 
@@ -131,7 +137,7 @@ mod tests {
     #[case::far_too_long(429, Some("99999999999"), "", Some(900.0))]
     #[case::quota_413(413, None, r#"{"retryIn": 12.5}"#, Some(12.5))]
     #[case::quota_413_absurd(413, None, r#"{"retryIn": 1e300}"#, Some(900.0))]
-    #[case::plain_413(413, None, "", None)]
+    #[case::plain_413(413, None, r#"{"code":"tooLarge"}"#, None)]
     fn case_25_wait_is_honoured_and_bounded(
         #[case] status: u16,
         #[case] retry_after: Option<&str>,
@@ -146,15 +152,39 @@ mod tests {
     #[case(503, "ThirdParty.Unavailable")]
     #[case(302, "ThirdParty.Unavailable")]
     #[case(408, "ThirdParty.Unavailable")]
-    #[case(409, "Turn.Over")]
+    #[case(502, "ThirdParty.OutcomeUnknown")]
+    #[case(504, "ThirdParty.OutcomeUnknown")]
+    #[case(524, "ThirdParty.OutcomeUnknown")]
+    #[case(409, "Permit.AlreadyUsed")]
     #[case(401, "ThirdParty.Unauthorized")]
     #[case(403, "ThirdParty.Unauthorized")]
-    #[case(400, "ThirdParty.Rejected")]
-    #[case(413, "ThirdParty.Rejected")]
-    #[case(415, "ThirdParty.Rejected")]
-    #[case(422, "ThirdParty.Rejected")]
     fn each_status_has_its_error(#[case] status: u16, #[case] name: &str) {
         assert_eq!(error_of(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), b"", NOW).name(), name);
+    }
+
+    #[rstest]
+    fn d03_refusal_counts_only_with_a_problem_document_of_the_contract(
+        #[values(400, 404, 405, 410, 413, 415, 421, 422)] status: u16,
+    ) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let name = |body: &str| error_of(status, &HeaderMap::new(), body.as_bytes(), NOW).name();
+        assert_eq!(name(r#"{"code": "unsupported"}"#), "ThirdParty.Rejected");
+        for gateway in ["", "<html><h1>404 Not Found</h1></html>", "{}", "null", r#"{"message": "Not Found"}"#] {
+            assert_eq!(name(gateway), "ThirdParty.Unavailable", "{gateway}");
+        }
+    }
+
+    #[test]
+    fn d03_job_is_unknown_only_if_the_third_party_itself_says_so() {
+        let unknown = |status: u16, body: &str| {
+            says_unknown_job(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        };
+        assert!(unknown(404, r#"{"code": "notFound", "message": "x"}"#));
+        assert!(unknown(410, r#"{"code": "notFound"}"#));
+        assert!(!unknown(404, "<html>404 Not Found</html>"));
+        assert!(!unknown(404, r#"{"message": "Not Found"}"#));
+        assert!(!unknown(404, r#"{"code": "noSuchRoute"}"#));
+        assert!(!unknown(400, r#"{"code": "notFound"}"#));
     }
 
     #[test]

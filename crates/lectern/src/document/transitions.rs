@@ -11,7 +11,7 @@ use crate::{
     document::submission::CountChange,
     document::{Attempt, Document, DocumentState, JobResult, Reason, Round},
     error::rfc3339,
-    ports::{GivenUp, NewDocument, Recorded, Resume, Sequencer, Standing},
+    ports::{Failure, NewDocument, Recorded, ResultContext, Resume, Sequencer},
 };
 
 /// All that registering a document changes.
@@ -65,7 +65,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         callback_id,
         traceparent: Some(traceparent),
         attempt: None,
-        round: None,
+        round: Round::FIRST,
         job_id: None,
         result: None,
         redrives: 0,
@@ -81,16 +81,14 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     Registering { document, is_current: true, superseded, change: Some(change) }
 }
 
-/// Starts a transfer attempt, unless it or a newer one has started or the document is past `Processing`. An attempt
-/// without a turn may start again.
+/// Starts a transfer attempt, unless it or a newer one has started or the document is past `Processing`.
 pub fn begin_transfer(
     document: &Document,
     attempt: Attempt,
     round: Round,
     now: OffsetDateTime,
 ) -> Option<Document> {
-    let started =
-        document.attempt.is_some_and(|newest| newest > attempt || (newest == attempt && attempt.is_turn()));
+    let started = document.attempt.is_some_and(|newest| newest >= attempt);
     if document.state > DocumentState::Processing || started {
         let newest = document.attempt.map(|newest| newest.0);
         tracing::debug!(state = %document.state, newestAttempt = newest, asked = attempt.0, "A transfer attempt was refused: the document is past it.");
@@ -98,7 +96,7 @@ pub fn begin_transfer(
     }
     let mut document = document.clone();
     document.attempt = Some(attempt);
-    document.round = Some(round);
+    document.round = round;
     enter(&mut document, DocumentState::Transferring, now);
     Some(document)
 }
@@ -130,9 +128,9 @@ pub fn record_result(document: &Document, result: &JobResult) -> Option<Document
 }
 
 /// What a result finds that is not the first: the same one, another one of the same job, or one of another job.
-pub fn compare_result(first: &JobResult, result: &JobResult, standing: Standing) -> Recorded {
+pub fn compare_result(first: &JobResult, result: &JobResult, context: ResultContext) -> Recorded {
     if first == result {
-        Recorded::Same(standing)
+        Recorded::Same(context)
     } else if first.job_id() == result.job_id() {
         Recorded::Conflict
     } else {
@@ -151,65 +149,61 @@ pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Docum
     Some(document)
 }
 
-/// Ends the document as `Ready`, or as `Failed` if it was given up, unless it has ended, or was opened again since by
-/// somebody of whom the execution that gives it up does not know. A superseded document ends without its submission
-/// counting it. Where there is no job, no redrive has to ask for one.
+/// Ends the document as `Ready`, or as `Failed` if there is a failure. `None` if it has ended, or if it was redriven since
+/// and the failure is that of an earlier execution. A superseded document ends without its submission counting it.
 pub fn finish(
     document: &Document,
-    given_up: Option<GivenUp>,
+    failure: Option<Failure>,
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
-    let is_outdated = given_up
-        .as_ref()
-        .and_then(|given_up| given_up.redrives)
-        .is_some_and(|redrives| redrives != document.redrives);
-    if document.state.is_terminal() || is_outdated {
-        tracing::debug!(state = %document.state, redrives = document.redrives, "Ending was refused: the document has ended, or was opened again.");
+    let redrives = failure.as_ref().map_or(document.redrives, |failure| failure.redrives);
+    if document.state.is_terminal() || redrives != document.redrives {
+        tracing::debug!(state = %document.state, redrives = document.redrives, "Ending was refused: the document has ended or was redriven.");
         return None;
     }
-    let state = if given_up.is_some() { DocumentState::Failed } else { DocumentState::Ready };
-    let round = document.round.filter(|_| given_up.as_ref().is_none_or(|given_up| given_up.job_possible));
+    let state = if failure.is_some() { DocumentState::Failed } else { DocumentState::Ready };
     let change = document
         .superseded_by
         .is_none()
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
-    let mut document =
-        Document { reason: given_up.map(|given_up| given_up.reason), round, ..document.clone() };
+    let mut document = Document { reason: failure.map(|failure| failure.reason), ..document.clone() };
     enter(&mut document, state, now);
     Some((document, change))
 }
 
-/// Opens a document again that has failed, or whose execution is over although it has not ended. `after` is how often
-/// that was done before, as whoever asks has read it: of two who ask at the same time one finds it done.
+/// Opens a document again that has failed, or whose execution is over although the document has not ended. `after` is
+/// the number of earlier redrives as the caller read it, so that one of two concurrent callers finds it done.
 ///
-/// A kept success stays, unless `anew`, and is verified and normalised again. So does a job that nobody has heard of: the
-/// third party is asked about it first. Anything else is forgotten, so that the third party gets a new round. The times of
-/// the states that lie ahead again are forgotten with it.
+/// A kept success stays, unless `discard_result`: it is verified and normalised again. If an attempt was made and no
+/// result is known, the third party is asked about its job. Otherwise the document gets a new round, and the earlier job
+/// is abandoned. The times of the states that lie ahead again are removed.
 pub fn reopen(
     document: &Document,
     after: u32,
-    anew: bool,
+    discard_result: bool,
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
     let reopenable = !document.state.is_terminal() || document.state == DocumentState::Failed;
     if !reopenable || document.superseded_by.is_some() || document.redrives != after {
         return None;
     }
-    let resume = resume(document, anew);
+    let resume = resume(document, discard_result);
     let state = match resume {
         Resume::Verify => DocumentState::Verifying,
-        Resume::Ask(_) => DocumentState::Processing,
+        Resume::Ask => DocumentState::Processing,
         Resume::Transfer => DocumentState::Received,
     };
     let change = (document.state == DocumentState::Failed)
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
     let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
     if resume == Resume::Transfer {
-        let told = document.result.take().map(|result| result.job_id().to_owned());
+        let ended = document.result.take().map(|result| result.job_id().to_owned());
         // A job without an id is one whose answer broke the contract.
-        let given_up = told.into_iter().chain(document.job_id.take()).filter(|job| !job.is_empty());
-        document.abandoned_jobs.extend(given_up);
-        document.round = None;
+        let abandoned = ended.into_iter().chain(document.job_id.take()).filter(|job| !job.is_empty());
+        document.abandoned_jobs.extend(abandoned);
+        if document.attempt.is_some() {
+            document.round = document.round.next();
+        }
     }
     let ahead = |name: &str| DocumentState::ALL.iter().any(|later| *later > state && later.as_str() == name);
     document.times.retain(|name, _| !ahead(name));
@@ -217,13 +211,13 @@ pub fn reopen(
     Some((document, change))
 }
 
-/// Where a document that is opened again goes on.
-pub fn resume(document: &Document, anew: bool) -> Resume {
-    match (&document.result, document.round) {
-        _ if anew => Resume::Transfer,
-        (Some(JobResult::Succeeded(_)), _) => Resume::Verify,
-        (None, Some(round)) => Resume::Ask(round),
-        (Some(JobResult::Failed(_)) | None, _) => Resume::Transfer,
+/// Where the workflow of a redriven document resumes.
+pub fn resume(document: &Document, discard_result: bool) -> Resume {
+    match document.result {
+        _ if discard_result => Resume::Transfer,
+        Some(JobResult::Succeeded(_)) => Resume::Verify,
+        None if document.attempt.is_some() => Resume::Ask,
+        Some(JobResult::Failed(_)) | None => Resume::Transfer,
     }
 }
 

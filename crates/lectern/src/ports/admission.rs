@@ -1,18 +1,18 @@
-//! Turns at the third party: what is stored of them, and orders from elsewhere.
+//! Admission control: what is stored about it, and the one order that does not come from the state machine.
 
 use std::future::Future;
 
 use crate::{
-    admission::{Gate, Ticket, Waiter},
+    admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::{Attempt, DocumentRef},
     error::Error,
-    steps::admit_document::Changes,
+    steps::admit_document::QueueChanges,
 };
 
-/// The line to `admit-document`, for whoever is no state of the state machine.
-pub trait Places: Send + Sync {
-    /// Orders that the place of this attempt is given back, unless a newer one has it.
-    fn give_back(
+/// Sends orders to `admit-document`, for a function that learns that a job has ended.
+pub trait Leases: Send + Sync {
+    /// Orders that the lease of this attempt is released.
+    fn release(
         &self,
         document: &DocumentRef,
         attempt: Attempt,
@@ -20,21 +20,27 @@ pub trait Places: Send + Sync {
 }
 
 /// The store's part for `admit-document`.
-pub trait Turns: Send + Sync {
-    /// The gate as it is stored, and the revision to write it back with.
-    fn gate(&self) -> impl Future<Output = Result<(Gate, u64), Error>> + Send;
+pub trait AdmissionStore: Send + Sync {
+    /// The admission state, and the revision to write it back with.
+    fn admission_state(&self) -> impl Future<Output = Result<(AdmissionState, u64), Error>> + Send;
 
-    /// Which ticket a document has, `None` if it does not wait.
-    fn place(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Ticket>, Error>> + Send;
+    /// The document that waits at a position, `None` if none does any more.
+    fn waiting_document(
+        &self,
+        position: &QueuePosition,
+    ) -> impl Future<Output = Result<Option<WaitingDocument>, Error>> + Send;
 
-    /// Who waits behind a ticket, `None` if nobody does any more.
-    fn waiter(&self, ticket: &Ticket) -> impl Future<Output = Result<Option<Waiter>, Error>> + Send;
+    /// The position of a document, `None` if it does not wait.
+    fn queue_position(
+        &self,
+        document: &DocumentRef,
+    ) -> impl Future<Output = Result<Option<QueuePosition>, Error>> + Send;
 
-    /// Writes the gate and the changes at once, unless another writer came first.
+    /// Writes the admission state and the changes at once, unless another writer came first.
     fn commit(
         &self,
-        gate: &Gate,
+        state: &AdmissionState,
         revision: u64,
-        changes: Changes,
+        changes: QueueChanges,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -3,8 +3,7 @@
 use std::future::Future;
 
 use crate::{
-    document::transitions,
-    document::{Attempt, Document, DocumentRef, Round, TaskToken},
+    document::{Attempt, Document, DocumentRef, DocumentState, Round, TaskToken},
     error::Error,
     telemetry::trace::TraceParent,
 };
@@ -16,22 +15,24 @@ pub struct StartExecution {
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
-    /// How often the document was opened again: each time is an execution of its own.
+    /// How often the document was redriven: each time is an execution of its own.
     pub redrives: u32,
-    /// Where it begins.
+    /// Where the workflow resumes.
     pub resume: Resume,
-    /// The newest attempt of the executions before, 0 if there was none.
+    /// The document's round.
+    pub round: Round,
+    /// The newest attempt of the executions before.
     pub attempt: Attempt,
 }
 
 /// Where the execution of a document begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// At the beginning, with a new round: a new job.
+    /// At the beginning.
     Transfer,
-    /// With the question how the job of this round stands.
-    Ask(Round),
-    /// Behind the third party, whose result is kept.
+    /// With the question to the third party about the job of this round.
+    Ask,
+    /// At the verification of the kept result.
     Verify,
 }
 
@@ -42,10 +43,12 @@ impl StartExecution {
             document: document.reference.clone(),
             traceparent: document.traceparent,
             redrives: document.redrives,
-            resume: match document.redrives {
-                0 => Resume::Transfer,
-                _ => transitions::resume(document, false),
+            resume: match document.state {
+                DocumentState::Processing if document.redrives > 0 => Resume::Ask,
+                DocumentState::Verifying if document.redrives > 0 => Resume::Verify,
+                _ => Resume::Transfer,
             },
+            round: document.round,
             attempt: document.attempt.unwrap_or_default(),
         }
     }

@@ -1,13 +1,13 @@
-//! `admit-document`: says who may hand a document over to the third party, and when.
+//! `admit-document`: decides which document may be handed to the third party, and when ([`crate::admission`]).
 //!
-//! Fed by a FIFO queue of one message group, so that its decisions are made one after the other; the write is
-//! conditional all the same. It decides on a whole batch in one write and then answers the task tokens of those whose
-//! turn it is. What it does not grant waits in the store, and is granted when somebody gives a place back: nobody asks
-//! twice, and nothing looks for work.
+//! Fed by a FIFO queue of one message group, so that decisions are made one after the other; the write is conditional
+//! all the same. One write decides on a whole batch, then the task tokens of the granted permits are answered. Documents
+//! without a permit wait in the table and get one when a lease is released, so nothing looks for work.
 //!
-//! Failure policy: if the store or Step Functions does not answer, the batch stays on its queue and blocks those behind
-//! it until it comes again; the turns of the last write are then told again. An order that is lost costs a delay and
-//! nothing else: leases expire, and the state that waits asks again after its timeout.
+//! If DynamoDB or Step Functions does not answer, the batch stays on its queue and blocks the messages behind it until it
+//! is delivered again; the permits of the last write are then answered again. A request that is delivered twice is
+//! enqueued twice; its second position is skipped, because its task token is answered by then. A document that waits
+//! repeats its request every hour and keeps its position, so that leases that end by themselves are noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +18,14 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::Instrument as _;
 
 use crate::{
-    admission::{Gate, Limits, Report, Standing, Ticket, Turn, Waiter, micros, time_of},
+    admission::{AdmissionState, LimiterSnapshot, Limits, Permit, QueuePosition, Report, WaitingDocument},
     document::{Attempt, DocumentRef, TaskToken},
     error::{Error, rfc3339},
-    ports::{Clock, Tasks, TokenUse, Turns},
-    telemetry::metrics,
-    telemetry::trace::{self, TraceParent},
+    ports::{AdmissionStore, Clock, Tasks, TokenUse},
+    telemetry::{
+        metrics,
+        trace::{self, TraceParent},
+    },
 };
 
 /// An order of the state machine: `{"schemaVersion": 2, "submissionId", "documentId", "traceparent"?, "kind", …}`.
@@ -35,49 +37,47 @@ pub struct Input {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
-    /// The document's trace, absent for a document of before there were any.
+    /// The document's trace.
     #[serde(default, deserialize_with = "trace::optional", skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
-    /// What is to be done.
+    /// The order.
     #[serde(flatten)]
     pub order: Order,
 }
 
-/// What is to be done, named by `kind`.
+/// An order, named by `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Order {
-    /// The document wants a turn. Asking again keeps its place in the line.
-    Ask {
-        /// Whom to tell: `{"attempt", "at", "until", "report"}`.
+    /// The document requests a permit.
+    Request {
+        /// Answered with `{"attempt", "startsAt", "expiresAt", "leaseEndsAt", "reportSuccess", "halfOpenProbe"}`.
         task_token: TaskToken,
-        /// The newest attempt of a job that is given up for a new one; the document has none if it is absent.
-        #[serde(default)]
-        leaves: Attempt,
-        /// The newest attempt of a job that the third party does not know: its place is given back.
-        #[serde(default)]
-        gone: Attempt,
+        /// How many attempts of this execution have failed.
+        failed_transfers: u32,
+        /// How often the document repeated this request since its last permit: then it has a position already.
+        repeats: u32,
     },
-    /// A transfer is over.
+    /// An attempt is over.
     Report {
-        /// Which one.
+        /// The attempt.
         attempt: Attempt,
-        /// The error's name, empty if the third party has the document.
+        /// The error's name; empty if the third party has the document.
         error: String,
         /// The error's cause, as [`Error::cause`] gives it.
         #[serde(default)]
         cause: String,
     },
-    /// The document may still be at the third party: its place is kept for as long again.
+    /// The attempt's job is at work: its lease starts anew.
     Renew {
-        /// Its newest attempt and, below, how often this was asked before, so that the queue takes no two orders for one.
+        /// The attempt.
         attempt: Attempt,
-        /// How often.
+        /// How often the lease was renewed, so that SQS does not take two orders for one.
         count: u32,
     },
-    /// The document needs its place no longer.
+    /// The third party has no job of this attempt any more.
     Release {
-        /// Its newest attempt: the place of a newer one stays.
+        /// The attempt.
         attempt: Attempt,
     },
 }
@@ -87,255 +87,230 @@ pub enum Order {
 pub struct Batch {
     /// In the order of the queue.
     pub inputs: Vec<Input>,
-    /// Whether one of them was delivered before: then whoever had it may have died before it told the turns.
+    /// Whether one of them was delivered before: its earlier reader may have died before it answered task tokens.
     pub again: bool,
 }
 
-/// What is written beside the gate, by ticket and by document; `None` removes.
+/// What is written beside the admission state; `None` removes an item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Who waits behind a ticket.
-    pub waiters: BTreeMap<Ticket, Option<Waiter>>,
-    /// Which ticket a document has.
-    pub places: BTreeMap<DocumentRef, Option<Ticket>>,
+pub struct QueueChanges {
+    /// The document that waits at a position.
+    pub waiting: BTreeMap<QueuePosition, Option<WaitingDocument>>,
+    /// The position of a document.
+    pub positions: BTreeMap<DocumentRef, Option<QueuePosition>>,
 }
 
-/// Tickets that one write looks at, beyond those of its batch.
-const MAX_GRANTS: usize = 35;
-/// What one transaction takes beside the gate: a hundred writes in all.
+/// What one transaction takes beside the admission state: a hundred writes in all.
 const MAX_CHANGES: usize = 99;
-/// What a ticket that is looked at may change: itself, its document's place, and the ticket it gets instead.
-const CHANGES_BY_TICKET: usize = 3;
-/// Writes for one batch: as many as let in the whole of a large crowd.
+/// Positions that one write looks at.
+const MAX_LOOKED_AT: usize = 35;
+/// Writes for one batch: enough to admit a large crowd.
 const MAX_WRITES: usize = 8;
 
-/// Decides on a batch, then on whoever else may be let in, in one write after the other.
+/// Decides on a batch, then on all other documents that may be admitted now.
 ///
 /// # Errors
 /// `Store.Unavailable`: the batch stays on its queue.
 pub async fn handle(
-    store: &impl Turns,
+    store: &impl AdmissionStore,
     tasks: &impl Tasks,
     clock: &impl Clock,
     limits: &Limits,
     batch: Batch,
-) -> Result<Standing, Error> {
-    let mut decided = decide(store, tasks, clock, limits, batch).await?;
+) -> Result<LimiterSnapshot, Error> {
+    let mut decision = decide(store, tasks, clock, limits, batch).await?;
     for _ in 1..MAX_WRITES {
-        if !decided.more {
+        if !decision.is_full {
             break;
         }
-        decided = decide(store, tasks, clock, limits, Batch { inputs: Vec::new(), again: false }).await?;
+        decision = decide(store, tasks, clock, limits, Batch { inputs: Vec::new(), again: false }).await?;
     }
-    Ok(decided.standing)
+    Ok(decision.snapshot)
 }
 
-/// What one write came to.
-struct Decided {
-    standing: Standing,
-    /// Whether it let in as many as a write can, so that there may be more.
-    more: bool,
+struct Decision {
+    snapshot: LimiterSnapshot,
+    /// Whether the write took as much as it can, so that further documents may be admitted by another one.
+    is_full: bool,
 }
 
 async fn decide(
-    store: &impl Turns,
+    store: &impl AdmissionStore,
     tasks: &impl Tasks,
     clock: &impl Clock,
     limits: &Limits,
     batch: Batch,
-) -> Result<Decided, Error> {
-    let (mut gate, revision) = store.gate().await?;
+) -> Result<Decision, Error> {
+    let (mut state, revision) = store.admission_state().await?;
     let now = clock.now();
-    let mut told = BTreeSet::new();
+    let mut notified = BTreeSet::new();
     if batch.again {
-        try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn, now))).await?;
-        told.extend(gate.granted().iter().map(|turn| turn.waiter.task_token.expose().to_owned()));
+        try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
+        notified.extend(state.granted().iter().map(|permit| permit.waiting.task_token.expose().to_owned()));
     }
-    gate.begin();
-    gate.pass(now);
-    let (changes, new, placed) = (Changes::default(), BTreeSet::new(), BTreeSet::new());
-    let mut desk = Desk { store, gate, limits, now, changes, new, placed };
-    for Input { document, traceparent, order, .. } in batch.inputs {
-        match order {
-            Order::Ask { task_token, .. } if told.contains(task_token.expose()) => {}
-            Order::Ask { task_token, leaves, gone } => {
-                desk.gate.leave_behind(document.document_id, leaves);
-                desk.gate.release(document.document_id, gone);
-                desk.ask(Waiter { document, traceparent, task_token, asked_us: micros(now) }).await?;
-            }
-            Order::Report { attempt, error, cause } => {
-                desk.gate.report(document.document_id, attempt, report(&error, &cause), now);
-            }
-            Order::Renew { attempt, .. } => desk.gate.renew(document.document_id, attempt, limits, now),
-            Order::Release { attempt } => desk.release(&document, attempt),
+    state.clear_granted();
+    state.advance_to(now);
+    let (changes, new) = (QueueChanges::default(), BTreeSet::new());
+    let mut admission = AdmissionBatch { store, state, limits, now, changes, new };
+    for input in batch.inputs {
+        let is_answered = |token: &TaskToken| notified.contains(token.expose());
+        if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
+            admission.take(input).await?;
         }
     }
-    // Once more, since a trial whose place was just given back is over.
-    desk.gate.pass(now);
-    let more = desk.admit(tasks).await?;
-    let Desk { mut gate, changes, .. } = desk;
-    gate.note_line(now);
-    store.commit(&gate, revision, changes).await?;
-    try_join_all(gate.granted().iter().map(|turn| tell(tasks, turn, now))).await?;
-    let standing = gate.standing();
+    // Once more, since a half-open probe ends with its lease.
+    admission.state.advance_to(now);
+    let is_full = admission.admit(tasks).await?;
+    let AdmissionBatch { mut state, changes, .. } = admission;
+    state.note_progress(now);
+    store.commit(&state, revision, changes).await?;
+    try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
+    let snapshot = state.snapshot();
     metrics::limiter(&metrics::Limiter {
-        granted_after: gate.granted().iter().map(wait).collect(),
-        turns_waiting: standing.waiting,
-        leases_held: standing.leases as u64,
-        breaker_open: standing.breaker_open,
-        rate_slowdown: standing.slowdown.into(),
-        line_stands: gate.stands(now),
+        granted_after: state.granted().iter().map(wait).collect(),
+        documents_waiting: snapshot.waiting,
+        leases_held: snapshot.leases as u64,
+        breaker_open: snapshot.breaker_open,
+        rate_slowdown: snapshot.slowdown.into(),
+        stalled: state.stalled_for(now),
     });
-    Ok(Decided { standing, more })
+    Ok(Decision { snapshot, is_full })
 }
 
 /// A batch under way.
-struct Desk<'a, S> {
+struct AdmissionBatch<'a, S> {
     store: &'a S,
-    gate: Gate,
+    state: AdmissionState,
     limits: &'a Limits,
     now: OffsetDateTime,
-    changes: Changes,
-    /// Tickets that are of this batch and not stored.
-    new: BTreeSet<Ticket>,
-    /// Documents whose place is stored.
-    placed: BTreeSet<DocumentRef>,
+    changes: QueueChanges,
+    /// Positions of this batch, which are not stored.
+    new: BTreeSet<QueuePosition>,
 }
 
-impl<S: Turns> Desk<'_, S> {
-    async fn ask(&mut self, waiter: Waiter) -> Result<(), Error> {
-        let document = &waiter.document;
-        let known = if let Some(place) = self.changes.places.get(document) {
-            place.clone()
-        } else {
-            let stored = self.store.place(document).await?;
-            self.placed.extend(stored.is_some().then(|| document.clone()));
-            stored
-        };
-        if let Some(ticket) = known
-            && let Some(earlier) = self.waiter(&ticket).await?
-        {
-            let waiter = Waiter { asked_us: earlier.asked_us, ..waiter };
-            self.changes.waiters.insert(ticket, Some(waiter));
-            return Ok(());
+impl<S: AdmissionStore> AdmissionBatch<'_, S> {
+    async fn take(&mut self, Input { document, traceparent, order, .. }: Input) -> Result<(), Error> {
+        match order {
+            Order::Request { task_token, failed_transfers, repeats } => {
+                let enqueued_at = self.now.into();
+                let waiting =
+                    WaitingDocument { document, traceparent, task_token, failed_transfers, enqueued_at };
+                if repeats == 0 || !self.repeat(&waiting).await? {
+                    self.enqueue(waiting);
+                }
+            }
+            Order::Report { attempt, error, cause } => {
+                self.state.report(attempt, report(&error, &cause), self.now);
+            }
+            Order::Renew { attempt, .. } => self.state.renew(attempt, self.limits, self.now),
+            Order::Release { attempt } => self.state.release(attempt),
         }
-        self.line_up(waiter);
         Ok(())
     }
 
-    /// Whoever needs no place does not wait for one either. Of what was asked before this batch `is_awaited` tells.
-    fn release(&mut self, document: &DocumentRef, attempt: Attempt) {
-        self.gate.release(document.document_id, attempt);
-        if let Some(Some(ticket)) = self.changes.places.get(document).cloned() {
-            self.forget(ticket, document);
-        }
+    /// Replaces the task token of a document that waits; `false` if it has no position any more.
+    async fn repeat(&mut self, waiting: &WaitingDocument) -> Result<bool, Error> {
+        let position = match self.changes.positions.get(&waiting.document) {
+            Some(position) => position.clone(),
+            None => self.store.queue_position(&waiting.document).await?,
+        };
+        let Some(position) = position else { return Ok(false) };
+        let Some(earlier) = self.waiting_document(&position).await? else { return Ok(false) };
+        let waiting = WaitingDocument { enqueued_at: earlier.enqueued_at, ..waiting.clone() };
+        self.changes.waiting.insert(position, Some(waiting));
+        Ok(true)
     }
 
-    fn line_up(&mut self, waiter: Waiter) {
-        let ticket = self.gate.line_up(&waiter.document);
-        self.new.insert(ticket.clone());
-        self.changes.places.insert(waiter.document.clone(), Some(ticket.clone()));
-        self.changes.waiters.insert(ticket, Some(waiter));
+    fn enqueue(&mut self, waiting: WaitingDocument) {
+        let position = self.state.enqueue(&waiting);
+        self.new.insert(position.clone());
+        self.changes.positions.insert(waiting.document.clone(), Some(position.clone()));
+        self.changes.waiting.insert(position, Some(waiting));
     }
 
-    /// Lets in whoever may be let in, as far as one write can hold it; whether there may be more.
+    /// Admits all documents that may be admitted now, as far as one write can hold it; whether there may be more.
     async fn admit(&mut self, tasks: &impl Tasks) -> Result<bool, Error> {
-        for _ in 0..MAX_GRANTS {
-            let Some(ticket) = self.gate.next(self.limits) else { return Ok(false) };
-            let changed = self.changes.waiters.len() + self.changes.places.len();
-            if changed + CHANGES_BY_TICKET > MAX_CHANGES {
+        for _ in 0..MAX_LOOKED_AT {
+            let Some(position) = self.state.next(self.limits) else { return Ok(false) };
+            if self.changes.waiting.len() + self.changes.positions.len() + 2 > MAX_CHANGES {
                 return Ok(true);
             }
-            let waiter = self.waiter(&ticket).await?;
-            self.gate.pass_by(&ticket);
-            let Some(waiter) = waiter else { continue };
-            let may_have = self.gate.may_have(&ticket, waiter.document.document_id);
-            self.forget(ticket, &waiter.document);
-            // It may have been stopped, or its order may be of long ago: nobody would give its place back.
-            if tasks.is_awaited(&waiter.task_token).await? == TokenUse::NotAwaited {
-                continue;
-            }
-            if may_have {
-                self.gate.grant(waiter, self.limits, self.now);
-            } else {
-                self.line_up(waiter);
+            let waiting = self.waiting_document(&position).await?;
+            self.state.dequeue(&position);
+            let Some(waiting) = waiting else { continue };
+            self.remove(position, &waiting.document);
+            // Its execution may have been stopped, or the request delivered twice: the permit would be lost.
+            if tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered {
+                self.state.grant(waiting, self.limits, self.now);
             }
         }
         Ok(true)
     }
 
-    async fn waiter(&self, ticket: &Ticket) -> Result<Option<Waiter>, Error> {
-        match self.changes.waiters.get(ticket) {
-            Some(waiter) => Ok(waiter.clone()),
-            None => self.store.waiter(ticket).await,
+    async fn waiting_document(&self, position: &QueuePosition) -> Result<Option<WaitingDocument>, Error> {
+        match self.changes.waiting.get(position) {
+            Some(waiting) => Ok(waiting.clone()),
+            None => self.store.waiting_document(position).await,
         }
     }
 
-    fn forget(&mut self, ticket: Ticket, document: &DocumentRef) {
-        if self.new.remove(&ticket) {
-            self.changes.waiters.remove(&ticket);
+    /// Writes nothing about a position that this batch has added.
+    fn remove(&mut self, position: QueuePosition, document: &DocumentRef) {
+        if self.new.remove(&position) {
+            self.changes.waiting.remove(&position);
+            self.changes.positions.remove(document);
         } else {
-            self.changes.waiters.insert(ticket, None);
-            self.placed.insert(document.clone());
-        }
-        if self.placed.contains(document) {
-            self.changes.places.insert(document.clone(), None);
-        } else {
-            self.changes.places.remove(document);
+            self.changes.waiting.insert(position, None);
+            self.changes.positions.insert(document.clone(), None);
         }
     }
 }
 
-async fn tell(tasks: &impl Tasks, turn: &Turn, now: OffsetDateTime) -> Result<(), Error> {
-    let Turn { waiter, attempt, at_us, until_us, report } = turn;
+async fn notify(tasks: &impl Tasks, permit: &Permit, now: OffsetDateTime) -> Result<(), Error> {
+    let Permit { waiting, attempt, starts_at, expires_at, lease_ends_at, report_success, half_open_probe } =
+        permit;
+    // Step Functions waits in whole seconds, and no request may be made before its reservation.
+    let waits = *starts_at > now.into();
     let output = json!({
         "attempt": attempt,
-        "at": rfc3339(time_of(if *at_us <= micros(now) { *at_us } else { whole_second(*at_us) })),
-        "until": rfc3339(time_of(*until_us)),
-        "report": report,
+        "startsAt": rfc3339(if waits { starts_at.to_whole_second() } else { *starts_at }.to_date()),
+        "expiresAt": rfc3339(expires_at.to_date()),
+        "leaseEndsAt": rfc3339(lease_ends_at.to_date()),
+        "reportSuccess": report_success,
+        "halfOpenProbe": half_open_probe,
     });
     let span = tracing::info_span!(
-        "turn",
-        submissionId = %waiter.document.submission_id,
-        documentId = %waiter.document.document_id,
-        traceId = waiter.traceparent.map(TraceParent::trace_id),
+        "permit",
+        submissionId = %waiting.document.submission_id,
+        documentId = %waiting.document.document_id,
+        traceId = waiting.traceparent.map(TraceParent::trace_id),
         attempt = attempt.0
     );
     async {
-        tasks.succeed(&waiter.task_token, output).await?;
-        tracing::info!(waitedSeconds = wait(turn).as_seconds_f64(), "The document has its turn.");
+        tasks.succeed(&waiting.task_token, output).await?;
+        tracing::info!(waitedSeconds = wait(permit).as_seconds_f64(), "The document has a permit.");
         Ok(())
     }
     .instrument(span)
     .await
 }
 
-/// From the asking to the slot.
-fn wait(turn: &Turn) -> time::Duration {
-    time::Duration::microseconds(turn.at_us - turn.waiter.asked_us)
-}
-
-/// Step Functions promises no more than whole seconds for its waits, and nobody may go before a slot that lies ahead.
-fn whole_second(at_us: i64) -> i64 {
-    const SECOND_US: i64 = 1_000_000;
-    (at_us + SECOND_US - 1).div_euclid(SECOND_US) * SECOND_US
+/// From the request to the reservation.
+fn wait(permit: &Permit) -> time::Duration {
+    permit.starts_at - permit.waiting.enqueued_at
 }
 
 fn report(error: &str, cause: &str) -> Report {
     match error {
         "" => Report::Accepted,
+        "ThirdParty.Rejected" => Report::Rejected,
         "ThirdParty.RateLimited" => Report::RateLimited(retry_at(cause)),
-        "ThirdParty.Unavailable" => Report::Unavailable { job_possible: job_possible(cause) },
+        "ThirdParty.Unavailable" => Report::Unavailable,
+        "ThirdParty.OutcomeUnknown" => Report::OutcomeUnknown,
         "ThirdParty.Unauthorized" => Report::Unauthorized,
-        "Turn.Over" if job_possible(cause) => Report::Used,
+        "Permit.AlreadyUsed" => Report::AlreadyUsed,
         _ => Report::Unused,
     }
-}
-
-/// In doubt there may be one.
-fn job_possible(cause: &str) -> bool {
-    let cause: Option<Value> = serde_json::from_str(cause).ok();
-    cause.is_none_or(|cause| cause.get("jobPossible") != Some(&Value::Bool(false)))
 }
 
 fn retry_at(cause: &str) -> Option<OffsetDateTime> {

@@ -11,13 +11,13 @@ use crate::{
     contract::response::job_reason,
     document::{Attempt, Document, DocumentRef, JobResult, Reason},
     error::Error,
-    ports::{Clock, FinalOutcome, Finish, Finishing, GivenUp, Load},
+    ports::{Clock, FinalOutcome, Finish, Finishing, Failure, Load},
     telemetry::metrics,
     telemetry::trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause",
-/// "jobPossible"?, "redrives"?, "traceparent"?}`.
+/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause", "redrives",
+/// "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -33,20 +33,11 @@ pub struct Input {
     /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
     #[serde(default)]
     pub cause: String,
-    /// Whether the third party may have a job that it has told no result of: then a redrive asks for it first. An
-    /// execution of before this was told is in doubt.
-    #[serde(default = "in_doubt")]
-    pub job_possible: bool,
-    /// How often the document had been opened again for this execution: whoever comes late ends nothing of a later one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub redrives: Option<u32>,
-    /// The document's trace; executions that were started by version 1 have none.
+    /// The number of redrives before this execution: a late execution ends nothing of a later one.
+    pub redrives: u32,
+    /// The document's trace.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
-}
-
-fn in_doubt() -> bool {
-    true
 }
 
 /// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
@@ -69,9 +60,8 @@ pub async fn handle(
     let document = store.load(&input.document).await?;
     let reason = reason_of(&input, document.as_ref());
     let now = clock.now();
-    let given_up =
-        GivenUp { reason: reason.clone(), job_possible: input.job_possible, redrives: input.redrives };
-    match store.finish(&input.document, FinalOutcome::Failed(given_up), now).await? {
+    let failure = Failure { reason: reason.clone(), redrives: input.redrives };
+    match store.finish(&input.document, FinalOutcome::Failed(failure), now).await? {
         Finish::Finished => {
             tracing::error!(error = input.error, reason = reason.code, "The document failed.");
             if let Some(document) = &document {
@@ -79,7 +69,7 @@ pub async fn handle(
             }
         }
         Finish::AlreadyTerminal => {
-            tracing::warn!(error = input.error, "The document had ended before, or was opened again since.");
+            tracing::warn!(error = input.error, "The document had ended before or was redriven since.");
         }
         Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
     }
@@ -87,11 +77,11 @@ pub async fn handle(
 }
 
 fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
-    let told = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
+    let notified = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
         JobResult::Failed(job) => Some(job_reason(&job.error)),
         JobResult::Succeeded(_) => None,
     });
-    told.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
+    notified.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
         "ThirdParty.Overdue" => Error::Overdue.reason(),
         "States.Timeout" => {
             Reason::new("timeout", "A step took longer than it may. The file can be sent again.")

@@ -105,7 +105,7 @@ pub async fn handle(
     };
     // Unless it is the first result, a callback came while the third party was asked.
     let (missed, took) = match store.record_result(&input.document, &result).await? {
-        Recorded::First(standing) => (true, metrics::third_party_time(&standing.times, clock.now())),
+        Recorded::First(context) => (true, metrics::third_party_time(&context.times, clock.now())),
         Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
         Recorded::Forgotten => {
             tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");

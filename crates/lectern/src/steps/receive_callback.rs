@@ -16,7 +16,7 @@ use crate::{
     document::{CallbackId, DocumentRef, DocumentState, JobResult},
     error::Error,
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
-    ports::{CallbackTarget, Clock, Places, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
+    ports::{CallbackTarget, Clock, Leases, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     telemetry::metrics::{self, CallbackOutcome},
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
@@ -25,12 +25,12 @@ use crate::{
 pub async fn handle<T: ThirdParty>(
     store: &impl Results,
     tasks: &impl Tasks,
-    places: &impl Places,
+    leases: &impl Leases,
     secrets: &impl Secrets,
     clock: &impl Clock,
     delivery: WebhookRequest<'_>,
 ) -> Answer {
-    match receive::<T>(store, tasks, places, secrets, clock, delivery).await {
+    match receive::<T>(store, tasks, leases, secrets, clock, delivery).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
@@ -159,7 +159,7 @@ pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(),
 async fn receive<T: ThirdParty>(
     store: &impl Results,
     tasks: &impl Tasks,
-    places: &impl Places,
+    leases: &impl Leases,
     secrets: &impl Secrets,
     clock: &impl Clock,
     delivery: WebhookRequest<'_>,
@@ -197,13 +197,13 @@ async fn receive<T: ThirdParty>(
         traceId = traceparent.map(TraceParent::trace_id)
     );
     span.in_scope(|| compare_traces(traceparent, delivery.headers));
-    receive_verified(store, tasks, places, &document, verified, delivery, now).instrument(span).await
+    receive_verified(store, tasks, leases, &document, verified, delivery, now).instrument(span).await
 }
 
 async fn receive_verified(
     store: &impl Results,
     tasks: &impl Tasks,
-    places: &impl Places,
+    leases: &impl Leases,
     document: &DocumentRef,
     verified: VerifiedCallback,
     delivery: WebhookRequest<'_>,
@@ -211,7 +211,7 @@ async fn receive_verified(
 ) -> Result<Answer, Error> {
     match verified.result {
         Ok(result) => {
-            let (outcome, took) = keep(store, tasks, places, document, &result, now).await?;
+            let (outcome, took) = keep(store, tasks, leases, document, &result, now).await?;
             metrics::callback(outcome, took);
             Ok(Answer::Kept)
         }
@@ -224,7 +224,7 @@ async fn receive_verified(
             }
             tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
             let (_, took) =
-                keep(store, tasks, places, document, &contract_broken(String::new()), now).await?;
+                keep(store, tasks, leases, document, &contract_broken(String::new()), now).await?;
             metrics::callback(CallbackOutcome::ContractBroken, took);
             Ok(Answer::Kept)
         }
@@ -274,14 +274,14 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
 async fn keep(
     store: &impl Results,
     tasks: &impl Tasks,
-    places: &impl Places,
+    leases: &impl Leases,
     document: &DocumentRef,
     result: &JobResult,
     now: OffsetDateTime,
 ) -> Result<(CallbackOutcome, Option<Duration>), Error> {
-    let (standing, first) = match store.record_result(document, result).await? {
-        Recorded::First(standing) => (standing, true),
-        Recorded::Same(standing) => (standing, false),
+    let (context, first) = match store.record_result(document, result).await? {
+        Recorded::First(context) => (context, true),
+        Recorded::Same(context) => (context, false),
         Recorded::Conflict => {
             tracing::error!(
                 callback = "contradictory",
@@ -302,14 +302,14 @@ async fn keep(
             ));
         }
     };
-    // Its execution is over, and has kept the place for a job that might be there.
-    if standing.state == DocumentState::Failed
-        && let Some(attempt) = standing.attempt
-        && let Err(error) = places.give_back(document, attempt).await
+    // The execution is over, and left the lease to the job, which has now ended.
+    if context.state == DocumentState::Failed
+        && let Some(attempt) = context.attempt
+        && let Err(error) = leases.release(document, attempt).await
     {
-        tracing::warn!(detail = %error, "The document's place could not be given back; it ends by itself.");
+        tracing::warn!(detail = %error, "The lease could not be released; it ends by itself.");
     }
-    let woken = match &standing.token {
+    let woken = match &context.token {
         Some(token) => Some(tasks.succeed(token, serde_json::json!({})).await?),
         None => None,
     };
@@ -317,13 +317,13 @@ async fn keep(
         // Also the delivery that makes good for one that stored the result and died before waking anybody.
         Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
         _ if !first => CallbackOutcome::Duplicate,
-        None if !standing.state.is_terminal() => CallbackOutcome::Early,
+        None if !context.state.is_terminal() => CallbackOutcome::Early,
         // The wait is over: a probe is on its way, the next round began, or the document was given up.
         Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
     };
     let message = if first { "The result was kept." } else { "The same result had been kept before." };
     tracing::info!(callback = outcome.as_str(), "{message}");
-    Ok((outcome, metrics::third_party_time(&standing.times, now).filter(|_| first)))
+    Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
 }
 
 #[cfg(test)]

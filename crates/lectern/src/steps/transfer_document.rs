@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use crate::{
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round, TaskToken},
     error::Error,
+    limits::CONNECT_TIMEOUT,
     ports::{
         Begin, Clock, Content, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, UploadReader,
         Uploads,
@@ -18,7 +19,7 @@ use crate::{
     telemetry::trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "turnEndsAt", "round", "taskToken",
+/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "permitExpiresAt", "round", "taskToken",
 /// "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,16 +29,16 @@ pub struct Input {
     /// The document.
     #[serde(flatten)]
     pub document: DocumentRef,
-    /// Orders the attempts.
+    /// The attempt that the permit was granted to.
     pub attempt: Attempt,
-    /// When the attempt's turn is over; a message of schema version 1 has no turn.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub turn_ends_at: Option<OffsetDateTime>,
+    /// The third party may not be sent a request later than this.
+    #[serde(with = "time::serde::rfc3339")]
+    pub permit_expires_at: OffsetDateTime,
     /// Part of the idempotency key.
     pub round: Round,
-    /// Whom to tell.
+    /// The task token that the outcome answers.
     pub task_token: TaskToken,
-    /// The document's trace; executions that were started by version 1 have none.
+    /// The document's trace.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
 }
@@ -108,10 +109,10 @@ pub async fn handle(
     }
 }
 
-/// What an attempt came to.
+/// The third party has the document.
 struct Submitted {
     job_id: String,
-    /// Whether the third party was asked: only then its answer is news of it.
+    /// Whether this attempt sent it: only then its success says anything about the third party.
     sent: bool,
 }
 
@@ -137,42 +138,42 @@ async fn transfer(
         return Ok(Some(Submitted { job_id: document.job_id.unwrap_or_default(), sent: false }));
     }
     tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
-    let request = request(uploads, settings, input, &document).await.map_err(|error| unused(error, input))?;
-    // Before the turn's end is looked at, since it takes time.
-    third_party.prepare().await.map_err(|error| unused(error, input))?;
-    if input.turn_ends_at.is_some_and(|end| clock.now() > end) {
-        metrics::turn_missed();
-        return Err(Error::TurnOver("its time has passed"));
-    }
+    let request = request(uploads, settings, input, &document).await.map_err(unused)?;
+    third_party.prepare().await.map_err(unused)?;
     let began = clock.now();
+    // A connection may take that long, and the request must arrive before the permit expires (D10).
+    if began + CONNECT_TIMEOUT > input.permit_expires_at {
+        metrics::permit_missed();
+        return Err(Error::PermitExpired("its time has passed"));
+    }
     let job_id = third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
     metrics::transferred(document.size_bytes, clock.now() - began);
-    store.record_job(&input.document, input.attempt, &job_id).await?;
+    // The document is not sent again because of our own store: the state machine asks for the job (D12).
+    store.record_job(&input.document, input.attempt, &job_id).await.map_err(|error| {
+        tracing::warn!(detail = %error, "The third party accepted the document; its job id could not be stored.");
+        Error::PermitAlreadyUsed("the job's id could not be stored")
+    })?;
     Ok(Some(Submitted { job_id, sent: true }))
 }
 
-/// The turn is this attempt's, so that a retry could not use it; and nothing was sent yet. An attempt without a turn is
-/// retried.
-fn unused(error: Error, input: &Input) -> Error {
+/// The permit belongs to this attempt, so a redelivery could not use it; and nothing was sent yet.
+fn unused(error: Error) -> Error {
     let Error::StoreUnavailable(detail) = &error else { return error };
-    if !input.attempt.is_turn() {
-        return error;
-    }
-    tracing::debug!(detail, "The turn was not used.");
-    metrics::turn_missed();
-    Error::TurnOver("our own store did not answer")
+    tracing::debug!(detail, "The permit was not used.");
+    metrics::permit_missed();
+    Error::PermitExpired("AWS did not answer")
 }
 
-/// What to tell of a document that this attempt may not work on, so that the task that waits for it ends at once and
-/// not by its timeout: that it is given up, or that whoever used this turn before died without a word. Otherwise the
-/// document has moved on and nobody waits.
+/// Why this attempt may not work on the document, so that the task that waits for it ends at once: the document has
+/// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on, so
+/// that no task waits.
 async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<Submitted>, Error> {
     let Some(document) = store.load(&input.document).await? else { return Ok(None) };
     match (document.state, document.reason) {
         (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
         _ if document.attempt == Some(input.attempt) => {
-            metrics::turn_missed();
-            Err(Error::TurnUsed)
+            metrics::permit_missed();
+            Err(Error::PermitAlreadyUsed("an earlier delivery died"))
         }
         _ => Ok(None),
     }

@@ -64,9 +64,9 @@ pub fn third_party_error(error: &Error) {
     }
 }
 
-/// A turn was not used: its time had passed, or it was used before by a delivery that died.
-pub fn turn_missed() {
-    tracing::info!(target: TARGET, TurnsMissed = 1u64);
+/// A permit was not used: its time had passed, or an earlier delivery of the same message had used it.
+pub fn permit_missed() {
+    tracing::info!(target: TARGET, PermitsMissed = 1u64);
 }
 
 /// What became of a callback.
@@ -162,38 +162,38 @@ pub fn probed(status: Status, missed: bool, took: Option<Duration>) {
     );
 }
 
-/// The limiter as a decision of it leaves it.
+/// The limiter after a decision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limiter {
-    /// How long each document waited that was given its turn by this decision.
+    /// How long each document waited that this decision granted a permit.
     pub granted_after: Vec<Duration>,
-    /// How many documents wait for a turn.
-    pub turns_waiting: u64,
+    /// How many documents wait for a permit.
+    pub documents_waiting: u64,
     /// How many jobs may be at the third party.
     pub leases_held: u64,
-    /// Whether the breaker holds transfers back; a trial leaves it open.
+    /// Whether the circuit breaker is open or half-open.
     pub breaker_open: bool,
-    /// By what the pause between two requests is stretched; 1 when the third party asked for nothing.
+    /// The factor by which requests are slowed down; 1 for not at all.
     pub rate_slowdown: f64,
-    /// For how long somebody has waited while nobody was given a turn.
-    pub line_stands: Duration,
+    /// For how long documents have waited without any good one being served.
+    pub stalled: std::time::Duration,
 }
 
-/// The limiter has decided: one line, and one more for each further turn that the decision gave.
+/// The limiter has decided: one line, and one more for each further permit.
 pub fn limiter(limiter: &Limiter) {
     let mut waits = limiter.granted_after.iter().copied().map(seconds);
     tracing::info!(
         target: TARGET,
-        TurnsGranted = limiter.granted_after.len() as u64,
-        TurnWaitSeconds = waits.next(),
-        TurnsWaiting = limiter.turns_waiting,
+        PermitsGranted = limiter.granted_after.len() as u64,
+        PermitWaitSeconds = waits.next(),
+        DocumentsWaiting = limiter.documents_waiting,
         LeasesHeld = limiter.leases_held,
         BreakerOpen = u64::from(limiter.breaker_open),
         RateSlowdown = limiter.rate_slowdown,
-        LineStandsSeconds = seconds(limiter.line_stands),
+        AdmissionStalledSeconds = limiter.stalled.as_secs_f64(),
     );
     for wait in waits {
-        tracing::info!(target: TARGET, TurnWaitSeconds = wait);
+        tracing::info!(target: TARGET, PermitWaitSeconds = wait);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The reference model of the state store, and the harness that holds any store to it.
 //!
 //! The model is written from the design and knows nothing of [`crate::document::transitions`]: a list of documents in the order
-//! of their registration, from which everything else (who supersedes whom, what a submission counts) is computed anew
+//! of their registration, from which everything else (who supersedes whom, what a submission counts) is computed afresh
 //! each time. [`check`] runs the same operations on both, and compares every answer and all that can be read.
 
 use std::{collections::BTreeMap, fmt::Debug, future::Future};
@@ -20,7 +20,7 @@ use crate::{
     },
     error::Error,
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finishing, GivenUp, Load, NewDocument, Register,
+        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finishing, Failure, Load, NewDocument, Register,
         Registration, Reopened, Reopening, Results, Transfers,
     },
 };
@@ -113,16 +113,14 @@ pub enum Action {
     Finish {
         /// With a record.
         ready: bool,
-        /// If not, whether there may be a job.
-        job_possible: bool,
-        /// If not, whether by an execution that knows nothing of the last time that it was opened again.
+        /// Without one, whether by an execution from before the last redrive.
         outdated: bool,
     },
-    /// An operator opens it again.
+    /// An operator redrives the document.
     Reopen {
-        /// Without what is kept.
-        anew: bool,
-        /// By what was read before somebody else did.
+        /// Without the kept result.
+        discard_result: bool,
+        /// By what was read before another operator redrove it.
         outdated: bool,
     },
 }
@@ -135,7 +133,7 @@ impl Op {
     pub fn decode(number: u32) -> Self {
         let number = number as usize;
         let (document, action, detail) = (number % WHICH, number / WHICH % 13, number / WHICH / 13);
-        let attempt = Attempt([1000, 1_000_001, 1_000_002][detail % 3]);
+        let attempt = Attempt([1000, 1001, 1002][detail % 3]);
         let action = match action {
             0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
             4 => Action::BeginTransfer(attempt),
@@ -146,10 +144,9 @@ impl Op {
             9 => Action::BeginNormalize,
             10 | 11 => Action::Finish {
                 ready: detail.is_multiple_of(2),
-                job_possible: detail % 4 == 1,
                 outdated: detail % 8 == 5,
             },
-            _ => Action::Reopen { anew: detail % 4 == 2, outdated: detail % 4 == 3 },
+            _ => Action::Reopen { discard_result: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
     }
@@ -264,28 +261,24 @@ async fn apply<S: Modelled>(
             let begun = model.begin_normalize(op.document, now);
             begin(model, op.document, begun, &ok(store.begin_normalize(&reference, now).await)?)
         }
-        Action::Finish { ready, job_possible, outdated } => {
+        Action::Finish { ready, outdated } => {
             let outcome = if ready {
                 FinalOutcome::Ready(Box::new(model.record(op.document)))
             } else {
-                let redrives = Some(model.redrives(op.document) + u32::from(outdated));
-                FinalOutcome::Failed(GivenUp {
-                    reason: Reason::new("internal", "It failed."),
-                    job_possible,
-                    redrives,
-                })
+                let redrives = model.redrives(op.document) + u32::from(outdated);
+                FinalOutcome::Failed(Failure { reason: Reason::new("internal", "It failed."), redrives })
             };
             let expected = if outdated {
                 model.refuse(op.document)
             } else {
-                model.finish(op.document, ready, job_possible, now)
+                model.finish(op.document, ready, now)
             };
             same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
         }
-        Action::Reopen { anew, outdated } => {
+        Action::Reopen { discard_result, outdated } => {
             let after = model.redrives(op.document) + u32::from(outdated);
-            let expected = model.reopen(op.document, after, anew, now);
-            let found = ok(store.reopen(&reference, after, anew, now).await)?;
+            let expected = model.reopen(op.document, after, discard_result, now);
+            let found = ok(store.reopen(&reference, after, discard_result, now).await)?;
             same("opened again", &expected, &matches!(found, Reopened::Open(_)))?;
             match found {
                 Reopened::Open(document) | Reopened::Unchanged(document) => {

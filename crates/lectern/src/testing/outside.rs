@@ -20,7 +20,7 @@ use crate::{
     document::{Attempt, CallbackId, DocumentRef, TaskToken},
     error::Error,
     ports::{
-        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Places, Random, Secrets, StartExecution,
+        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Leases, Random, Secrets, StartExecution,
         Tasks, ThirdParty, TokenUse,
     },
     steps::receive_callback::{VerifiedCallback, verify_callback_body},
@@ -74,7 +74,7 @@ pub struct MemoryStates {
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
     causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
-    given_back: Mutex<Vec<(DocumentRef, Attempt)>>,
+    released: Mutex<Vec<(DocumentRef, Attempt)>>,
     faults: Arc<Faults>,
 }
 
@@ -104,9 +104,9 @@ impl MemoryStates {
         lock(&self.causes).get(token.expose()).cloned()
     }
 
-    /// Takes the places that were given back since the last call.
-    pub fn take_given_back(&self) -> Vec<(DocumentRef, Attempt)> {
-        std::mem::take(&mut lock(&self.given_back))
+    /// Takes the leases that were released since the last call.
+    pub fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
+        std::mem::take(&mut lock(&self.released))
     }
 
     /// Makes a token one that nobody waits for, as after a timeout.
@@ -131,9 +131,9 @@ impl Executions for MemoryStates {
     }
 }
 
-impl Places for MemoryStates {
-    async fn give_back(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
-        self.faults.run("give_back", || lock(&self.given_back).push((document.clone(), attempt)))
+impl Leases for MemoryStates {
+    async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
+        self.faults.run("release", || lock(&self.released).push((document.clone(), attempt)))
     }
 }
 

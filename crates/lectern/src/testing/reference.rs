@@ -17,7 +17,7 @@ use crate::{
     },
     error::rfc3339,
     media_type::MediaType,
-    ports::{Finish, NewDocument, Recorded, Sequencer, Standing},
+    ports::{Finish, NewDocument, Recorded, ResultContext, Sequencer},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
     telemetry::trace::TraceParent,
 };
@@ -47,7 +47,7 @@ struct Known {
     seen: bool,
     times: BTreeMap<String, String>,
     attempt: Option<Attempt>,
-    round: Option<Round>,
+    round: Round,
     job_id: Option<String>,
     result: Option<JobResult>,
     token: Option<TaskToken>,
@@ -180,7 +180,7 @@ impl Model {
             seen: acceptable,
             times: BTreeMap::new(),
             attempt: None,
-            round: None,
+            round: Round(1),
             job_id: None,
             result: None,
             token: None,
@@ -198,7 +198,7 @@ impl Model {
         true
     }
 
-    /// Unless it has moved on, or a newer attempt is at work. A turn is used once.
+    /// Unless it has moved on, or this attempt or a newer one has begun.
     pub(super) fn begin_transfer(
         &mut self,
         which: usize,
@@ -208,11 +208,10 @@ impl Model {
     ) -> bool {
         let Some(known) = self.known(which) else { return false };
         let early = [DocumentState::Received, DocumentState::Transferring, DocumentState::Processing];
-        let used = known.attempt == Some(attempt) && attempt.0 > 1_000_000;
-        let begun = early.contains(&known.state) && known.attempt <= Some(attempt) && !used;
+        let begun = early.contains(&known.state) && known.attempt < Some(attempt);
         if begun {
             known.attempt = Some(attempt);
-            known.round = Some(round);
+            known.round = round;
             known.reach(DocumentState::Transferring, now);
         }
         begun
@@ -228,7 +227,7 @@ impl Model {
     /// The first result stands, whenever it comes.
     pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
-        let standing = Standing {
+        let context = ResultContext {
             token: known.token.clone(),
             state: known.state,
             times: known.times.clone(),
@@ -238,9 +237,9 @@ impl Model {
             None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
             None => {
                 known.result = Some(result.clone());
-                Recorded::First(standing)
+                Recorded::First(context)
             }
-            Some(first) if first == result => Recorded::Same(standing),
+            Some(first) if first == result => Recorded::Same(context),
             // Two of the three results are of one job.
             Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
             Some(_) => Recorded::OtherJob,
@@ -285,23 +284,14 @@ impl Model {
         if self.known(which).is_some() { Finish::AlreadyTerminal } else { Finish::Unknown }
     }
 
-    /// It ends once. Without a job there is no round to ask for.
-    pub(super) fn finish(
-        &mut self,
-        which: usize,
-        ready: bool,
-        job_possible: bool,
-        now: OffsetDateTime,
-    ) -> Finish {
+    /// It ends once.
+    pub(super) fn finish(&mut self, which: usize, ready: bool, now: OffsetDateTime) -> Finish {
         let Some(known) = self.known(which) else { return Finish::Unknown };
         if known.state.is_terminal() {
             return Finish::AlreadyTerminal;
         }
         known.reach(if ready { DocumentState::Ready } else { DocumentState::Failed }, now);
         known.reason = (!ready).then_some("internal");
-        if !ready && !job_possible {
-            known.round = None;
-        }
         Finish::Finished
     }
 
@@ -310,7 +300,7 @@ impl Model {
     }
 
     /// Neither ready nor rejected, of a file's newest version, and as often opened again as was said.
-    pub(super) fn reopen(&mut self, which: usize, after: u32, anew: bool, now: OffsetDateTime) -> bool {
+    pub(super) fn reopen(&mut self, which: usize, after: u32, discard_result: bool, now: OffsetDateTime) -> bool {
         let Some(position) = self.documents.iter().position(|known| known.which == which) else {
             return false;
         };
@@ -323,13 +313,13 @@ impl Model {
         known.redrives += 1;
         known.reason = None;
         known.token = None;
-        if matches!(known.result, Some(JobResult::Succeeded(_))) && !anew {
+        if matches!(known.result, Some(JobResult::Succeeded(_))) && !discard_result {
             known.state = DocumentState::Verifying;
             for later in ["Normalizing", "Failed"] {
                 known.times.remove(later);
             }
             known.times.entry("Verifying".to_owned()).or_insert_with(|| rfc3339(now));
-        } else if known.result.is_none() && known.round.is_some() && !anew {
+        } else if known.result.is_none() && known.attempt.is_some() && !discard_result {
             // There may be a job.
             known.state = DocumentState::Processing;
             for later in ["Verifying", "Normalizing", "Failed"] {
@@ -338,7 +328,9 @@ impl Model {
             known.times.entry("Processing".to_owned()).or_insert_with(|| rfc3339(now));
         } else {
             known.state = DocumentState::Received;
-            known.round = None;
+            if known.attempt.is_some() {
+                known.round = Round(known.round.0 + 1);
+            }
             if let Some(result) = known.result.take() {
                 known.forgotten.insert(result.job_id().to_owned());
             }
@@ -366,7 +358,7 @@ impl Model {
         all.filter(|which| self.reference(*which).submission_id == *id).collect()
     }
 
-    /// Counted anew from the documents; the superseded do not count.
+    /// Counted afresh from the documents; the superseded do not count.
     pub(super) fn submission(&self, id: &SubmissionId) -> Option<Submission> {
         let all: Vec<(usize, &Known)> = self
             .documents

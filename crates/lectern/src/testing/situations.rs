@@ -13,7 +13,7 @@ use super::{
 use crate::document::{Document, DocumentState, JobResult};
 
 /// The shortest way to each situation of a document, and one operation more. A situation is the document's state, the
-/// kind of its result, whether it has a round, a job and jobs that were given up, and whether a newer version of its file
+/// kind of its result, whether it has an attempt, a job and jobs that were given up, and whether a newer version of its file
 /// has come.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub async fn every_action_from_every_situation() -> Result<Vec<Vec<Op>>, String>
 fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 4]) {
     let succeeded = document.result.as_ref().map(|result| matches!(result, JobResult::Succeeded(_)));
     let has = [
-        document.round.is_some(),
+        document.attempt.is_some(),
         document.job_id.is_some(),
         !document.abandoned_jobs.is_empty(),
         document.superseded_by.is_some(),

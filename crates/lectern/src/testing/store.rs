@@ -18,7 +18,7 @@ use crate::{
     error::{Error, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, Sequencer, Standing, Transfers,
+        Register, Registration, Reopened, Reopening, Results, ResultContext, Sequencer, Transfers,
     },
     record::Record,
 };
@@ -39,7 +39,7 @@ pub(super) struct State {
     callbacks: BTreeMap<CallbackId, DocumentRef>,
     records: BTreeMap<DocumentRef, Record>,
     unknown: BTreeMap<String, Vec<u8>>,
-    pub(super) turns: super::turns::StoredTurns,
+    pub(super) admission: super::admission::StoredAdmission,
 }
 
 impl MemoryStore {
@@ -154,14 +154,14 @@ impl State {
 
     fn record_result(&mut self, reference: &DocumentRef, result: &JobResult) -> Recorded {
         let Some(stored) = self.documents.get(reference) else { return Recorded::Unknown };
-        let standing = Standing::of(stored, self.tokens.get(reference).cloned());
+        let context = ResultContext::of(stored, self.tokens.get(reference).cloned());
         if let Some(first) = &stored.result {
-            return transitions::compare_result(first, result, standing);
+            return transitions::compare_result(first, result, context);
         }
         match transitions::record_result(stored, result) {
             Some(document) => {
                 self.put(document);
-                Recorded::First(standing)
+                Recorded::First(context)
             }
             None => Recorded::Forgotten,
         }
@@ -264,13 +264,13 @@ impl Reopening for MemoryStore {
         &self,
         document: &DocumentRef,
         after: u32,
-        anew: bool,
+        discard_result: bool,
         now: OffsetDateTime,
     ) -> Result<Reopened, Error> {
         self.faults.run("reopen", || {
             let mut state = lock(&self.state);
             let Some(stored) = state.documents.get(document).cloned() else { return Reopened::Unknown };
-            let Some((moved, change)) = transitions::reopen(&stored, after, anew, now) else {
+            let Some((moved, change)) = transitions::reopen(&stored, after, discard_result, now) else {
                 return Reopened::Unchanged(Box::new(stored));
             };
             state.tokens.remove(document);

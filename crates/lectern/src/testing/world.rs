@@ -10,13 +10,13 @@ use super::{
     Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
 };
 use crate::{
-    admission::{Limits, Standing},
+    admission::{LimiterSnapshot, Limits},
     contract::webhook::{self, SigningSecret, SigningSecrets},
     contract::wire::{Callback, CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     document::{Document, DocumentId, DocumentRef, ObjectVersion, Reason},
     error::Error,
     message::Retryable,
-    ports::{Clock as _, Executions, Fetch, FinalOutcome, GivenUp, ThirdParty},
+    ports::{Clock as _, Executions, Fetch, FinalOutcome, Failure, ThirdParty},
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,
@@ -100,7 +100,7 @@ impl MemoryWorld {
     }
 
     /// `admit-document` of a batch.
-    pub async fn grant_turns(&self, batch: admit_document::Batch) -> Result<Standing, Error> {
+    pub async fn admit(&self, batch: admit_document::Batch) -> Result<LimiterSnapshot, Error> {
         admit_document::handle(&self.store, &self.states, &self.clock, &self.limits, batch).await
     }
 
@@ -238,9 +238,9 @@ pub fn failed(code: &str) -> CallbackEvent {
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
 }
 
-/// The end of a document that was given up for this reason, by an execution of which nothing more is known.
-pub fn given_up(reason: Reason) -> FinalOutcome {
-    FinalOutcome::Failed(GivenUp { reason, job_possible: true, redrives: None })
+/// The end of a document that failed for this reason, in its first execution.
+pub fn failed_for(reason: Reason) -> FinalOutcome {
+    FinalOutcome::Failed(Failure { reason, redrives: 0 })
 }
 
 /// The body of a callback.

@@ -12,7 +12,7 @@ use aws_smithy_mocks::mock;
 use lectern::{
     contract::wire::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     document::{CallbackId, JobResult, TaskToken},
-    ports::{CallbackTarget, Recorded, Results as _, Standing},
+    ports::{CallbackTarget, Recorded, Results as _, ResultContext},
 };
 
 use super::*;
@@ -39,8 +39,8 @@ fn failed() -> JobResult {
 }
 
 /// How the document stands that [`with`] stores.
-fn standing(token: Option<&str>) -> Standing {
-    Standing::of(&document(), token.map(TaskToken::new))
+fn context(token: Option<&str>) -> ResultContext {
+    ResultContext::of(&document(), token.map(TaskToken::new))
 }
 
 fn with(result: Option<JobResult>, token: Option<&str>) -> Item {
@@ -88,7 +88,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         let seen = Seen::new();
         let store = store!(takes(&seen, token));
         let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
-        assert_eq!(recorded, Recorded::First(standing(token)));
+        assert_eq!(recorded, Recorded::First(context(token)));
         let request = seen.only();
         assert_eq!((request.table_name(), request.key()), (Some("table"), Some(&document_key(&reference()))));
         assert_eq!(
@@ -123,7 +123,7 @@ async fn case_32_same_result_again_changes_nothing_and_still_finds_the_token() {
     for token in [None, Some("token")] {
         let store = store!(refuses(Some(with(Some(succeeded()), token))));
         let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
-        assert_eq!(recorded, Recorded::Same(standing(token)));
+        assert_eq!(recorded, Recorded::Same(context(token)));
     }
 }
 

@@ -39,7 +39,7 @@ fn everything() {
     metrics::callback(CallbackOutcome::Accepted, Some(Duration::seconds(3)));
     metrics::callback(CallbackOutcome::BadSignature, None);
     metrics::probed(Status::Unknown, true, None);
-    metrics::turn_missed();
+    metrics::permit_missed();
     let granted_after = vec![Duration::seconds(1), Duration::seconds(2)];
     metrics::limiter(&Limiter { granted_after, breaker_open: true, ..Limiter::default() });
 }

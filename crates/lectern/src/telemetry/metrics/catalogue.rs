@@ -73,18 +73,18 @@ pub const ALL: [Metric; 23] = [
     metric("CallbackMissed", Unit::None, WHOLE),
     metric("Probes", Unit::Count, &[&["Status"]]),
     // The limiter.
-    metric("TurnsGranted", Unit::Count, WHOLE),
-    metric("TurnWaitSeconds", Unit::Seconds, WHOLE),
-    metric("TurnsWaiting", Unit::Count, WHOLE),
+    metric("PermitsGranted", Unit::Count, WHOLE),
+    metric("PermitWaitSeconds", Unit::Seconds, WHOLE),
+    metric("DocumentsWaiting", Unit::Count, WHOLE),
     metric("LeasesHeld", Unit::Count, WHOLE),
     metric("BreakerOpen", Unit::None, WHOLE),
     metric("RateSlowdown", Unit::None, WHOLE),
-    metric("LineStandsSeconds", Unit::Seconds, WHOLE),
-    metric("TurnsMissed", Unit::Count, WHOLE),
+    metric("AdmissionStalledSeconds", Unit::Seconds, WHOLE),
+    metric("PermitsMissed", Unit::Count, WHOLE),
 ];
 
 /// The reasons that Lectern itself gives. A code of the third party that is not among them is counted as [`OTHER`].
-pub const REASONS: [&str; 44] = [
+pub const REASONS: [&str; 45] = [
     "badJson",
     "badTime",
     "contractBroken",
@@ -92,6 +92,7 @@ pub const REASONS: [&str; 44] = [
     "encrypted",
     "findingOutsideText",
     "forbiddenUrl",
+    "handoverUnclear",
     "internal",
     "invalidKey",
     "malformed",

@@ -229,14 +229,14 @@ const OUTCOMES: [&str; 12] = [
 fn limits_and_transfers() {
     limiter(&Limiter {
         granted_after: [1, 2].map(Duration::seconds).to_vec(),
-        turns_waiting: 3,
+        documents_waiting: 3,
         leases_held: 4,
         breaker_open: true,
         rate_slowdown: 1.5,
-        line_stands: Duration::seconds(6),
+        stalled: Duration::seconds(6),
     });
     transferred(5, Duration::milliseconds(2500));
-    turn_missed();
+    permit_missed();
 }
 
 #[test]
@@ -470,7 +470,7 @@ fn turns_that_are_not_used_are_counted_whether_late_or_used_before() {
         transfer(2, now, "used").await.unwrap();
         transfer(3, now, "in time").await.unwrap();
     });
-    assert_eq!(told.values("TurnsMissed"), [1, 1]);
+    assert_eq!(told.values("PermitsMissed"), [1, 1]);
     assert!(told.values("Error").is_empty(), "it is no fault of the third party");
 }
 
@@ -479,16 +479,16 @@ fn limiter_tells_each_granted_turn_and_its_gauges_once() {
     let told = told(async { limits_and_transfers() });
     let expected = [
         json!({
-            "TurnsGranted": 2, "TurnWaitSeconds": 1.0, "TurnsWaiting": 3, "LeasesHeld": 4,
-            "BreakerOpen": 1, "RateSlowdown": 1.5, "LineStandsSeconds": 6.0
+            "PermitsGranted": 2, "PermitWaitSeconds": 1.0, "DocumentsWaiting": 3, "LeasesHeld": 4,
+            "BreakerOpen": 1, "RateSlowdown": 1.5, "AdmissionStalledSeconds": 6.0
         }),
-        json!({"TurnWaitSeconds": 2.0}),
+        json!({"PermitWaitSeconds": 2.0}),
         json!({"TransferBytes": 5, "TransferSeconds": 2.5}),
-        json!({"TurnsMissed": 1}),
+        json!({"PermitsMissed": 1}),
     ];
     assert_eq!(told.all(), expected.map(|event| event.as_object().unwrap().clone()));
     let quiet = crate::telemetry::metrics::tests::told(async { limiter(&Limiter::default()) });
-    assert_eq!((quiet.values("TurnWaitSeconds").len(), quiet.values("TurnsGranted")), (0, vec![json!(0)]));
+    assert_eq!((quiet.values("PermitWaitSeconds").len(), quiet.values("PermitsGranted")), (0, vec![json!(0)]));
 }
 
 #[test]
