@@ -217,7 +217,10 @@ impl AdmissionState {
         } else if self.leases.len() < Self::MAX_LEASES {
             self.leases.push(Lease { attempt, starts_at, ends_at, reported: true });
         } else {
-            tracing::warn!(leases = Self::MAX_LEASES, "A job at work has no lease: too many leases are held.");
+            tracing::warn!(
+                leases = Self::MAX_LEASES,
+                "A job at work has no lease: too many leases are held."
+            );
         }
     }
 
@@ -296,9 +299,8 @@ impl AdmissionState {
     pub fn note_progress(&mut self, now: OffsetDateTime) {
         let waits = self.queues.waiting() > 0;
         let has_new = self.queues.has_new();
-        let is_progress = |permit: &Permit| {
-            !permit.half_open_probe && (permit.waiting.failed_transfers == 0 || !has_new)
-        };
+        let is_progress =
+            |permit: &Permit| !permit.half_open_probe && (permit.waiting.failed_transfers == 0 || !has_new);
         if !waits || self.granted.iter().any(is_progress) {
             self.stalled_since = None;
         }

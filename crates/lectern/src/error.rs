@@ -37,6 +37,10 @@ pub enum Error {
     /// The uploaded object was deleted or replaced by a newer version: the document fails.
     #[error("the uploaded object is gone: {0}")]
     SourceGone(String),
+    /// The uploads bucket could not be read in the middle of a transfer, so the third party has no whole document: the
+    /// document requests another permit. This says nothing about the third party.
+    #[error("the uploaded object could not be read: {0}")]
+    SourceUnavailable(String),
     /// A returned file is not what the callback declared: refetched a few times, then the document fails.
     #[error("a returned file does not match its declaration: {0}")]
     ReturnedMismatch(Reason),
@@ -66,6 +70,7 @@ impl Error {
             Self::Unauthorized => "ThirdParty.Unauthorized",
             Self::Overdue => "ThirdParty.Overdue",
             Self::SourceGone(_) => "Source.Gone",
+            Self::SourceUnavailable(_) => "Source.Unavailable",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
             Self::PermitExpired(_) => "Permit.Expired",
@@ -75,7 +80,7 @@ impl Error {
     }
 
     /// Every name that [`Error::name`] can give, for the contract test.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
         "ThirdParty.OutcomeUnknown",
@@ -83,6 +88,7 @@ impl Error {
         "ThirdParty.Unauthorized",
         "ThirdParty.Overdue",
         "Source.Gone",
+        "Source.Unavailable",
         "Returned.Mismatch",
         "Record.Invalid",
         "Permit.Expired",
@@ -120,7 +126,7 @@ impl Error {
                 "sourceGone",
                 "The uploaded file was deleted or replaced before it could be processed.",
             ),
-            Self::StoreUnavailable(_) => {
+            Self::SourceUnavailable(_) | Self::StoreUnavailable(_) => {
                 Reason::new("internal", "Lectern's own store did not answer. The file can be sent again.")
             }
         }
@@ -174,6 +180,7 @@ mod tests {
             Error::Unauthorized,
             Error::Overdue,
             Error::SourceGone(String::new()),
+            Error::SourceUnavailable(String::new()),
             Error::ReturnedMismatch(reason.clone()),
             Error::RecordInvalid(reason),
             Error::PermitExpired(""),

@@ -1,4 +1,4 @@
-//! The rules of turns, one by one, and all of them together against a plain model in virtual time.
+//! The rules of admission, one by one, and all of them together against a plain model in virtual time.
 
 mod breaker;
 mod queues;
@@ -17,13 +17,8 @@ const LIMITS: Limits = Limits {
     lease: Duration::from_hours(6),
 };
 
-/// So much that only pace and breaker are felt.
+/// So many leases that only the rate limiter and the circuit breaker are felt.
 const ROOMY: Limits = Limits { max_in_flight: 1_000, ..LIMITS };
-
-/// The third party could not be reached: there is no job.
-const DOWN: Report = Report::Unavailable { job_possible: false };
-/// Its answer was lost: there may be a job.
-const UNAVAILABLE: Report = Report::Unavailable { job_possible: true };
 
 fn at(seconds: f64) -> OffsetDateTime {
     START + Span::seconds_f64(seconds)
@@ -34,44 +29,56 @@ fn document(submission: &str, number: usize) -> DocumentRef {
     DocumentRef { submission_id: submission.parse().unwrap(), document_id }
 }
 
-fn waiter(document: &DocumentRef) -> Waiter {
-    Waiter { document: document.clone(), traceparent: None, task_token: TaskToken::new("token"), asked_us: 0 }
+fn waiting(document: &DocumentRef, failed_transfers: u32) -> WaitingDocument {
+    WaitingDocument {
+        document: document.clone(),
+        traceparent: None,
+        task_token: TaskToken::new("token"),
+        failed_transfers,
+        enqueued_at: START.into(),
+    }
 }
 
-/// A document that nobody asked for before gets a turn without waiting.
-fn granted(gate: &mut Gate, number: usize, now: OffsetDateTime) -> Turn {
-    gate.pass(now);
-    gate.begin();
-    gate.grant(waiter(&document("s1", number)), &ROOMY, now).clone()
+/// Grants a permit to a new document at once.
+fn granted(state: &mut AdmissionState, number: usize, now: OffsetDateTime) -> Permit {
+    state.advance_to(now);
+    state.clear_granted();
+    state.grant(waiting(&document("s1", number), 0), &ROOMY, now).clone()
 }
 
-fn told(gate: &mut Gate, turn: &Turn, report: Report, now: OffsetDateTime) {
-    gate.pass(now);
-    gate.report(turn.waiter.document.document_id, turn.attempt, report, now);
+fn reported(state: &mut AdmissionState, permit: &Permit, report: Report, now: OffsetDateTime) {
+    state.advance_to(now);
+    state.report(permit.attempt, report, now);
+}
+
+/// Takes the next document out of its queue and grants it a permit.
+fn serve(state: &mut AdmissionState, document: WaitingDocument, limits: &Limits, now: OffsetDateTime) {
+    let position = state.next(limits).unwrap();
+    state.dequeue(&position);
+    state.grant(document, limits, now);
 }
 
 /// Milliseconds after the beginning.
-fn slot(turn: &Turn) -> i128 {
-    (time_of(turn.at_us) - START).whole_milliseconds()
+fn starts_ms(permit: &Permit) -> i128 {
+    (permit.starts_at.to_date() - START).whole_milliseconds()
 }
 
-fn open(gate: &Gate) -> bool {
-    gate.standing().breaker_open
-}
-
-#[test]
-fn attempts_are_numbered_by_turns_above_all_attempts_of_before() {
-    let mut gate = Gate::default();
-    let attempts: Vec<Attempt> = (0..3).map(|number| granted(&mut gate, number, START).attempt).collect();
-    assert_eq!(attempts, [1, 2, 3].map(|turn| Attempt(Attempt::LAST_WITHOUT_TURN.0 + turn)));
-    assert!(attempts.iter().all(|attempt| attempt.is_turn()));
-    assert!(!Attempt::LAST_WITHOUT_TURN.is_turn());
+fn is_open(state: &AdmissionState) -> bool {
+    state.snapshot().breaker_open
 }
 
 #[test]
-fn turn_may_be_used_for_as_long_as_the_burst_makes_good() {
-    let turn = granted(&mut Gate::default(), 0, START);
-    assert_eq!((turn.at_us, turn.until_us), (micros(START), micros(at(8.0 * 0.2))), "one token is kept back");
+fn attempts_are_numbered_by_permits() {
+    let mut state = AdmissionState::default();
+    let attempts: Vec<Attempt> = (0..3).map(|number| granted(&mut state, number, START).attempt).collect();
+    assert_eq!(attempts, [1, 2, 3].map(Attempt));
+}
+
+#[test]
+fn permit_expires_when_the_burst_no_longer_absorbs_its_delay() {
+    let permit = granted(&mut AdmissionState::default(), 0, START);
+    assert_eq!(permit.starts_at, START.into());
+    assert_eq!(permit.expires_at, at(8.0 * 0.2).into(), "two tokens of the burst are kept back");
     for (burst, tolerance) in
         [(3, LIMITS.interval), (2, Duration::ZERO), (1, Duration::ZERO), (0, Duration::ZERO)]
     {
@@ -80,240 +87,192 @@ fn turn_may_be_used_for_as_long_as_the_burst_makes_good() {
 }
 
 #[test]
-fn no_more_leases_are_granted_than_there_is_room_for() {
-    let mut gate = Gate::default();
+fn no_more_leases_are_held_than_jobs_are_allowed_in_flight() {
+    let mut state = AdmissionState::default();
     for number in 0..5 {
-        gate.line_up(&document("s1", number));
+        state.enqueue(&waiting(&document("s1", number), 0));
     }
     for number in 0..3 {
-        let ticket = gate.next(&LIMITS).unwrap();
-        gate.pass_by(&ticket);
-        gate.grant(waiter(&document("s1", number)), &LIMITS, START);
+        serve(&mut state, waiting(&document("s1", number), 0), &LIMITS, START);
     }
-    assert_eq!(gate.next(&LIMITS), None);
-    assert_eq!((gate.standing().leases, gate.standing().waiting), (3, 2));
-    gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
-    assert!(gate.next(&LIMITS).is_some());
-    gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
-    assert_eq!(gate.standing().leases, 2, "who has no place gives none back");
+    assert_eq!(state.next(&LIMITS), None);
+    assert_eq!((state.snapshot().leases, state.snapshot().waiting), (3, 2));
+    state.release(Attempt(2));
+    assert!(state.next(&LIMITS).is_some());
+    state.release(Attempt(2));
+    assert_eq!(state.snapshot().leases, 2, "a second release changes nothing");
 }
 
-/// An order that comes late knows of no turn that is newer than its own.
 #[test]
-fn place_is_given_back_by_its_attempt_or_a_newer_one_and_never_by_an_older_one() {
-    for (later, leases) in [(-1, 1), (0, 0), (1, 0)] {
-        let mut gate = Gate::default();
-        let turn = granted(&mut gate, 1, START);
-        let attempt = Attempt(turn.attempt.0.checked_add_signed(later).unwrap());
-        gate.release(turn.waiter.document.document_id, attempt);
-        assert_eq!(gate.standing().leases, leases, "{later}");
-    }
+fn case_21_lease_left_by_a_crash_ends_by_itself() {
+    let mut state = AdmissionState::default();
+    let permit = granted(&mut state, 0, START);
+    assert_eq!(permit.lease_ends_at, (START + LIMITS.lease).into());
+    state.advance_to(START + LIMITS.lease - Span::microseconds(1));
+    assert!(state.lease(permit.attempt).is_some());
+    state.advance_to(START + LIMITS.lease);
+    assert!(state.lease(permit.attempt).is_none());
 }
 
-/// Seen in review: a refused connection gave back the place of the job whose answer had been lost before.
 #[test]
-fn place_of_a_possible_job_is_kept_whatever_comes_of_later_turns() {
-    for (first, keeps) in [
-        (UNAVAILABLE, true),
-        (Report::Used, true),
+fn lease_belongs_to_its_attempt_and_another_attempt_of_the_document_has_its_own() {
+    let mut state = AdmissionState::default();
+    let [first, second] = [0, 0].map(|number| granted(&mut state, number, START));
+    state.release(second.attempt);
+    assert!(state.lease(first.attempt).is_some() && state.lease(second.attempt).is_none());
+}
+
+/// D01 and D09: an attempt that certainly left no job holds no lease while its document backs off.
+#[test]
+fn d01_d09_lease_is_released_unless_the_third_party_has_or_may_have_the_job() {
+    for (report, keeps) in [
         (Report::Accepted, true),
-        (DOWN, false),
-        (Report::Unused, false),
-        (Report::Unauthorized, false),
+        (Report::OutcomeUnknown, true),
+        (Report::AlreadyUsed, true),
+        (Report::Rejected, false),
         (Report::RateLimited(None), false),
+        (Report::Unavailable, false),
+        (Report::Unauthorized, false),
+        (Report::Unused, false),
     ] {
-        let mut gate = Gate::default();
-        let turn = granted(&mut gate, 1, START);
-        told(&mut gate, &turn, first, at(1.0));
-        for later in [Report::RateLimited(None), Report::Unused, DOWN] {
-            let turn = granted(&mut gate, 1, at(400.0));
-            told(&mut gate, &turn, later, at(401.0));
-        }
-        assert_eq!(gate.holds(document("s1", 1).document_id), keeps, "{first:?}");
-        gate.release(document("s1", 1).document_id, Attempt(u32::MAX));
-        let turn = granted(&mut gate, 1, at(900.0));
-        told(&mut gate, &turn, DOWN, at(901.0));
-        assert_eq!(gate.standing().leases, 0, "a place that is given back is forgotten");
+        let mut state = AdmissionState::default();
+        let permit = granted(&mut state, 0, START);
+        reported(&mut state, &permit, report, START);
+        assert_eq!(state.lease(permit.attempt).is_some(), keeps, "{report:?}");
     }
 }
 
 #[test]
-fn line_stands_only_while_somebody_waits_and_nobody_is_granted_a_turn() {
-    let mut gate = Gate::default();
-    let stands = |gate: &Gate, now: f64| gate.stands(at(now)).whole_seconds();
-    let decided = |gate: &mut Gate, now: f64| {
-        gate.note_line(at(now));
-        gate.begin();
-    };
-    decided(&mut gate, 0.0);
-    assert_eq!(stands(&gate, 100.0), 0, "nobody waits");
-    gate.line_up(&document("s1", 1));
-    decided(&mut gate, 100.0);
-    assert_eq!([100.0, 160.0].map(|now| stands(&gate, now)), [0, 60]);
-    gate.line_up(&document("s1", 2));
-    decided(&mut gate, 200.0);
-    assert_eq!(stands(&gate, 300.0), 200, "it stands since the first one came");
-    let ticket = gate.next(&ROOMY).unwrap();
-    gate.pass_by(&ticket);
-    gate.grant(waiter(&document("s1", 1)), &ROOMY, at(400.0));
-    decided(&mut gate, 400.0);
-    assert_eq!([400.0, 410.0].map(|now| stands(&gate, now)), [0, 10], "it moved, and the next one waits");
-    let ticket = gate.next(&ROOMY).unwrap();
-    gate.pass_by(&ticket);
-    decided(&mut gate, 500.0);
-    assert_eq!(stands(&gate, 1_000.0), 0, "whoever waited was passed by: nobody waits any more");
-    let stored = serde_json::to_value(&gate).unwrap();
-    assert!(stored.get("standsSinceUs").is_none(), "{stored}");
-}
-
-#[test]
-fn case_21_lease_left_by_a_crash_expires_by_itself() {
-    let mut gate = Gate::default();
-    let id = granted(&mut gate, 0, START).waiter.document.document_id;
-    gate.pass(START + LIMITS.lease - Span::microseconds(1));
-    assert!(gate.holds(id));
-    gate.pass(START + LIMITS.lease);
-    assert!(!gate.holds(id));
-}
-
-#[test]
-fn job_that_outlasts_its_lease_has_a_place_again_when_it_is_asked_for() {
-    let mut gate = Gate::default();
-    let turn = granted(&mut gate, 0, START);
-    let id = turn.waiter.document.document_id;
-    let late = START + LIMITS.lease * 3;
-    gate.pass(late);
-    gate.renew(id, turn.attempt, &LIMITS, late);
-    assert!(gate.holds(id));
-    gate.pass(late + LIMITS.lease - Span::microseconds(1));
-    assert_eq!(gate.standing().leases, 1);
-    gate.release(id, turn.attempt);
-    assert_eq!(gate.standing().leases, 0);
-}
-
-/// A gate of more than 400 KB could not be stored, and the line would stand for everybody.
-#[test]
-fn gate_can_be_stored_however_many_documents_are_asked_for() {
-    let mut gate = Gate::default();
-    for number in 0..10_000 {
-        let id = document("s1", number).document_id;
-        for _ in 0..2 {
-            gate.renew(id, Attempt(u32::MAX), &LIMITS, START);
-        }
-    }
-    assert_eq!(gate.standing().leases, MAX_PLACES);
-    let stored = serde_json::to_string(&gate).unwrap();
-    assert!(stored.len() < 350_000, "{} bytes", stored.len());
-    gate.renew(document("s1", 0).document_id, Attempt(u32::MAX), &LIMITS, at(5.0));
-    gate.pass(START + LIMITS.lease);
-    assert!(gate.holds(document("s1", 0).document_id), "who has a place keeps it");
-}
-
-/// Seen in review: a redrive asked for a second job under the place that its document had for the first.
-#[test]
-fn job_that_is_left_behind_keeps_its_place_beside_the_new_one() {
-    let one_more = Limits { max_in_flight: 2, ..LIMITS };
-    let mut gate = Gate::default();
-    let turn = granted(&mut gate, 0, START);
-    let document = turn.waiter.document.clone();
-    gate.leave_behind(document.document_id, Attempt(turn.attempt.0 - 1));
-    assert!(gate.holds(document.document_id), "its turn was not used by what is left behind");
-    gate.leave_behind(document.document_id, turn.attempt);
-    assert!(!gate.line_up(&document).is_returning(), "it needs a place of its own");
-    assert_eq!(gate.next(&Limits { max_in_flight: 1, ..LIMITS }), None);
-    let ticket = gate.next(&one_more).unwrap();
-    gate.pass_by(&ticket);
-    gate.grant(waiter(&document), &one_more, START);
-    assert_eq!(gate.standing().leases, 2);
-    gate.release(document.document_id, Attempt(u32::MAX));
-    assert_eq!(gate.standing().leases, 1);
-    let stored: Gate = serde_json::from_value(serde_json::to_value(&gate).unwrap()).unwrap();
-    assert_eq!(stored, gate);
-    gate.pass(START + LIMITS.lease);
-    assert_eq!(gate.standing().leases, 0, "nobody gives it back, and it ends by itself");
-}
-
-#[test]
-fn renewed_lease_lasts_as_long_again_and_never_shorter() {
-    let mut gate = Gate::default();
-    let Turn { waiter, attempt, .. } = granted(&mut gate, 0, START);
-    let id = waiter.document.document_id;
-    gate.renew(id, attempt, &Limits { lease: Duration::from_secs(1), ..LIMITS }, at(5.0));
-    gate.pass(START + LIMITS.lease - Span::seconds(1));
-    assert!(gate.holds(id), "a shorter limit takes nothing away");
-    gate.renew(id, attempt, &LIMITS, at(3600.0));
-    gate.pass(at(3600.0) + LIMITS.lease - Span::seconds(1));
-    assert!(gate.holds(id));
-    gate.pass(at(3600.0) + LIMITS.lease);
-    assert!(!gate.holds(id));
-}
-
-#[test]
-fn place_is_given_back_only_by_whoever_has_no_job_and_does_not_ask_again_at_once() {
-    for (report, holds) in [
-        (Report::Accepted, true),
-        (Report::RateLimited(None), true),
-        (UNAVAILABLE, true),
-        (DOWN, false),
-        (Report::Unauthorized, true),
-        (Report::Unused, true),
-        (Report::Used, true),
-    ] {
-        let mut gate = Gate::default();
-        let turn = granted(&mut gate, 0, START);
-        told(&mut gate, &turn, report, START);
-        assert_eq!(gate.holds(turn.waiter.document.document_id), holds, "{report:?}");
-    }
-}
-
-#[test]
-fn report_of_an_older_attempt_or_a_second_one_changes_nothing() {
-    let mut gate = Gate::default();
-    let older = granted(&mut gate, 0, START);
-    let newer = granted(&mut gate, 0, START);
+fn second_report_of_an_attempt_and_one_without_a_lease_change_nothing() {
+    let mut state = AdmissionState::default();
+    let [released, permit] = [0, 1].map(|number| granted(&mut state, number, START));
+    state.release(released.attempt);
     for report in [Report::Unauthorized, Report::RateLimited(Some(at(60.0))), Report::Unused] {
-        let before = gate.clone();
-        told(&mut gate, &older, report, START);
-        assert_eq!(gate, before, "{report:?}");
+        let before = state.clone();
+        reported(&mut state, &released, report, START);
+        assert_eq!(state, before, "{report:?}");
     }
-    told(&mut gate, &newer, UNAVAILABLE, START);
-    let once = gate.clone();
-    for _ in 0..5 {
-        told(&mut gate, &newer, UNAVAILABLE, START);
+    reported(&mut state, &permit, Report::OutcomeUnknown, START);
+    let once = state.clone();
+    for _ in 0..20 {
+        reported(&mut state, &permit, Report::OutcomeUnknown, START);
     }
-    assert_eq!(gate, once, "many deliveries of one report are one failure");
+    assert_eq!(state, once, "many deliveries of one report are one failure");
 }
 
 #[test]
-fn document_that_has_its_place_needs_no_room_and_comes_before_those_that_have_none() {
-    let mut gate = Gate::default();
-    for number in 0..3 {
-        granted(&mut gate, number, START);
-    }
-    let (back, new) = (document("s1", 1), document("s2", 9));
-    let ticket = gate.line_up(&new);
-    assert_eq!(gate.next(&LIMITS), None, "there is no room");
-    let returning = gate.line_up(&back);
-    assert_eq!(gate.next(&LIMITS), Some(returning.clone()));
-    assert!(gate.may_have(&returning, back.document_id) && gate.may_have(&ticket, new.document_id));
-    gate.release(back.document_id, Attempt(u32::MAX));
-    assert!(!gate.may_have(&returning, back.document_id), "its place is gone: it lines up anew");
-    gate.pass_by(&returning);
-    assert_eq!(gate.next(&LIMITS), Some(ticket));
+fn renewed_lease_starts_anew_and_never_ends_earlier() {
+    let mut state = AdmissionState::default();
+    let attempt = granted(&mut state, 0, START).attempt;
+    state.renew(attempt, &Limits { lease: Duration::from_secs(1), ..LIMITS }, at(5.0));
+    state.advance_to(START + LIMITS.lease - Span::seconds(1));
+    assert!(state.lease(attempt).is_some(), "a shorter limit takes nothing away");
+    state.renew(attempt, &LIMITS, at(3600.0));
+    state.advance_to(at(3600.0) + LIMITS.lease - Span::seconds(1));
+    assert!(state.lease(attempt).is_some());
+    state.advance_to(at(3600.0) + LIMITS.lease);
+    assert!(state.lease(attempt).is_none());
 }
 
 #[test]
-fn gate_is_stored_and_read_back_whole_and_an_empty_one_is_a_new_one() {
-    let mut gate = Gate::default();
-    let first = granted(&mut gate, 0, START);
-    granted(&mut gate, 1, START);
-    gate.line_up(&document("s2", 2));
-    told(&mut gate, &first, Report::RateLimited(Some(at(9.0))), START);
-    let other = granted(&mut gate, 3, START);
-    told(&mut gate, &other, Report::Unauthorized, START);
-    granted(&mut gate, 4, START);
-    let stored = serde_json::to_string(&gate).unwrap();
-    assert_eq!(serde_json::from_str::<Gate>(&stored).unwrap(), gate);
-    assert_eq!(serde_json::from_str::<Gate>("{}").unwrap(), Gate::default());
-    assert!(!format!("{gate:?}").contains("token\""), "tokens are not printed");
+fn job_that_is_at_work_after_its_lease_ended_gets_a_lease_although_all_are_taken() {
+    let mut state = AdmissionState::default();
+    let old = granted(&mut state, 0, START).attempt;
+    let late = START + LIMITS.lease;
+    for number in 1..=3 {
+        granted(&mut state, number, late);
+    }
+    assert!(state.lease(old).is_none());
+    state.renew(old, &LIMITS, late);
+    assert_eq!(state.snapshot().leases, 4, "the job is in flight all the same");
+    state.enqueue(&waiting(&document("s1", 9), 0));
+    assert_eq!(state.next(&LIMITS), None);
+    state.advance_to(late + LIMITS.lease + Span::seconds(1));
+    assert_eq!(state.snapshot().leases, 0);
+}
+
+/// An item of more than 400 KB could not be stored, and nobody would be admitted any more.
+#[test]
+fn admission_state_can_be_stored_however_many_jobs_are_found_at_work() {
+    let mut state = AdmissionState::default();
+    for number in 0..10_000 {
+        state.renew(Attempt(number), &LIMITS, START);
+    }
+    assert_eq!(state.snapshot().leases, AdmissionState::MAX_LEASES);
+    let stored = serde_json::to_string(&state).unwrap();
+    assert!(stored.len() < 200_000, "{} bytes", stored.len());
+}
+
+#[test]
+fn d01_admission_is_stalled_while_no_document_that_has_not_failed_is_served() {
+    let mut state = AdmissionState::default();
+    let stalled = |state: &AdmissionState, now: f64| state.stalled_for(at(now)).as_secs();
+    let decided = |state: &mut AdmissionState, now: f64| {
+        state.note_progress(at(now));
+        state.clear_granted();
+    };
+    decided(&mut state, 0.0);
+    assert_eq!(stalled(&state, 100.0), 0, "no document waits");
+    let (new, failed) = (waiting(&document("s1", 1), 0), waiting(&document("s1", 2), 3));
+    state.enqueue(&new);
+    decided(&mut state, 100.0);
+    assert_eq!([100.0, 160.0].map(|now| stalled(&state, now)), [0, 60]);
+    state.grant(failed.clone(), &ROOMY, at(200.0));
+    decided(&mut state, 200.0);
+    assert_eq!(stalled(&state, 300.0), 200, "a permit for a document that has failed before is no progress");
+    serve(&mut state, new.clone(), &ROOMY, at(400.0));
+    state.enqueue(&failed);
+    decided(&mut state, 400.0);
+    assert_eq!([400.0, 410.0].map(|now| stalled(&state, now)), [0, 10]);
+    serve(&mut state, failed.clone(), &ROOMY, at(500.0));
+    state.enqueue(&failed);
+    decided(&mut state, 500.0);
+    assert_eq!(
+        stalled(&state, 510.0),
+        10,
+        "if only such documents wait, a permit for one of them is progress"
+    );
+    let position = state.next(&ROOMY).unwrap();
+    state.dequeue(&position);
+    decided(&mut state, 600.0);
+    assert_eq!(stalled(&state, 1_000.0), 0, "the document that waited was skipped: no document waits");
+    let stored = serde_json::to_value(&state).unwrap();
+    assert!(stored.get("stalledSince").is_none(), "{stored}");
+}
+
+#[test]
+fn d01_half_open_probes_are_no_progress() {
+    let mut state = AdmissionState::default();
+    let mut now = START;
+    let first = granted(&mut state, 0, now);
+    reported(&mut state, &first, Report::Unauthorized, now);
+    for number in 1..=20 {
+        state.clear_granted();
+        let new = waiting(&document("s1", number), 0);
+        state.enqueue(&new);
+        state.enqueue(&new);
+        serve(&mut state, new, &ROOMY, now);
+        state.note_progress(now);
+        let probe = state.granted()[0].clone();
+        assert!(probe.half_open_probe);
+        now = probe.starts_at.to_date() + Span::seconds(1);
+        reported(&mut state, &probe, Report::Unavailable, now);
+    }
+    assert!(state.stalled_for(now) > Duration::from_hours(1), "{:?}", state.stalled_for(now));
+}
+
+#[test]
+fn admission_state_is_stored_and_read_back_whole_and_an_empty_one_is_a_new_one() {
+    let mut state = AdmissionState::default();
+    let first = granted(&mut state, 0, START);
+    granted(&mut state, 1, START);
+    state.enqueue(&waiting(&document("s2", 2), 1));
+    reported(&mut state, &first, Report::RateLimited(Some(at(9.0))), START);
+    let other = granted(&mut state, 3, START);
+    reported(&mut state, &other, Report::Unauthorized, START);
+    granted(&mut state, 4, START);
+    let stored = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<AdmissionState>(&stored).unwrap(), state);
+    assert_eq!(serde_json::from_str::<AdmissionState>("{}").unwrap(), AdmissionState::default());
+    assert!(!format!("{state:?}").contains("token\""), "tokens are not printed");
 }

@@ -169,7 +169,9 @@ mod tests {
         let status = StatusCode::from_u16(status).unwrap();
         let name = |body: &str| error_of(status, &HeaderMap::new(), body.as_bytes(), NOW).name();
         assert_eq!(name(r#"{"code": "unsupported"}"#), "ThirdParty.Rejected");
-        for gateway in ["", "<html><h1>404 Not Found</h1></html>", "{}", "null", r#"{"message": "Not Found"}"#] {
+        for gateway in
+            ["", "<html><h1>404 Not Found</h1></html>", "{}", "null", r#"{"message": "Not Found"}"#]
+        {
             assert_eq!(name(gateway), "ThirdParty.Unavailable", "{gateway}");
         }
     }

@@ -60,7 +60,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         callback_id: CallbackId::new("callback"),
         traceparent: None,
         attempt: None,
-        round: None,
+        round: crate::document::Round::FIRST,
         job_id: Some("job-1".to_owned()),
         result: Some(JobResult::Succeeded(JobSucceeded {
             job_id: "job-1".to_owned(),

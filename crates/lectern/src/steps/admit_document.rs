@@ -240,7 +240,10 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
             let Some(waiting) = waiting else { continue };
             self.remove(position, &waiting.document);
             // Its execution may have been stopped, or the request delivered twice: the permit would be lost.
-            if tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered {
+            let is_granted = |permit: &Permit| permit.waiting.task_token == waiting.task_token;
+            if !self.state.granted().iter().any(is_granted)
+                && tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered
+            {
                 self.state.grant(waiting, self.limits, self.now);
             }
         }
@@ -258,7 +261,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
     fn remove(&mut self, position: QueuePosition, document: &DocumentRef) {
         if self.new.remove(&position) {
             self.changes.waiting.remove(&position);
-            self.changes.positions.remove(document);
+            self.changes.positions.retain(|_, newest| newest.as_ref() != Some(&position));
         } else {
             self.changes.waiting.insert(position, None);
             self.changes.positions.insert(document.clone(), None);

@@ -11,7 +11,7 @@ use crate::{
     contract::response::job_reason,
     document::{Attempt, Document, DocumentRef, JobResult, Reason},
     error::Error,
-    ports::{Clock, FinalOutcome, Finish, Finishing, Failure, Load},
+    ports::{Clock, Failure, FinalOutcome, Finish, Finishing, Load},
     telemetry::metrics,
     telemetry::trace::{self, TraceParent},
 };

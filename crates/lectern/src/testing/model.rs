@@ -20,7 +20,7 @@ use crate::{
     },
     error::Error,
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finishing, Failure, Load, NewDocument, Register,
+        Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
         Registration, Reopened, Reopening, Results, Transfers,
     },
 };
@@ -142,10 +142,7 @@ impl Op {
             7 => Action::AwaitCallback,
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,
-            10 | 11 => Action::Finish {
-                ready: detail.is_multiple_of(2),
-                outdated: detail % 8 == 5,
-            },
+            10 | 11 => Action::Finish { ready: detail.is_multiple_of(2), outdated: detail % 8 == 5 },
             _ => Action::Reopen { discard_result: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
@@ -268,11 +265,8 @@ async fn apply<S: Modelled>(
                 let redrives = model.redrives(op.document) + u32::from(outdated);
                 FinalOutcome::Failed(Failure { reason: Reason::new("internal", "It failed."), redrives })
             };
-            let expected = if outdated {
-                model.refuse(op.document)
-            } else {
-                model.finish(op.document, ready, now)
-            };
+            let expected =
+                if outdated { model.refuse(op.document) } else { model.finish(op.document, ready, now) };
             same("finished", &expected, &ok(store.finish(&reference, outcome, now).await)?)
         }
         Action::Reopen { discard_result, outdated } => {

@@ -231,7 +231,8 @@ impl ThirdParty for MemoryThirdParty {
             Content::Push(mut body) => {
                 let mut bytes = Vec::new();
                 while let Some(chunk) = body.next().await {
-                    bytes.extend_from_slice(&chunk.map_err(|error| Error::Unavailable(error.to_string()))?);
+                    let chunk = chunk.map_err(|error| Error::SourceUnavailable(error.to_string()));
+                    bytes.extend_from_slice(&chunk?);
                 }
                 bytes
             }
@@ -242,12 +243,13 @@ impl ThirdParty for MemoryThirdParty {
                 lock(&self.jobs).entry(request.idempotency_key.clone()).or_insert(received);
                 format!("job-{}", request.idempotency_key)
             })
-            .map_err(|error| Error::Unavailable(error.to_string()))
+            .map_err(|error| Error::OutcomeUnknown(error.to_string()))
     }
 
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
         self.refusal()?;
-        self.faults.run("status", || lock(&self.statuses).get(idempotency_key).cloned())
+        let status = self.faults.run("status", || lock(&self.statuses).get(idempotency_key).cloned());
+        status.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     fn verify_callback(

@@ -300,7 +300,13 @@ impl Model {
     }
 
     /// Neither ready nor rejected, of a file's newest version, and as often opened again as was said.
-    pub(super) fn reopen(&mut self, which: usize, after: u32, discard_result: bool, now: OffsetDateTime) -> bool {
+    pub(super) fn reopen(
+        &mut self,
+        which: usize,
+        after: u32,
+        discard_result: bool,
+        now: OffsetDateTime,
+    ) -> bool {
         let Some(position) = self.documents.iter().position(|known| known.which == which) else {
             return false;
         };

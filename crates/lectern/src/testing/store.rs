@@ -18,7 +18,7 @@ use crate::{
     error::{Error, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, ResultContext, Sequencer, Transfers,
+        Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
     },
     record::Record,
 };

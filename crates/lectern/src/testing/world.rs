@@ -16,7 +16,7 @@ use crate::{
     document::{Document, DocumentId, DocumentRef, ObjectVersion, Reason},
     error::Error,
     message::Retryable,
-    ports::{Clock as _, Executions, Fetch, FinalOutcome, Failure, ThirdParty},
+    ports::{Clock as _, Executions, Failure, Fetch, FinalOutcome, ThirdParty},
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,

@@ -1,15 +1,15 @@
-//! Who is served next.
+//! Which document is served next.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// Lets everybody who waits through, and gives the lanes in the order they were served.
-fn served(lanes: &mut Lanes) -> Vec<Ticket> {
+/// Serves all documents, and returns their positions in the order they were served.
+fn served(queues: &mut SubmissionQueues) -> Vec<QueuePosition> {
     std::iter::from_fn(|| {
-        let ticket = lanes.first()?;
-        lanes.pop(&ticket);
-        Some(ticket)
+        let position = queues.first(false)?;
+        queues.pop(&position);
+        Some(position)
     })
     .collect()
 }
@@ -19,93 +19,100 @@ fn id(name: &str) -> crate::document::SubmissionId {
 }
 
 #[test]
-fn lanes_are_served_in_turn_and_each_in_its_order() {
-    let mut lanes = Lanes::default();
+fn queues_are_served_in_turn_and_each_in_its_order() {
+    let mut queues = SubmissionQueues::default();
     for name in ["b", "b", "b", "a", "c", "c"] {
-        lanes.push(&id(name));
+        queues.push(&id(name), false);
     }
-    assert_eq!(lanes.waiting(), 6);
+    assert_eq!(queues.waiting(), 6);
     let order: Vec<(String, u64)> =
-        served(&mut lanes).into_iter().map(|ticket| (ticket.lane, ticket.number)).collect();
+        served(&mut queues).into_iter().map(|position| (position.queue, position.number)).collect();
     let expected = [("a", 0), ("b", 0), ("c", 0), ("b", 1), ("c", 1), ("b", 2)];
-    assert_eq!(order, expected.map(|(lane, number)| (lane.to_owned(), number)));
-    assert_eq!((lanes.waiting(), lanes.first()), (0, None));
+    assert_eq!(order, expected.map(|(queue, number)| (queue.to_owned(), number)));
+    assert_eq!((queues.waiting(), queues.first(false)), (0, None));
 }
 
 #[test]
-fn submission_of_thousands_delays_another_one_by_one_turn() {
+fn submission_of_thousands_delays_another_one_by_one_permit() {
     for other in ["a-before", "z-after"] {
-        let mut lanes = Lanes::default();
+        let mut queues = SubmissionQueues::default();
         for _ in 0..5_000 {
-            lanes.push(&id("crowd"));
+            queues.push(&id("crowd"), false);
         }
         for _ in 0..37 {
-            let ticket = lanes.first().unwrap();
-            lanes.pop(&ticket);
+            let position = queues.first(false).unwrap();
+            queues.pop(&position);
         }
-        let mine = lanes.push(&id(other));
-        let position = served(&mut lanes).iter().position(|ticket| *ticket == mine).unwrap();
+        let mine = queues.push(&id(other), false);
+        let position = served(&mut queues).iter().position(|position| *position == mine).unwrap();
         assert!(position < 2, "{other} is served after {position} others");
     }
 }
 
-/// Seen in review: each one that came back began the round of the others anew, so that only the first lane was served.
 #[test]
-fn those_who_come_back_do_not_begin_the_round_of_the_others_anew() {
-    let mut lanes = Lanes::default();
-    for name in ["a", "a", "a", "b", "c"] {
-        lanes.push(&id(name));
+fn retrying_documents_have_a_queue_of_their_own_beside_the_new_ones() {
+    let mut queues = SubmissionQueues::default();
+    for retrying in [true, true, true, false, false] {
+        queues.push(&id("s1"), retrying);
     }
-    let mut others = Vec::new();
-    for _ in 0..3 {
-        let back = lanes.push_returning();
-        assert_eq!(lanes.first_returning(), Some(back.clone()));
-        lanes.pop(&back);
-        let ticket = lanes.first().unwrap();
-        lanes.pop(&ticket);
-        others.push(ticket.lane);
-    }
-    assert_eq!(others, ["a", "b", "c"]);
+    assert!(queues.has_new());
+    let order: Vec<String> = served(&mut queues).into_iter().map(|position| position.queue).collect();
+    assert_eq!(order, ["s1", "s1!", "s1", "s1!", "s1!"]);
+    queues.push(&id("s1"), true);
+    assert!(!queues.has_new());
 }
 
 #[test]
-fn ticket_never_comes_again_when_its_lane_was_empty_meanwhile() {
-    let mut lanes = Lanes::default();
+fn new_documents_are_preferred_on_demand_and_otherwise_all_queues_are_served_in_turn() {
+    let mut queues = SubmissionQueues::default();
+    queues.push(&id("a"), true);
+    queues.push(&id("b"), false);
+    assert_eq!(queues.first(false).unwrap().queue, "a!");
+    assert_eq!(queues.first(true).unwrap().queue, "b");
+    served(&mut queues);
+    queues.push(&id("a"), true);
+    assert_eq!(queues.first(true).unwrap().queue, "a!", "no new document waits");
+}
+
+#[test]
+fn position_is_never_used_again_after_its_queue_was_empty() {
+    let mut queues = SubmissionQueues::default();
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..5 {
         for _ in 0..2 {
-            assert!(seen.insert(lanes.push(&id("s1"))));
+            assert!(seen.insert(queues.push(&id("s1"), false)));
         }
-        served(&mut lanes);
+        served(&mut queues);
     }
 }
 
 #[test]
-fn more_than_256_submissions_share_lanes_and_everybody_is_served_in_bounded_time() {
-    let mut lanes = Lanes::default();
-    let mut tickets: BTreeMap<Ticket, usize> = BTreeMap::new();
+fn more_than_256_submissions_share_queues_and_each_document_is_served_in_bounded_time() {
+    let mut queues = SubmissionQueues::default();
+    let mut positions: BTreeMap<QueuePosition, usize> = BTreeMap::new();
     for round in 0..3 {
         for submission in 0..1_000 {
-            tickets.insert(lanes.push(&id(&format!("s{submission}"))), round);
+            positions.insert(queues.push(&id(&format!("s{submission}")), false), round);
         }
     }
-    let names: std::collections::BTreeSet<&str> = tickets.keys().map(|ticket| ticket.lane.as_str()).collect();
+    let names: std::collections::BTreeSet<&str> =
+        positions.keys().map(|position| position.queue.as_str()).collect();
     assert!(names.len() <= 256 + 64, "{}", names.len());
-    assert!(names.iter().any(|name| name.starts_with('#')), "no submission's id starts like a shared lane");
-    let order = served(&mut lanes);
-    assert_eq!(order.len(), 3_000, "everybody is served, once");
-    let last_of_own = order.iter().rposition(|ticket| !ticket.lane.starts_with('#')).unwrap();
-    assert!(last_of_own < 3 * names.len(), "a lane of three waits for three rounds");
+    assert!(names.iter().any(|name| name.starts_with('#')), "no submission's id starts like a shared queue");
+    let order = served(&mut queues);
+    assert_eq!(order.len(), 3_000, "each document is served, once");
+    let last_of_own = order.iter().rposition(|position| !position.queue.starts_with('#')).unwrap();
+    assert!(last_of_own < 3 * names.len(), "a queue of three waits for three rounds");
 }
 
 #[test]
-fn submission_that_comes_late_gets_a_lane_of_its_own_again_once_there_is_room() {
-    let mut lanes = Lanes::default();
+fn submission_that_shared_a_queue_gets_its_own_once_there_is_room() {
+    let mut queues = SubmissionQueues::default();
     for submission in 0..256 {
-        lanes.push(&id(&format!("s{submission}")));
+        queues.push(&id(&format!("s{submission}")), false);
     }
-    let shared = lanes.push(&id("late"));
-    assert!(shared.lane.starts_with('#'));
-    served(&mut lanes);
-    assert_eq!(lanes.push(&id("late")).lane, "late");
+    let shared = queues.push(&id("late"), false);
+    assert!(shared.queue.starts_with('#'));
+    served(&mut queues);
+    assert_eq!(queues.push(&id("late"), false).queue, "late");
 }

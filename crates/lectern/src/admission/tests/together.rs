@@ -1,4 +1,4 @@
-//! All rules at once, against what they promise, said as plainly as it can be: a bucket of tokens, a list of places.
+//! All rules at once, against what they promise, said as plainly as possible: a bucket of tokens and a list of leases.
 
 use std::collections::BTreeMap;
 
@@ -8,48 +8,48 @@ use super::*;
 
 const DOCUMENTS: usize = 12;
 
-/// What the third party does: a bucket that fills by one token in each interval up to `burst`, counted in
-/// microseconds.
+/// The third party's own limiter: a bucket that gains one token in each interval, up to `burst`.
 #[derive(Debug)]
 struct Bucket {
     limits: Limits,
-    level_us: i64,
-    last_us: i64,
+    level: Span,
+    last: Option<Timestamp>,
 }
 
 impl Bucket {
     fn new(limits: Limits) -> Self {
-        Self { limits, level_us: 0, last_us: i64::MIN / 2 }
+        Self { limits, level: Span::ZERO, last: None }
     }
 
-    fn takes(&mut self, at_us: i64) -> bool {
-        let interval_us = span_us(self.limits.interval);
-        let full_us = interval_us * i64::from(self.limits.burst);
-        self.level_us = (self.level_us + at_us.saturating_sub(self.last_us)).min(full_us);
-        self.last_us = at_us;
-        let enough = self.level_us >= interval_us;
-        self.level_us -= interval_us;
+    fn takes(&mut self, at: Timestamp) -> bool {
+        let interval = Span::try_from(self.limits.interval).unwrap();
+        let full = interval * self.limits.burst;
+        self.level = self.last.map_or(full, |last| (self.level + (at - last)).min(full));
+        self.last = Some(at);
+        let enough = self.level >= interval;
+        self.level -= interval;
         enough
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Ask(usize),
+    /// This document requests a permit; whether it has failed before.
+    Request(usize, bool),
+    /// The attempt with this index among all permits is reported.
     Report(usize, usize),
     Renew(usize),
-    /// Whose place, and whether the order is of the attempt before, and comes late.
-    Release(usize, bool),
+    Release(usize),
     Later(u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let which = 0..DOCUMENTS;
     prop_oneof![
-        6 => which.clone().prop_map(Event::Ask),
-        3 => (which.clone(), 0..8usize).prop_map(|(document, report)| Event::Report(document, report)),
+        6 => (which.clone(), any::<bool>()).prop_map(|(which, failed)| Event::Request(which, failed)),
+        3 => (which.clone(), 0..9usize).prop_map(|(back, report)| Event::Report(back, report)),
         1 => which.clone().prop_map(Event::Renew),
-        2 => (which, prop::bool::weighted(0.3)).prop_map(|(which, late)| Event::Release(which, late)),
+        2 => which.prop_map(Event::Release),
         4 => prop_oneof![0..300u32, 0..20_000u32, 0..2_000_000u32].prop_map(Event::Later),
     ]
 }
@@ -65,120 +65,118 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn reported(kind: usize, now: OffsetDateTime) -> Report {
+fn report_of(kind: usize, now: OffsetDateTime) -> Report {
     match kind {
         0 => Report::Accepted,
-        1 => DOWN,
-        6 => UNAVAILABLE,
-        7 => Report::Used,
+        1 => Report::Unavailable,
         2 => Report::Unauthorized,
         3 => Report::RateLimited(None),
         4 => Report::RateLimited(Some(now + Span::seconds(30))),
+        5 => Report::OutcomeUnknown,
+        6 => Report::AlreadyUsed,
+        7 => Report::Rejected,
         _ => Report::Unused,
     }
 }
 
-/// Who holds a place, kept as a list and looked through each time.
+/// A lease as the list keeps it.
 #[derive(Debug)]
-struct Place {
-    document: usize,
+struct Held {
     attempt: Attempt,
-    until_us: i64,
+    until: Timestamp,
     reported: bool,
-    job_possible: bool,
 }
 
 #[derive(Debug)]
 struct Run {
-    gate: Gate,
+    state: AdmissionState,
     limits: Limits,
     now: OffsetDateTime,
-    waiting: BTreeMap<Ticket, usize>,
-    places: Vec<Place>,
-    turns: Vec<Turn>,
+    waiting: BTreeMap<QueuePosition, usize>,
+    held: Vec<Held>,
+    permits: Vec<Permit>,
 }
 
 impl Run {
+    /// One of the newest permits, counted from the end.
+    fn recent(&self, back: usize) -> Option<Attempt> {
+        self.permits.iter().rev().nth(back).map(|permit| permit.attempt)
+    }
+
     fn happens(&mut self, event: Event) {
-        let Self { gate, limits, now, places, .. } = self;
-        gate.begin();
-        gate.pass(*now);
-        places.retain(|place| place.until_us > micros(*now));
-        let id = |which: usize| document_of(which).document_id;
+        self.state.clear_granted();
+        self.advance();
         match event {
-            Event::Ask(which) => {
+            Event::Request(which, failed) => {
                 if !self.waiting.values().any(|waits| *waits == which) {
-                    self.waiting.insert(gate.line_up(&document_of(which)), which);
+                    let waiting = waiting(&document_of(which), failed.into());
+                    self.waiting.insert(self.state.enqueue(&waiting), which);
                 }
             }
-            Event::Report(which, kind) => {
-                let report = reported(kind, *now);
-                if let Some(place) = places.iter_mut().find(|place| place.document == which) {
-                    gate.report(id(which), place.attempt, report, *now);
-                    let says_so = [Report::Accepted, UNAVAILABLE, Report::Used].contains(&report);
-                    place.job_possible |= says_so && !place.reported;
-                    let gives_back = report == DOWN && !place.reported && !place.job_possible;
-                    places.retain(|place| place.document != which || !gives_back);
-                    for place in places.iter_mut().filter(|place| place.document == which) {
-                        place.reported = true;
-                    }
+            Event::Report(back, kind) => {
+                let Some(attempt) = self.recent(back) else { return };
+                let report = report_of(kind, self.now);
+                self.state.report(attempt, report, self.now);
+                let keeps = matches!(report, Report::Accepted | Report::OutcomeUnknown | Report::AlreadyUsed);
+                self.held.retain(|held| held.attempt != attempt || held.reported || keeps);
+                for held in self.held.iter_mut().filter(|held| held.attempt == attempt) {
+                    held.reported = true;
                 }
             }
-            Event::Renew(which) => {
-                let end_us = micros(*now) + span_us(limits.lease);
-                for place in places.iter_mut().filter(|place| place.document == which) {
-                    gate.renew(id(which), place.attempt, limits, *now);
-                    place.until_us = place.until_us.max(end_us);
+            Event::Renew(back) => {
+                // The state machine renews only a lease that has not ended, or a job that the third party confirms.
+                let Some(attempt) = self.recent(back).filter(|attempt| self.state.lease(*attempt).is_some())
+                else {
+                    return;
+                };
+                self.state.renew(attempt, &self.limits, self.now);
+                let until = Timestamp::from(self.now) + self.limits.lease;
+                for held in self.held.iter_mut().filter(|held| held.attempt == attempt) {
+                    held.until = held.until.max(until);
                 }
             }
-            Event::Release(which, late) => {
-                if let Some(place) = places.iter().find(|place| place.document == which) {
-                    gate.release(id(which), Attempt(place.attempt.0 - u32::from(late)));
-                } else {
-                    gate.release(id(which), Attempt(u32::MAX));
-                }
-                places.retain(|place| place.document != which || late);
+            Event::Release(back) => {
+                let Some(attempt) = self.recent(back) else { return };
+                self.state.release(attempt);
+                self.held.retain(|held| held.attempt != attempt);
             }
-            Event::Later(milliseconds) => *now += Span::milliseconds(milliseconds.into()),
+            Event::Later(milliseconds) => self.now += Span::milliseconds(milliseconds.into()),
         }
-        self.gate.pass(self.now);
-        self.places.retain(|place| place.until_us > micros(self.now));
-        while let Some(ticket) = self.gate.next(&self.limits) {
-            self.gate.pass_by(&ticket);
-            let which = self.waiting.remove(&ticket).expect("who has a ticket waits");
-            if self.gate.may_have(&ticket, document_of(which).document_id) {
-                self.grant(which);
-            } else {
-                self.waiting.insert(self.gate.line_up(&document_of(which)), which);
-            }
+        self.advance();
+        while let Some(position) = self.state.next(&self.limits) {
+            self.state.dequeue(&position);
+            let which = self.waiting.remove(&position).expect("a document waits at each position");
+            self.grant(which);
         }
+    }
+
+    fn advance(&mut self) {
+        self.state.advance_to(self.now);
+        let now = self.now.into();
+        self.held.retain(|held| held.until > now);
     }
 
     fn grant(&mut self, which: usize) {
-        let before = open(&self.gate);
-        let turn = self.gate.grant(waiter(&document_of(which)), &self.limits, self.now).clone();
-        assert!(turn.at_us >= micros(self.now), "no slot lies in the past");
-        assert!(self.turns.last().is_none_or(|last| last.attempt < turn.attempt), "each has its own number");
-        assert!(!before || turn.report, "who tries has to tell");
-        let until_us = turn.at_us + span_us(self.limits.lease);
-        let before = self.places.iter().position(|place| place.document == which);
-        let job_possible = before.is_some_and(|index| self.places.swap_remove(index).job_possible);
-        let attempt = turn.attempt;
-        self.places.push(Place { document: which, attempt, until_us, reported: false, job_possible });
-        self.turns.push(turn);
+        let was_open = is_open(&self.state);
+        let permit = self.state.grant(waiting(&document_of(which), 0), &self.limits, self.now).clone();
+        assert!(permit.starts_at >= self.now.into(), "no reservation lies in the past");
+        assert!(self.permits.last().is_none_or(|last| last.attempt < permit.attempt));
+        assert_eq!(permit.half_open_probe, was_open);
+        assert!(!was_open || permit.report_success, "a half-open probe has to report");
+        let until = permit.starts_at + self.limits.lease;
+        self.held.push(Held { attempt: permit.attempt, until, reported: false });
+        self.permits.push(permit);
     }
 
     fn check(&self) {
-        let room = self.limits.max_in_flight as usize;
-        let standing = self.gate.standing();
-        assert_eq!(standing.leases, self.places.len());
-        assert!(standing.leases <= room);
-        assert_eq!(standing.waiting, self.waiting.len() as u64);
-        for place in &self.places {
-            assert!(self.gate.holds(document_of(place.document).document_id));
-        }
-        let idle = standing.leases < room && !standing.breaker_open;
-        assert!(!idle || self.waiting.is_empty(), "nobody waits for nothing");
+        let max_in_flight = self.limits.max_in_flight as usize;
+        let snapshot = self.state.snapshot();
+        assert_eq!(snapshot.leases, self.held.len());
+        assert!(snapshot.leases <= max_in_flight);
+        assert_eq!(snapshot.waiting, self.waiting.len() as u64);
+        assert!(self.held.iter().all(|held| self.state.lease(held.attempt).is_some()));
+        let idle = snapshot.leases < max_in_flight && !snapshot.breaker_open;
+        assert!(!idle || self.waiting.is_empty(), "no document waits without a reason");
     }
 }
 
@@ -190,50 +188,96 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn slots_used_in_time_never_empty_the_bucket_and_places_are_those_of_the_list(
+    fn permits_used_in_time_never_empty_the_bucket_and_leases_are_those_of_the_list(
         limits in limits(),
         events in prop::collection::vec(event(), 1..200),
-        delays in prop::collection::vec(0i64..=1_000, 400),
+        delays in prop::collection::vec(0i32..=1_000, 400),
     ) {
-        let (gate, waiting) = (Gate::default(), BTreeMap::new());
-        let mut run = Run { gate, limits, now: START, waiting, places: Vec::new(), turns: Vec::new() };
+        let (state, waiting) = (AdmissionState::default(), BTreeMap::new());
+        let mut run = Run { state, limits, now: START, waiting, held: Vec::new(), permits: Vec::new() };
         for event in events {
             run.happens(event);
             run.check();
         }
-        // How late each is in its turn, in thousandths, and how long its way is, in thousandths of an interval.
-        let used = |tokens: u32, late: &dyn Fn(usize) -> i64, way: &dyn Fn(usize) -> i64| {
-            let interval_us = span_us(limits.interval);
-            let mut times: Vec<i64> = run.turns.iter().enumerate()
-                .map(|(index, turn)| {
-                    let used_us = turn.at_us + (turn.until_us - turn.at_us) * late(index) / 1_000;
-                    used_us + interval_us * way(index) / 1_000
+        // How late in its time each permit is used, and how long its request travels, in thousandths of an interval.
+        let used = |tokens: u32, late: &dyn Fn(usize) -> i32, travels: &dyn Fn(usize) -> i32| {
+            let interval = limits.interval;
+            let mut times: Vec<Timestamp> = run.permits.iter().enumerate()
+                .map(|(index, permit)| {
+                    let tolerance = permit.expires_at.since(permit.starts_at);
+                    let share = |span: Duration, thousandths: i32| {
+                        Duration::from_micros(u64::try_from(span.as_micros()).unwrap() * u64::try_from(thousandths).unwrap() / 1_000)
+                    };
+                    permit.starts_at + share(tolerance, late(index)) + share(interval, travels(index))
                 })
                 .collect();
             times.sort_unstable();
             let mut bucket = Bucket::new(Limits { burst: tokens, ..limits });
-            times.into_iter().all(|at_us| bucket.takes(at_us))
+            times.into_iter().all(|at| bucket.takes(at))
         };
         let any = |index: usize| delays[index % delays.len()];
         let other = |index: usize| delays[(index * 7 + 3) % delays.len()];
         let extreme = |index: usize| any(index) / 501 * 1_000;
         let spared = limits.burst - 1;
-        prop_assert!(used(spared, &any, &|_| 0), "used at any time that the turns allow, one token is to spare");
-        prop_assert!(used(spared, &extreme, &|_| 0), "so it is if used in the first or in the last moment");
-        prop_assert!(used(limits.burst, &any, &other), "the token is for what a request's way takes");
+        prop_assert!(used(spared, &any, &|_| 0), "used at any time that the permits allow, one token is to spare");
+        prop_assert!(used(spared, &extreme, &|_| 0), "also if used in the first or in the last moment");
+        prop_assert!(used(limits.burst, &any, &other), "the token is for the time that a request travels");
         prop_assert!(used(limits.burst, &extreme, &extreme), "for an interval at most");
+    }
+
+    /// D01: whatever comes of their attempts, documents that always fail delay a new one by a bounded number of permits.
+    #[test]
+    fn d01_new_document_is_served_after_at_most_one_permit_of_each_queue_per_document_before_it(
+        others in 1usize..6,
+        failing in 1usize..40,
+        ahead in 0usize..5,
+    ) {
+        let limits = Limits { max_in_flight: 1, ..ROOMY };
+        let mut state = AdmissionState::default();
+        for number in 0..failing {
+            for other in 0..others {
+                state.enqueue(&waiting(&document(&format!("s{other}"), number), 1));
+            }
+        }
+        for number in 0..ahead {
+            state.enqueue(&waiting(&document("mine", number), 0));
+        }
+        let mine = state.enqueue(&waiting(&document("mine", ahead), 0));
+        let (mut now, mut permits) = (START, 0);
+        loop {
+            state.advance_to(now);
+            if let Some(position) = state.next(&limits) {
+                permits += 1;
+                state.dequeue(&position);
+                if position == mine {
+                    break;
+                }
+                // Every other document ends in doubt, and its lease ends by itself.
+                let failed = waiting(&document(position.queue.trim_end_matches('!'), permits), 1);
+                let attempt = state.grant(failed.clone(), &limits, now).attempt;
+                state.report(attempt, Report::OutcomeUnknown, now);
+                state.enqueue(&failed);
+            }
+            now += limits.lease;
+        }
+        // Each of my predecessors is followed by one round of all queues, and becomes a retrying document itself.
+        let bound = (ahead + 1) * (others + 2);
+        prop_assert!(permits <= bound, "{permits} permits, at most {bound}");
+        let longest = limits.lease * u32::try_from(bound).unwrap() + Duration::from_hours(1);
+        prop_assert!(now <= START + longest, "{} after the beginning", now - START);
     }
 }
 
-/// That the property can fail: a bucket that is one smaller overflows when the first comes late and the rest in time.
+/// The property can fail: a bucket that is one token smaller overflows when the first request is late and the others are not.
 #[test]
 fn burst_that_is_promised_is_really_used_but_for_one_token() {
-    let mut gate = Gate::default();
-    let turns: Vec<Turn> = (0..9).map(|number| granted(&mut gate, number, START)).collect();
+    let mut state = AdmissionState::default();
+    let permits: Vec<Permit> = (0..9).map(|number| granted(&mut state, number, START)).collect();
+    let last_moment = permits[0].expires_at;
     let late = |burst| {
         let mut bucket = Bucket::new(Limits { burst, ..LIMITS });
-        turns.iter().all(|_| bucket.takes(turns[0].until_us))
+        permits.iter().all(|_| bucket.takes(last_moment))
     };
-    assert!(turns.iter().all(|turn| turn.at_us <= turns[0].until_us && turns[0].until_us <= turn.until_us));
+    assert!(permits.iter().all(|permit| permit.starts_at <= last_moment && last_moment <= permit.expires_at));
     assert!(late(9) && !late(8), "of {}", LIMITS.burst);
 }

@@ -27,13 +27,12 @@ async fn registered() -> (MemoryWorld, DocumentRef) {
 
 fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
     Input {
-        schema_version: 1,
+        schema_version: 2,
         document: document.clone(),
         attempt: Attempt(1000),
         error: error.to_owned(),
         cause: cause.to_owned(),
-        job_possible: false,
-        redrives: None,
+        redrives: 0,
         traceparent: None,
     }
 }
@@ -98,37 +97,17 @@ async fn case_30_third_partys_words_are_made_displayable() {
     assert!(reason.message.starts_with("No DRM!") && reason.message.len() <= 300, "{}", reason.message.len());
 }
 
-/// Otherwise a redrive of many refused documents would ask for as many jobs that there are not.
+/// A retry of the state machine may have its effect minutes later, after a redrive.
 #[tokio::test]
-async fn round_is_kept_only_if_there_may_be_a_job_to_ask_for() {
-    for (job_possible, round) in [(true, Some(Round(1))), (false, None)] {
-        let (world, document) = registered().await;
-        let now = world.clock.now();
-        world.store.begin_transfer(&document, Attempt(1_000_001), Round(1), now).await.unwrap();
-        let input = Input { job_possible, ..input(&document, "ThirdParty.Overdue", "") };
-        world.fail(input).await.unwrap();
-        assert_eq!(world.store.get(&document).unwrap().round, round);
-    }
-}
-
-/// The state machine may try again what had its effect, minutes later: a redrive may have come in between.
-#[tokio::test]
-async fn execution_that_comes_late_does_not_end_a_document_that_was_opened_again() {
+async fn late_execution_does_not_end_a_document_that_was_redriven() {
     let (world, document) = registered().await;
-    let first = Input { redrives: Some(0), ..input(&document, "ThirdParty.Overdue", "") };
+    let first = input(&document, "ThirdParty.Overdue", "");
     world.fail(first.clone()).await.unwrap();
     world.store.reopen(&document, 0, false, world.clock.now()).await.unwrap();
     world.fail(first.clone()).await.unwrap();
     assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Received);
-    world.fail(Input { redrives: Some(1), ..first }).await.unwrap();
+    world.fail(Input { redrives: 1, ..first }).await.unwrap();
     assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Failed);
-}
-
-#[test]
-fn order_of_before_is_in_doubt_whether_there_is_a_job() {
-    let order = include_str!("../../../../../events/fail-document/timeout-v1.json");
-    let read: Input = serde_json::from_str(order).unwrap();
-    assert!(read.job_possible && read.redrives.is_none());
 }
 
 #[tokio::test]
@@ -154,7 +133,7 @@ async fn unknown_document_is_answered_and_nothing_written() {
 
 #[test]
 fn order_without_a_cause_is_read() {
-    let order = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1000,"error":"X"}"#;
+    let order = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1000,"error":"X","redrives":0}"#;
     let input: Input = serde_json::from_str(order).unwrap();
     assert_eq!(input.cause, "");
 }

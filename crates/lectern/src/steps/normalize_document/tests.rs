@@ -16,7 +16,7 @@ use crate::{
     message,
     ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,
-    testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, world::given_up},
+    testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, world::failed_for},
 };
 
 type Returned = (ReturnedFile, Option<Bytes>);
@@ -231,7 +231,7 @@ async fn failing_store_is_reported_and_when_that_fails_the_message_stays() {
 async fn document_that_failed_meanwhile_ends_the_task_with_its_reason() {
     let world = World::with(&good()).await;
     let reason = Reason::new("overdue", "It never came.");
-    world.store.finish(&world.document, given_up(reason.clone()), world.clock.now()).await.unwrap();
+    world.store.finish(&world.document, failed_for(reason.clone()), world.clock.now()).await.unwrap();
     assert_eq!(world.run("token").await.unwrap(), Outcome::Reported("Record.Invalid"));
     assert_eq!(world.store.get(&world.document).unwrap().reason, Some(reason));
     assert_eq!(world.record().await, None);
@@ -249,7 +249,7 @@ async fn unknown_document_is_dropped_without_a_word() {
 /// transfer, and the new execution waited for it for days.
 #[rstest]
 #[case::opened_again(true)]
-#[case::given_up(false)]
+#[case::failed_for(false)]
 #[tokio::test]
 async fn message_that_nobody_waits_for_changes_nothing(#[case] opened_again: bool) {
     let world = World::with(&good()).await;

@@ -61,7 +61,7 @@ async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
 
 /// It had to be a new job; a third party that answers with the old one has none for this round.
 #[tokio::test]
-async fn answer_with_a_job_that_was_given_up_is_no_result() {
+async fn answer_with_a_job_that_was_failed_for_is_no_result() {
     let (world, input) = overdue().await;
     world.store.record_job(&input.document, Attempt(1000), "job").await.unwrap();
     world.store.reopen(&input.document, 0, true, START).await.unwrap();
@@ -152,7 +152,8 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
             let (world, input) = overdue().await;
             set(&world, &input, JobStatus::Succeeded(job()));
             world.faults.cut_next(call, cut);
-            assert_eq!(world.probe(input.clone()).await.unwrap_err().name(), "Store.Unavailable");
+            let name = if call == "status" { "ThirdParty.Unavailable" } else { "Store.Unavailable" };
+            assert_eq!(world.probe(input.clone()).await.unwrap_err().name(), name);
             for _ in 0..2 {
                 assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
             }

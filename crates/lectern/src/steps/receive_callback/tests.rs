@@ -14,7 +14,7 @@ use crate::{
     testing::{
         Cut,
         world::{
-            MemoryWorld, SECRET, START, callback_body, failed, given_up, object, returned_file, s3_event,
+            MemoryWorld, SECRET, START, callback_body, failed, failed_for, object, returned_file, s3_event,
             signed, succeeded,
         },
     },
@@ -58,7 +58,7 @@ async fn callback_is_kept_and_wakes_the_execution_that_waits() {
     let (world, document) = awaited("token").await;
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(woken(&world, "token"));
-    assert_eq!(world.states.take_given_back(), [], "its execution gives the place back");
+    assert_eq!(world.states.take_released(), [], "the execution releases the lease");
     assert_eq!(world.store.begin_verify(&document, START), result(&world, &document));
     assert!(
         matches!(result(&world, &document), Some(JobResult::Succeeded(JobSucceeded { files, .. })) if files.len() == 1)
@@ -99,22 +99,22 @@ async fn case_34_late_callback_is_kept_for_the_probe_and_is_no_error() {
 #[tokio::test]
 async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_it() {
     let (world, document) = awaited("token").await;
-    let overdue = given_up(crate::document::Reason::new("overdue", "."));
+    let overdue = failed_for(crate::document::Reason::new("overdue", "."));
     crate::ports::Finishing::finish(&world.store, &document, overdue, START).await.unwrap();
     world.states.expire(&TaskToken::new("token"));
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     let stored = world.store.get(&document).unwrap();
     assert_eq!(stored.state, DocumentState::Failed);
     assert!(stored.result.is_some(), "a redrive uses it");
-    assert_eq!(world.states.take_given_back(), [(document, Attempt(1000))], "nobody else would give it back");
+    assert_eq!(world.states.take_released(), [(document, Attempt(1000))], "no execution releases it");
 }
 
 #[tokio::test]
-async fn case_34_place_that_cannot_be_given_back_is_no_reason_to_lose_the_result() {
+async fn case_34_lease_that_cannot_be_released_is_no_reason_to_lose_the_result() {
     let (world, document) = awaited("token").await;
-    let overdue = given_up(crate::document::Reason::new("overdue", "."));
+    let overdue = failed_for(crate::document::Reason::new("overdue", "."));
     crate::ports::Finishing::finish(&world.store, &document, overdue, START).await.unwrap();
-    world.faults.cut_next("give_back", Cut::Before);
+    world.faults.cut_next("release", Cut::Before);
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(result(&world, &document).is_some());
 }

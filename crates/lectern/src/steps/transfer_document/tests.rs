@@ -13,7 +13,7 @@ use crate::{
     ports::{ByteStream, ObjectHead, Results as _},
     testing::{
         Cut,
-        world::{MemoryWorld, given_up, object, s3_event, succeeded},
+        world::{MemoryWorld, START, failed_for, object, s3_event, succeeded},
     },
 };
 
@@ -30,20 +30,19 @@ async fn registered() -> (MemoryWorld, DocumentRef) {
 
 fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input {
     Input {
-        schema_version: 1,
+        schema_version: 2,
         document: document.clone(),
         attempt: Attempt(attempt),
-        turn_ends_at: None,
+        permit_expires_at: START + time::Duration::hours(1),
         round: Round(round),
         task_token: TaskToken::new(token),
         traceparent: None,
     }
 }
 
-/// The message of an attempt that has a turn.
-fn in_turn(document: &DocumentRef, turn: u32, ends_at: OffsetDateTime, token: &str) -> Input {
-    let attempt = Attempt::LAST_WITHOUT_TURN.0 + turn;
-    Input { schema_version: 2, turn_ends_at: Some(ends_at), ..input(document, attempt, 1, token) }
+/// The message of an attempt whose permit expires then.
+fn expiring(document: &DocumentRef, attempt: u32, expires_at: OffsetDateTime, token: &str) -> Input {
+    Input { permit_expires_at: expires_at, ..input(document, attempt, 1, token) }
 }
 
 fn answer(world: &MemoryWorld, token: &str) -> Option<Result<serde_json::Value, &'static str>> {
@@ -51,7 +50,7 @@ fn answer(world: &MemoryWorld, token: &str) -> Option<Result<serde_json::Value, 
 }
 
 #[tokio::test]
-async fn document_is_pushed_whole_and_the_state_machine_told() {
+async fn document_is_pushed_whole_and_the_state_machine_notified() {
     let (world, document) = registered().await;
     assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
     let key = idempotency_key(document.document_id, Round(1));
@@ -151,7 +150,7 @@ async fn refusal_is_reported_by_name_and_not_tried_again_here(
 }
 
 #[tokio::test]
-async fn case_20_message_that_comes_again_after_its_effect_is_dropped() {
+async fn case_20_message_that_is_delivered_again_after_its_effect_is_dropped() {
     let (world, document) = registered().await;
     assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
     for _ in 0..3 {
@@ -194,7 +193,7 @@ impl UploadReader for BreaksOnce<'_> {
 }
 
 #[tokio::test]
-async fn case_26_stream_that_breaks_is_unavailable_leaves_no_half_job_and_is_sent_anew_whole() {
+async fn case_26_v01_stream_of_ours_that_breaks_is_no_fault_of_the_third_party_and_leaves_no_half_job() {
     let (world, document) = registered().await;
     let uploads = BreaksOnce(&world, AtomicBool::new(false));
     let settings =
@@ -202,7 +201,7 @@ async fn case_26_stream_that_breaks_is_unavailable_leaves_no_half_job_and_is_sen
     let MemoryWorld { store, third_party, states, clock, .. } = &world;
     let first = input(&document, 1000, 1, "first");
     let outcome = handle(store, &uploads, third_party, states, clock, &settings, first).await.unwrap();
-    assert_eq!(outcome, Outcome::Reported("ThirdParty.Unavailable"));
+    assert_eq!(outcome, Outcome::Reported("Source.Unavailable"));
     assert!(third_party.jobs().is_empty(), "no half job");
     let second = input(&document, 1001, 1, "second");
     let outcome = handle(store, &uploads, third_party, states, clock, &settings, second).await.unwrap();
@@ -215,7 +214,7 @@ async fn case_27_job_that_was_accepted_and_whose_answer_was_lost_is_adopted() {
     let (world, document) = registered().await;
     world.faults.cut_next("submit", Cut::After);
     let outcome = world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    assert_eq!(outcome, Outcome::Reported("ThirdParty.Unavailable"));
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.OutcomeUnknown"));
     assert_eq!(world.transfer(input(&document, 1001, 1, "second")).await.unwrap(), Outcome::Transferred);
     assert_eq!(world.third_party.jobs().len(), 1);
     let key = idempotency_key(document.document_id, Round(1));
@@ -231,57 +230,56 @@ async fn message_of_an_older_attempt_is_dropped_and_its_token_left_alone() {
     assert_eq!(world.third_party.jobs().len(), 1);
 }
 
+/// D10: the request must arrive before the permit expires, and a connection takes its time.
 #[tokio::test]
-async fn turn_whose_time_has_passed_is_over_and_nothing_is_sent() {
+async fn d10_permit_that_expires_before_a_connection_is_made_is_not_used() {
     let (world, document) = registered().await;
-    let now = world.clock.now();
-    let late = in_turn(&document, 1, now - time::Duration::milliseconds(1), "late");
-    assert_eq!(world.transfer(late).await.unwrap(), Outcome::Reported("Turn.Over"));
-    assert_eq!(answer(&world, "late"), Some(Err("Turn.Over")));
+    let enough = world.clock.now() + CONNECT_TIMEOUT;
+    let late = expiring(&document, 1, enough - time::Duration::milliseconds(1), "late");
+    assert_eq!(world.transfer(late).await.unwrap(), Outcome::Reported("Permit.Expired"));
+    assert_eq!(answer(&world, "late"), Some(Err("Permit.Expired")));
     assert_eq!(world.count("submit"), 0);
-    let just_in_time = in_turn(&document, 2, now, "in time");
+    let just_in_time = expiring(&document, 2, enough, "in time");
     assert_eq!(world.transfer(just_in_time).await.unwrap(), Outcome::Transferred);
 }
 
-/// A retry could not use the turn, and would be taken for the delivery after a crash: a place would be kept for a job that
-/// there never was.
+/// A redelivery could not use the permit and would be taken for the delivery after a crash.
 #[rstest]
 #[case("current_version")]
 #[case("open")]
 #[case("prepare")]
 #[tokio::test]
-async fn case_23_turn_that_our_own_store_made_useless_is_over_and_there_is_no_job(
-    #[case] call: &'static str,
-) {
+async fn case_23_permit_that_an_outage_of_aws_made_useless_is_expired(#[case] call: &'static str) {
     let (world, document) = registered().await;
     world.faults.cut_next(call, Cut::Before);
-    let message = in_turn(&document, 1, world.clock.now(), "token");
-    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
-    let cause = world.states.cause(&TaskToken::new("token")).unwrap();
-    assert_eq!(cause["jobPossible"], false, "{cause}");
+    let message = input(&document, 1, 1, "token");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Permit.Expired"));
     assert_eq!(world.count("submit"), 0);
 }
 
 #[tokio::test]
-async fn case_19_turn_that_was_used_by_a_run_that_died_is_over_and_is_not_used_twice() {
+async fn case_19_permit_that_was_used_by_a_run_that_died_is_not_used_twice() {
     let (world, document) = registered().await;
-    let message = in_turn(&document, 1, world.clock.now(), "token");
+    let message = input(&document, 1, 1, "token");
     world.faults.cut_next("succeed", Cut::Before);
-    assert!(world.transfer(message.clone()).await.is_err(), "it comes again");
-    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Turn.Over"));
+    assert!(world.transfer(message.clone()).await.is_err(), "it is delivered again");
+    assert_eq!(world.transfer(message).await.unwrap(), Outcome::Reported("Permit.AlreadyUsed"));
     assert_eq!(world.count("submit"), 1);
-    let next = in_turn(&document, 2, world.clock.now(), "next");
+    let next = input(&document, 2, 1, "next");
     assert_eq!(world.transfer(next).await.unwrap(), Outcome::Transferred);
     assert_eq!(world.third_party.jobs().len(), 1, "the same round is the same job");
 }
 
+/// D12: the state machine asks the third party, which knows the job, and the file is not sent a second time.
 #[tokio::test]
-async fn turn_after_an_attempt_without_one_is_newer_than_it() {
-    let (world, document) = registered().await;
-    world.transfer(input(&document, 500_999, 1, "older")).await.unwrap();
-    let turn = in_turn(&document, 1, world.clock.now(), "turn");
-    assert_eq!(world.transfer(turn).await.unwrap(), Outcome::Transferred);
-    assert_eq!(world.transfer(input(&document, 501_000, 1, "stale")).await.unwrap(), Outcome::Dropped);
+async fn d12_job_that_was_accepted_and_could_not_be_stored_is_asked_for_and_not_sent_again() {
+    for cut in [Cut::Before, Cut::After] {
+        let (world, document) = registered().await;
+        world.faults.cut_next("record_job", cut);
+        let outcome = world.transfer(input(&document, 1, 1, "token")).await.unwrap();
+        assert_eq!(outcome, Outcome::Reported("Permit.AlreadyUsed"));
+        assert_eq!((world.count("submit"), world.third_party.jobs().len()), (1, 1));
+    }
 }
 
 #[tokio::test]
@@ -296,9 +294,9 @@ async fn message_for_a_document_that_has_moved_on_is_dropped() {
 }
 
 #[tokio::test]
-async fn message_for_a_document_that_was_given_up_ends_its_task_with_the_reason() {
+async fn message_for_a_document_that_was_failed_for_ends_its_task_with_the_reason() {
     let (world, document) = registered().await;
-    let failed = given_up(Reason::new("x", "y"));
+    let failed = failed_for(Reason::new("x", "y"));
     crate::ports::Finishing::finish(&world.store, &document, failed, world.clock.now()).await.unwrap();
     let outcome = world.transfer(input(&document, 2000, 2, "later")).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));
@@ -314,8 +312,8 @@ async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
     let job = crate::contract::wire::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
     world.store.record_result(&document, &JobResult::Succeeded(job)).await.unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
-    let told = answer(&world, "second").unwrap().unwrap();
-    assert_eq!(told["sent"], false, "that the document needs nothing is no news of the third party");
+    let output = answer(&world, "second").unwrap().unwrap();
+    assert_eq!(output["sent"], false, "this success says nothing about the third party");
     assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
 }
 
@@ -334,9 +332,8 @@ async fn report_that_fails_leaves_the_message_on_the_queue(
     world.faults.cut_next(report, Cut::Before);
     assert!(world.transfer(input(&document, 1000, 1, "token")).await.is_err());
     assert_eq!(answer(&world, "token"), None);
-    assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
-    assert!(matches!(answer(&world, "token"), Some(Ok(_))));
-    assert_eq!(world.third_party.jobs().len(), 1);
+    let again = world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+    assert_eq!(again, Outcome::Reported("Permit.AlreadyUsed"));
 }
 
 #[tokio::test]
@@ -348,22 +345,16 @@ async fn message_whose_token_nobody_waits_for_is_dropped_and_nothing_sent() {
 }
 
 #[test]
-fn case_50_messages_of_both_versions_are_read_and_print_no_token() {
-    let body = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
-                   "attempt":2001,"round":2,"taskToken":"sesame"}"#;
-    let ends_at = r#""schemaVersion":2,"turnEndsAt":"2026-11-20T16:00:01.800Z""#;
-    for (body, turn_ends_at) in [
-        (body.to_owned(), None),
-        (body.replace(r#""schemaVersion":1"#, ends_at), Some(datetime!(2026-11-20 16:00:01.8 UTC))),
-    ] {
-        let input: Input = crate::message::parse(&body).unwrap();
-        assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
-        assert_eq!(input.turn_ends_at, turn_ends_at);
-        assert!(!format!("{input:?}").contains("sesame"));
-    }
+fn message_is_read_and_prints_no_token() {
+    let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
+                   "attempt":2001,"permitExpiresAt":"2026-11-20T16:00:01.800Z","round":2,"taskToken":"sesame"}"#;
+    let input: Input = crate::message::parse(body).unwrap();
+    assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
+    assert_eq!(input.permit_expires_at, datetime!(2026-11-20 16:00:01.8 UTC));
+    assert!(!format!("{input:?}").contains("sesame"));
 }
 
-/// Cases 19 and 20: the message comes again, or the state machine's retry does, until the transfer is reported.
+/// Cases 19 and 20: the message is delivered again, or another permit granted, until the transfer is reported.
 #[tokio::test]
 async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_job() {
     let calls = {
@@ -425,13 +416,15 @@ async fn each_attempt_is_a_span_of_its_own_in_the_documents_trace() {
     let (world, document) = registered().await;
     let trace = world.store.get(&document).unwrap().traceparent.unwrap();
     let mut spans = Vec::new();
-    for attempt in [1000, 1000, 1001] {
+    for (attempt, round) in [(1000, 1), (1001, 1), (1002, 1)] {
         let asked = Asked::default();
         let token = format!("token-{attempt}-{}", spans.len());
-        world.transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, 1, &token)).await.unwrap();
+        world
+            .transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, round, &token))
+            .await
+            .unwrap();
         spans.push(asked.0.lock().unwrap().pop().unwrap().traceparent.unwrap());
     }
     assert!(spans.iter().all(|span| span.is_of_the_trace_of(trace) && *span != trace), "{spans:?}");
-    assert_eq!(spans[0], spans[1], "the same attempt again is the same span");
-    assert_ne!(spans[1], spans[2]);
+    assert!(spans[0] != spans[1] && spans[1] != spans[2]);
 }

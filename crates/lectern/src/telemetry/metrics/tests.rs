@@ -31,7 +31,7 @@ use crate::{
     testing::{
         Cut,
         world::{
-            MemoryWorld, SECRET, callback_body, failed, given_up, object, returned_file, s3_event, signed,
+            MemoryWorld, SECRET, callback_body, failed, failed_for, object, returned_file, s3_event, signed,
             succeeded,
         },
     },
@@ -163,8 +163,7 @@ async fn failed_document(code: &str) {
         traceparent: None,
         error: "ThirdParty.Rejected".to_owned(),
         cause: String::new(),
-        job_possible: false,
-        redrives: None,
+        redrives: 0,
     };
     world.fail(input.clone()).await.unwrap();
     world.fail(input).await.unwrap();
@@ -233,7 +232,7 @@ fn limits_and_transfers() {
         leases_held: 4,
         breaker_open: true,
         rate_slowdown: 1.5,
-        stalled: Duration::seconds(6),
+        stalled: std::time::Duration::from_secs(6),
     });
     transferred(5, Duration::milliseconds(2500));
     permit_missed();
@@ -328,11 +327,11 @@ fn every_callback_is_counted_once_by_its_outcome() {
 }
 
 #[test]
-fn callback_to_a_document_that_was_given_up_is_late_with_and_without_a_token() {
+fn callback_to_a_document_that_was_failed_for_is_late_with_and_without_a_token() {
     let told = told(async {
         for (world, document) in [awaited_document().await, registered_document("a.txt", TEXT).await] {
-            let given_up = given_up(Reason::new("overdue", "."));
-            world.store.finish(&document, given_up, world.clock.now()).await.unwrap();
+            let failed_for = failed_for(Reason::new("overdue", "."));
+            world.store.finish(&document, failed_for, world.clock.now()).await.unwrap();
             world.states.expire(&TaskToken::new("token"));
             world.call_back(&document, good()).await;
         }
@@ -448,15 +447,15 @@ fn callback_that_is_missing_is_counted_once_at_most() {
 }
 
 #[test]
-fn turns_that_are_not_used_are_counted_whether_late_or_used_before() {
+fn permits_that_are_not_used_are_counted_whether_late_or_used_before() {
     let told = told(async {
         let (world, document) = registered_document("lesson.txt", TEXT).await;
-        let transfer = async |turn: u32, ends_at: OffsetDateTime, token: &str| {
+        let transfer = async |attempt: u32, expires_at: OffsetDateTime, token: &str| {
             let input = transfer_document::Input {
                 schema_version: 2,
                 document: document.clone(),
-                attempt: Attempt(Attempt::LAST_WITHOUT_TURN.0 + turn),
-                turn_ends_at: Some(ends_at),
+                attempt: Attempt(attempt),
+                permit_expires_at: expires_at,
                 round: Round(1),
                 task_token: TaskToken::new(token),
                 traceparent: None,
@@ -464,11 +463,12 @@ fn turns_that_are_not_used_are_counted_whether_late_or_used_before() {
             world.transfer(input).await
         };
         let now = world.clock.now();
-        transfer(1, now - Duration::milliseconds(1), "late").await.unwrap();
+        let later = now + Duration::hours(1);
+        transfer(1, now, "late").await.unwrap();
         world.faults.cut_next("succeed", Cut::Before);
-        transfer(2, now, "used").await.unwrap_err();
-        transfer(2, now, "used").await.unwrap();
-        transfer(3, now, "in time").await.unwrap();
+        transfer(2, later, "used").await.unwrap_err();
+        transfer(2, later, "used").await.unwrap();
+        transfer(3, later, "in time").await.unwrap();
     });
     assert_eq!(told.values("PermitsMissed"), [1, 1]);
     assert!(told.values("Error").is_empty(), "it is no fault of the third party");
@@ -488,7 +488,10 @@ fn limiter_tells_each_granted_turn_and_its_gauges_once() {
     ];
     assert_eq!(told.all(), expected.map(|event| event.as_object().unwrap().clone()));
     let quiet = crate::telemetry::metrics::tests::told(async { limiter(&Limiter::default()) });
-    assert_eq!((quiet.values("PermitWaitSeconds").len(), quiet.values("PermitsGranted")), (0, vec![json!(0)]));
+    assert_eq!(
+        (quiet.values("PermitWaitSeconds").len(), quiet.values("PermitsGranted")),
+        (0, vec![json!(0)])
+    );
 }
 
 #[test]
