@@ -26,4 +26,4 @@ pub use http_third_party::HttpThirdParty;
 pub use s3::{ReturnedBucket, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
-pub use sqs::{SourceQueue, AdmissionQueue};
+pub use sqs::{AdmissionQueue, SourceQueue};
