@@ -110,7 +110,7 @@ async fn explain(
 
 async fn at_gate(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> Result<AtGate, Problem> {
     let (limiter, gate) = Limiter::read(cloud, now).await?;
-    let standpoint = standpoint(cloud, &gate, &document.reference).await?;
+    let standpoint = standpoint(cloud, &gate, document).await?;
     Ok(AtGate { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
 }
 

@@ -1,10 +1,10 @@
 //! The third party's limits as they stand: whether anybody is let in, how many wait, and what is to be done about it.
 
 use lectern::{
-    admission::{Cause, Gate, Outage, Standing},
-    document::DocumentRef,
+    admission::{AdmissionState, Cause, LimiterSnapshot, Outage},
+    document::Document,
     error::rfc3339,
-    ports::Turns as _,
+    ports::AdmissionStore as _,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -58,21 +58,21 @@ pub enum Standpoint {
 
 impl Limiter {
     /// The gate at this time, of so many places.
-    pub fn of(gate: &Gate, places: Option<usize>, now: OffsetDateTime) -> Self {
+    pub fn of(gate: &AdmissionState, places: Option<usize>, now: OffsetDateTime) -> Self {
         let mut gate = gate.clone();
-        gate.pass(now);
-        let Standing { leases, waiting, slowdown, .. } = gate.standing();
-        let breaker = gate.outage().map(|Outage { cause, trial_at, has_trial }| Breaker {
+        gate.advance_to(now);
+        let LimiterSnapshot { leases, waiting, slowdown, .. } = gate.snapshot();
+        let breaker = gate.outage().map(|Outage { cause, probe_at, has_probe }| Breaker {
             cause,
-            trial_at: rfc3339(trial_at),
-            has_trial,
+            trial_at: rfc3339(probe_at),
+            has_trial: has_probe,
         });
         Self { breaker, waiting, places_taken: leases, places, slowdown }
     }
 
     /// Reads it.
-    pub(crate) async fn read(cloud: &Cloud, now: OffsetDateTime) -> Result<(Self, Gate), Problem> {
-        let (gate, _) = cloud.store.gate().await.map_err(|error| Problem::store(&error))?;
+    pub(crate) async fn read(cloud: &Cloud, now: OffsetDateTime) -> Result<(Self, AdmissionState), Problem> {
+        let (gate, _) = cloud.store.admission_state().await.map_err(|error| Problem::store(&error))?;
         Ok((Self::of(&gate, cloud.places().await, now), gate))
     }
 
@@ -133,13 +133,14 @@ impl Limiter {
 /// How a document stands.
 pub(crate) async fn standpoint(
     cloud: &Cloud,
-    gate: &Gate,
-    document: &DocumentRef,
+    gate: &AdmissionState,
+    document: &Document,
 ) -> Result<Standpoint, Problem> {
-    let place = cloud.store.place(document).await.map_err(|error| Problem::store(&error))?;
+    let place =
+        cloud.store.queue_position(&document.reference).await.map_err(|error| Problem::store(&error))?;
     Ok(match place {
         Some(_) => Standpoint::InLine,
-        None if gate.holds(document.document_id) => Standpoint::HasPlace,
+        None if document.attempt.is_some_and(|attempt| gate.lease(attempt).is_some()) => Standpoint::HasPlace,
         None => Standpoint::Unknown,
     })
 }

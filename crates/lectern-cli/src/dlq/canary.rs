@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lectern::{
     document::{DocumentRef, DocumentState},
-    ports::{Load as _, Turns as _},
+    ports::{AdmissionStore as _, Load as _},
 };
 use lectern_aws::sfn::execution_name;
 use tokio::time::Instant;
@@ -81,8 +81,10 @@ async fn has_come_about(cloud: &Cloud, queue: &DeadLetters, judged: &Judged) -> 
     match &judged.content {
         Content::Task { document, kind: None, .. } => is_beyond(cloud, &queue.name, document).await,
         Content::Task { document, kind: Some(_), .. } => {
-            let (gate, _) = cloud.store.gate().await.map_err(|error| Problem::store(&error))?;
-            Ok(!gate.holds(document.document_id))
+            let (state, _) = cloud.store.admission_state().await.map_err(|error| Problem::store(&error))?;
+            let found = cloud.store.load(document).await.map_err(|error| Problem::store(&error))?;
+            let attempt = found.and_then(|document| document.attempt);
+            Ok(attempt.is_none_or(|attempt| state.lease(attempt).is_none()))
         }
         Content::Uploads(_) | Content::Unreadable(_) | Content::Newer(_) | Content::Invocation(_) => {
             Ok(false)

@@ -108,7 +108,7 @@ pub(crate) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> b
     match pending.map(|pending| pending.state.as_str()) {
         _ if document.superseded_by.is_some() => false,
         // It may be sent again, as a new job.
-        Some("AwaitTurn" | "WaitForTurn") => !document.state.is_terminal(),
+        Some("AwaitPermit" | "WaitForPermitStart") => !document.state.is_terminal(),
         Some(state) => is_early && matches!(Phase::of(state), Phase::Upload | Phase::Transfer),
         None => is_early,
     }
@@ -226,7 +226,7 @@ fn open(
     let since = duration(now - pending.since);
     let tries = if pending.tries > 1 { format!(", try {}", pending.tries) } else { String::new() };
     let place = format!("{state}, in {}{tries}, for {since}.", pending.state);
-    if let (Some(gate), "AwaitTurn") = (gate, pending.state.as_str()) {
+    if let (Some(gate), "AwaitPermit") = (gate, pending.state.as_str()) {
         return lines_up(gate, place, now - pending.since, now);
     }
     let from_a_queue = ["TransferDocument", "NormalizeDocument"].contains(&pending.state.as_str());
@@ -234,14 +234,14 @@ fn open(
     let why = match (&pending.failure, pending.state.as_str()) {
         (Some(failure), _) => format!("The try before failed: {}.", failure.error),
         (None, "AwaitCallback") => "The third party is at work; its callback is waited for.".to_owned(),
-        (None, "AwaitTurn") => "It lines up for its turn: the third party's limits hold.".to_owned(),
-        (None, "WaitForTurn") => match gate.filter(|gate| gate.limiter.breaker.is_some()) {
+        (None, "AwaitPermit") => "It lines up for its turn: the third party's limits hold.".to_owned(),
+        (None, "WaitForPermitStart") => match gate.filter(|gate| gate.limiter.breaker.is_some()) {
             Some(gate) => {
                 format!("It has its turn and waits for the time of it. {}", gate.limiter.breaker_text(now))
             }
             None => "It has its turn and waits for the time of it.".to_owned(),
         },
-        (None, "WaitAfterTrouble") => {
+        (None, "WaitAfterFailure") => {
             "The third party was in trouble; it lines up again after a while.".to_owned()
         }
         (None, _) if is_long => "The function has not answered; its message may be dead.".to_owned(),

@@ -319,7 +319,7 @@ fn done(state: &str, tries: usize, took: Duration) -> Option<String> {
         "AwaitCallback" => format!("The callback came, after {took}."),
         "ProbeJob" => format!("The third party was asked how the job stands, in {took}."),
         "NormalizeDocument" => format!("The record was written, in {took}."),
-        "AwaitTurn" => format!("Its turn was given, after {took}."),
+        "AwaitPermit" => format!("Its turn was given, after {took}."),
         "BeginVerify" | "FailDocument" => return None,
         _ if tries > 1 => format!("{state}: done on try {tries}."),
         _ => return None,

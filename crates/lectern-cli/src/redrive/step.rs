@@ -3,9 +3,7 @@
 use lectern::{
     document::transitions,
     document::{Document, DocumentRef, DocumentState},
-    ports::{
-        Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution, Turns as _,
-    },
+    ports::{Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution},
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
 
@@ -65,7 +63,7 @@ impl Done {
 fn how(resume: Resume) -> &'static str {
     match resume {
         Resume::Transfer => "",
-        Resume::Ask(_) => "; it first asks the third party how the job stands",
+        Resume::Ask => "; it first asks the third party how the job stands",
         Resume::Verify => ", with the result that is kept",
     }
 }
@@ -130,7 +128,7 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, anew: bool) -> Pla
     }
     let never_started = now.state == DocumentState::Received
         || now.redrives > 0 && resume == Resume::Verify && now.state == DocumentState::Verifying
-        || now.redrives > 0 && matches!(resume, Resume::Ask(_)) && now.state == DocumentState::Processing;
+        || now.redrives > 0 && resume == Resume::Ask && now.state == DocumentState::Processing;
     match execution {
         Some(Status::Running) => {
             Plan::Nothing(format!("it is on its way ({}); nothing was changed.", now.state))
@@ -183,12 +181,7 @@ async fn reopen(cloud: &Cloud, document: &DocumentRef, after: u32, anew: bool) -
     }
 }
 
-/// An execution that broke off between its turn and its transfer leaves a place of a newer attempt than the document knows
-/// of.
 async fn start(cloud: &Cloud, execution: StartExecution) -> Result<Done, Problem> {
-    let (gate, _) = cloud.store.gate().await.map_err(|error| Problem::store(&error))?;
-    let placed = gate.attempt(execution.document.document_id).unwrap_or_default();
-    let execution = StartExecution { attempt: execution.attempt.max(placed), ..execution };
     cloud.machine.start(&execution).await.map_err(|error| Problem::store(&error))?;
     let resume = execution.resume;
     Ok(Done::Started { execution: execution_name(&execution.document, execution.redrives), resume })
