@@ -19,7 +19,7 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// A returned file is fetched once and then so often again (`Mappings: Workflow: Mismatch`).
+/// How often a returned file is fetched that does not match (`Mappings: Workflow: Mismatch`).
 const FETCHES: u32 = 7;
 
 /// What the command printed and how it ended.
@@ -76,13 +76,13 @@ fn name_of(upload: &Upload) -> String {
 }
 
 #[tokio::test]
-async fn explanation_of_a_document_is_its_whole_way_without_a_secret() {
+async fn explanation_of_a_document_is_its_whole_history_without_a_secret() {
     let case = Case::begin();
     let retry = SubmissionFault::ServerError { status: 503 };
     let upload = case.upload_with("a very secret name.txt", text(), [retry.into()]).await;
     let document = case.stack.ready(&upload).await;
     // The functions' logs may come a little later than their effects.
-    let ran = eventually("all of its way is told", SOON, async || {
+    let ran = eventually("its whole history is shown", SOON, async || {
         let ran = case.stack.lectern(&["explain", &upload.id().to_string()]).await;
         assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
         let expected = [
@@ -110,7 +110,7 @@ async fn explanation_of_a_document_is_its_whole_way_without_a_secret() {
 }
 
 #[tokio::test]
-async fn status_tells_limits_queues_and_submissions_without_a_secret() {
+async fn status_shows_limits_queues_and_submissions_without_a_secret() {
     let case = Case::begin();
     let upload = case.upload("a very secret name.txt", text()).await;
     case.stack.ready(&upload).await;
@@ -121,7 +121,7 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
     }
     let found = case.stack.status().await;
     assert_eq!(found.get("unread"), None, "alarms and executions can be read");
-    assert!(found["limiter"]["places"].as_u64().is_some(), "the stack's own limit is told: {found}");
+    assert!(found["limiter"]["places"].as_u64().is_some(), "the stack's own limit is shown: {found}");
     assert!(found["limiter"]["waiting"].as_u64().is_some(), "{found}");
     let queues: Vec<&str> =
         found["queues"].as_array().unwrap().iter().filter_map(|queue| queue["queue"].as_str()).collect();
@@ -131,7 +131,7 @@ async fn status_tells_limits_queues_and_submissions_without_a_secret() {
 }
 
 #[tokio::test]
-async fn document_whose_execution_was_stopped_is_named_by_status_and_goes_on_by_a_redrive() {
+async fn document_whose_execution_was_stopped_is_shown_by_status_and_resumes_by_a_redrive() {
     let case = Case::begin();
     let (upload, document) = case.upload_that_waits("stopped.txt").await;
     let id = upload.id().to_string();
@@ -159,18 +159,18 @@ async fn document_whose_execution_was_stopped_is_named_by_status_and_goes_on_by_
 
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
-async fn dead_orders_for_turns_are_over_except_a_place_given_back() {
+async fn dead_letter_orders_to_admit_document_are_over_except_a_released_lease() {
     let case = Case::begin();
-    let upload = case.upload("turns.txt", text()).await;
+    let upload = case.upload("orders.txt", text()).await;
     case.stack.ready(&upload).await;
     let dead = &case.stack.is.dead_letter_queue_urls.admit_document;
-    for (kind, attempt) in [("ask", 1), ("report", 2), ("renew", 3), ("release", 4)] {
+    for (kind, attempt) in [("request", 1), ("report", 2), ("renew", 3), ("release", 4)] {
         let order = json!({
             "schemaVersion": 2, "submissionId": case.submission, "documentId": upload.id(), "kind": kind,
-            "attempt": attempt, "count": 1, "error": "", "taskToken": "a-token-that-is-a-secret",
+            "attempt": attempt, "count": 1, "error": "", "failedTransfers": 0, "repeats": 0, "taskToken": "a-token-that-is-a-secret",
         });
         let request = case.stack.sqs.send_message().queue_url(dead).message_body(order.to_string());
-        request.message_group_id("turns").send().await.unwrap();
+        request.message_group_id("admission").send().await.unwrap();
     }
     let listed = case.stack.lectern(&["dlq", "list", "admit-document", "--json"]).await;
     let queue = listed.json()["queues"][0].clone();
@@ -252,7 +252,7 @@ async fn case_48_redrive_uses_the_kept_result_and_processes_nothing_again() {
 #[tokio::test]
 async fn case_48_redrive_of_a_document_that_may_have_a_job_waits_for_that_job() {
     let case = Case::begin();
-    // It is done after the document was given up, and while the redrive waits.
+    // The job ends after the document has failed, while the redrive waits.
     let late = JobFault::LateCallback { delay_ms: 90_000, status: ReportedStatus::Working };
     let upload = case.upload_with_lasting("late.txt", text(), late).await;
     case.stack.failed(&upload, "overdue").await;

@@ -294,7 +294,10 @@ fn task(known: &Known, attempt: Option<Attempt>) -> Verdict {
 /// come any number of times.
 fn order(kind: &str) -> Verdict {
     let (class, why) = match kind {
-        "ask" => (Class::Over, "it asks for a turn; whoever still waits for one asks again within the hour"),
+        "request" => (
+            Class::Over,
+            "it requests a permit; a document that still waits repeats its request within the hour",
+        ),
         "report" => (Class::Over, "it reports a transfer of the past; the next ones report anew"),
         "renew" => (Class::Over, "it renews a place, which is renewed again by itself or over"),
         "release" => {
