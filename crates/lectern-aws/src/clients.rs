@@ -9,7 +9,7 @@ use aws_smithy_http_client::{
 
 use crate::config::Config;
 
-/// What the clients are built from. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
+/// The configuration of the clients. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
 /// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (ARCHITECTURE.md, decisions).
 #[derive(Clone, Debug)]
 pub struct Clients {
@@ -25,7 +25,7 @@ impl Clients {
         Self { shared, s3_path_style: config.s3_path_style() }
     }
 
-    /// The same, at an endpoint and with keys that are given, as the file of a local cloud does.
+    /// The same with this endpoint and these keys, as the stack file of a local cloud gives them.
     pub fn at(endpoint: &str, region: &str, access_key_id: &str, secret_access_key: &str) -> Self {
         let credentials =
             aws_sdk_dynamodb::config::Credentials::new(access_key_id, secret_access_key, None, None, "given");
@@ -39,7 +39,7 @@ impl Clients {
         Self { shared, s3_path_style: true }
     }
 
-    /// What a client of a service that only a command uses is built from.
+    /// The configuration for clients of further services, which the command `lectern` uses.
     pub fn shared(&self) -> &SdkConfig {
         &self.shared
     }

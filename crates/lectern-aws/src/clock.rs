@@ -1,4 +1,4 @@
-//! The machine's clock and randomness.
+//! The system's clock and randomness.
 
 use lectern::{
     document::CallbackId,
@@ -7,7 +7,7 @@ use lectern::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The time of the machine.
+/// The system's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
@@ -28,7 +28,7 @@ impl Random for SystemRandom {
         CallbackId::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
     }
 
-    /// Two version 4 UUIDs, one turned by half: each covers the six bits that are fixed in the other.
+    /// Two version 4 UUIDs, one rotated by half: each covers the six bits that are fixed in the other.
     fn bits(&self) -> u128 {
         Uuid::new_v4().as_u128() ^ Uuid::new_v4().as_u128().rotate_left(64)
     }

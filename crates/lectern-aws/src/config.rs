@@ -13,12 +13,13 @@ use lectern::{
 #[cfg(test)]
 mod tests;
 
-/// What `template.yaml` sets for the functions. Each accessor names the variable it needs, so that a function asks
-/// only for what is its own.
+/// The settings that `template.yaml` gives to the functions. Each accessor reads its own variables, so that a function needs
+/// only its own settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Config(());
 
-/// How late a request may be at least: a wait of the state machine ends late, a message has its way, a function starts.
+/// The least time that a permit is valid: a wait of the state machine may end late, a message takes its time, and a function
+/// has to start.
 const LEAST_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// A setting is missing or malformed.
@@ -65,13 +66,12 @@ impl Config {
         parsed("MAX_UPLOAD_BYTES")
     }
 
-    /// Where the third party is, without a slash at the end.
+    /// The third party's base URL, without a slash at the end.
     pub fn third_party_url(self) -> Result<String, ConfigError> {
         text("THIRD_PARTY_URL").map(|url| url.trim_end_matches('/').to_owned())
     }
 
-    /// What the third party allows: requests in a second, requests at once, jobs in flight, and how long a place among
-    /// these is kept that nobody gives back.
+    /// The third party's limits, and how long a lease lasts.
     pub fn third_party_limits(self) -> Result<Limits, ConfigError> {
         let rate: f64 = parsed("THIRD_PARTY_REQUESTS_PER_SECOND")?;
         let Ok(interval) = Duration::try_from_secs_f64(1.0 / rate) else {
@@ -103,7 +103,7 @@ impl Config {
         text("THIRD_PARTY_NAME")
     }
 
-    /// Where the third party's addresses may lie: `public` or `loopback`.
+    /// The network of the third party's addresses: `public` or `loopback`.
     pub fn third_party_network(self) -> Result<Network, ConfigError> {
         match text("THIRD_PARTY_NETWORK")?.as_str() {
             "public" => Ok(Network::Public),
@@ -155,10 +155,9 @@ impl Config {
         text("LOG_FILTER")
     }
 
-    /// The submission of which our debug lines are logged, whatever the filter says; `-`, which is no submission's id, or
-    /// nothing is none.
+    /// The submission whose debug lines are logged whatever the filter says; `-` or an empty value for none.
     pub fn debug_submission(self) -> Result<Option<SubmissionId>, ConfigError> {
-        // It may be none, but not missing.
+        // It may be empty, but not missing.
         let id = variable("DEBUG_SUBMISSION")?;
         if ["", "-"].contains(&id.as_str()) {
             return Ok(None);
@@ -167,7 +166,7 @@ impl Config {
         id.map(Some).map_err(|_| problem("DEBUG_SUBMISSION", "is not a submission's id"))
     }
 
-    /// What the metrics of this stack are called by: its name.
+    /// The namespace of this stack's metrics: its name.
     pub fn metrics_namespace(self) -> Result<String, ConfigError> {
         text("METRICS_NAMESPACE")
     }

@@ -1,9 +1,9 @@
 //! The state store on one `DynamoDB` table. ARCHITECTURE.md lists each access pattern with the key that serves it.
 //!
-//! What a move changes is decided by the pure functions of [`lectern::document::transitions`]; here it is written at once. A
-//! document's item carries a `revision` that every write raises: a move reads the item, decides, and writes on the
-//! condition that the revision is still the one it read. Two writers that meet are `Store.Unavailable`, and whoever
-//! owns the retry (the state machine, SQS, the third party) tries again on what is stored by then.
+//! The pure functions of [`lectern::document::transitions`] decide what a move changes; this module writes it. A document's
+//! item has a `revision` that every write raises: a move reads the item, decides, and writes on the condition that the
+//! revision has not changed. If it has, the error is `Store.Unavailable`, and the caller that owns the retry (the state
+//! machine, SQS, the third party) tries again on the newer item.
 
 mod admission;
 mod browse;
@@ -46,7 +46,7 @@ impl DynamoDbStore {
         Self { client, table, large_records }
     }
 
-    /// Reads a document's item as it is now, not as it was a moment ago.
+    /// Reads a document's item, consistently.
     async fn stored(&self, document: &DocumentRef) -> Result<Option<StoredDocument>, Error> {
         let answer = self
             .client
@@ -60,7 +60,7 @@ impl DynamoDbStore {
         answer.item.map(items::from_item).transpose()
     }
 
-    /// Moves one document in a write of its own.
+    /// Moves one document in one write.
     async fn move_document(
         &self,
         document: &DocumentRef,
@@ -186,7 +186,7 @@ impl Finishing for DynamoDbStore {
     }
 }
 
-/// Why a transaction was cancelled: two writers met, or something that trying again will not mend so soon.
+/// Why a transaction was cancelled: a write conflict, which a retry resolves, or something else.
 fn cancelled(reasons: &[CancellationReason]) -> Error {
     let codes: Vec<&str> =
         reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();

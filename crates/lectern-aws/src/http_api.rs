@@ -1,7 +1,7 @@
-//! An HTTP API request, payload format 2.0, with the body as it came over the wire.
+//! An HTTP API request, payload format 2.0, with its raw body.
 //!
-//! Own minimal types, because the signature of a webhook is over the raw bytes and its headers must not be merged or
-//! repaired on the way. Pinned by `events/receive-callback/`.
+//! These are types of our own, because the signature of a webhook covers the raw bytes, and a library may merge or repair
+//! headers. Pinned by `events/receive-callback/`.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ struct Payload {
 impl From<Payload> for HttpRequest {
     fn from(payload: Payload) -> Self {
         let text = payload.body.unwrap_or_default();
-        // A body that is not the base64 it is said to be fits no signature either way.
+        // A body that claims to be base64 and is not fits no signature.
         let body = if payload.is_base64_encoded {
             STANDARD.decode(&text).unwrap_or_default()
         } else {

@@ -41,9 +41,9 @@ use time::OffsetDateTime;
 
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
-/// A download that sends nothing for so long is over.
+/// A download that sends nothing for this long fails.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
-/// Nothing of a small answer is read beyond this: a job's status with all its files fits.
+/// Reading an answer stops here; a job's status with all its files fits.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
 /// A third party that keeps the contract.
@@ -75,7 +75,7 @@ impl HttpThirdParty {
             request.bearer_auth(key.expose()).header(ACCEPT, "application/json, application/problem+json");
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        // Just a number: other text is theirs and does not belong into a log.
+        // Only a number: other text is the third party's and does not belong into a log.
         let retry_after_s = retry_after.and_then(|text| text.parse::<u64>().ok());
         tracing::debug!(
             status = response.status().as_u16(),
@@ -153,7 +153,7 @@ impl ThirdParty for HttpThirdParty {
     }
 }
 
-/// Fetches returned files from where callbacks say they are.
+/// Fetches returned files from the URLs of callbacks.
 #[derive(Debug)]
 pub struct ReturnedFileFetcher {
     client: Client,
@@ -163,7 +163,7 @@ pub struct ReturnedFileFetcher {
 
 impl ReturnedFileFetcher {
     /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the connection
-    /// goes to just the addresses that were checked.
+    /// goes to exactly the addresses that were checked.
     ///
     /// # Errors
     /// [`ClientError`] if the client cannot be built.
@@ -223,9 +223,9 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(Policy::none())
-        // A proxy of the environment would resolve names by itself, past the checked addresses.
+        // A proxy from the environment would resolve names itself and bypass the check of addresses.
         .no_proxy()
-        // A connection that was idle while the function was frozen is most often dead.
+        // A connection that was idle while Lambda froze the function is usually dead.
         .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)

@@ -1,4 +1,4 @@
-//! The glue to Lambda: batches from SQS, tasks of the state machine, and nothing of what they mean.
+//! The code around Lambda's runtime: batches from SQS, and tasks of the state machine.
 
 use std::{fmt::Display, future::Future, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{config::Config, logging, sqs::SourceQueue};
 mod tests;
 
 /// Runs a function that is fed by SQS. Each message of a batch is handled alone: those that fail are reported
-/// (`ReportBatchItemFailures`) and come again, the others are done.
+/// (`ReportBatchItemFailures`) and are delivered again, the others are done.
 ///
 /// # Errors
 /// If the runtime itself fails.
@@ -85,14 +85,13 @@ where
 /// One message of a batch.
 #[derive(Debug)]
 pub struct Received {
-    /// As it was sent.
+    /// The body.
     pub body: String,
     /// X-Ray's header: the sender's, else the invocation's.
     pub xray_header: Option<String>,
 }
 
-/// What a message of the state machine says of itself, read before it is known to be readable: a message that stays
-/// on its queue is then found by its document, too.
+/// The document of a message, read before the message itself, so that also the log lines of an unreadable message name it.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct About {
@@ -316,18 +315,18 @@ pub struct SqsEvent {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SqsMessage {
-    /// What a failure is reported by.
+    /// Its id, by which a failure is reported.
     pub message_id: String,
-    /// This delivery.
+    /// The id of this delivery.
     #[serde(default)]
     pub receipt_handle: String,
-    /// As it was sent.
+    /// The body.
     pub body: String,
-    /// What SQS knows of it.
+    /// Its attributes of SQS.
     pub attributes: SqsAttributes,
 }
 
-/// What SQS knows of a message.
+/// The attributes of SQS.
 #[derive(Debug, Deserialize)]
 pub struct SqsAttributes {
     /// How often it was delivered.

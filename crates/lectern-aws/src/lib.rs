@@ -1,4 +1,4 @@
-//! Lectern's ports on AWS: one file for each service, the configuration and the glue to Lambda.
+//! Lectern's ports on AWS: one file for each service, the configuration, and the code around Lambda's runtime.
 //!
 //! Clients are built once, when a function starts. Nothing here retries beyond the SDK's own defaults for a
 //! connection, and every error becomes the [`lectern::error::Error`] that says what the workflow does next.

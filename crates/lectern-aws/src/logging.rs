@@ -114,7 +114,7 @@ where
         line.0.insert("level".to_owned(), event.metadata().level().as_str().into());
         let mut bytes = Value::Object(line.0).to_string().into_bytes();
         bytes.push(b'\n');
-        // There is nowhere to tell that a log line was lost.
+        // Nothing can report that a log line was lost.
         let _ = self.make_writer.make_writer_for(event.metadata()).write_all(&bytes);
     }
 }

@@ -32,9 +32,8 @@ impl StateMachine {
 }
 
 impl Executions for StateMachine {
-    /// The execution is named by the document's id and its redrive, so that a second start, or one whose answer was
-    /// lost, finds the first: `ExecutionAlreadyExists` is success. Its trace at X-Ray is the document's, so that both
-    /// show one way.
+    /// The execution's name is the document's id and the number of the redrive, so that a second start finds the first one:
+    /// `ExecutionAlreadyExists` is success. The execution continues the document's trace at X-Ray.
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         let request = self
             .client
@@ -54,7 +53,7 @@ impl Executions for StateMachine {
     }
 }
 
-/// What the state machine is started with; what is left out has the value of a first execution.
+/// The input of an execution; the state machine has defaults of a first execution for what is left out.
 pub fn execution_input(execution: &StartExecution) -> Value {
     let StartExecution { document, traceparent, redrives, resume, round, attempt } = execution;
     let mut input = json!({
@@ -78,7 +77,7 @@ pub fn execution_input(execution: &StartExecution) -> Value {
     input
 }
 
-/// The name of a document's execution: its id, and from the first redrive on how often it was opened again.
+/// The name of a document's execution: its id, and from the first redrive on the number of redrives.
 pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
     match redrives {
         0 => document.document_id.to_string(),
@@ -86,7 +85,7 @@ pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
     }
 }
 
-/// Task tokens, of whatever state machine.
+/// Task tokens.
 #[derive(Clone, Debug)]
 pub struct TaskTokens(Client);
 
@@ -105,7 +104,7 @@ impl Tasks for TaskTokens {
 
     async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
         match self.0.send_task_heartbeat().task_token(token.expose()).send().await {
-            // The token is all that such a request holds, so it is the token that no state ever had.
+            // The token is the only field of this request, so the token itself is invalid.
             Err(error) if error.code() == Some("ValidationException") => {
                 tracing::debug!("This is no token of a state.");
                 Ok(TokenUse::NotAwaited)
@@ -125,7 +124,7 @@ impl Tasks for TaskTokens {
     }
 }
 
-/// A token that is answered, timed out or whose execution is over is no error: nobody waits for it any more.
+/// A token that was answered or timed out, or whose execution is over, is no error: it is not awaited any more.
 fn token_use<T, E>(call: &str, result: Result<T, SdkError<E>>) -> Result<TokenUse, Error>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -140,8 +139,7 @@ where
     }
 }
 
-/// Names the call and the service's error code, and nothing of what the request or the answer held: services quote
-/// keys, tokens and names in their messages.
+/// Names the call and the service's error code only: services quote keys, tokens and names in their messages.
 pub fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,4 +1,4 @@
-//! SQS: when a message that could not be handled comes again.
+//! SQS: orders to `admit-document`, redeliveries and dead-letter queues.
 
 use aws_sdk_sqs::Client;
 
@@ -15,8 +15,8 @@ use crate::{lambda::SqsMessage, sfn::unavailable};
 #[cfg(test)]
 mod tests;
 
-/// Seconds until the second and the third delivery. From then on the queue's own visibility timeout holds, so that a
-/// long outage does not use up the deliveries.
+/// Seconds until the second and the third delivery. Later deliveries follow the queue's visibility timeout, so
+/// that a long outage does not use them up.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
 
 /// The queue of orders to `admit-document`.
@@ -27,7 +27,7 @@ pub struct AdmissionQueue {
 }
 
 impl AdmissionQueue {
-    /// The one message group: orders are decided on one after the other.
+    /// One message group, so that orders are decided on one after the other.
     const GROUP: &str = "admission";
 
     /// The queue of this URL.
@@ -62,8 +62,8 @@ impl SourceQueue {
         Self { client, url }
     }
 
-    /// Puts a message that can never be read into the dead-letter queue at once, as it is: in a FIFO queue it would
-    /// hold up all those behind it.
+    /// Sends an unreadable message to the dead-letter queue at once, unchanged: in a FIFO queue it would block all messages
+    /// behind it.
     pub(crate) async fn send_to_dlq(&self, dead_letter_url: &str, message: &SqsMessage) -> Result<(), Error> {
         let request = self
             .client
@@ -75,8 +75,8 @@ impl SourceQueue {
         request.send().await.map(drop).map_err(|error| unavailable("SendMessage", &error))
     }
 
-    /// Lets a message that stays on its queue come again soon: most often two writers met, and the next moment will
-    /// do. If that cannot be said, it comes again after the visibility timeout.
+    /// Makes SQS deliver a failed message again soon: the cause is usually a write conflict. If this call fails, SQS delivers
+    /// the message after the visibility timeout.
     pub(crate) async fn pause(&self, receipt_handle: &str, receive_count: &str) {
         let Some(pause_s) = pause_s(receive_count) else { return };
         let request = self

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::sfn::unavailable;
 
-/// What the index holds of a submission.
+/// A submission in the index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -61,7 +61,7 @@ impl Browse for DynamoDbStore {
             .key_condition_expression("pk = :pk AND begins_with(sk, :documents)")
             .expression_attribute_values(":pk", AttributeValue::S(submission_pk(id)))
             .expression_attribute_values(":documents", AttributeValue::S("DOCUMENT#".to_owned()))
-            // All but the result, which may be 192 KiB for each of thousands of documents.
+            // Without the result, which may be 192 KiB for each of thousands of documents.
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \

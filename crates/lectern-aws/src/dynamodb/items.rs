@@ -115,7 +115,7 @@ pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
         .map_err(|error| Error::StoreUnavailable(format!("an item could not be read: {error}")))
 }
 
-/// A record's item: the record as JSON text, or a pointer to where it lies if an item could not hold it.
+/// A record's item: the record as JSON text, or the key of its object in S3 if an item cannot hold it.
 pub(super) async fn record_item(
     bucket: &ReturnedBucket,
     document: &DocumentRef,

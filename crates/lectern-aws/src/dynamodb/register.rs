@@ -64,8 +64,8 @@ impl Register for DynamoDbStore {
                 );
                 Ok(Registration::New(plan.document))
             }
-            // Another delivery of the same event came first, or a write of another document met this one. Which one
-            // it was is found by whoever handles the message's next delivery.
+            // Another delivery of the same event came first, or another document's write did. The next delivery of this
+            // message finds out which.
             Err(Ok(reasons)) => match self.stored(&reference).await? {
                 Some(known) => Ok(Registration::Known(known.document)),
                 None => Err(cancelled(&reasons)),
@@ -92,7 +92,7 @@ impl DynamoDbStore {
         Ok(stored.map(|stored| (stored, Sequencer::new(&current.sequencer))))
     }
 
-    /// What orders the newest registered version of this file, `None` if none was registered.
+    /// The sequencer of the newest registered version of this file, `None` if there is none.
     ///
     /// # Errors
     /// `Store.Unavailable`.

@@ -1,7 +1,7 @@
 //! Results of the third party, the store's half of the rendezvous.
 //!
-//! The state `AwaitCallback` stores the task token on the condition that there is no result; here the result is stored
-//! on the condition that there is none, and the token is read in the same write. One of the two always sees the other.
+//! The state `AwaitCallback` stores the task token on the condition that there is no result; this module stores the result
+//! on the same condition and reads the token in the same write. One of the two always sees the other.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -100,7 +100,7 @@ impl Results for DynamoDbStore {
                 let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                 let stored: StoredDocument = from_item(item)?;
                 let state = stored.document.state;
-                tracing::debug!(%state, revision = stored.revision, "A result is there already, or the job was given up; nothing was written.");
+                tracing::debug!(%state, revision = stored.revision, "There is a result already, or the job was abandoned; nothing was written.");
                 let context = ResultContext::of(&stored.document, stored.task_token);
                 Ok(match &stored.document.result {
                     Some(first) => transitions::compare_result(first, result, context),

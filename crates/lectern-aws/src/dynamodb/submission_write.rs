@@ -1,8 +1,8 @@
-//! The submission's part of a transaction: counts are added to, and the state that follows is guarded.
+//! The submission's part of a transaction: it adds to counts, and its condition guards the submission's state.
 //!
-//! Adding never conflicts by itself, but the state depends on whether a document is the last open one. The write
-//! therefore guards just that boundary: far from it many documents of one submission move side by side, and at it
-//! exactly one of them writes the state that follows.
+//! Additions do not conflict, but the state depends on whether a document is the last open one. The condition guards only
+//! that boundary: far from it many documents of a submission move at the same time, and at it exactly one of them writes
+//! the new state.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use lectern::{
@@ -86,7 +86,7 @@ impl Guard {
             difference(after.failed, before.failed),
         ];
         let (condition, values) = match after.state() {
-            // A document more on its way: in progress, whatever there was.
+            // One more document is open, so the submission is in progress.
             SubmissionState::InProgress if open > 0 => (None, Vec::new()),
             SubmissionState::InProgress => (Some("#open >= :least"), vec![(":least", 1 - open)]),
             SubmissionState::Ready => (

@@ -1,4 +1,4 @@
-//! The store against a `DynamoDB` that answers as told: requests as they are sent, and every way to be refused.
+//! The store against a `DynamoDB` with prepared answers: the requests that it sends, and every refusal.
 
 mod admission;
 mod browse;

@@ -13,8 +13,8 @@ use crate::{config::Config, logging, sqs::SourceQueue};
 #[cfg(test)]
 mod tests;
 
-/// Runs a function that is fed by a FIFO queue. What can be read of a batch is handled at once, with word of whether
-/// any of it was delivered before; if that fails, all of it comes again. What can never be read goes to the dead-letter
+/// Runs a function that is fed by a FIFO queue. The readable messages of a batch are handled together, and the handler learns
+/// whether any of them was delivered before; if it fails, all are delivered again. Unreadable messages go to the dead-letter
 /// queue at once.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
-//! Metrics as lines of `CloudWatch`'s embedded metric format: what `lectern::telemetry::metrics` tells, one line an event.
+//! Metrics as lines of `CloudWatch`'s embedded metric format: one line for each event of `lectern::telemetry::metrics`.
 //!
-//! Lambda's log is where `CloudWatch` reads them, so that measuring takes no call, no permission and no time. They are
-//! written whatever the log filter says. The fields of the spans stay on the line as plain properties: a metric that
-//! looks odd leads to its documents.
+//! `CloudWatch` reads them from Lambda's log, so that measuring needs no call and no permission. They are written whatever
+//! the log filter is. The fields of the spans stay on the line as plain properties, so that an odd metric leads to its
+//! documents.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -36,7 +36,7 @@ pub(super) struct EmbeddedMetrics<W> {
     pub(super) make_writer: W,
 }
 
-/// What this layer has to see: the metrics, and the spans around them.
+/// The events of this layer: the metrics, and the spans around them.
 pub(super) fn is_seen(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET || metadata.is_span() && may_be_logged(metadata)
 }
@@ -72,44 +72,45 @@ where
                 properties.extend(fields.0.0.clone());
             }
         }
-        // As in the log: the whole trace header is the runtime's, `traceId` is ours.
+        // As in the log: the runtime sets the whole trace header, and `traceId` is ours.
         properties.remove("xrayTraceId");
-        let mut told = Fields::default();
-        event.record(&mut told);
-        let Some(line) = line(&self.namespace, SystemClock.now().unix_timestamp_nanos(), properties, told.0)
+        let mut recorded = Fields::default();
+        event.record(&mut recorded);
+        let Some(line) =
+            line(&self.namespace, SystemClock.now().unix_timestamp_nanos(), properties, recorded.0)
         else {
             return;
         };
         let mut bytes = line.to_string().into_bytes();
         bytes.push(b'\n');
-        // There is nowhere to tell that a metric was lost.
+        // Nothing can report that a metric was lost.
         let _ = self.make_writer.make_writer_for(event.metadata()).write_all(&bytes);
     }
 }
 
-/// One line; `None` for an event that tells no metric of the catalogue.
+/// One line; `None` for an event without a metric of the catalogue.
 fn line(
     namespace: &str,
     now_ns: i128,
     properties: Map<String, Value>,
-    told: Map<String, Value>,
+    recorded: Map<String, Value>,
 ) -> Option<Value> {
-    let directives = directives(namespace, &told);
+    let directives = directives(namespace, &recorded);
     if directives.is_empty() {
         return None;
     }
     let mut line = properties;
-    line.extend(told);
+    line.extend(recorded);
     let timestamp_ms = i64::try_from(now_ns / 1_000_000).unwrap_or_default();
     line.insert("_aws".to_owned(), json!({ "Timestamp": timestamp_ms, "CloudWatchMetrics": directives }));
     Some(Value::Object(line))
 }
 
 /// One directive for all metrics that are counted by the same dimension sets, of those whose fields are there.
-fn directives(namespace: &str, told: &Map<String, Value>) -> Vec<Value> {
+fn directives(namespace: &str, recorded: &Map<String, Value>) -> Vec<Value> {
     let mut groups: Vec<(Vec<&[&str]>, Vec<&Metric>)> = Vec::new();
-    for metric in ALL.iter().filter(|metric| told.get(metric.name).is_some_and(Value::is_number)) {
-        let complete = |set: &&&[&str]| set.iter().all(|name| told.contains_key(*name));
+    for metric in ALL.iter().filter(|metric| recorded.get(metric.name).is_some_and(Value::is_number)) {
+        let complete = |set: &&&[&str]| set.iter().all(|name| recorded.contains_key(*name));
         let sets: Vec<&[&str]> = metric.dimensions.iter().filter(complete).copied().collect();
         match groups.iter_mut().find(|(known, _)| *known == sets) {
             Some((_, metrics)) => metrics.push(metric),

@@ -1,4 +1,4 @@
-//! Which lines are written: what the filter of the environment asks for, and everything of ours about one submission.
+//! Which lines are written: those of the configured filter, and all our own lines about one submission.
 
 use lectern::document::SubmissionId;
 use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
@@ -10,7 +10,7 @@ use tracing_subscriber::{
 
 use super::Fields;
 
-/// Decides on each line. Whatever the settings ask for, [`may_be_logged`] has the last word.
+/// Decides on each line; [`may_be_logged`] has the last word.
 pub(super) struct Wanted {
     filter: EnvFilter,
     debug_submission: Option<SubmissionId>,
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// What libraries say below `info` may quote requests and payloads, and with them names, URLs and tokens.
+/// Lines of libraries below `info` may quote requests and payloads, and with them names, URLs and tokens.
 ///
 /// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
 /// decided. A panic, which comes from there too, is on standard error already. Metrics are written by another layer.

@@ -1,4 +1,4 @@
-//! What is written, line by line.
+//! The lines that are written.
 
 use serde_json::json;
 use tracing::Instrument as _;

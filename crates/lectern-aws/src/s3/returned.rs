@@ -24,7 +24,7 @@ use crate::sfn::unavailable;
 
 const FIRST_BYTES: usize = 4096;
 
-/// The bucket of what the third party returned, and of records that an item cannot hold.
+/// The bucket of returned files, and of records that an item cannot hold.
 #[derive(Clone, Debug)]
 pub struct ReturnedBucket {
     client: Client,
@@ -144,13 +144,13 @@ impl ReturnedBucket {
     }
 }
 
-/// Content type of what was not checked yet: nothing opens it by itself.
+/// The content type of unchecked files, which no browser opens by itself.
 const QUARANTINE_TYPE: &str = "application/octet-stream";
 /// Under this name a promoted file's SHA-256 is in its metadata, in lower-case hex.
 const SHA256: &str = "sha256";
 
 impl ReturnedFiles for ReturnedBucket {
-    /// A body that breaks off ends there: what came is kept, and its size tells.
+    /// A body that breaks off ends there; its size shows that it is not whole.
     async fn quarantine(&self, key: &str, body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
         let mut body = Hashing::new(body, limit);
         let first = body.next_part().await;
@@ -173,7 +173,7 @@ impl ReturnedFiles for ReturnedBucket {
             .copy_object()
             .bucket(&self.bucket)
             .key(key)
-            // Both keys are of our own making and hold no character that would need encoding.
+            // Both keys are built by us and need no encoding.
             .copy_source(format!("{}/{quarantine_key}", self.bucket))
             .copy_source_if_match(&facts.tag)
             .metadata_directive(MetadataDirective::Replace)

@@ -112,7 +112,7 @@ impl UploadReader for UploadsBucket {
     }
 }
 
-/// An object on its way, one range after the other.
+/// An object that is read one range after the other.
 struct Reading {
     client: Client,
     object: ObjectVersion,
@@ -128,7 +128,7 @@ struct Range {
 }
 
 impl Reading {
-    /// A range that ends early is taken up where it ended; one that brings nothing, or too much, ends the body.
+    /// A range that ends early is continued where it ended; an empty or too long one is an error.
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
             if let Some(range) = self.range.as_mut() {

@@ -38,7 +38,7 @@ fn failed() -> JobResult {
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 
-/// How the document stands that [`with`] stores.
+/// The context of the document that [`with`] stores.
 fn context(token: Option<&str>) -> ResultContext {
     ResultContext::of(&document(), token.map(TaskToken::new))
 }
