@@ -6,8 +6,9 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -55,9 +56,13 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("file", type=Path)
     add.add_argument("--submission", default="", help="the submission it belongs to; a fresh one if not given")
     add.set_defaults(command=upload)
-    add = commands.add_parser("latency", parents=[shared], help="measure a document's way beyond the third party's delay")
+    add = commands.add_parser(
+        "latency", parents=[shared], help="measure a document's way beyond the third party's delay"
+    )
     add.set_defaults(command=measure_latency)
-    add = commands.add_parser("guide", parents=[shared], help="play the operating guide's bad days and write its outputs")
+    add = commands.add_parser(
+        "guide", parents=[shared], help="play the operating guide's bad days and write its outputs"
+    )
     add.set_defaults(command=play_guide)
     commands.add_parser("down", parents=[shared], help="end everything; the logs stay").set_defaults(command=down)
     commands.add_parser("status", parents=[shared], help="say what is up").set_defaults(command=status)
@@ -82,7 +87,7 @@ def run(place: Place, options: argparse.Namespace) -> int:
     sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
     documents.follow(api, sent)
     documents.show_records(api, sent)
-    wrong = samples.summarise(list(zip(chosen, sent)))
+    wrong = samples.summarise(list(zip(chosen, sent, strict=True)))
     if wrong:
         cloud.save_function_logs(running["endpoint"], place.logs)
         raise Problem("; ".join(wrong) + ".", look_at(place, sent))

@@ -7,9 +7,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from . import cloud
 from .console import BEAT_S, Problem, say, shorten
@@ -106,9 +107,9 @@ def follow(api: Evaluator, sent: Sequence[Sent], bound_s: float = BOUND_S) -> No
             answer = api.get(f"/submissions/{urllib.parse.quote(submission)}")
             for shown in (answer or {}).get("documents", []):
                 for document in sent:
-                    if (document.submission, document.path.name) == (submission, shown["fileName"]):
-                        if advance(document, shown, time.monotonic() - began, width):
-                            beat = time.monotonic()
+                    same = (document.submission, document.path.name) == (submission, shown["fileName"])
+                    if same and advance(document, shown, time.monotonic() - began, width):
+                        beat = time.monotonic()
         if time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             waiting = sum(document.took_s is None for document in sent)

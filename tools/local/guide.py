@@ -13,8 +13,9 @@ import re
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 from . import cloud
 from .build import binary
@@ -68,7 +69,9 @@ class Day:
         return printed
 
     def upload(self, submission: str, name: str = "lesson.txt") -> None:
-        body = f"Lesson plan {name} of {submission}: fractions, with an example of an apple that is cut into quarters.\n"
+        body = (
+            f"Lesson plan {name} of {submission}: fractions, with an example of an apple that is cut into quarters.\n"
+        )
         key = f"submissions/{submission}/{name}"
         self.client("s3").put_object(
             Bucket=self.stack["uploadsBucket"], Key=key, Body=body.encode(), ContentType="text/plain"
@@ -203,7 +206,11 @@ def poison_is_sorted_out(day: Day) -> None:
         "taskToken": "?",
     }
     sqs.send_message(QueueUrl=dead["transferDocument"], MessageBody=json.dumps(letter))
-    turns = {"QueueUrl": day.stack["queueUrls"]["admitDocument"], "MessageGroupId": "turns", "MessageDeduplicationId": "poison"}
+    turns = {
+        "QueueUrl": day.stack["queueUrls"]["admitDocument"],
+        "MessageGroupId": "admission",
+        "MessageDeduplicationId": "poison",
+    }
     sqs.send_message(**turns, MessageBody="this is not an order but plain text")
     day.wait("both are dead", lambda: len(letters(day.lectern("dlq", "list"))) == 2)
     for queue, message in letters(day.show("dlq", "list")):

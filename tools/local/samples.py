@@ -61,7 +61,7 @@ def summarise(pairs: list[tuple[Sample, Sent]]) -> list[str]:
             wrong.append(f"{name} should be {sample.outcome} and is {sent.outcome}")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     say()
-    say("  ".join(f"{title:<{width}}" for title, width in zip(header, widths)).rstrip())
+    say("  ".join(f"{title:<{width}}" for title, width in zip(header, widths, strict=True)).rstrip())
     for row in rows:
-        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)) + f"  {row[-1]}")
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)) + f"  {row[-1]}")
     return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import secrets
@@ -10,8 +11,9 @@ import socket
 import string
 import time
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 from . import build, cloud, processes
 from .console import Problem, last_lines, say
@@ -176,15 +178,13 @@ def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) ->
         return
     cognito = cloud.client(endpoint, "cognito-idp")
     password = new_password()
-    try:
+    with contextlib.suppress(cognito.exceptions.UsernameExistsException):
         cognito.admin_create_user(
             UserPoolId=pool,
             Username=EVALUATOR,
             MessageAction="SUPPRESS",
             UserAttributes=[{"Name": "email", "Value": EVALUATOR}, {"Name": "email_verified", "Value": "true"}],
         )
-    except cognito.exceptions.UsernameExistsException:
-        pass
     cognito.admin_set_user_password(UserPoolId=pool, Username=EVALUATOR, Password=password, Permanent=True)
     cognito.admin_add_user_to_group(UserPoolId=pool, Username=EVALUATOR, GroupName=EVALUATOR_GROUP)
     write_private_json(place.evaluator_file, {"username": EVALUATOR, "password": password, "userPoolId": pool})
