@@ -1,4 +1,4 @@
-//! What the tests of several commands need: clients that answer as told, a cloud of them, a document.
+//! What the tests of several commands share: clients with scripted answers, a cloud of them, a document.
 
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
@@ -13,7 +13,11 @@ use lectern::{
 use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
 use serde_json::{Value, json};
 
-use crate::{cloud::Cloud, executions::Executions, stack::Stack};
+use crate::{
+    cloud::Cloud,
+    executions::Executions,
+    stack::{Resource, Stack},
+};
 
 /// A client of an SDK crate that answers by these rules, tried in their order, and never tries again.
 macro_rules! client {
@@ -45,7 +49,7 @@ pub(crate) fn cloud(
     s3: aws_sdk_s3::Client,
     sfn: aws_sdk_sfn::Client,
 ) -> Cloud {
-    let stack = Stack::of("s", &crate::stack::tests::resources()).unwrap();
+    let stack = Stack::of("s", &resources()).unwrap();
     let items: Vec<(String, Value)> = documents
         .iter()
         .map(|document| (document.reference.document_id.to_string(), item(document)))
@@ -63,7 +67,7 @@ pub(crate) fn cloud(
     let returned = ReturnedBucket::new(s3.clone(), stack.returned_bucket.clone());
     Cloud {
         store: DynamoDbStore::new(dynamodb, stack.table.clone(), returned),
-        machine: StateMachine::new(sfn.clone(), stack.state_machine_arn.clone()),
+        state_machine: StateMachine::new(sfn.clone(), stack.state_machine_arn.clone()),
         executions: Executions::new(sfn, &stack.state_machine_arn),
         s3,
         sqs,
@@ -72,13 +76,14 @@ pub(crate) fn cloud(
             aws_sdk_cloudformation,
             aws_smithy_mocks::mock!(aws_sdk_cloudformation::Client::describe_stacks).then_output(|| {
                 let parameter = aws_sdk_cloudformation::types::Parameter::builder();
-                let places = parameter.parameter_key("ThirdPartyMaxInFlight").parameter_value("2").build();
+                let max_leases =
+                    parameter.parameter_key("ThirdPartyMaxInFlight").parameter_value("2").build();
                 let date = aws_sdk_cloudformation::primitives::DateTime::from_secs(0);
                 let stack = aws_sdk_cloudformation::types::Stack::builder()
                     .stack_name("s")
                     .creation_time(date)
                     .stack_status(aws_sdk_cloudformation::types::StackStatus::CreateComplete)
-                    .parameters(places)
+                    .parameters(max_leases)
                     .build();
                 aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksOutput::builder()
                     .stacks(stack)
@@ -100,7 +105,31 @@ pub(crate) fn cloud(
     }
 }
 
-/// A document's item as it lies in the table: enough of it to be read.
+/// The resources of a small stack.
+pub(crate) fn resources() -> Vec<Resource> {
+    let queue = "AWS::SQS::Queue";
+    [
+        ("AWS::DynamoDB::Table", "Table", "table"),
+        ("AWS::S3::Bucket", "UploadsBucket", "uploads"),
+        ("AWS::S3::Bucket", "ReturnedBucket", "returned"),
+        ("AWS::StepFunctions::StateMachine", "DocumentStateMachine", "arn:aws:states:r:a:stateMachine:m"),
+        ("AWS::SecretsManager::Secret", "ThirdPartyApiKey", "arn:aws:secretsmanager:r:a:secret:key"),
+        (queue, "ReceiveUploadQueue", "http://q/receive"),
+        (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),
+        (queue, "AdmitDocumentQueue", "http://q/admit.fifo"),
+        (queue, "AdmitDocumentDeadLetterQueue", "http://q/admit-dead.fifo"),
+        (queue, "FailedInvocationQueue", "http://q/failed"),
+        ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
+        ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
+        ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
+        ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),
+        ("AWS::CloudWatch::Alarm", "ExecutionsAbortedAlarm", "s-ExecutionsAbortedAlarm-2B"),
+    ]
+    .map(resource)
+    .into()
+}
+
+/// A document's item as the table holds it: enough of it to be read.
 pub(crate) fn item(document: &Document) -> Value {
     let mut fields = serde_json::to_value(document).unwrap().as_object().unwrap().clone();
     fields.insert("pk".to_owned(), "x".into());
@@ -166,4 +195,9 @@ pub(crate) fn given_up() -> JobResult {
 
 pub(crate) fn succeeded() -> JobResult {
     JobResult::Succeeded(JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() })
+}
+
+fn resource((kind, logical_id, physical_id): (&str, &str, &str)) -> Resource {
+    let [kind, logical_id, physical_id] = [kind, logical_id, physical_id].map(str::to_owned);
+    Resource { logical_id, physical_id, kind }
 }
