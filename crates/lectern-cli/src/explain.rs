@@ -96,8 +96,8 @@ async fn explain(
 }
 
 async fn admission(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> Result<Admission, Problem> {
-    let (limiter, gate) = Limiter::read(cloud, now).await?;
-    let standpoint = standpoint(cloud, &gate, &document.reference).await?;
+    let (limiter, state) = Limiter::read(cloud, now).await?;
+    let standpoint = standpoint(cloud, &state, document).await?;
     Ok(Admission { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
 }
 

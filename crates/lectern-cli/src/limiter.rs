@@ -1,10 +1,10 @@
 //! The state of admission control: whether permits are granted, how many documents wait, and what to do about it.
 
 use lectern::{
-    admission::{Cause, Gate, Outage, Standing},
-    document::{Attempt, DocumentId, DocumentRef},
+    admission::{AdmissionState, Cause, LimiterSnapshot, Outage},
+    document::Document,
     error::rfc3339,
-    ports::Turns as _,
+    ports::AdmissionStore as _,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -54,21 +54,21 @@ pub(crate) enum Standpoint {
 
 impl Limiter {
     /// The state at `now`, with a limit of `max_leases` jobs in flight.
-    pub(crate) fn of(gate: &Gate, max_leases: Option<usize>, now: OffsetDateTime) -> Self {
-        let mut gate = gate.clone();
-        gate.pass(now);
-        let Standing { leases, waiting, slowdown, .. } = gate.standing();
-        let breaker = gate.outage().map(|Outage { cause, trial_at, has_trial }| Breaker {
+    pub(crate) fn of(state: &AdmissionState, max_leases: Option<usize>, now: OffsetDateTime) -> Self {
+        let mut state = state.clone();
+        state.advance_to(now);
+        let LimiterSnapshot { leases, waiting, slowdown, .. } = state.snapshot();
+        let breaker = state.outage().map(|Outage { cause, probe_at, has_probe }| Breaker {
             cause,
-            probe_at: rfc3339(trial_at),
-            has_probe: has_trial,
+            probe_at: rfc3339(probe_at),
+            has_probe,
         });
         Self { breaker, waiting, leases, max_leases, slowdown }
     }
 
-    pub(crate) async fn read(cloud: &Cloud, now: OffsetDateTime) -> Result<(Self, Gate), Problem> {
-        let (gate, _) = cloud.store.gate().await?;
-        Ok((Self::of(&gate, cloud.max_leases().await, now), gate))
+    pub(crate) async fn read(cloud: &Cloud, now: OffsetDateTime) -> Result<(Self, AdmissionState), Problem> {
+        let (state, _) = cloud.store.admission_state().await?;
+        Ok((Self::of(&state, cloud.max_leases().await, now), state))
     }
 
     /// Whether a person has to do something.
@@ -128,22 +128,14 @@ impl Limiter {
 
 pub(crate) async fn standpoint(
     cloud: &Cloud,
-    gate: &Gate,
-    document: &DocumentRef,
+    state: &AdmissionState,
+    document: &Document,
 ) -> Result<Standpoint, Problem> {
-    let place = cloud.store.place(document).await?;
-    Ok(match place {
-        Some(_) => Standpoint::Queued,
-        None if gate.holds(document.document_id) => Standpoint::HoldsLease,
-        None => Standpoint::Unknown,
-    })
-}
-
-/// The newest attempt that holds a lease. An execution that broke off between its permit and its transfer leaves the lease
-/// of an attempt that the document's item does not know.
-pub(crate) async fn newest_attempt(cloud: &Cloud, document: DocumentId) -> Result<Attempt, Problem> {
-    let (gate, _) = cloud.store.gate().await?;
-    Ok(gate.attempt(document).unwrap_or_default())
+    if cloud.store.queue_position(&document.reference).await?.is_some() {
+        return Ok(Standpoint::Queued);
+    }
+    let lease = document.attempt.and_then(|attempt| state.lease(attempt));
+    Ok(if lease.is_some() { Standpoint::HoldsLease } else { Standpoint::Unknown })
 }
 
 #[cfg(test)]
@@ -151,8 +143,8 @@ mod tests {
     use std::time::Duration;
 
     use lectern::{
-        admission::{Limits, Report, Turn, Waiter, micros},
-        document::{DocumentState, TaskToken},
+        admission::{Limits, Permit, Report, WaitingDocument},
+        document::{DocumentRef, DocumentState, TaskToken},
     };
     use time::macros::datetime;
 
@@ -172,20 +164,23 @@ mod tests {
         DocumentRef { document_id, ..document(DocumentState::Received).reference }
     }
 
-    fn granted(gate: &mut Gate, number: u8, now: OffsetDateTime) -> Turn {
-        let task_token = TaskToken::new("SECRET");
-        let document = reference(number);
-        let waiter = Waiter { document, traceparent: None, task_token, asked_us: micros(now) };
-        gate.grant(waiter, &LIMITS, now).clone()
+    fn waiting(number: u8, now: OffsetDateTime) -> WaitingDocument {
+        WaitingDocument {
+            document: reference(number),
+            traceparent: None,
+            task_token: TaskToken::new("SECRET"),
+            failed_transfers: 0,
+            enqueued_at: now.into(),
+        }
     }
 
-    fn told(gate: &mut Gate, turn: &Turn, report: Report) {
-        gate.report(turn.waiter.document.document_id, turn.attempt, report, NOW);
+    fn granted(state: &mut AdmissionState, number: u8, now: OffsetDateTime) -> Permit {
+        state.grant(waiting(number, now), &LIMITS, now).clone()
     }
 
     #[test]
-    fn gate_of_a_quiet_night_has_nothing_to_tell() {
-        let limiter = Limiter::of(&Gate::default(), Some(2), NOW);
+    fn quiet_night_needs_no_action() {
+        let limiter = Limiter::of(&AdmissionState::default(), Some(2), NOW);
         assert_eq!(
             limiter.breaker_text(NOW),
             "The circuit breaker is closed: documents are sent as the limits allow."
@@ -195,20 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn full_gate_that_was_slowed_down_tells_its_numbers() {
-        let mut gate = Gate::default();
-        let first = granted(&mut gate, 1, NOW);
-        granted(&mut gate, 2, NOW);
-        gate.line_up(&reference(3));
-        told(&mut gate, &first, Report::RateLimited(None));
-        let limiter = Limiter::of(&gate, Some(2), NOW);
+    fn numbers_tell_of_full_leases_and_a_slowdown() {
+        let mut state = AdmissionState::default();
+        let first = granted(&mut state, 1, NOW);
+        state.report(first.attempt, Report::RateLimited(None), NOW);
+        for number in [1, 2] {
+            granted(&mut state, number, NOW);
+        }
+        state.enqueue(&waiting(3, NOW));
+        let limiter = Limiter::of(&state, Some(2), NOW);
         assert!(limiter.is_full() && limiter.breaker.is_none());
         assert_eq!(
             limiter.numbers(),
             "1 document waits for a permit; 2 of 2 leases are held; the interval between requests is 2 times the usual \
              one, because the third party asked to slow down."
         );
-        let later = Limiter::of(&gate, None, NOW + Duration::from_hours(6));
+        let later = Limiter::of(&state, None, NOW + Duration::from_hours(6));
         assert_eq!(
             later.numbers(),
             "1 document waits for a permit; 0 leases are held.",
@@ -217,11 +214,11 @@ mod tests {
     }
 
     #[test]
-    fn refused_key_has_to_be_renewed_and_the_next_trial_is_told_before_and_after_it_is_settled() {
-        let mut gate = Gate::default();
-        let first = granted(&mut gate, 1, NOW);
-        told(&mut gate, &first, Report::Unauthorized);
-        let open = Limiter::of(&gate, Some(2), NOW);
+    fn refused_key_has_to_be_renewed_and_the_next_half_open_probe_is_named() {
+        let mut state = AdmissionState::default();
+        let first = granted(&mut state, 1, NOW);
+        state.report(first.attempt, Report::Unauthorized, NOW);
+        let open = Limiter::of(&state, Some(2), NOW);
         let text = open.breaker_text(NOW);
         assert!(
             text.contains("refuses our key") && text.contains("probe is in 15 s, at 2026-11-20T16:30:15"),
@@ -231,8 +228,8 @@ mod tests {
             open.breaker_text(NOW + Duration::from_mins(1)).contains("next document is the half-open probe")
         );
         assert!(open.needs_attention() && open.todo(Some("arn:key"))[1].contains("--secret-id arn:key"));
-        granted(&mut gate, 2, NOW);
-        let open = Limiter::of(&gate, Some(2), NOW);
+        granted(&mut state, 2, NOW);
+        let open = Limiter::of(&state, Some(2), NOW);
         assert!(open.breaker_text(NOW).contains("probe is in 15 s"), "its time is still to come");
         assert!(open.breaker_text(NOW + Duration::from_mins(1)).contains("probe is being made"));
         let json = serde_json::to_string(&open).unwrap();
@@ -243,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn third_party_that_is_down_needs_nobody() {
-        let mut gate = Gate::default();
-        for _ in 0..5 {
-            let turn = granted(&mut gate, 1, NOW);
-            told(&mut gate, &turn, Report::Unavailable { job_possible: false });
+    fn third_party_that_is_down_needs_no_action() {
+        let mut state = AdmissionState::default();
+        for _ in 0..10 {
+            let permit = granted(&mut state, 1, NOW);
+            state.report(permit.attempt, Report::Unavailable, NOW);
         }
-        let limiter = Limiter::of(&gate, None, NOW);
+        let limiter = Limiter::of(&state, None, NOW);
         assert!(limiter.breaker_text(NOW).contains("cannot be reached"));
         assert!(!limiter.needs_attention() && limiter.todo(None).is_empty());
     }

@@ -138,13 +138,6 @@ pub(crate) fn item(document: &Document) -> Value {
     attribute(&Value::Object(fields))["M"].clone()
 }
 
-/// The gate's item.
-pub(crate) fn gate_item(gate: &Gate) -> Value {
-    let mut fields = serde_json::to_value(gate).unwrap();
-    fields["revision"] = 1.into();
-    attribute(&fields)["M"].clone()
-}
-
 fn attribute(value: &Value) -> Value {
     match value {
         Value::String(text) => json!({ "S": text }),
@@ -179,7 +172,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         superseded_by: None,
         callback_id: CallbackId::new("SECRET-CALLBACK"),
         attempt: Some(Attempt(1001)),
-        round: None,
+        round: lectern::document::Round::FIRST,
         job_id: None,
         result: None,
         redrives: 0,
@@ -188,7 +181,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
     }
 }
 
-pub(crate) fn given_up() -> JobResult {
+pub(crate) fn failed_job() -> JobResult {
     let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".to_owned() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }

@@ -107,7 +107,7 @@ pub(super) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> b
     match pending.map(|pending| pending.state.as_str()) {
         _ if document.superseded_by.is_some() => false,
         // It may be sent again, as a new job.
-        Some("AwaitTurn" | "WaitForTurn") => !document.state.is_terminal(),
+        Some("AwaitPermit" | "WaitForPermitStart") => !document.state.is_terminal(),
         Some(state) => is_early && matches!(Phase::of(state), Phase::Upload | Phase::Transfer),
         None => is_early,
     }
@@ -210,7 +210,7 @@ fn open(
     let waited = now - pending.since;
     let tries = if pending.tries > 1 { format!(", try {}", pending.tries) } else { String::new() };
     let place = format!("{state}, in {}{tries}, for {}.", pending.state, duration(waited));
-    if let (Some(admission), "AwaitTurn") = (admission, pending.state.as_str()) {
+    if let (Some(admission), "AwaitPermit") = (admission, pending.state.as_str()) {
         return awaits_permit(admission, place, waited, now);
     }
     let takes_a_message = ["TransferDocument", "NormalizeDocument"].contains(&pending.state.as_str());
@@ -218,14 +218,18 @@ fn open(
     let why = match (&pending.failure, pending.state.as_str()) {
         (Some(failure), _) => format!("The last try failed: {}.", failure.error),
         (None, "AwaitCallback") => "The third party is processing it and will call back.".to_owned(),
-        (None, "AwaitTurn") => "It waits for a permit: the third party's limits hold.".to_owned(),
-        (None, "WaitForTurn") => match admission.filter(|admission| admission.limiter.breaker.is_some()) {
+        (None, "AwaitPermit") => "It waits for a permit: the third party's limits hold.".to_owned(),
+        (None, "WaitForPermitStart") => match admission.filter(|admission| admission.limiter.breaker.is_some()) {
             Some(admission) => {
                 format!("Its permit is for a later time. {}", admission.limiter.breaker_text(now))
             }
             None => "Its permit is for a later time.".to_owned(),
         },
-        (None, "WaitAfterTrouble") => {
+        (None, "WaitBeforeProbe") => {
+            "It is unknown whether the third party has the document; after a pause it is asked by idempotency key."
+                .to_owned()
+        }
+        (None, "WaitAfterFailure") => {
             "The transfer failed; after a pause the document asks for another permit.".to_owned()
         }
         (None, _) if is_long => {

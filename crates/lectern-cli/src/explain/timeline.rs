@@ -276,7 +276,7 @@ fn done(state: &str, tries: usize, took: Duration) -> Option<String> {
         "AwaitCallback" => format!("The callback came, after {took}."),
         "ProbeJob" => format!("The third party was asked about the job, in {took}."),
         "NormalizeDocument" => format!("The record was written, in {took}."),
-        "AwaitTurn" => format!("The permit was granted, after {took}."),
+        "AwaitPermit" => format!("The permit was granted, after {took}."),
         "BeginVerify" | "FailDocument" => return None,
         _ if tries > 1 => format!("{state}: done on try {tries}."),
         _ => return None,

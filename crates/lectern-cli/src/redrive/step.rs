@@ -7,7 +7,7 @@ use lectern::{
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
 
-use crate::{cloud::Cloud, executions::Status, limiter, problem::Problem};
+use crate::{cloud::Cloud, executions::Status, problem::Problem};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
@@ -46,7 +46,7 @@ impl Done {
     pub(super) fn text(&self) -> String {
         let how = |resume: &Resume| match resume {
             Resume::Transfer => "",
-            Resume::Ask(_) => "; it first asks the third party about the job",
+            Resume::Ask => "; it first asks the third party about the job",
             Resume::Verify => ", with the stored result",
         };
         match self {
@@ -122,7 +122,7 @@ fn is_not_started(now: &Document) -> bool {
     match transitions::resume(now, false) {
         _ if now.state == DocumentState::Received => true,
         Resume::Verify => now.redrives > 0 && now.state == DocumentState::Verifying,
-        Resume::Ask(_) => now.redrives > 0 && now.state == DocumentState::Processing,
+        Resume::Ask => now.redrives > 0 && now.state == DocumentState::Processing,
         Resume::Transfer => false,
     }
 }
@@ -147,8 +147,6 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
 }
 
 async fn start(cloud: &Cloud, execution: StartExecution) -> Result<Done, Problem> {
-    let newest = limiter::newest_attempt(cloud, execution.document.document_id).await?;
-    let execution = StartExecution { attempt: execution.attempt.max(newest), ..execution };
     cloud.state_machine.start(&execution).await?;
     let name = execution_name(&execution.document, execution.redrives);
     Ok(Done::Started { execution: name, resume: execution.resume })

@@ -22,7 +22,7 @@ use crate::{
     cloud::Cloud,
     console::{Console, Exit},
     executions::Status,
-    testing::{answer, client, cloud, document, gate_item, given_up, item, json_error, succeeded},
+    testing::{answer, client, cloud, document, failed_job, item, json_error, succeeded},
 };
 
 const RUNNING: Option<Status> = Some(Status::Running);
@@ -78,18 +78,8 @@ struct Table {
 
 impl Table {
     fn of(open: &Document, execution: Option<&'static str>) -> Self {
-        let mut gate = Gate::default();
-        let limits = Limits {
-            interval: Duration::from_secs(1),
-            burst: 10,
-            max_in_flight: 9,
-            lease: Duration::from_hours(1),
-        };
-        gate.renew(open.reference.document_id, Attempt(1_000_002), &limits, SystemClock.now());
-        let (id, items) = (open.reference.document_id.to_string(), (item(open), gate_item(&gate)));
-        let reads = mock!(aws_sdk_dynamodb::Client::get_item).then_compute_response(move |request| {
-            let is_document = request.key().unwrap()["sk"].as_s().unwrap().ends_with(&id);
-            let item = if is_document { &items.0 } else { &items.1 };
+        let item = item(open);
+        let reads = mock!(aws_sdk_dynamodb::Client::get_item).then_compute_response(move |_| {
             MockResponse::Http(answer(200, json!({ "Item": item }).to_string()))
         });
         // The first write meets another writer.
@@ -214,21 +204,21 @@ fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
 #[test]
 fn case_48_redrive_asks_about_a_job_that_may_exist_unless_it_is_discarded() {
     let mut failed = document(DocumentState::Failed);
-    failed.round = Some(Round(2));
+    failed.attempt = Some(Attempt(7));
     let resume = |document: &Document, discard| {
         let Plan::Reopen { resume, .. } = plan(document, None, discard) else { panic!("it is not reopened") };
         resume
     };
-    assert_eq!(resume(&failed, false), Resume::Ask(Round(2)));
+    assert_eq!(resume(&failed, false), Resume::Ask);
     assert_eq!(resume(&failed, true), Resume::Transfer);
     let text = plan(&failed, None, false).would().text();
     assert!(text.ends_with("; it first asks the third party about the job."), "{text}");
-    failed.result = Some(given_up());
+    failed.result = Some(failed_job());
     assert_eq!(resume(&failed, false), Resume::Transfer, "that job has ended");
     let mut killed = document(DocumentState::Processing);
-    (killed.round, killed.redrives) = (Some(Round(2)), 1);
+    (killed.attempt, killed.redrives) = (Some(Attempt(7)), 1);
     let start = plan(&killed, None, false);
-    assert!(matches!(start, Plan::Start(StartExecution { resume: Resume::Ask(_), .. })), "{start:?}");
+    assert!(matches!(start, Plan::Start(StartExecution { resume: Resume::Ask, .. })), "{start:?}");
 }
 
 #[test]

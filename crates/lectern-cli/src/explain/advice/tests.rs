@@ -132,10 +132,10 @@ fn document_that_waits_for_a_permit_is_explained_and_is_not_stuck_however_long_i
     let failure = Failure { error: "States.Timeout".to_owned(), reason: None };
     for failure in [None, Some(failure)] {
         let since = NOW - Duration::hours(5);
-        let pending = Pending { state: "AwaitTurn".to_owned(), since, tries: 1, failure };
+        let pending = Pending { state: "AwaitPermit".to_owned(), since, tries: 1, failure };
         let execution = execution(Status::Running);
         let found = conclude(&open, Some(&execution), Some(&pending), Some(&admission), NOW);
-        assert!(found.place.contains("in AwaitTurn, for 5 h 0 min"), "{found:?}");
+        assert!(found.place.contains("in AwaitPermit, for 5 h 0 min"), "{found:?}");
         assert!(found.why.contains(why), "{found:?}");
         let all = found.todo.join("\n");
         assert!(todo.iter().all(|part| all.contains(part)), "{found:?}");
@@ -149,7 +149,7 @@ fn document_that_waits_for_a_permit_is_explained_and_is_not_stuck_however_long_i
 #[test]
 fn request_that_was_just_sent_is_being_decided() {
     let open = document(DocumentState::Received);
-    let pending = Pending { state: "AwaitTurn".to_owned(), since: NOW, tries: 1, failure: None };
+    let pending = Pending { state: "AwaitPermit".to_owned(), since: NOW, tries: 1, failure: None };
     let admission = admitted_by(limits(None, 3), Standpoint::Unknown);
     let found = conclude(&open, Some(&execution(Status::Running)), Some(&pending), Some(&admission), NOW);
     assert!(found.why.contains("being decided") && !found.needs_attention, "{found:?}");
@@ -158,7 +158,7 @@ fn request_that_was_just_sent_is_being_decided() {
 #[test]
 fn half_open_probe_that_waits_for_its_time_is_explained() {
     let open = document(DocumentState::Received);
-    let pending = Pending { state: "WaitForTurn".to_owned(), since: NOW, tries: 0, failure: None };
+    let pending = Pending { state: "WaitForPermitStart".to_owned(), since: NOW, tries: 0, failure: None };
     let limiter = limits(Some(Breaker { has_probe: true, ..breaker(Cause::Unavailable) }), 3);
     let admission = admitted_by(limiter, Standpoint::HoldsLease);
     let found = conclude(&open, Some(&execution(Status::Running)), Some(&pending), Some(&admission), NOW);
@@ -171,14 +171,14 @@ fn half_open_probe_that_waits_for_its_time_is_explained() {
 
 #[rstest]
 #[case(DocumentState::Received, Some("Begin"))]
-#[case(DocumentState::Received, Some("AwaitTurn"))]
-#[case(DocumentState::Transferring, Some("AwaitTurn"))]
-#[case(DocumentState::Transferring, Some("WaitForTurn"))]
+#[case(DocumentState::Received, Some("AwaitPermit"))]
+#[case(DocumentState::Transferring, Some("AwaitPermit"))]
+#[case(DocumentState::Transferring, Some("WaitForPermitStart"))]
 #[case(DocumentState::Transferring, Some("TransferDocument"))]
 #[case(DocumentState::Transferring, Some("ReportAccepted"))]
-#[case(DocumentState::Transferring, Some("ReportTrouble"))]
-#[case(DocumentState::Transferring, Some("WaitAfterTrouble"))]
-#[case(DocumentState::Processing, Some("AwaitTurn"))]
+#[case(DocumentState::Transferring, Some("ReportFailure"))]
+#[case(DocumentState::Transferring, Some("WaitAfterFailure"))]
+#[case(DocumentState::Processing, Some("AwaitPermit"))]
 #[case(DocumentState::Transferring, None)]
 fn refused_key_is_to_be_renewed_wherever_a_document_is_before_the_third_party_has_it(
     #[case] state: DocumentState,
