@@ -36,6 +36,10 @@ pub enum Error {
     /// The uploaded object was deleted or replaced by a newer version: the document fails.
     #[error("the uploaded object is gone: {0}")]
     SourceGone(String),
+    /// The uploads bucket could not be read in the middle of a transfer, so that the third party has no whole document.
+    /// The document takes another turn after backoff; this says nothing of the third party.
+    #[error("the uploaded object could not be read: {0}")]
+    SourceUnavailable(String),
     /// A returned file is not what the callback declared: refetched a few times, then the document fails.
     #[error("a returned file does not match its declaration: {0}")]
     ReturnedMismatch(Reason),
@@ -64,6 +68,7 @@ impl Error {
             Self::Unauthorized => "ThirdParty.Unauthorized",
             Self::Overdue => "ThirdParty.Overdue",
             Self::SourceGone(_) => "Source.Gone",
+            Self::SourceUnavailable(_) => "Source.Unavailable",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
             Self::TurnOver(_) | Self::TurnUsed => "Turn.Over",
@@ -72,13 +77,14 @@ impl Error {
     }
 
     /// Every name that [`Error::name`] can give, for the contract test.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
         "ThirdParty.Rejected",
         "ThirdParty.Unauthorized",
         "ThirdParty.Overdue",
         "Source.Gone",
+        "Source.Unavailable",
         "Returned.Mismatch",
         "Record.Invalid",
         "Turn.Over",
@@ -111,7 +117,7 @@ impl Error {
                 "sourceGone",
                 "The uploaded file was deleted or replaced before it could be processed.",
             ),
-            Self::StoreUnavailable(_) => {
+            Self::SourceUnavailable(_) | Self::StoreUnavailable(_) => {
                 Reason::new("internal", "Lectern's own store did not answer. The file can be sent again.")
             }
         }
@@ -120,14 +126,14 @@ impl Error {
     /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
     ///
     /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited` and with
-    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable` and
-    /// `Turn.Over`.
+    /// `"jobPossible"` (whether the third party may have taken the document) for `ThirdParty.Unavailable`,
+    /// `Source.Unavailable` and `Turn.Over`.
     pub fn cause(&self) -> serde_json::Value {
         let mut cause = serde_json::json!({ "reason": self.reason() });
         if let Self::Unavailable(_) | Self::TurnUsed = self {
             cause["jobPossible"] = true.into();
         }
-        if let Self::Down(_) | Self::TurnOver(_) = self {
+        if let Self::Down(_) | Self::SourceUnavailable(_) | Self::TurnOver(_) = self {
             cause["jobPossible"] = false.into();
         }
         if let Self::RateLimited { retry_at } = self {
@@ -172,6 +178,7 @@ mod tests {
             Error::Unauthorized,
             Error::Overdue,
             Error::SourceGone(String::new()),
+            Error::SourceUnavailable(String::new()),
             Error::ReturnedMismatch(reason.clone()),
             Error::RecordInvalid(reason),
             Error::TurnOver(""),
@@ -191,6 +198,7 @@ mod tests {
             (Error::TurnUsed, true),
             (Error::Down(String::new()), false),
             (Error::TurnOver(""), false),
+            (Error::SourceUnavailable(String::new()), false),
             (Error::RateLimited { retry_at: OffsetDateTime::UNIX_EPOCH }, false),
             (Error::Unauthorized, false),
             (Error::Rejected(Reason::new("x", said)), false),

@@ -233,7 +233,11 @@ fn errors_of_a_transfer_are_reports_by_their_name_and_cause() {
     assert_eq!(unclear, Report::Unavailable { job_possible: true }, "in doubt there may be a job");
     assert_eq!(of(Error::Unauthorized), Report::Unauthorized);
     assert_eq!(of(Error::TurnUsed), Report::Used);
-    for other in [Error::TurnOver("x"), Error::StoreUnavailable(String::new())] {
+    for other in [
+        Error::TurnOver("x"),
+        Error::SourceUnavailable(String::new()),
+        Error::StoreUnavailable(String::new()),
+    ] {
         assert_eq!(of(other), Report::Unused);
     }
 }
