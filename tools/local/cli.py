@@ -85,9 +85,10 @@ def run(place: Place, options: argparse.Namespace) -> int:
     stamp = stack.timestamp()
     say("\nThe samples on their way:")
     sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
-    documents.follow(api, sent)
+    documents.follow(api, sent, callback_hint(running))
     documents.show_records(api, sent)
-    wrong = samples.summarise(list(zip(chosen, sent, strict=True)))
+    pairs = list(zip(chosen, sent, strict=True))
+    wrong = samples.summarise(pairs, is_reference=running["thirdPartyAdminKey"] is not None)
     if wrong:
         cloud.save_function_logs(running["endpoint"], place.logs)
         raise Problem("; ".join(wrong) + ".", look_at(place, sent))
@@ -105,7 +106,7 @@ def upload(place: Place, options: argparse.Namespace) -> int:
     submission = options.submission or f"upload-{stack.timestamp()}"
     say(f"{path.name} on its way, submission {submission}:")
     sent = documents.send(running, [(path, submission)])
-    documents.follow(api, sent)
+    documents.follow(api, sent, callback_hint(running))
     documents.show_records(api, sent)
     if sent[0].state == "Ready":
         return 0
@@ -137,6 +138,16 @@ def down(place: Place, _options: argparse.Namespace) -> int:
 
 def status(place: Place, _options: argparse.Namespace) -> int:
     return 0 if stack.status(place) else 1
+
+
+def callback_hint(running: Mapping[str, Any]) -> str:
+    """Where callbacks are expected, for a third party that is not the reference one."""
+    if running["thirdPartyAdminKey"] is not None:
+        return ""
+    return (
+        f"  No callback has come for a while. Callbacks are expected at {running['callbackBaseUrl']}/callbacks/…\n"
+        "  If the third party cannot reach that address, put a tunnel before it: make run CALLBACK_BASE_URL=https://…"
+    )
 
 
 def look_at(place: Place, sent: Sequence[documents.Sent]) -> str:

@@ -33,6 +33,7 @@ class OtherThirdParty:
     url: str
     signing_secret: str
     api_key: str
+    callback_base_url: str
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> OtherThirdParty | None:
@@ -45,7 +46,7 @@ class OtherThirdParty:
             raise Problem("THIRD_PARTY_URL is given without THIRD_PARTY_SECRET.", "Give the signing secret, whsec_…")
         if urllib.parse.urlsplit(url).hostname is None:
             raise Problem(f"THIRD_PARTY_URL is not a URL: {url}", "Give one like https://api.example.com")
-        return cls(url, secret, env.get("THIRD_PARTY_API_KEY") or secret)
+        return cls(url, secret, env.get("THIRD_PARTY_API_KEY") or secret, env.get("CALLBACK_BASE_URL", "").rstrip("/"))
 
     @property
     def network(self) -> str:
@@ -106,6 +107,7 @@ def deploy_and_describe(
         "Architecture": build.architecture(),
         "ThirdPartyUrl": url,
         "ThirdPartyNetwork": network,
+        "CallbackBaseUrl": (other.callback_base_url if other is not None else "") or "-",
     }
     build.deploy(place, endpoint, defaults | dict(parameters))
     outputs = stack_outputs(endpoint)
@@ -215,6 +217,7 @@ def describe(
         "stackName": build.STACK_NAME,
         "apiUrl": output(outputs, "ApiUrl"),
         "apiUrlLocal": local_api_url(endpoint),
+        "callbackBaseUrl": output(outputs, "CallbackBaseUrl"),
         "uploadsBucket": output(outputs, "UploadsBucketName"),
         "returnedBucket": output(outputs, "ReturnedBucketName"),
         "table": output(outputs, "TableName"),

@@ -39,7 +39,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use crate::{clock::SystemClock, secrets::CachedSecret};
+use crate::{clock::SystemClock, s3::SourceReadError, secrets::CachedSecret};
 
 /// A download that sends nothing for so long is over.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
@@ -197,7 +197,7 @@ impl Fetch for ReturnedFileFetcher {
             )
         })?;
         let response = self.client.get(url).send().await.map_err(|error| {
-            if is_forbidden_address(&error) {
+            if caused_by::<ForbiddenAddress>(&error).is_some() {
                 return mismatch(
                     "forbiddenUrl",
                     "The processing service returned a file at an address that may not be used.",
@@ -266,6 +266,10 @@ async fn beginning(response: Response) -> Result<BytesMut, Error> {
 
 /// Says what happened without the URL, which may be a secret.
 fn unavailable(error: &reqwest::Error) -> Error {
+    // A body that could not be read from S3 breaks the connection off too.
+    if let Some(fault) = caused_by::<SourceReadError>(error) {
+        return Error::SourceUnavailable(fault.to_string());
+    }
     let what = if error.is_timeout() {
         "it did not answer in time"
     } else if error.is_connect() {
@@ -309,13 +313,18 @@ impl Resolve for CheckedResolver {
 #[error("the name resolves to an address that may not be reached")]
 struct ForbiddenAddress;
 
-fn is_forbidden_address(error: &reqwest::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if cause.is::<ForbiddenAddress>() {
-            return true;
+/// The error of this type among an error's causes.
+fn caused_by<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
+    let mut next: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
         }
-        source = cause.source();
+        // An `io::Error` passes its inner error over when it is asked for its source.
+        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
-    false
+    None
 }

@@ -23,7 +23,7 @@ pub use clock::SystemClock;
 pub use config::Config;
 pub use dynamodb::DynamoDbStore;
 pub use http_third_party::HttpThirdParty;
-pub use s3::{ReturnedBucket, UploadsBucket};
+pub use s3::{ReturnedBucket, SourceReadError, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
 pub use sqs::{SourceQueue, AdmissionQueue};

@@ -20,6 +20,7 @@ const REPORTED: [(&str, &[&str]); 5] = [
             "ThirdParty.Unauthorized",
             "Source.Gone",
             "Turn.Over",
+            "Source.Unavailable",
             "Store.Unavailable",
         ],
     ),
@@ -111,8 +112,13 @@ fn rendezvous_is_not_retried_when_the_result_came_first_or_too_late() {
 }
 
 /// What leads from a transfer to another turn.
-const ANOTHER_TURN: [&str; 4] =
-    ["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized", "Turn.Over"];
+const ANOTHER_TURN: [&str; 5] = [
+    "ThirdParty.RateLimited",
+    "ThirdParty.Unavailable",
+    "ThirdParty.Unauthorized",
+    "Turn.Over",
+    "Source.Unavailable",
+];
 
 #[test]
 fn trouble_of_a_transfer_is_reported_and_leads_to_another_turn() {
