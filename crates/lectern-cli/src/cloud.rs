@@ -22,8 +22,8 @@ use crate::{
 };
 
 const LOCAL_FILE: &str = ".local/stack.json";
-/// With the SDK's exponential backoff and jitter this bridges about a minute.
-const MAX_ATTEMPTS: u32 = 8;
+/// With the SDK's exponential backoff and jitter this bridges some ten seconds.
+const MAX_ATTEMPTS: u32 = 5;
 /// Submissions are read in pages of this size.
 const PAGE: usize = 100;
 

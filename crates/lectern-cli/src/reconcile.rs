@@ -6,11 +6,14 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, pin::pin};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
 use futures_util::TryStreamExt as _;
 use lectern::{
-    document::{Document, DocumentState, ObjectVersion, SubmissionId, submission::SubmissionState},
+    document::{Document, DocumentState, SubmissionId, submission::SubmissionState},
     ports::{Browse as _, Clock as _},
 };
 use lectern_aws::SystemClock;
@@ -72,42 +75,24 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Lists the bucket. Keys are sorted, so those of a submission are together; keys that name none are collected.
     async fn bucket(&mut self, only: Option<&SubmissionId>, console: &Console<'_>) -> Result<(), Problem> {
         let bar = console.progress(None, "listing objects");
         let bucket = &self.cloud.stack.uploads_bucket;
         let mut listing = Listing::new(&self.cloud.s3, bucket, only.map(SubmissionId::as_str));
-        let (mut current, mut unassigned): (Option<(SubmissionId, Vec<UploadVersion>)>, Vec<UploadVersion>) =
-            (None, Vec::new());
+        let mut found: BTreeMap<SubmissionId, Vec<UploadVersion>> = BTreeMap::new();
         while let Some(page) = listing.page().await? {
             bar.inc(page.len() as u64);
+            self.report.versions += page.len();
             for version in page {
-                self.report.versions += 1;
-                let object = ObjectVersion {
-                    bucket: bucket.clone(),
-                    key: version.key.clone(),
-                    version_id: version.version_id.clone(),
-                };
-                let Some(reference) = document_of(&object) else { continue };
-                if reference.submission_id == SubmissionId::unassigned() {
-                    unassigned.push(version);
-                } else if let Some((_, versions)) =
-                    current.as_mut().filter(|(id, _)| *id == reference.submission_id)
-                {
-                    versions.push(version);
-                } else if let Some((id, versions)) = current.replace((reference.submission_id, vec![version]))
-                {
-                    self.submission(id, &versions).await?;
+                if let Some(reference) = document_of(&version.object) {
+                    found.entry(reference.submission_id).or_default().push(version);
                 }
             }
         }
-        if let Some((id, versions)) = current {
+        bar.finish_and_clear();
+        for (id, versions) in found {
             self.submission(id, &versions).await?;
         }
-        if !unassigned.is_empty() {
-            self.submission(SubmissionId::unassigned(), &unassigned).await?;
-        }
-        bar.finish_and_clear();
         Ok(())
     }
 
@@ -130,7 +115,7 @@ impl Work<'_> {
         let documents = found.map(|(_, documents)| documents).unwrap_or_default();
         self.report.submissions += 1;
         self.report.documents += documents.len();
-        let compared = compare(&self.cloud.stack.uploads_bucket, versions, &documents, self.before);
+        let compared = compare(versions, &documents, self.before);
         self.report.young += compared.young;
         for versions in compared.unannounced {
             self.unannounced(&versions).await?;

@@ -12,7 +12,7 @@ use std::{
 use backon::{ExponentialBuilder, Retryable as _};
 use futures_util::TryStreamExt as _;
 use lectern::{
-    document::{Document, DocumentState, submission::SubmissionState},
+    document::{Document, DocumentRef, DocumentState, submission::SubmissionState},
     ports::Browse as _,
 };
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub(crate) async fn run(cloud: &Cloud, options: &Redrive, console: &mut Console<
     }
     bar.finish_and_clear();
     console.report(&report)?;
-    let is_refused = report.documents.iter().any(|row| row.refused);
+    let is_refused = report.documents.iter().any(|row| row.done == "refused");
     Ok(if is_refused || report.stopped.is_some() { Exit::Attention } else { Exit::Done })
 }
 
@@ -104,25 +104,24 @@ struct RedriveReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    submission_id: String,
-    document_id: String,
+    /// `<submission id>/<document id>`.
+    document: String,
     state: &'static str,
     reason: Option<String>,
     done: &'static str,
     text: String,
-    refused: bool,
 }
 
 impl Row {
     fn new(document: &Document, done: &Done) -> Self {
+        let DocumentRef { submission_id, document_id } = &document.reference;
+        let (done, text) = done.name_and_text();
         Self {
-            submission_id: document.reference.submission_id.to_string(),
-            document_id: document.reference.document_id.to_string(),
+            document: format!("{submission_id}/{document_id}"),
             state: document.state.as_str(),
             reason: document.reason.as_ref().map(|reason| reason.code.clone()),
-            done: done.name(),
-            text: done.text(),
-            refused: matches!(done, Done::Refused(_)),
+            done,
+            text: text.to_owned(),
         }
     }
 }
@@ -131,8 +130,7 @@ impl Report for RedriveReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         for row in &self.documents {
             let reason = row.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let Row { submission_id, document_id, state, text, .. } = row;
-            writeln!(out, "{submission_id}/{document_id}  {state}{reason}: {text}")?;
+            writeln!(out, "{}  {}{reason}: {}", row.document, row.state, row.text)?;
         }
         if self.documents.is_empty() {
             writeln!(out, "No failed document was found.")?;

@@ -82,7 +82,6 @@ pub(crate) struct Compared {
 
 /// Compares the objects of a submission with its documents. What is younger than `before` is left alone.
 pub(crate) fn compare(
-    bucket: &str,
     versions: &[UploadVersion],
     documents: &[Document],
     before: OffsetDateTime,
@@ -91,29 +90,24 @@ pub(crate) fn compare(
         documents.iter().map(|document| (document.reference.document_id, document)).collect();
     let mut found = Compared::default();
     let mut present = BTreeSet::new();
-    let mut files: BTreeMap<&str, Vec<(&UploadVersion, DocumentRef, ObjectVersion)>> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Vec<(&UploadVersion, DocumentRef)>> = BTreeMap::new();
     for version in versions {
-        let object = ObjectVersion {
-            bucket: bucket.to_owned(),
-            key: version.key.clone(),
-            version_id: version.version_id.clone(),
-        };
-        let Some(reference) = document_of(&object) else { continue };
+        let Some(reference) = document_of(&version.object) else { continue };
         present.insert(reference.document_id);
-        files.entry(&version.key).or_default().push((version, reference, object));
+        files.entry(&version.object.key).or_default().push((version, reference));
     }
     for mut file in files.into_values() {
         // S3 lists newest first; versions of the same second stay in that order.
-        file.sort_by_key(|(version, ..)| std::cmp::Reverse((version.is_latest, version.modified)));
-        let Some((newest, ..)) = file.first() else { continue };
+        file.sort_by_key(|(version, _)| std::cmp::Reverse((version.is_latest, version.modified)));
+        let Some((newest, _)) = file.first() else { continue };
         let (is_latest, is_young) = (newest.is_latest, newest.modified >= before);
         let is_current =
             |id: DocumentId| registered.get(&id).is_some_and(|known| known.superseded_by.is_none());
         // A version older than the registered one is superseded by it, whenever its event comes.
-        let newer = file.into_iter().take_while(|(_, reference, _)| !is_current(reference.document_id));
+        let newer = file.into_iter().take_while(|(_, reference)| !is_current(reference.document_id));
         let lost: Vec<Unannounced> = newer
-            .filter(|(_, reference, _)| !registered.contains_key(&reference.document_id))
-            .map(|(_, reference, object)| (reference, object))
+            .filter(|(_, reference)| !registered.contains_key(&reference.document_id))
+            .map(|(version, reference)| (reference, version.object.clone()))
             .collect();
         // A deleted file is not registered.
         match (lost.is_empty() || !is_latest, is_young) {

@@ -1,7 +1,7 @@
 //! All versions of all uploads, as the bucket lists them.
 
 use aws_sdk_s3::{Client, types::EncodingType};
-use lectern::document::keys::UPLOADS_PREFIX;
+use lectern::document::{ObjectVersion, keys::UPLOADS_PREFIX};
 use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 
@@ -9,10 +9,7 @@ use crate::problem::Problem;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UploadVersion {
-    /// Holds a file name.
-    pub(crate) key: String,
-    /// `null` without versioning.
-    pub(crate) version_id: String,
+    pub(crate) object: ObjectVersion,
     pub(crate) is_latest: bool,
     pub(crate) modified: OffsetDateTime,
 }
@@ -53,9 +50,13 @@ impl<'a> Listing<'a> {
         self.next = answer.next_key_marker.map(|key| (decode(key), answer.next_version_id_marker));
         self.is_over = answer.is_truncated != Some(true) || self.next.is_none();
         let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
-            Some(UploadVersion {
+            let object = ObjectVersion {
+                bucket: self.bucket.to_owned(),
                 key: decode(version.key?),
                 version_id: version.version_id.unwrap_or_else(|| "null".to_owned()),
+            };
+            Some(UploadVersion {
+                object,
                 is_latest: version.is_latest == Some(true),
                 modified: version.last_modified.as_ref().map(crate::text::aws_time)?,
             })

@@ -27,51 +27,44 @@ pub(super) enum Plan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Done {
-    Started { execution: String, resume: Resume },
-    Would { execution: String, resume: Resume },
+    Started(String),
+    Would(String),
     Nothing(String),
     Refused(String),
 }
 
 impl Done {
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn name_and_text(&self) -> (&'static str, &str) {
         match self {
-            Self::Started { .. } => "started",
-            Self::Would { .. } => "would",
-            Self::Nothing(_) => "nothing",
-            Self::Refused(_) => "refused",
+            Self::Started(text) => ("started", text),
+            Self::Would(text) => ("would", text),
+            Self::Nothing(text) => ("nothing", text),
+            Self::Refused(text) => ("refused", text),
         }
     }
+}
 
-    pub(super) fn text(&self) -> String {
-        let how = |resume: &Resume| match resume {
-            Resume::Transfer => "",
-            Resume::Ask => "; it first asks the third party about the job",
-            Resume::Verify => ", with the stored result",
-        };
-        match self {
-            Self::Started { execution, resume } => {
-                format!("execution {execution} was started{}.", how(resume))
-            }
-            Self::Would { execution, resume } => {
-                format!("execution {execution} would be started{}.", how(resume))
-            }
-            Self::Nothing(text) | Self::Refused(text) => text.clone(),
-        }
-    }
+/// Says that this execution was started, or would be.
+fn execution(document: &DocumentRef, redrive: u32, resume: Resume, what: &str) -> String {
+    let how = match resume {
+        Resume::Transfer => "",
+        Resume::Ask => "; it first asks the third party about the job",
+        Resume::Verify => ", with the stored result",
+    };
+    format!("execution {} {what}{how}.", execution_name(document, redrive))
 }
 
 impl Plan {
     /// The outcome of a dry run.
     pub(super) fn would(&self) -> Done {
+        let would = "would be started";
         match self {
             Self::Reopen { document, after, resume, .. } => {
-                Done::Would { execution: execution_name(document, after + 1), resume: *resume }
+                Done::Would(execution(document, after + 1, *resume, would))
             }
-            Self::Start(start) => Done::Would {
-                execution: execution_name(&start.document, start.redrives),
-                resume: start.resume,
-            },
+            Self::Start(start) => {
+                Done::Would(execution(&start.document, start.redrives, start.resume, would))
+            }
             Self::Nothing(text) => Done::Nothing(text.clone()),
             Self::Refused(text) => Done::Refused(text.clone()),
         }
@@ -146,8 +139,7 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
     }
 }
 
-async fn start(cloud: &Cloud, execution: StartExecution) -> Result<Done, Problem> {
-    cloud.state_machine.start(&execution).await?;
-    let name = execution_name(&execution.document, execution.redrives);
-    Ok(Done::Started { execution: name, resume: execution.resume })
+async fn start(cloud: &Cloud, start: StartExecution) -> Result<Done, Problem> {
+    cloud.state_machine.start(&start).await?;
+    Ok(Done::Started(execution(&start.document, start.redrives, start.resume, "was started")))
 }
