@@ -5,9 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(docx) = lectern::content::docx::extract_text(data) {
+    if let Ok(docx) = lectern_content::docx::extract_text(data) {
         let length = docx.text.chars().count() as u64;
-        for finding in lectern::content::proofread::proofread(&docx.text) {
+        for finding in third_party::proofread::proofread(&docx.text) {
             assert!(finding.start < finding.end && finding.end <= length);
         }
     }

@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = lectern::content::mp4::facts(std::io::Cursor::new(data), data.len() as u64);
+    let _ = lectern_content::mp4::facts(std::io::Cursor::new(data), data.len() as u64);
 });

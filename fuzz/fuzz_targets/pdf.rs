@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = lectern::content::pdf::extract_text(data);
+    let _ = third_party::pdf::extract_text(data);
 });

@@ -5,11 +5,8 @@ mod document;
 mod video;
 mod webm;
 
-use lectern::{
-    content::ContentError,
-    contract::wire::{FileRole, JobError},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{FileRole, JobError};
+use lectern_content::{ContentError, MediaType};
 
 use crate::intake::Incoming;
 

@@ -13,10 +13,10 @@ use lectern::{
     contract::wire::JobAccepted,
     document::Reason,
     error::Error,
-    media_type::MediaType,
     ports::{Clock as _, Content, JobRequest, ThirdParty as _},
 };
 use lectern_aws::SystemClock;
+use lectern_content::MediaType;
 use rstest::rstest;
 use third_party::{RetryAfter, SubmissionFault};
 

@@ -135,7 +135,7 @@ fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
     for state in DocumentState::ALL {
         let Some(at) = document.times.get(state.as_str()).and_then(|text| time(text)) else { continue };
         let reason = document.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
-        let media_type = document.media_type.map_or("unknown type", lectern::media_type::MediaType::as_str);
+        let media_type = document.media_type.map_or("unknown type", lectern_content::MediaType::as_str);
         let (phase, text) = match state {
             DocumentState::Received => {
                 let what = format!("Registered: {media_type}, {}.", size(document.size_bytes));

@@ -2,24 +2,23 @@
 //! knows the document or the order of files.
 
 use bytes::Bytes;
+use lectern_content::{ContentError, Cue, MediaType, docx, mp4, srt, text, vtt};
 use serde::de::DeserializeOwned;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
 use crate::{
-    content::{Cue, docx, mp4, srt, text, vtt},
     contract::wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
     error::rfc3339,
     limits,
-    media_type::MediaType,
 };
 
 /// Why a returned file cannot be part of a record: a stable camelCase word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused(pub(super) &'static str);
 
-impl From<crate::content::ContentError> for Refused {
-    fn from(error: crate::content::ContentError) -> Self {
+impl From<ContentError> for Refused {
+    fn from(error: ContentError) -> Self {
         Self(error.code())
     }
 }

@@ -1,9 +1,7 @@
 //! Captions as `WebVTT` that say what is known: one cue for each second of the video.
 
-use lectern::{
-    content::{Cue, vtt::write_vtt},
-    contract::wire::MediaFile,
-};
+use lectern::contract::wire::MediaFile;
+use lectern_content::{Cue, vtt::write_vtt};
 
 /// A video that claims to be longer gets cues for its first six hours.
 const MAX_CUES: u64 = 6 * 60 * 60;
@@ -34,7 +32,7 @@ fn cue(start_ms: u64, end_ms: u64, text: String) -> Cue {
 
 #[cfg(test)]
 mod tests {
-    use lectern::content::vtt::parse;
+    use lectern_content::vtt::parse;
 
     use super::*;
 

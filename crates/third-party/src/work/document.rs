@@ -2,14 +2,11 @@
 
 use std::fmt::Write as _;
 
-use lectern::{
-    content::{docx, pdf, proofread, text},
-    contract::wire::{FileFinding, FileRole, FindingsFile, JobError},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{FileFinding, FileRole, FindingsFile, JobError};
+use lectern_content::{MediaType, docx, text};
 
 use super::{Produced, content_error, disk_error, error, json};
-use crate::intake::Incoming;
+use crate::{intake::Incoming, pdf, proofread};
 
 /// Larger ones are not read into memory.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;

@@ -5,10 +5,26 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use super::{ContentError, Limits};
-use crate::contract::wire::MediaFile;
+
+/// The facts of a video. A fact that the file does not state, or states absurdly, is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VideoFacts {
+    /// Length in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Width in pixels, as shown: after a rotation by 90°.
+    pub width_px: Option<u32>,
+    /// Height in pixels, as shown: after a rotation by 90°.
+    pub height_px: Option<u32>,
+    /// Codec of the first video track, such as `avc1`.
+    pub video_codec: Option<String>,
+    /// Codec of the first audio track, such as `mp4a`.
+    pub audio_codec: Option<String>,
+    /// When the video was recorded.
+    pub recorded_at: Option<OffsetDateTime>,
+}
 
 /// Reads the facts of a video of `size_bytes` bytes.
 ///
@@ -20,7 +36,7 @@ use crate::contract::wire::MediaFile;
 /// beyond the one it is in, or a table beyond its box, is `Malformed`; protected media are `Encrypted`. A failing
 /// reader counts as a truncated file. Width and height are as shown, after a rotation by 90°. A fact that the
 /// file does not tell, or tells absurdly, is left out; so is the length of a fragmented video without `mehd`.
-pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<MediaFile, ContentError> {
+pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts, ContentError> {
     if size_bytes == 0 {
         return Err(ContentError::Empty);
     }
@@ -149,7 +165,7 @@ impl Movie {
         Ok(movie)
     }
 
-    fn facts(&self) -> Result<MediaFile, ContentError> {
+    fn facts(&self) -> Result<VideoFacts, ContentError> {
         let first = |handler: &[u8; 4]| self.tracks.iter().find(|track| track.handler == *handler);
         let (video, audio) = (first(b"vide"), first(b"soun"));
         if video.is_none() && audio.is_none() {
@@ -160,7 +176,7 @@ impl Movie {
         }
         let size = video.map(|video| (video.width_px, video.height_px, video.is_turned));
         let size = size.map(|(width, height, turned)| if turned { (height, width) } else { (width, height) });
-        Ok(MediaFile {
+        Ok(VideoFacts {
             duration_ms: self.duration_ms(),
             width_px: size.map(|(width, _)| width).filter(|width| *width > 0),
             height_px: size.map(|(_, height)| height).filter(|height| *height > 0),
@@ -177,11 +193,11 @@ impl Movie {
     }
 
     /// Some cameras write zero, some the seconds since 1970 instead of 1904: such times are not told.
-    fn recorded_at(&self) -> Option<String> {
+    fn recorded_at(&self) -> Option<OffsetDateTime> {
         const FROM_1904_TO_1970_S: i64 = 2_082_844_800;
         let seconds = i64::try_from(self.created).ok()?.checked_sub(FROM_1904_TO_1970_S)?;
         let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-        (1990..2200).contains(&time.year()).then(|| time.format(&Rfc3339).ok()).flatten()
+        (1990..2200).contains(&time.year()).then_some(time)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Proofreading of English text by fixed rules: what the reference third party does with a lesson plan.
 
-use super::{Limits, misspellings};
-use crate::contract::wire::{FileFinding, Severity};
+mod misspellings;
 
+use lectern::contract::wire::{FileFinding, Severity};
+
+/// Findings of one proofreading.
+const MAX_FINDINGS: usize = 1_000;
 /// Words of one sentence from which on it is too long.
 const LONG_SENTENCE_WORDS: usize = 40;
 /// Words that are doubled rightly now and then.
@@ -15,7 +18,7 @@ const ABBREVIATIONS: [&str; 23] = [
 
 /// Finds what looks wrong, in the order of the text.
 ///
-/// Offsets count Unicode scalar values and lie in the text. At most [`Limits::FINDINGS`], the first ones of the
+/// Offsets count Unicode scalar values and lie in the text. At most [`MAX_FINDINGS`], the first ones of the
 /// text, are reported. Time is linear in the text; memory is some 5 bytes for each of its characters.
 ///
 /// | rule | severity | finds |
@@ -36,7 +39,7 @@ pub fn proofread(text: &str) -> Vec<FileFinding> {
         findings.append(&mut report.findings);
     }
     findings.sort_by_key(|finding| (finding.start, finding.end));
-    findings.truncate(Limits::FINDINGS);
+    findings.truncate(MAX_FINDINGS);
     findings
 }
 
@@ -54,7 +57,7 @@ impl Report {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) {
-        if self.findings.len() < Limits::FINDINGS {
+        if self.findings.len() < MAX_FINDINGS {
             let (start, end, message) = (start as u64, end as u64, message.into());
             self.findings.push(FileFinding {
                 start,
@@ -287,11 +290,11 @@ fn unmatched_quote(at: usize, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
+    use lectern_content::samples;
     use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
-    use crate::content::samples;
 
     fn found(text: &str) -> Vec<(String, String, Option<String>)> {
         let chars: Vec<char> = text.chars().collect();
@@ -353,13 +356,13 @@ mod tests {
     #[test]
     fn the_findings_are_bounded_and_in_the_order_of_the_text() {
         let findings = proofread(&"teh  the the ( \" x. y\n".repeat(2_000));
-        assert_eq!(findings.len(), Limits::FINDINGS);
+        assert_eq!(findings.len(), MAX_FINDINGS);
         assert!(findings.is_sorted_by_key(|finding| (finding.start, finding.end)));
     }
 
     #[test]
     fn the_mistakes_of_the_sample_lesson_plan_are_found() {
-        let plan = crate::content::docx::extract_text(samples::LESSON_PLAN_DOCX).unwrap();
+        let plan = lectern_content::docx::extract_text(samples::LESSON_PLAN_DOCX).unwrap();
         let findings = found(&plan.text);
         for (rule, quoted) in [
             ("doubledWord", "the the"),

@@ -5,12 +5,22 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use lectern_content::{ContentError, Limits};
 use lopdf::{DecompressError, Document, Error, LoadOptions, Object, ObjectId, Stream};
 
-use super::{ContentError, Limits};
+/// Bytes of a file.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+const MAX_PAGES: usize = 2_000;
+const MAX_OBJECTS: usize = 500_000;
+/// Bytes that one stream, or the content of one page, may inflate to.
+const MAX_STREAM_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that all object streams together may inflate to.
+const MAX_OBJECT_STREAMS_BYTES: usize = 64 * 1024 * 1024;
+/// How long the caller waits for the parser.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The text of a PDF.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +33,9 @@ pub struct PdfText {
 
 /// Extracts the text of all pages.
 ///
-/// Bounded: the answer comes within [`Limits::PDF_TIME`]; a panic of the parser is `Malformed`; every stream that
-/// is inflated is stopped at [`Limits::PDF_STREAM_BYTES`] as the bytes come out, through all of its filters; the
-/// object streams together at [`Limits::PDF_OBJECT_STREAMS_BYTES`], which also may not list one object twice;
+/// Bounded: the answer comes within [`DEADLINE`]; a panic of the parser is `Malformed`; every stream that
+/// is inflated is stopped at [`MAX_STREAM_BYTES`] as the bytes come out, through all of its filters; the
+/// object streams together at [`MAX_OBJECT_STREAMS_BYTES`], which also may not list one object twice;
 /// objects, pages and characters are counted. Pictures are not inflated.
 ///
 /// Not bounded: a parser that hangs keeps its thread, and one core, until it ends by itself. It cannot be killed,
@@ -51,7 +61,7 @@ fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
     if bytes.is_empty() {
         return Err(ContentError::Empty);
     }
-    if bytes.len() > Limits::PDF_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err(ContentError::TooComplex);
     }
     let start = &bytes[..bytes.len().min(SIGNATURE_WITHIN)];
@@ -128,19 +138,19 @@ fn within_deadline(
         .stack_size(STACK_BYTES)
         .spawn(guarded)
         .map_err(|_| ContentError::TooComplex)?;
-    receiver.recv_timeout(Limits::PDF_TIME).unwrap_or(Err(ContentError::TooComplex))
+    receiver.recv_timeout(DEADLINE).unwrap_or(Err(ContentError::TooComplex))
 }
 
 fn parse(bytes: &[u8]) -> Result<PdfText, ContentError> {
-    let deadline = Instant::now() + Limits::PDF_TIME;
+    let deadline = Instant::now() + DEADLINE;
     let options = LoadOptions {
         filter: Some(charge),
-        max_decompressed_size: Some(Limits::PDF_STREAM_BYTES),
+        max_decompressed_size: Some(MAX_STREAM_BYTES),
         ..LoadOptions::default()
     };
     BUDGET.set(Budget {
-        objects: Limits::PDF_OBJECTS,
-        inflated_bytes: Limits::PDF_OBJECT_STREAMS_BYTES,
+        objects: MAX_OBJECTS,
+        inflated_bytes: MAX_OBJECT_STREAMS_BYTES,
         deadline: Some(deadline),
     });
     let document = Document::load_mem_with_options(bytes, options);
@@ -161,8 +171,8 @@ fn parse(bytes: &[u8]) -> Result<PdfText, ContentError> {
 }
 
 fn text_of(document: &Document, deadline: Instant) -> Result<PdfText, ContentError> {
-    let pages = document.page_iter().take(Limits::PDF_PAGES + 1).count();
-    if pages > Limits::PDF_PAGES {
+    let pages = document.page_iter().take(MAX_PAGES + 1).count();
+    if pages > MAX_PAGES {
         return Err(ContentError::TooComplex);
     }
     if pages == 0 {
@@ -177,7 +187,7 @@ fn text_of(document: &Document, deadline: Instant) -> Result<PdfText, ContentErr
         if page > 1 {
             text.push('\u{C}');
         }
-        for chunk in document.extract_text_chunks_with_limit(&[page], Limits::PDF_STREAM_BYTES) {
+        for chunk in document.extract_text_chunks_with_limit(&[page], MAX_STREAM_BYTES) {
             match chunk.map_err(|error| typed(&error)) {
                 Ok(chunk) => {
                     readable = true;
@@ -257,7 +267,7 @@ fn charge(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
 /// What an object stream inflates to; `None` if it is over the limit or lists one place twice, so that a large
 /// object would be parsed, and kept, for each of thousands of entries.
 fn object_stream_bytes(stream: &Stream) -> Option<usize> {
-    let content = match stream.get_plain_content_with_limit(Limits::PDF_STREAM_BYTES) {
+    let content = match stream.get_plain_content_with_limit(MAX_STREAM_BYTES) {
         Ok(content) => content,
         Err(Error::Decompress(DecompressError::MemoryLimitExceeded { .. })) => return None,
         // Damage; `lopdf` skips such a stream.

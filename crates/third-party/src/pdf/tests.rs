@@ -1,13 +1,13 @@
 //! Tests of the PDF text.
 
-use std::{fmt::Write as _, io::Write as _, time::Duration};
+use std::{fmt::Write as _, io::Write as _};
 
 use flate2::{Compression, write::ZlibEncoder};
+use lectern_content::samples;
 use lopdf::{Dictionary, dictionary};
 use proptest::prelude::*;
 
 use super::*;
-use crate::content::samples;
 
 fn deflated(content: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -144,7 +144,7 @@ fn case_14_a_parser_that_dies_without_a_word_is_a_typed_rejection() {
 
 #[test]
 fn case_14_a_page_that_inflates_without_end_is_stopped() {
-    let bomb = flate(Dictionary::new(), &vec![b' '; Limits::PDF_STREAM_BYTES + 1]);
+    let bomb = flate(Dictionary::new(), &vec![b' '; MAX_STREAM_BYTES + 1]);
     assert_eq!(extract_text(&pdf(&bomb, &[])), Err(ContentError::TooComplex));
 }
 
@@ -152,10 +152,10 @@ fn case_14_a_page_that_inflates_without_end_is_stopped() {
 fn case_14_object_streams_that_inflate_without_end_are_stopped() {
     let packed =
         |size: usize| flate(dictionary! { "Type" => "ObjStm", "N" => 0, "First" => 0 }, &vec![b' '; size]);
-    let one = pdf(&hello(), &[packed(Limits::PDF_STREAM_BYTES + 1)]);
+    let one = pdf(&hello(), &[packed(MAX_STREAM_BYTES + 1)]);
     assert_eq!(extract_text(&one), Err(ContentError::TooComplex));
-    let count = Limits::PDF_OBJECT_STREAMS_BYTES / Limits::PDF_STREAM_BYTES + 1;
-    let many = vec![packed(Limits::PDF_STREAM_BYTES); count];
+    let count = MAX_OBJECT_STREAMS_BYTES / MAX_STREAM_BYTES + 1;
+    let many = vec![packed(MAX_STREAM_BYTES); count];
     assert_eq!(extract_text(&pdf(&hello(), &many)), Err(ContentError::TooComplex));
     assert!(extract_text(&pdf(&hello(), &many[..1])).is_ok());
 }

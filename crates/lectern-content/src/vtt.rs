@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-pub use super::cue::Cue;
-use super::{
+use crate::{
     ContentError,
-    cue::{self, Cues},
+    cue::{self, Cue, Cues},
 };
 
 /// Reads the cues, by their start; overlapping ones are kept.
@@ -92,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::Limits;
+    use crate::Limits;
 
     const FILE: &str = "WEBVTT - a lesson\nKind: captions\n\nNOTE written by hand\n--> not a cue\n\nSTYLE\n\
         ::cue { color: red }\n\nREGION\nid:top\n\nintro\n00:01.000 --> 00:02.500 align:start line:0\n\

@@ -1,6 +1,6 @@
 //! What a file is, from its first bytes.
 
-use crate::media_type::MediaType;
+use crate::MediaType;
 
 /// The accepted media type that the first bytes show, `None` for anything else.
 ///
@@ -28,7 +28,7 @@ pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
 /// Whether the first bytes may be a file of the declared media type, for files that the third party returns.
 ///
 /// Types that Lectern parses are checked strictly; for others, bytes that clearly are something else disagree.
-pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
+pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if let Ok(known) = essence.parse::<MediaType>() {
         // An empty text is still a text: a document without a word has one.
@@ -41,7 +41,7 @@ pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
         "application/x-subrip" => is_text(first_bytes),
         // A declaration that says nothing claims nothing.
         "application/octet-stream" => true,
-        "application/xml" => agrees("text/xml", first_bytes),
+        "application/xml" => fits_declared_type("text/xml", first_bytes),
         "application/json" => {
             is_text(first_bytes)
                 && starts_after_bom(first_bytes, |text| {
@@ -96,22 +96,22 @@ mod tests {
 
     #[test]
     fn returned_types_are_checked_against_the_bytes() {
-        assert!(agrees("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
-        assert!(!agrees("text/vtt", b"<html>"));
-        assert!(agrees("application/json", b" {\"a\":1}"));
-        assert!(!agrees("application/json", b"%PDF-1.7"));
-        assert!(!agrees("image/png", b"%PDF-1.7"));
-        assert!(agrees("text/plain", b""));
-        assert!(agrees("application/octet-stream", b"%PDF-1.7"));
-        assert!(agrees("application/xml", b"<?xml version=\"1.0\"?><a/>"));
-        assert!(!agrees("application/xml", b"%PDF-1.7"));
+        assert!(fits_declared_type("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
+        assert!(!fits_declared_type("text/vtt", b"<html>"));
+        assert!(fits_declared_type("application/json", b" {\"a\":1}"));
+        assert!(!fits_declared_type("application/json", b"%PDF-1.7"));
+        assert!(!fits_declared_type("image/png", b"%PDF-1.7"));
+        assert!(fits_declared_type("text/plain", b""));
+        assert!(fits_declared_type("application/octet-stream", b"%PDF-1.7"));
+        assert!(fits_declared_type("application/xml", b"<?xml version=\"1.0\"?><a/>"));
+        assert!(!fits_declared_type("application/xml", b"%PDF-1.7"));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), declared in any::<String>()) {
             let _ = sniff(&bytes);
-            let _ = agrees(&declared, &bytes);
+            let _ = fits_declared_type(&declared, &bytes);
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
+use time::macros::datetime;
 
 use super::*;
-use crate::content::samples;
+use crate::samples;
 
-fn facts_of(bytes: &[u8]) -> Result<MediaFile, ContentError> {
+fn facts_of(bytes: &[u8]) -> Result<VideoFacts, ContentError> {
     facts(Cursor::new(bytes), bytes.len() as u64)
 }
 
@@ -29,13 +30,13 @@ fn box_of(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_facts_of_the_sample_lesson_are_read() {
-    let expected = MediaFile {
+    let expected = VideoFacts {
         duration_ms: Some(4_000),
         width_px: Some(320),
         height_px: Some(240),
         video_codec: Some("avc1".to_owned()),
         audio_codec: Some("mp4a".to_owned()),
-        recorded_at: Some("2026-09-01T08:30:00Z".to_owned()),
+        recorded_at: Some(datetime!(2026-09-01 08:30 UTC)),
     };
     assert_eq!(facts_of(samples::LESSON_MP4), Ok(expected));
 }

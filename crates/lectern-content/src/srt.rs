@@ -1,9 +1,8 @@
 //! `SubRip` captions. There is no standard; this reads what players read.
 
-pub use super::cue::Cue;
-use super::{
+use crate::{
     ContentError,
-    cue::{self, Cues},
+    cue::{self, Cue, Cues},
 };
 
 /// Reads the cues, by their start; overlapping ones are kept.
@@ -72,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::Limits;
+    use crate::Limits;
 
     const FILE: &str = "1\n00:00:01,000 --> 00:00:02,500 X1:40 X2:600\n{\\an8}<b>Good</b> morning\n\n\
         2\n00:00:03.000 --> 00:00:04.000\n12\nTwo lines";

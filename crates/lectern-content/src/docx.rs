@@ -70,7 +70,7 @@ fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
         return Err(if bytes.windows(name.len()).any(|window| window == name) {
             ContentError::Encrypted
         } else {
-            ContentError::Unsupported("it is a document of an old Word; please save it as .docx".to_owned())
+            ContentError::Unsupported("it is a document of an old Word; please save it as .docx")
         });
     }
     if !bytes.starts_with(b"PK") {
@@ -96,7 +96,7 @@ fn zip_error(error: ZipError) -> ContentError {
             ContentError::Encrypted
         }
         ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
-            ContentError::Unsupported("it is packed in an unusual way".to_owned())
+            ContentError::Unsupported("it is packed in an unusual way")
         }
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => ContentError::Truncated,
         ZipError::Io(_) | ZipError::InvalidArchive(_) | ZipError::FileNotFound | _ => {
@@ -132,7 +132,7 @@ mod tests {
     use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
     use super::*;
-    use crate::content::samples;
+    use crate::samples;
 
     fn docx(xml: &str) -> Vec<u8> {
         packed("word/document.xml", CompressionMethod::Deflated, xml.as_bytes())

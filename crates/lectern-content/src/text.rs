@@ -41,7 +41,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::samples;
+    use crate::samples;
 
     #[test]
     fn utf8_is_read_with_and_without_a_byte_order_mark() {
