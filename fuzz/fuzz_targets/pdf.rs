@@ -1,4 +1,4 @@
-//! Fuzzes PDF: any bytes are a text or a typed error, within the budgets.
+//! Fuzzes PDF: any bytes are a text or a typed error, within the limits.
 
 #![no_main]
 

@@ -14,10 +14,9 @@ mod sniff;
 pub mod srt;
 pub mod text;
 pub mod vtt;
-mod word_xml;
 
 pub use cue::Cue;
-pub use media_type::{MediaType, UnknownMediaType};
+pub use media_type::{MediaType, UnknownMediaType, essence};
 pub use sniff::{fits_declared_type, sniff};
 
 /// Why a file could not be read. The same bytes always give the same error, so a retry does not help.

@@ -17,7 +17,7 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     }
     let bytes = std::fs::read(&incoming.path).map_err(|error| disk_error(&error))?;
     let (text, pages) = match media_type {
-        MediaType::Docx => docx::extract_text(&bytes).map(|found| (found.text, None)),
+        MediaType::Docx => docx::extract_text(&bytes).map(|text| (text, None)),
         MediaType::Pdf => pdf::extract_text(&bytes).map(|found| (found.text, Some(found.pages))),
         MediaType::Text | MediaType::Mp4 | MediaType::WebM => text::decode(&bytes).map(|text| (text, None)),
     }
