@@ -53,8 +53,8 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<String, ContentError> {
 /// Reads `start --> end …` and ignores the settings or coordinates after the end.
 ///
 /// `None` if the line has no arrow, or if it is part of a cue's text and does not start like a time. A time that
-/// cannot be read is `Malformed`. A negative time, which tools write that shift captions, becomes zero. An end before
-/// its start becomes the start: the words matter more than the times.
+/// cannot be read is `Malformed`. Tools that shift captions write negative times, which become zero. An end before its
+/// start becomes the start, because the words matter more than the times.
 pub(crate) fn timing(
     line: &str,
     line_number: usize,

@@ -18,7 +18,8 @@ use crate::{ContentError, Limits};
 ///
 /// The function reads the ZIP's directory and inflates one entry, `word/document.xml`. It counts inflated bytes as
 /// they come out of the inflater and compares them with [`Limits::ZIP_INFLATED_BYTES`] and [`Limits::ZIP_RATIO`]. It
-/// refuses a `DOCTYPE`, so no entity can expand. It holds in memory the text, one run of the document and buffers.
+/// refuses a `DOCTYPE`, so no entity can expand. In memory it holds
+/// the text, one run of the document and buffers.
 pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
     check_container(bytes)?;
     let mut archive = ZipIterable::try_new(Cursor::new(bytes), Config::default()).map_err(zip_error)?;

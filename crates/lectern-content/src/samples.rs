@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// Four seconds of H.264 and AAC.
 pub const LESSON_MP4: &[u8] = include_bytes!("../../../samples/lesson.mp4");
-/// The same lesson as a WebM.
+/// The same lesson as a `WebM`.
 pub const LESSON_WEBM: &[u8] = include_bytes!("../../../samples/lesson.webm");
 /// A lesson plan with mistakes.
 pub const LESSON_PLAN_DOCX: &[u8] = include_bytes!("../../../samples/lesson-plan.docx");

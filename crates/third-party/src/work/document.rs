@@ -1,4 +1,4 @@
-//! Written documents: their text, what proofreading finds in it, and a report.
+//! Written documents: text, findings of the proofreading, and a report.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use lectern_content::{MediaType, docx, text};
 use super::{Produced, content_error, disk_error, error, json};
 use crate::{intake::Incoming, pdf, proofread};
 
-/// Larger ones are not read into memory.
+/// Larger documents are refused, because the parsers hold a document in memory.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
 pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {

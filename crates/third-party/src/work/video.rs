@@ -1,4 +1,4 @@
-//! Videos: their facts, and captions made of the facts, since nothing here recognises speech.
+//! Videos: their facts, and captions made from the facts, because nothing here recognises speech.
 
 use std::{fs::File, io::BufReader};
 
@@ -19,7 +19,7 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     let size_bytes = incoming.received.size_bytes;
     let facts = match media_type {
         MediaType::Mp4 => mp4::facts(BufReader::new(file), size_bytes)
-            .map(on_the_wire)
+            .map(to_wire)
             .map_err(|error| content_error(&error))?,
         MediaType::WebM | MediaType::Docx | MediaType::Pdf | MediaType::Text => webm::facts(file)?,
     };
@@ -40,7 +40,7 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     ])
 }
 
-fn on_the_wire(facts: VideoFacts) -> MediaFile {
+fn to_wire(facts: VideoFacts) -> MediaFile {
     MediaFile {
         duration_ms: facts.duration_ms,
         width_px: facts.width_px,
