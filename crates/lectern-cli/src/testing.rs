@@ -8,9 +8,9 @@ use lectern::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
         Reason,
     },
-    media_type::MediaType,
 };
 use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
+use lectern_content::MediaType;
 use serde_json::{Value, json};
 
 use crate::{

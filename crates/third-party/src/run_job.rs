@@ -3,10 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use lectern::{
-    contract::wire::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile};
+use lectern_content::MediaType;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},

@@ -15,10 +15,10 @@ use lectern::{
     contract::wire::JobAccepted,
     document::{ObjectVersion, Reason},
     error::Error,
-    media_type::MediaType,
-    ports::{Clock as _, Content, UploadReader as _, JobRequest, ThirdParty as _},
+    ports::{Clock as _, Content, JobRequest, ThirdParty as _, UploadReader as _},
 };
 use lectern_aws::{SystemClock, UploadsBucket};
+use lectern_content::MediaType;
 use rstest::rstest;
 use third_party::{RetryAfter, SubmissionFault};
 

@@ -43,7 +43,7 @@ impl DocumentReport {
             version_id: document.object.version_id.clone(),
             key: show_names.then(|| document.object.key.clone()),
             size_bytes: document.size_bytes,
-            media_type: document.media_type.map(lectern::media_type::MediaType::as_str),
+            media_type: document.media_type.map(lectern_content::MediaType::as_str),
             keeps_result: document.has_succeeded_result(),
             timeline,
             conclusion,

@@ -125,7 +125,7 @@ fn entry(at: OffsetDateTime, phase: Phase, text: String, error: Option<&Failure>
 /// The item's own times. The states in between are left to the histories, if there are any.
 fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
     let reason = document.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
-    let media_type = document.media_type.map_or("unknown type", lectern::media_type::MediaType::as_str);
+    let media_type = document.media_type.map_or("unknown type", lectern_content::MediaType::as_str);
     let told = |state: DocumentState| {
         let at = time(document.times.get(state.as_str())?)?;
         let (phase, text) = match state {

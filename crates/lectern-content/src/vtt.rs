@@ -2,19 +2,20 @@
 
 use std::fmt::Write as _;
 
-pub use super::cue::Cue;
-use super::{
+use crate::{
     ContentError,
-    cue::{self, Cues},
+    cue::{self, Cue, Cues},
 };
 
-/// Reads the cues, by their start; overlapping ones are kept.
+/// Reads the cues and sorts them by their start. Cues may overlap.
 ///
-/// Time and memory are linear in the input, which may have `Limits::CAPTION_BYTES` and `Limits::CUES`.
-/// Normalised: byte order mark, UTF-16, any line ending, a missing blank line or final newline, a comma in a
-/// time, a time below zero (becomes zero), an end before its start (becomes the start), cues in which nothing
-/// is said (left out), a cue with several voices (one cue each). Left out: notes, styles, regions, cue ids,
-/// settings, markup. An error: no `WEBVTT` at the start, a time that cannot be read, another encoding.
+/// - Accepted: a byte order mark, UTF-16, any line end, a missing blank line or final newline, a comma in a time.
+/// - Changed: a negative time becomes zero; an end before its start becomes the start; a cue with several voices
+///   becomes one cue per voice.
+/// - Dropped: notes, styles, regions, cue ids, settings, markup, and cues without text.
+/// - Refused: no `WEBVTT` at the start, a time that cannot be read, another encoding.
+///
+/// Time and memory are linear in the input, at most `Limits::CAPTION_BYTES` and `Limits::CUES`.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
     let text = cue::text_of(bytes)?;
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
@@ -55,10 +56,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
     Ok(cues.finish())
 }
 
-/// Writes cues as a `WebVTT` file that [`parse`] reads back to the same cues.
+/// Writes cues as a `WebVTT` file.
 ///
-/// That holds for cues as [`parse`] gives them: sorted, texts trimmed and without blank lines, times below
-/// 100,000 hours.
+/// [`parse`] reads the same cues back if they are sorted, their texts are trimmed and have no blank lines, and their
+/// times are below 100,000 hours.
 pub fn write_vtt(cues: &[Cue]) -> String {
     let mut vtt = "WEBVTT\n".to_owned();
     for cue in cues {
@@ -92,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::Limits;
+    use crate::Limits;
 
     const FILE: &str = "WEBVTT - a lesson\nKind: captions\n\nNOTE written by hand\n--> not a cue\n\nSTYLE\n\
         ::cue { color: red }\n\nREGION\nid:top\n\nintro\n00:01.000 --> 00:02.500 align:start line:0\n\

@@ -1,30 +1,32 @@
-//! Proofreading of English text by fixed rules: what the reference third party does with a lesson plan.
+//! Proofreading of English text by fixed rules.
 
-use super::{Limits, misspellings};
-use crate::contract::wire::{FileFinding, Severity};
+mod misspellings;
 
-/// Words of one sentence from which on it is too long.
+use lectern::contract::wire::{FileFinding, Severity};
+
+/// Findings of one proofreading.
+const MAX_FINDINGS: usize = 1_000;
+/// A sentence with more words is too long.
 const LONG_SENTENCE_WORDS: usize = 40;
-/// Words that are doubled rightly now and then.
-const DOUBLED_RIGHTLY: [&str; 6] = ["had", "that", "very", "bye", "no", "so"];
-/// What ends in a full stop and ends no sentence.
+/// Words that may correctly stand twice in a row.
+const MAY_BE_DOUBLED: [&str; 6] = ["had", "that", "very", "bye", "no", "so"];
+/// Words whose full stop does not end a sentence.
 const ABBREVIATIONS: [&str; 23] = [
     "a.m", "approx", "cf", "ch", "dr", "e.g", "ed", "etc", "fig", "i.e", "incl", "max", "min", "mr", "mrs",
     "ms", "no", "p.m", "pp", "prof", "resp", "st", "vs",
 ];
 
-/// Finds what looks wrong, in the order of the text.
+/// The first 1,000 mistakes, in the order of the text.
 ///
-/// Offsets count Unicode scalar values and lie in the text. At most [`Limits::FINDINGS`], the first ones of the
-/// text, are reported. Time is linear in the text; memory is some 5 bytes for each of its characters.
+/// Offsets count Unicode scalar values. Time is linear in the text; memory is about 5 bytes for each character.
 ///
 /// | rule | severity | finds |
 /// |---|---|---|
 /// | `misspelling` | error | a word of a fixed table |
-/// | `doubledWord` | warning | the same word twice, with nothing but white space between |
-/// | `unmatchedBracket` | warning | a bracket without its partner in the paragraph (blank lines part paragraphs) |
+/// | `doubledWord` | warning | the same word twice in a row |
+/// | `unmatchedBracket` | warning | a bracket without its partner in the paragraph (blank lines separate paragraphs) |
 /// | `unmatchedQuote` | warning | a double quotation mark without its partner in the line |
-/// | `lowercaseSentence` | warning | a sentence that starts with a small letter |
+/// | `lowercaseSentence` | warning | a sentence that starts with a lower-case letter |
 /// | `longSentence` | info | a sentence of more than 40 words |
 /// | `doubleSpace` | info | several spaces between two words |
 pub fn proofread(text: &str) -> Vec<FileFinding> {
@@ -36,11 +38,11 @@ pub fn proofread(text: &str) -> Vec<FileFinding> {
         findings.append(&mut report.findings);
     }
     findings.sort_by_key(|finding| (finding.start, finding.end));
-    findings.truncate(Limits::FINDINGS);
+    findings.truncate(MAX_FINDINGS);
     findings
 }
 
-/// The first findings of one rule; each rule looks from the start to the end of the text.
+/// The first findings of one rule. Each rule reads the text from start to end.
 #[derive(Default)]
 struct Report {
     findings: Vec<FileFinding>,
@@ -54,7 +56,7 @@ impl Report {
         message: impl Into<String>,
         suggestion: Option<String>,
     ) {
-        if self.findings.len() < Limits::FINDINGS {
+        if self.findings.len() < MAX_FINDINGS {
             let (start, end, message) = (start as u64, end as u64, message.into());
             self.findings.push(FileFinding {
                 start,
@@ -84,7 +86,7 @@ fn words(chars: &[char], report: &mut Report) {
             && earlier.to_lowercase() == lower
             && chars[first_end..start].iter().all(|c| c.is_whitespace())
             && lower.chars().all(char::is_alphabetic)
-            && !DOUBLED_RIGHTLY.contains(&lower.as_str())
+            && !MAY_BE_DOUBLED.contains(&lower.as_str())
         {
             let message = "This word stands here twice.";
             report.add((first, end), ("doubledWord", Severity::Warning), message, Some(earlier));
@@ -93,7 +95,7 @@ fn words(chars: &[char], report: &mut Report) {
     }
 }
 
-/// Letters and digits, with apostrophes and hyphens inside. Words of more than 64 characters are cut in pieces.
+/// Runs of letters and digits, with apostrophes and hyphens inside. Longer words than 64 characters are split.
 fn word_ranges(chars: &[char]) -> impl Iterator<Item = (usize, usize)> {
     const LONGEST: usize = 64;
     let mut at = 0;
@@ -120,10 +122,9 @@ fn capitalised(word: &str) -> String {
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
 
-/// Long sentences, and sentences that start with a small letter.
+/// Long sentences, and sentences that start with a lower-case letter.
 ///
-/// A sentence ends at `.`, `!` or `?` before white space, and at a blank line; what stands before the first
-/// letter of one (quotes, brackets, bullets) is no part of its first word.
+/// A sentence ends at `.`, `!` or `?` before white space, and at a blank line.
 fn sentences(chars: &[char], report: &mut Report) {
     let mut sentence: Option<(usize, usize)> = None;
     let mut words = 0;
@@ -141,7 +142,7 @@ fn sentences(chars: &[char], report: &mut Report) {
             let follows_text =
                 gap.last().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '“' | '(' | '‘'));
             let word = &chars[start..end];
-            if ended_by_a_stop && follows_text && starts_small(word) {
+            if ended_by_a_stop && follows_text && starts_lower_case(word) {
                 let right: String = capitalised(&word.iter().collect::<String>());
                 let message = "A sentence starts with a capital letter.";
                 report.add((start, end), ("lowercaseSentence", Severity::Warning), message, Some(right));
@@ -160,7 +161,7 @@ fn long_sentence(sentence: Option<(usize, usize)>, words: usize, report: &mut Re
     }
 }
 
-/// Whether the gap after a word ends its sentence. An ellipsis may stand in the middle of one.
+/// Whether the gap after a word ends the sentence. An ellipsis does not.
 fn ends_sentence(chars: &[char], word_end: usize, gap: &[char]) -> bool {
     let Some(stop) = gap.iter().position(|c| matches!(c, '.' | '!' | '?')) else { return false };
     let rest = &gap[stop + 1..];
@@ -180,8 +181,8 @@ fn is_abbreviation(chars: &[char], word_end: usize) -> bool {
         || word.chars().all(|c| c.is_ascii_digit())
 }
 
-fn starts_small(word: &[char]) -> bool {
-    // A capital inside (iPad, pH) is a name, which keeps its shape.
+fn starts_lower_case(word: &[char]) -> bool {
+    // A word with a later capital (iPad, pH) is a name and keeps its spelling.
     word.first().is_some_and(|c| c.is_lowercase()) && !word.iter().any(|c| c.is_uppercase())
 }
 
@@ -194,7 +195,7 @@ fn is_blank_line(gap: &[char]) -> bool {
     })
 }
 
-/// Several spaces between two words; indentation and the end of a line are left alone.
+/// Several spaces between two words. Indentation and trailing spaces are fine.
 fn spaces(chars: &[char], report: &mut Report) {
     let mut at = 0;
     while at < chars.len() {
@@ -208,7 +209,7 @@ fn spaces(chars: &[char], report: &mut Report) {
     }
 }
 
-/// Brackets without a partner, paragraph by paragraph.
+/// Brackets without a partner in the same paragraph.
 fn brackets(chars: &[char], report: &mut Report) {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut line_is_blank = false;
@@ -255,7 +256,7 @@ fn is_item_or_smiley(before: &[char]) -> bool {
     item || matches!(before, [.., ':' | ';'] | [.., ':' | ';', '-'])
 }
 
-/// Double quotation marks without a partner, line by line.
+/// Double quotation marks without a partner in the same line.
 fn quotes(chars: &[char], report: &mut Report) {
     let mut straight: Option<usize> = None;
     let mut curly: Option<usize> = None;
@@ -266,7 +267,7 @@ fn quotes(chars: &[char], report: &mut Report) {
                     unmatched_quote(alone, report);
                 }
             }
-            // After a digit it stands for inches or seconds.
+            // A straight quote after a digit stands for inches or seconds.
             '"' if straight.is_none() && at > 0 && chars[at - 1].is_ascii_digit() => {}
             '"' => straight = if straight.is_some() { None } else { Some(at) },
             '“' => {
@@ -287,11 +288,11 @@ fn unmatched_quote(at: usize, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
+    use lectern_content::samples;
     use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
-    use crate::content::samples;
 
     fn found(text: &str) -> Vec<(String, String, Option<String>)> {
         let chars: Vec<char> = text.chars().collect();
@@ -336,7 +337,7 @@ mod tests {
     #[case("    Indented  \nLine\n\nAims and goals\n\npupils name four stages")]
     #[case("Done. iPad users wait. It went well, well enough.")]
     #[case("")]
-    fn what_is_right_is_left_alone(#[case] text: &str) {
+    fn correct_text_has_no_findings(#[case] text: &str) {
         let wrong: Vec<_> =
             found(text).into_iter().filter(|(rule, ..)| rule != "lowercaseSentence").collect();
         assert_eq!(wrong, []);
@@ -353,14 +354,14 @@ mod tests {
     #[test]
     fn the_findings_are_bounded_and_in_the_order_of_the_text() {
         let findings = proofread(&"teh  the the ( \" x. y\n".repeat(2_000));
-        assert_eq!(findings.len(), Limits::FINDINGS);
+        assert_eq!(findings.len(), MAX_FINDINGS);
         assert!(findings.is_sorted_by_key(|finding| (finding.start, finding.end)));
     }
 
     #[test]
     fn the_mistakes_of_the_sample_lesson_plan_are_found() {
-        let plan = crate::content::docx::extract_text(samples::LESSON_PLAN_DOCX).unwrap();
-        let findings = found(&plan.text);
+        let plan = lectern_content::docx::extract_text(samples::LESSON_PLAN_DOCX).unwrap();
+        let findings = found(&plan);
         for (rule, quoted) in [
             ("doubledWord", "the the"),
             ("misspelling", "recieve"),

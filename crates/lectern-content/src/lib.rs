@@ -1,55 +1,54 @@
-//! Parsers of foreign content: what a teacher uploads, what a third party returns.
+//! Parsers of untrusted files: what a teacher uploads and what a third party returns.
 //!
-//! Pure functions over bytes. Each states its limits ([`Limits`]) and reports a [`ContentError`]; none panics,
-//! none believes a size that the content itself declares. They know no document, no job and no storage.
+//! [`sniff`] names a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read what the
+//! file holds. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
+//! stay within [`Limits`], and they never allocate by a size that the file declares.
 
-pub mod cue;
+mod cue;
 pub mod docx;
-mod misspellings;
+mod media_type;
 pub mod mp4;
-pub mod pdf;
-pub mod proofread;
-#[cfg(test)]
-mod samples;
+#[cfg(feature = "testing")]
+pub mod samples;
+mod sniff;
 pub mod srt;
 pub mod text;
 pub mod vtt;
-mod word_xml;
-
-use std::time::Duration;
 
 pub use cue::Cue;
+pub use media_type::{MediaType, UnknownMediaType, essence};
+pub use sniff::{fits_declared_type, sniff};
 
-/// Why content could not be read. No retry helps; only another file does.
+/// Why a file could not be read. The same bytes always give the same error, so a retry does not help.
 ///
-/// `Display` is a sentence for the teacher and quotes nothing of the content.
+/// `Display` is a sentence for the teacher. It quotes nothing of the file's content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Nothing in it.
+    /// The file has no content.
     #[error("The file is empty.")]
     Empty,
-    /// It ends before its own structure does.
+    /// The file ends before its own structure does.
     #[error("The file is incomplete: it ends too early. Please upload it again.")]
     Truncated,
-    /// It needs a password or is under rights management.
+    /// The file needs a password, or it is under rights management.
     #[error("The file is encrypted. Please save it without a password and upload it again.")]
     Encrypted,
-    /// One of the budgets of [`Limits`] is used up.
+    /// The file exceeds one of the [`Limits`].
     #[error("The file is too large or too complicated to be read.")]
     TooComplex,
-    /// It breaks the rules of its format. Holds what is wrong, in words of ours.
+    /// The file breaks the rules of its format. The text says which one.
     #[error("The file is damaged: {0}.")]
     Malformed(String),
-    /// Text in another encoding than UTF-8 (or UTF-16 with a byte order mark).
+    /// The text has another encoding than UTF-8, or UTF-16 with a byte order mark.
     #[error("The text is not in UTF-8. Please save it as UTF-8 and upload it again.")]
     NotUtf8,
-    /// A variant of the format that is not read. Holds which one, in words of ours.
+    /// The parser does not read this variant of the format. The text says which one.
     #[error("The file cannot be read: {0}.")]
-    Unsupported(String),
+    Unsupported(&'static str),
 }
 
 impl ContentError {
-    /// The word for it on the wire (`JobError.code`, `Failed(reason)`), camelCase.
+    /// The error's name on the wire (`JobError.code`) and in a document's failure reason, in camelCase.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -62,12 +61,13 @@ impl ContentError {
         }
     }
 
-    fn malformed(what: &str) -> Self {
+    /// [`ContentError::Malformed`] from a clause that completes "The file is damaged: …".
+    pub fn malformed(what: &str) -> Self {
         Self::Malformed(what.to_owned())
     }
 }
 
-/// The budgets of the parsers. Going over one is [`ContentError::TooComplex`].
+/// The limits of the parsers. A file that exceeds one of them is [`ContentError::TooComplex`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits;
 
@@ -76,44 +76,31 @@ impl Limits {
     pub const TEXT_BYTES: usize = 32 * 1024 * 1024;
     /// Bytes of a VTT or SRT file, before decoding.
     pub const CAPTION_BYTES: usize = 16 * 1024 * 1024;
-    /// Cues of a VTT or SRT file: one a second for more than a day.
+    /// Cues of a VTT or SRT file: one cue per second for more than a day.
     pub const CUES: usize = 100_000;
-    /// Characters of the text extracted from a document: some 5,000 pages.
+    /// Characters of the text of a document: about 5,000 pages.
     pub const EXTRACTED_CHARS: usize = 10_000_000;
     /// Bytes of a DOCX.
     pub const ZIP_BYTES: usize = 256 * 1024 * 1024;
-    /// Entries of a ZIP's directory.
+    /// Entries in the directory of a DOCX.
     pub const ZIP_ENTRIES: usize = 10_000;
-    /// Bytes that are inflated out of one ZIP, all entries together.
+    /// Bytes that the parser inflates from one DOCX.
     pub const ZIP_INFLATED_BYTES: u64 = 64 * 1024 * 1024;
-    /// How many times its packed size an entry may inflate to, once past [`Self::ZIP_RATIO_FROM_BYTES`].
+    /// The highest ratio of inflated to packed bytes of an entry that inflates to more than
+    /// [`Self::ZIP_RATIO_FROM_BYTES`].
     pub const ZIP_RATIO: u64 = 200;
-    /// Below this an entry may have any ratio: a small document of blanks is no bomb.
+    /// An entry that inflates to fewer bytes may have any ratio: a small document full of blanks is not a bomb.
     pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
-    /// How deep XML elements may nest. Word itself stays below 100.
+    /// Nested XML elements. Word itself nests fewer than 100.
     pub const XML_DEPTH: usize = 256;
     /// Tags, texts and references of one XML file.
     pub const XML_EVENTS: usize = 10_000_000;
-    /// Bytes of a PDF.
-    pub const PDF_BYTES: usize = 256 * 1024 * 1024;
-    /// Pages of a PDF.
-    pub const PDF_PAGES: usize = 2_000;
-    /// Objects of a PDF.
-    pub const PDF_OBJECTS: usize = 500_000;
-    /// Bytes that any one stream of a PDF, or the content of any one page, may inflate to.
-    pub const PDF_STREAM_BYTES: usize = 8 * 1024 * 1024;
-    /// Bytes that the object streams of a PDF may inflate to together.
-    pub const PDF_OBJECT_STREAMS_BYTES: usize = 64 * 1024 * 1024;
-    /// How long the answer to a PDF may take.
-    pub const PDF_TIME: Duration = Duration::from_secs(20);
-    /// Bytes of the `moov` box of an MP4: some 40 hours of video.
+    /// Bytes of the `moov` box of an MP4: about 40 hours of video.
     pub const MOOV_BYTES: u64 = 64 * 1024 * 1024;
-    /// Boxes at the top level of an MP4; a fragmented one has two for every few seconds.
+    /// Boxes at the top level of an MP4. A fragmented MP4 has two for every few seconds.
     pub const TOP_LEVEL_BOXES: usize = 100_000;
     /// Tracks of an MP4.
     pub const TRACKS: usize = 256;
-    /// Findings of one proofreading.
-    pub const FINDINGS: usize = 1_000;
 }
 
 #[cfg(test)]
@@ -129,7 +116,7 @@ mod tests {
             ContentError::TooComplex,
             ContentError::malformed("a reason"),
             ContentError::NotUtf8,
-            ContentError::Unsupported("a reason".to_owned()),
+            ContentError::Unsupported("a reason"),
         ];
         let codes: std::collections::BTreeSet<_> = all.iter().map(ContentError::code).collect();
         assert_eq!(codes.len(), all.len());

@@ -1,64 +1,72 @@
-//! PDF: the text of its pages, by `lopdf`, which is kept on a leash.
+//! PDF: the text of the pages. `lopdf` parses; this module limits its time and memory.
 
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use lectern_content::{ContentError, Limits};
 use lopdf::{DecompressError, Document, Error, LoadOptions, Object, ObjectId, Stream};
 
-use super::{ContentError, Limits};
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+const MAX_PAGES: usize = 2_000;
+const MAX_OBJECTS: usize = 500_000;
+/// Bytes that one stream, or the content of one page, may inflate to.
+const MAX_STREAM_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that all object streams together may inflate to.
+const MAX_OBJECT_STREAMS_BYTES: usize = 64 * 1024 * 1024;
+/// How long the caller waits for the parser.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The text of a PDF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PdfText {
-    /// The text of the pages, in order, parted by a form feed. Empty if all of them are pictures.
+    /// The text of the pages, with a form feed between pages. Empty if all pages are pictures.
     pub text: String,
-    /// How many pages there are.
+    /// The number of pages, also of those without text.
     pub pages: usize,
 }
 
 /// Extracts the text of all pages.
 ///
-/// Bounded: the answer comes within [`Limits::PDF_TIME`]; a panic of the parser is `Malformed`; every stream that
-/// is inflated is stopped at [`Limits::PDF_STREAM_BYTES`] as the bytes come out, through all of its filters; the
-/// object streams together at [`Limits::PDF_OBJECT_STREAMS_BYTES`], which also may not list one object twice;
-/// objects, pages and characters are counted. Pictures are not inflated.
+/// Limits: the function returns within `DEADLINE`. A panic of the parser is `Malformed`. Inflating any one stream
+/// stops at `MAX_STREAM_BYTES`, through all of its filters; inflating all object streams stops at
+/// `MAX_OBJECT_STREAMS_BYTES`, and an object stream may not list one object twice. Objects, pages and characters are
+/// counted. Pictures are not inflated.
 ///
-/// Not bounded: a parser that hangs keeps its thread, and one core, until it ends by itself. It cannot be killed,
-/// only abandoned; a process that takes PDFs from strangers runs under a CPU limit. And memory is bounded only as
-/// a multiple of the above: parsed objects and operators take some 50 times their text, and an object stream that
-/// `lopdf` opens ahead of loading, to find the length of another stream, escapes the sum (each is still stopped
-/// at the stream's limit). Such a process runs under a memory limit, too; Lectern's functions parse no PDFs.
+/// Not limited: a parser that hangs keeps its thread and one core until it ends, because a thread cannot be killed.
+/// Parsed objects and operators take about 50 times the memory of their text, and an object stream that `lopdf` opens
+/// early, to find the length of another stream, counts only by itself. A process that parses untrusted PDFs therefore
+/// needs a CPU limit and a memory limit. Lectern's functions parse no PDFs.
 ///
-/// A page whose text cannot be read is left out, as long as any page can. A password, even an empty one, is
-/// `Encrypted`. Damage is repaired where `lopdf` can, but a file that both lacks its end and needs repair is
-/// `Truncated`: its last pages would be lost without a word.
+/// A page whose text cannot be read is left out if another page can be read. A file with a password, even an empty
+/// one, is `Encrypted`. `lopdf` repairs damage, but a file that needs repair and has no end is `Truncated`, because
+/// the repair would silently drop its last pages.
 pub fn extract_text(bytes: &[u8]) -> Result<PdfText, ContentError> {
     check_container(bytes)?;
     let bytes: Arc<[u8]> = bytes.into();
     within_deadline(move || parse(&bytes))
 }
 
-/// What shows before the parser is let at it.
+/// Checks what the bytes show before `lopdf` parses them.
 fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
-    /// Readers allow this much before the signature.
+    /// PDF readers accept this many bytes before the signature.
     const SIGNATURE_WITHIN: usize = 1024;
 
     if bytes.is_empty() {
         return Err(ContentError::Empty);
     }
-    if bytes.len() > Limits::PDF_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err(ContentError::TooComplex);
     }
     let start = &bytes[..bytes.len().min(SIGNATURE_WITHIN)];
     if !start.windows(5).any(|window| window == b"%PDF-") {
         return Err(ContentError::malformed("it is not a PDF"));
     }
-    // Trailers are never packed. `lopdf` would open what has an empty password, past the budgets.
+    // A trailer is never compressed. `lopdf` would decrypt a file with an empty password, outside of the budget.
     if names_encryption(bytes) {
         return Err(ContentError::Encrypted);
     }
@@ -74,7 +82,7 @@ fn names_encryption(bytes: &[u8]) -> bool {
         let (name, after) = unescaped::<{ NAME.len() }>(rest);
         let value = after.trim_ascii_start();
         let is_value = value.starts_with(b"<<") || value.first().is_some_and(u8::is_ascii_digit);
-        // A digit right after it would belong to the name.
+        // A digit right after the name would be part of the name.
         let is_whole = after.first().is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'<');
         if name == NAME && is_whole && is_value {
             return true;
@@ -110,7 +118,7 @@ fn has_end(bytes: &[u8]) -> bool {
     end.windows(5).any(|window| window == b"%%EOF")
 }
 
-/// Runs the parser on a thread of its own. Its stack is deep, for nested objects are parsed by recursion.
+/// Runs the parser on its own thread, whose large stack serves the recursion into nested objects.
 fn within_deadline(
     parser: impl FnOnce() -> Result<PdfText, ContentError> + Send + 'static,
 ) -> Result<PdfText, ContentError> {
@@ -119,8 +127,8 @@ fn within_deadline(
     let (sender, receiver) = mpsc::sync_channel(1);
     let guarded = move || {
         let result = catch_unwind(AssertUnwindSafe(parser));
-        let result = result.unwrap_or_else(|_| Err(ContentError::malformed("its reader gave up on it")));
-        // Nobody listens any more after the deadline.
+        let result = result.unwrap_or_else(|_| Err(ContentError::malformed("the PDF parser failed on it")));
+        // The receiver is gone after the deadline.
         let _ = sender.send(result);
     };
     thread::Builder::new()
@@ -128,19 +136,19 @@ fn within_deadline(
         .stack_size(STACK_BYTES)
         .spawn(guarded)
         .map_err(|_| ContentError::TooComplex)?;
-    receiver.recv_timeout(Limits::PDF_TIME).unwrap_or(Err(ContentError::TooComplex))
+    receiver.recv_timeout(DEADLINE).unwrap_or(Err(ContentError::TooComplex))
 }
 
 fn parse(bytes: &[u8]) -> Result<PdfText, ContentError> {
-    let deadline = Instant::now() + Limits::PDF_TIME;
+    let deadline = Instant::now() + DEADLINE;
     let options = LoadOptions {
         filter: Some(charge),
-        max_decompressed_size: Some(Limits::PDF_STREAM_BYTES),
+        max_decompressed_size: Some(MAX_STREAM_BYTES),
         ..LoadOptions::default()
     };
     BUDGET.set(Budget {
-        objects: Limits::PDF_OBJECTS,
-        inflated_bytes: Limits::PDF_OBJECT_STREAMS_BYTES,
+        objects: MAX_OBJECTS,
+        inflated_bytes: MAX_OBJECT_STREAMS_BYTES,
         deadline: Some(deadline),
     });
     let document = Document::load_mem_with_options(bytes, options);
@@ -161,8 +169,8 @@ fn parse(bytes: &[u8]) -> Result<PdfText, ContentError> {
 }
 
 fn text_of(document: &Document, deadline: Instant) -> Result<PdfText, ContentError> {
-    let pages = document.page_iter().take(Limits::PDF_PAGES + 1).count();
-    if pages > Limits::PDF_PAGES {
+    let pages = document.page_iter().take(MAX_PAGES + 1).count();
+    if pages > MAX_PAGES {
         return Err(ContentError::TooComplex);
     }
     if pages == 0 {
@@ -177,7 +185,7 @@ fn text_of(document: &Document, deadline: Instant) -> Result<PdfText, ContentErr
         if page > 1 {
             text.push('\u{C}');
         }
-        for chunk in document.extract_text_chunks_with_limit(&[page], Limits::PDF_STREAM_BYTES) {
+        for chunk in document.extract_text_chunks_with_limit(&[page], MAX_STREAM_BYTES) {
             match chunk.map_err(|error| typed(&error)) {
                 Ok(chunk) => {
                     readable = true;
@@ -217,7 +225,7 @@ fn typed(error: &Error) -> ContentError {
     ContentError::malformed("its structure is broken")
 }
 
-/// What may still be loaded. `lopdf` takes a plain function as its filter, so this belongs to the thread.
+/// What the parser may still load. A thread-local, because `lopdf` takes a plain function as its filter.
 #[derive(Clone, Copy)]
 struct Budget {
     objects: usize,
@@ -235,7 +243,7 @@ impl Budget {
     }
 }
 
-/// Called for each object before it is kept, and for each object stream before it is unpacked.
+/// `lopdf` calls this for each object before it keeps the object, and for each object stream before it unpacks it.
 fn charge(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
     let mut budget = BUDGET.get();
     if budget.is_used_up() {
@@ -249,18 +257,18 @@ fn charge(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
         budget.inflated_bytes = budget.inflated_bytes.saturating_sub(size_bytes);
     }
     BUDGET.set(budget);
-    // Of a stream only whether it is kept counts; of an object out of an object stream, what is returned.
+    // For a stream, `lopdf` uses only whether it is kept; for an object of an object stream, the returned object.
     let kept = if matches!(object, Object::Stream(_)) { Object::Null } else { object.clone() };
     (!budget.is_used_up()).then_some((id, kept))
 }
 
-/// What an object stream inflates to; `None` if it is over the limit or lists one place twice, so that a large
-/// object would be parsed, and kept, for each of thousands of entries.
+/// The inflated size of an object stream; `None` if it is over the limit or lists one offset twice. Thousands of
+/// entries with one offset would make `lopdf` parse and keep a large object thousands of times.
 fn object_stream_bytes(stream: &Stream) -> Option<usize> {
-    let content = match stream.get_plain_content_with_limit(Limits::PDF_STREAM_BYTES) {
+    let content = match stream.get_plain_content_with_limit(MAX_STREAM_BYTES) {
         Ok(content) => content,
         Err(Error::Decompress(DecompressError::MemoryLimitExceeded { .. })) => return None,
-        // Damage; `lopdf` skips such a stream.
+        // `lopdf` skips a damaged stream.
         Err(_) => return Some(stream.content.len()),
     };
     let first = stream.dict.get(b"First").and_then(Object::as_i64).ok();

@@ -1,26 +1,24 @@
-//! `WordprocessingML`: the text of `word/document.xml`, as a stream.
+//! `WordprocessingML`: reads the text of `word/document.xml` as a stream.
 
 use std::io::{BufReader, Read};
 
 use quick_xml::{Reader, XmlVersion, errors::IllFormedError, events::Event};
 
-use super::{
-    ContentError, Limits,
-    docx::{DocxText, OverBudget},
-};
+use super::OverBudget;
+use crate::{ContentError, Limits};
 
-/// Elements whose whole content is no text of the document: properties, deleted and moved-away runs, field
-/// codes, and the second rendering that `mc:AlternateContent` gives for old readers.
-const LEFT_OUT: [&str; 9] =
+/// Elements whose content is not part of the text: properties, deleted and moved-away runs, field codes, and the
+/// second rendering for old readers in `mc:AlternateContent`.
+const SKIPPED: [&str; 9] =
     ["pPr", "rPr", "tblPr", "sectPr", "del", "moveFrom", "delText", "instrText", "Fallback"];
 
-/// Extracts the text. Names are compared without their prefix, for producers choose it.
-pub(super) fn extract(xml: impl Read) -> Result<DocxText, ContentError> {
+/// Extracts the text. Compares names without their namespace prefix, because each program chooses its own prefix.
+pub(super) fn extract(xml: impl Read) -> Result<String, ContentError> {
     let mut reader = Reader::from_reader(BufReader::new(xml));
     let mut out = Body::default();
     let mut buffer = Vec::new();
     let mut depth = 0_usize;
-    let mut left_out_from: Option<usize> = None;
+    let mut skipped_from: Option<usize> = None;
     let mut in_text = false;
     for _ in 0..Limits::XML_EVENTS {
         buffer.clear();
@@ -34,43 +32,43 @@ pub(super) fn extract(xml: impl Read) -> Result<DocxText, ContentError> {
                 if depth > Limits::XML_DEPTH {
                     return Err(ContentError::TooComplex);
                 }
-                if left_out_from.is_none() {
-                    if LEFT_OUT.contains(&name.as_ref()) {
-                        left_out_from = Some(depth);
+                if skipped_from.is_none() {
+                    if SKIPPED.contains(&name.as_ref()) {
+                        skipped_from = Some(depth);
                     }
                     in_text = name.as_ref() == "t";
                     out.element(name.as_ref())?;
                 }
             }
             Event::Empty(tag) => {
-                if left_out_from.is_none() {
+                if skipped_from.is_none() {
                     out.element(tag.local_name().as_ref())?;
                     if tag.local_name().as_ref() == "p" {
-                        out.end_paragraph()?;
+                        out.push("\n")?;
                     }
                 }
             }
             Event::End(tag) => {
-                if left_out_from.is_none() && tag.local_name().as_ref() == "p" {
-                    out.end_paragraph()?;
+                if skipped_from.is_none() && tag.local_name().as_ref() == "p" {
+                    out.push("\n")?;
                 }
-                if left_out_from == Some(depth) {
-                    left_out_from = None;
+                if skipped_from == Some(depth) {
+                    skipped_from = None;
                 }
                 in_text = false;
                 depth = depth.saturating_sub(1);
             }
-            Event::Text(text) if in_text && left_out_from.is_none() => {
+            Event::Text(text) if in_text && skipped_from.is_none() => {
                 out.push(&text.xml_content(XmlVersion::Explicit1_0))?;
             }
-            Event::CData(text) if in_text && left_out_from.is_none() => out.push(&text)?,
+            Event::CData(text) if in_text && skipped_from.is_none() => out.push(&text)?,
             Event::GeneralRef(reference) => {
                 let character = reference.resolve_char_ref().map_err(|error| xml_error(&error))?;
                 let resolved = character.map(String::from);
                 let text = resolved.as_deref().or_else(|| predefined(&reference)).ok_or_else(|| {
                     ContentError::malformed("its XML names an entity that Word documents do not have")
                 })?;
-                if in_text && left_out_from.is_none() {
+                if in_text && skipped_from.is_none() {
                     out.push(text)?;
                 }
             }
@@ -112,13 +110,10 @@ fn is_over_budget(error: &std::io::Error) -> bool {
 struct Body {
     text: String,
     chars: usize,
-    paragraphs: usize,
-    /// Where the current paragraph starts in `text`.
-    paragraph_at: usize,
 }
 
 impl Body {
-    /// What an element stands for itself.
+    /// Adds the character that an element stands for.
     fn element(&mut self, name: &str) -> Result<(), ContentError> {
         match name {
             "tab" | "ptab" => self.push("\t"),
@@ -137,18 +132,9 @@ impl Body {
         Ok(())
     }
 
-    fn end_paragraph(&mut self) -> Result<(), ContentError> {
-        if !self.text[self.paragraph_at..].trim().is_empty() {
-            self.paragraphs += 1;
-        }
-        self.push("\n")?;
-        self.paragraph_at = self.text.len();
-        Ok(())
-    }
-
-    fn finish(mut self) -> DocxText {
+    fn finish(mut self) -> String {
         self.text.truncate(self.text.trim_end().len());
-        DocxText { text: self.text, paragraphs: self.paragraphs }
+        self.text
     }
 }
 
@@ -184,7 +170,7 @@ mod tests {
     )]
     #[case("\n <w:p>\n <w:r>\n <w:t>a</w:t> </w:r>\n</w:p>\n", "a")]
     fn text_is_extracted_as_it_is_read(#[case] xml: &str, #[case] text: &str) {
-        assert_eq!(extract(body(xml).as_bytes()).unwrap().text, text);
+        assert_eq!(extract(body(xml).as_bytes()).unwrap(), text);
     }
 
     #[rstest]
@@ -198,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn case_13_a_doctype_is_refused_wherever_it_stands() {
+    fn case_13_a_doctype_is_refused_at_any_position() {
         for xml in [
             "<!DOCTYPE w:document><w:document/>",
             "<w:document><!DOCTYPE a [<!ENTITY b \"c\">]></w:document>",

@@ -3,16 +3,17 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
+use time::macros::datetime;
 
 use super::*;
-use crate::content::samples;
+use crate::samples;
 
-fn facts_of(bytes: &[u8]) -> Result<MediaFile, ContentError> {
+fn facts_of(bytes: &[u8]) -> Result<VideoFacts, ContentError> {
     facts(Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// Where the box of a kind starts in the sample.
-fn place(kind: [u8; 4]) -> usize {
+/// The offset of a box in the sample.
+fn offset(kind: [u8; 4]) -> usize {
     samples::LESSON_MP4.windows(4).position(|window| *window == kind).unwrap() - 4
 }
 
@@ -29,13 +30,13 @@ fn box_of(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_facts_of_the_sample_lesson_are_read() {
-    let expected = MediaFile {
+    let expected = VideoFacts {
         duration_ms: Some(4_000),
         width_px: Some(320),
         height_px: Some(240),
         video_codec: Some("avc1".to_owned()),
         audio_codec: Some("mp4a".to_owned()),
-        recorded_at: Some("2026-09-01T08:30:00Z".to_owned()),
+        recorded_at: Some(datetime!(2026-09-01 08:30 UTC)),
     };
     assert_eq!(facts_of(samples::LESSON_MP4), Ok(expected));
 }
@@ -52,18 +53,18 @@ fn the_facts_agree_with_another_reader() {
 }
 
 #[test]
-fn a_video_turned_by_90_degrees_is_as_wide_as_it_was_high() {
+fn width_and_height_are_swapped_in_a_video_rotated_by_90_degrees() {
     let matrix: Vec<u8> = [0, 0x1_0000, 0, 0xFFFF_0000_u32, 0, 0, 0, 0, 0x4000_0000]
         .into_iter()
         .flat_map(u32::to_be_bytes)
         .collect();
-    let facts = facts_of(&with(place(*b"tkhd") + 8 + 40, &matrix)).unwrap();
+    let facts = facts_of(&with(offset(*b"tkhd") + 8 + 40, &matrix)).unwrap();
     assert_eq!((facts.width_px, facts.height_px), (Some(240), Some(320)));
 }
 
 #[test]
 fn facts_that_are_missing_or_absurd_are_left_out() {
-    let mvhd = place(*b"mvhd") + 12;
+    let mvhd = offset(*b"mvhd") + 12;
     assert_eq!(facts_of(&with(mvhd, &[0; 4])).unwrap().recorded_at, None);
     assert_eq!(
         facts_of(&with(mvhd, &1_788_000_000_u32.to_be_bytes())).unwrap().recorded_at,
@@ -80,38 +81,38 @@ fn case_15_the_truncated_sample_is_a_typed_rejection() {
 }
 
 #[test]
-fn case_15_a_video_is_truncated_wherever_it_is_cut() {
+fn case_15_a_video_is_truncated_at_any_cut() {
     let lesson = samples::LESSON_MP4;
     for length in (1..lesson.len()).step_by(37) {
         assert_eq!(facts_of(&lesson[..length]), Err(ContentError::Truncated), "cut at {length}");
     }
-    let without_index = [&lesson[..place(*b"moov")], &lesson[place(*b"mdat")..]].concat();
+    let without_index = [&lesson[..offset(*b"moov")], &lesson[offset(*b"mdat")..]].concat();
     assert_eq!(facts_of(&without_index), Err(ContentError::Truncated));
     assert_eq!(facts_of(b""), Err(ContentError::Empty));
 }
 
 #[test]
-fn case_15_a_file_shorter_than_it_was_said_to_be_is_truncated() {
+fn case_15_a_file_shorter_than_its_stated_size_is_truncated() {
     let lesson = samples::LESSON_MP4;
     assert_eq!(facts(Cursor::new(&lesson[..1000]), lesson.len() as u64), Err(ContentError::Truncated));
     assert_eq!(facts(Cursor::new(&lesson[..1000]), u64::MAX), Err(ContentError::Truncated));
 }
 
 #[test]
-fn case_15_lying_box_sizes_are_a_typed_rejection() {
+fn case_15_false_box_sizes_are_a_typed_rejection() {
     for kind in
         [b"moov", b"mvhd", b"trak", b"tkhd", b"mdia", b"hdlr", b"minf", b"stbl", b"stsd", b"stco", b"mdat"]
     {
         for size in [2_u32, 7, 9, 0x7FFF_FFFF, u32::MAX] {
-            let error = facts_of(&with(place(*kind), &size.to_be_bytes())).unwrap_err();
+            let error = facts_of(&with(offset(*kind), &size.to_be_bytes())).unwrap_err();
             assert!(matches!(error.code(), "truncated" | "malformed"), "{kind:?} {size}: {error:?}");
         }
     }
 }
 
 #[test]
-fn case_15_lying_tables_are_a_typed_rejection() {
-    let stco = place(*b"stco") + 12;
+fn case_15_false_table_sizes_are_a_typed_rejection() {
+    let stco = offset(*b"stco") + 12;
     assert_eq!(facts_of(&with(stco, &[0xFF; 4])).unwrap_err().code(), "malformed");
     assert_eq!(facts_of(&with(stco + 4, &[0xFF; 4])), Err(ContentError::Truncated));
 }
@@ -127,7 +128,7 @@ fn case_15_an_index_over_the_budget_is_not_read() {
 }
 
 #[test]
-fn what_is_no_video_is_malformed() {
+fn a_file_that_is_not_a_video_is_malformed() {
     assert_eq!(facts_of(samples::LESSON_WEBM).unwrap_err().code(), "malformed");
     let empty = [box_of(*b"ftyp", b"isom\0\0\0\0"), box_of(*b"moov", b""), box_of(*b"mdat", b"")].concat();
     assert_eq!(facts_of(&empty).unwrap_err().code(), "malformed");
@@ -136,7 +137,7 @@ fn what_is_no_video_is_malformed() {
 #[test]
 fn a_protected_video_is_encrypted() {
     let entry = samples::LESSON_MP4.windows(4).position(|window| window == b"avc1").unwrap();
-    let stsd = place(*b"stsd");
+    let stsd = offset(*b"stsd");
     let entry = if entry > stsd { entry } else { stsd + 20 };
     assert_eq!(facts_of(&with(entry, b"encv")), Err(ContentError::Encrypted));
 }

@@ -1,13 +1,13 @@
 //! Tests of the PDF text.
 
-use std::{fmt::Write as _, io::Write as _, time::Duration};
+use std::{fmt::Write as _, io::Write as _};
 
 use flate2::{Compression, write::ZlibEncoder};
+use lectern_content::samples;
 use lopdf::{Dictionary, dictionary};
 use proptest::prelude::*;
 
 use super::*;
-use crate::content::samples;
 
 fn deflated(content: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -20,7 +20,7 @@ fn pdf(content: &Stream, others: &[Stream]) -> Vec<u8> {
     file("<< /F1 << /Type /Font /Subtype /Type1 /BaseFont /Courier >> >>", content, others)
 }
 
-/// The same with these fonts. Written by hand: `lopdf` saves no object streams.
+/// As [`pdf`], with other fonts. Written by hand, because `lopdf` saves no object streams.
 fn file(fonts: &str, content: &Stream, others: &[Stream]) -> Vec<u8> {
     let page = format!("<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font {fonts} >> >>");
     let mut objects = vec![
@@ -115,7 +115,7 @@ fn case_14_encryption_is_found_under_an_escaped_name_and_not_in_others() {
 }
 
 #[test]
-fn case_14_a_truncated_pdf_is_truncated_wherever_it_is_cut() {
+fn case_14_a_pdf_is_truncated_at_any_cut() {
     let plan = samples::LESSON_PLAN_PDF;
     for length in (1024..plan.len() - 8).step_by(1999) {
         assert_eq!(extract_text(&plan[..length]), Err(ContentError::Truncated), "cut at {length}");
@@ -135,7 +135,7 @@ fn case_14_a_panicking_parser_is_a_typed_rejection() {
 }
 
 #[test]
-fn case_14_a_parser_that_dies_without_a_word_is_a_typed_rejection() {
+fn case_14_a_parser_that_unwinds_without_a_panic_message_is_a_typed_rejection() {
     let started = Instant::now();
     let result = within_deadline(|| std::panic::resume_unwind(Box::new(())));
     assert_eq!(result.unwrap_err().code(), "malformed");
@@ -143,19 +143,19 @@ fn case_14_a_parser_that_dies_without_a_word_is_a_typed_rejection() {
 }
 
 #[test]
-fn case_14_a_page_that_inflates_without_end_is_stopped() {
-    let bomb = flate(Dictionary::new(), &vec![b' '; Limits::PDF_STREAM_BYTES + 1]);
+fn case_14_a_page_that_inflates_beyond_the_limit_is_too_complex() {
+    let bomb = flate(Dictionary::new(), &vec![b' '; MAX_STREAM_BYTES + 1]);
     assert_eq!(extract_text(&pdf(&bomb, &[])), Err(ContentError::TooComplex));
 }
 
 #[test]
-fn case_14_object_streams_that_inflate_without_end_are_stopped() {
+fn case_14_object_streams_that_inflate_beyond_the_limit_are_too_complex() {
     let packed =
         |size: usize| flate(dictionary! { "Type" => "ObjStm", "N" => 0, "First" => 0 }, &vec![b' '; size]);
-    let one = pdf(&hello(), &[packed(Limits::PDF_STREAM_BYTES + 1)]);
+    let one = pdf(&hello(), &[packed(MAX_STREAM_BYTES + 1)]);
     assert_eq!(extract_text(&one), Err(ContentError::TooComplex));
-    let count = Limits::PDF_OBJECT_STREAMS_BYTES / Limits::PDF_STREAM_BYTES + 1;
-    let many = vec![packed(Limits::PDF_STREAM_BYTES); count];
+    let count = MAX_OBJECT_STREAMS_BYTES / MAX_STREAM_BYTES + 1;
+    let many = vec![packed(MAX_STREAM_BYTES); count];
     assert_eq!(extract_text(&pdf(&hello(), &many)), Err(ContentError::TooComplex));
     assert!(extract_text(&pdf(&hello(), &many[..1])).is_ok());
 }
@@ -173,7 +173,7 @@ fn case_14_an_object_stream_that_lists_one_object_many_times_is_refused() {
 }
 
 #[test]
-fn case_14_deep_nesting_kills_no_thread() {
+fn case_14_deep_nesting_overflows_no_stack() {
     for nested in ["[", "<<", "<</A", "(", "[<<"] {
         let content = format!("BT {} Tj ET", nested.repeat(200_000));
         let _ = extract_text(&pdf(&Stream::new(Dictionary::new(), content.into_bytes()), &[]));
@@ -184,7 +184,7 @@ fn case_14_deep_nesting_kills_no_thread() {
 }
 
 #[test]
-fn case_14_a_page_tree_in_a_circle_is_a_typed_rejection() {
+fn case_14_a_cyclic_page_tree_is_a_typed_rejection() {
     let bytes = String::from_utf8(pdf(&hello(), &[])).unwrap().replace("/Kids [3 0 R]", "/Kids [2 0 R]");
     assert_eq!(extract_text(bytes.as_bytes()).unwrap_err().code(), "malformed");
 }

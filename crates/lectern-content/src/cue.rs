@@ -1,27 +1,27 @@
-//! What VTT and SRT have in common: the cue, its times, its markup.
+//! The parts that VTT and SRT share: cues, times and markup.
 
-use super::{ContentError, Limits};
+use crate::{ContentError, Limits};
 
-/// Something said, from one time to another.
+/// One piece of speech.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cue {
     /// Milliseconds from the start of the video.
     pub start_ms: u64,
-    /// Milliseconds from the start of the video; never before `start_ms`.
+    /// Milliseconds from the start of the video; at least `start_ms`.
     pub end_ms: u64,
-    /// What was said: never empty, no markup, no blank lines, lines parted by `\n`.
+    /// The words: not empty, without markup and blank lines, with `\n` between lines.
     pub text: String,
-    /// Who said it, if a voice tag tells.
+    /// The speaker, if a voice tag names one.
     pub speaker: Option<String>,
 }
 
-/// Cues in the order of their start, none too many.
+/// Collects at most [`Limits::CUES`] cues.
 #[derive(Debug, Default)]
-pub(super) struct Cues(Vec<Cue>);
+pub(crate) struct Cues(Vec<Cue>);
 
 impl Cues {
-    /// Takes a cue's times and its text with markup: one cue for each voice, none if nothing is said.
-    pub(super) fn push(&mut self, (start_ms, end_ms): (u64, u64), markup: &str) -> Result<(), ContentError> {
+    /// Adds one cue for each voice in `markup`; none if `markup` has no text.
+    pub(crate) fn push(&mut self, (start_ms, end_ms): (u64, u64), markup: &str) -> Result<(), ContentError> {
         for (speaker, text) in voices(markup) {
             if self.0.len() >= Limits::CUES {
                 return Err(ContentError::TooComplex);
@@ -31,41 +31,41 @@ impl Cues {
         Ok(())
     }
 
-    /// All of them by their start; those that start together stay in the order of the file.
-    pub(super) fn finish(mut self) -> Vec<Cue> {
+    /// The cues by their start. Cues that start together keep the order of the file.
+    pub(crate) fn finish(mut self) -> Vec<Cue> {
         self.0.sort_by_key(|cue| cue.start_ms);
         self.0
     }
 }
 
-/// Decodes a caption file and cuts it into lines, whatever ends them.
-pub(super) fn text_of(bytes: &[u8]) -> Result<String, ContentError> {
+/// Decodes a caption file and turns every line end into `\n`.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<String, ContentError> {
     if bytes.len() > Limits::CAPTION_BYTES {
         return Err(ContentError::TooComplex);
     }
-    let text = super::text::decode(bytes)?;
+    let text = crate::text::decode(bytes)?;
     if text.trim().is_empty() {
         return Err(ContentError::Empty);
     }
     Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
-/// Reads `start --> end …`; what follows the end (settings, coordinates) is left out.
+/// Reads `start --> end …` and ignores the settings or coordinates after the end.
 ///
-/// `None` if the line has no arrow, or, amidst the text of a cue, nothing like a time before it. A time that
-/// cannot be read is `Malformed`. A time below zero, which shifting tools write, becomes zero; an end before
-/// its start becomes the start: what was said is worth more than when.
-pub(super) fn timing(
+/// `None` if the line has no arrow, or if it is part of a cue's text and does not start like a time. A time that
+/// cannot be read is `Malformed`. Tools that shift captions write negative times, which become zero. An end before its
+/// start becomes the start, because the words matter more than the times.
+pub(crate) fn timing(
     line: &str,
     line_number: usize,
-    amidst_text: bool,
+    in_cue_text: bool,
 ) -> Result<Option<(u64, u64)>, ContentError> {
     let Some((start, end)) = line.split_once("-->") else { return Ok(None) };
     let end = end.split_whitespace().next().unwrap_or_default();
-    let clocked = start.trim_start().starts_with(|c: char| c.is_ascii_digit() || MINUS.contains(&c));
+    let starts_like_time = start.trim_start().starts_with(|c: char| c.is_ascii_digit() || MINUS.contains(&c));
     match (timestamp(start.trim()), timestamp(end)) {
         (Some(start), Some(end)) => Ok(Some((start, end.max(start)))),
-        _ if amidst_text && !clocked => Ok(None),
+        _ if in_cue_text && !starts_like_time => Ok(None),
         _ => Err(ContentError::Malformed(format!("line {line_number} has a time that cannot be read"))),
     }
 }
@@ -92,14 +92,14 @@ fn timestamp(text: &str) -> Option<u64> {
     Some(if negative { 0 } else { ((hours * 60 + minutes) * 60 + seconds) * 1000 + millis })
 }
 
-fn digits(text: &str, at_most: usize) -> Option<u64> {
-    let digits = (1..=at_most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+fn digits(text: &str, max_length: usize) -> Option<u64> {
+    let digits = (1..=max_length).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// Strips the markup, decodes the entities, and parts the text where the voice changes.
+/// Strips the markup, decodes the entities, and splits the text where the speaker changes.
 ///
-/// A `<` that starts no tag is text. Linear in the text.
+/// A `<` that does not start a tag is text.
 fn voices(markup: &str) -> Vec<(Option<String>, String)> {
     let mut voices = Vec::new();
     let (mut speaker, mut text) = (None, String::new());
@@ -134,18 +134,18 @@ fn flush(voices: &mut Vec<(Option<String>, String)>, speaker: Option<String>, te
     }
 }
 
-/// The tag that stands at the start of `text` (after its `<`), if one does.
+/// The tag at the start of `text`, which follows a `<`.
 fn tag(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
-    // Only a tag may run on: a bare `<` must not make the whole rest be searched, again and again.
-    let names = first.is_ascii_alphabetic() || first == '/' || first.is_ascii_digit();
-    let tag = names.then(|| text.find('>').map(|end| &text[..end])).flatten()?;
+    // The search for `>` starts only where a tag can start, so that many bare `<` stay cheap.
+    let may_start_tag = first.is_ascii_alphabetic() || first == '/' || first.is_ascii_digit();
+    let tag = may_start_tag.then(|| text.find('>').map(|end| &text[..end])).flatten()?;
     (!first.is_ascii_digit() || timestamp(tag).is_some()).then_some(tag)
 }
 
-/// The entities of `WebVTT` and the numeric ones; what is none of them stays as it is.
+/// Decodes the entities of `WebVTT` and numeric ones. Any other `&` stays as it is.
 fn decode_entities(text: &str) -> String {
-    /// `&#x10FFFF;` without its ampersand.
+    /// Bytes of `&#x10FFFF;` without its ampersand.
     const LONGEST: usize = 9;
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
@@ -181,7 +181,7 @@ fn entity(name: &str) -> Option<char> {
                 Some(hex) => u32::from_str_radix(hex, 16).ok()?,
                 None => number.parse().ok()?,
             };
-            // A line end among them would tear the text apart.
+            // A control character could be a line end and would split the text.
             char::from_u32(code).filter(|character| !character.is_control())
         }
     }

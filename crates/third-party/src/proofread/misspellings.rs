@@ -1,14 +1,12 @@
-//! Words that are often misspelt in English, and how they are spelt.
+//! Frequent misspellings in English.
 
-/// The right spelling of a word given in lower case, if it is a known misspelling.
-///
-/// None of them is a word of British or American English.
+/// The correct spelling of a lower-case word, if the word is a known misspelling.
 pub(super) fn correction(word: &str) -> Option<&'static str> {
     let found = MISSPELLINGS.binary_search_by_key(&word, |(wrong, _)| wrong).ok()?;
     MISSPELLINGS.get(found).map(|(_, right)| *right)
 }
 
-/// Sorted by the misspelling.
+/// Sorted by the misspelling. None of the misspellings is a word of British or American English.
 const MISSPELLINGS: [(&str, &str); 166] = [
     ("absense", "absence"),
     ("acceptible", "acceptable"),

@@ -1,26 +1,42 @@
 //! MP4 (ISO base media, ISO/IEC 14496-12): the facts of a video.
 //!
-//! Walks the boxes itself. `re_mp4` builds a table of all samples, as many as the file declares, and panics where
-//! tables disagree; it serves the tests as an oracle.
+//! `re_mp4` is not used here: it allocates a table of as many samples as the file declares, and it panics if tables
+//! disagree. The tests compare this parser with it.
 
 use std::io::{Read, Seek, SeekFrom};
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
-use super::{ContentError, Limits};
-use crate::contract::wire::MediaFile;
+use crate::{ContentError, Limits};
+
+/// The facts of a video. A fact that the file does not state, or states absurdly, is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VideoFacts {
+    /// Length in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Width in pixels, as shown: after a rotation by 90°.
+    pub width_px: Option<u32>,
+    /// Height in pixels, as shown: after a rotation by 90°.
+    pub height_px: Option<u32>,
+    /// Codec of the first video track, such as `avc1`.
+    pub video_codec: Option<String>,
+    /// Codec of the first audio track, such as `mp4a`.
+    pub audio_codec: Option<String>,
+    /// When the video was recorded.
+    pub recorded_at: Option<OffsetDateTime>,
+}
 
 /// Reads the facts of a video of `size_bytes` bytes.
 ///
-/// Nothing but the `moov` box is held in memory, at most [`Limits::MOOV_BYTES`] and never more than really is
-/// there; of the rest only the boxes' headers are read. Time is linear in `moov` and in the number of boxes at
-/// the top level, at most [`Limits::TOP_LEVEL_BOXES`].
+/// The function holds the `moov` box in memory, at most [`Limits::MOOV_BYTES`]; of all other boxes it reads only the
+/// headers. Time is linear in `moov` and in the number of top-level boxes, at most [`Limits::TOP_LEVEL_BOXES`].
 ///
-/// A box that goes beyond the file, chunks that do, or media without `moov` are `Truncated`; a box that goes
-/// beyond the one it is in, or a table beyond its box, is `Malformed`; protected media are `Encrypted`. A failing
-/// reader counts as a truncated file. Width and height are as shown, after a rotation by 90°. A fact that the
-/// file does not tell, or tells absurdly, is left out; so is the length of a fragmented video without `mehd`.
-pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<MediaFile, ContentError> {
+/// - `Truncated`: a box or a chunk that reaches beyond the end of the file, media without `moov`, a failing reader.
+/// - `Malformed`: a box that is larger than its parent, or a table that is larger than its box.
+/// - `Encrypted`: protected media.
+///
+/// The duration of a fragmented video without `mehd` is unknown.
+pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts, ContentError> {
     if size_bytes == 0 {
         return Err(ContentError::Empty);
     }
@@ -46,7 +62,7 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<MediaFile,
     }
     match moov {
         Some(moov) if has_media => Movie::read(&moov, size_bytes)?.facts(),
-        // Recorders and uploads write `moov` and `mdat` in either order: whichever is missing was to come.
+        // Programs write `moov` and `mdat` in either order, so the missing one would have followed.
         Some(_) => Err(ContentError::Truncated),
         None if has_media => Err(ContentError::Truncated),
         None => Err(ContentError::malformed("it has neither video nor audio")),
@@ -95,13 +111,13 @@ fn read_body(reader: &mut impl Read, header: &Header) -> Result<Vec<u8>, Content
     if size > Limits::MOOV_BYTES {
         return Err(ContentError::TooComplex);
     }
-    // Grows by what is read, not by what is declared.
+    // The buffer grows with the bytes that are read, not by the declared size.
     let mut body = Vec::new();
     let count = reader.take(size).read_to_end(&mut body).map_err(|_| ContentError::Truncated)?;
     if count as u64 == size { Ok(body) } else { Err(ContentError::Truncated) }
 }
 
-/// What `moov` says.
+/// The content of `moov`.
 #[derive(Default)]
 struct Movie {
     timescale: u32,
@@ -117,7 +133,7 @@ struct Track {
     codec: [u8; 4],
     width_px: u32,
     height_px: u32,
-    is_turned: bool,
+    is_rotated: bool,
 }
 
 impl Movie {
@@ -149,7 +165,7 @@ impl Movie {
         Ok(movie)
     }
 
-    fn facts(&self) -> Result<MediaFile, ContentError> {
+    fn facts(&self) -> Result<VideoFacts, ContentError> {
         let first = |handler: &[u8; 4]| self.tracks.iter().find(|track| track.handler == *handler);
         let (video, audio) = (first(b"vide"), first(b"soun"));
         if video.is_none() && audio.is_none() {
@@ -158,9 +174,9 @@ impl Movie {
         if self.tracks.iter().any(|track| matches!(&track.codec, b"encv" | b"enca")) {
             return Err(ContentError::Encrypted);
         }
-        let size = video.map(|video| (video.width_px, video.height_px, video.is_turned));
+        let size = video.map(|video| (video.width_px, video.height_px, video.is_rotated));
         let size = size.map(|(width, height, turned)| if turned { (height, width) } else { (width, height) });
-        Ok(MediaFile {
+        Ok(VideoFacts {
             duration_ms: self.duration_ms(),
             width_px: size.map(|(width, _)| width).filter(|width| *width > 0),
             height_px: size.map(|(_, height)| height).filter(|height| *height > 0),
@@ -176,12 +192,12 @@ impl Movie {
         u64::try_from(ms).ok()
     }
 
-    /// Some cameras write zero, some the seconds since 1970 instead of 1904: such times are not told.
-    fn recorded_at(&self) -> Option<String> {
+    /// Some cameras write zero, and some count from 1970 instead of 1904. Such times are left out.
+    fn recorded_at(&self) -> Option<OffsetDateTime> {
         const FROM_1904_TO_1970_S: i64 = 2_082_844_800;
         let seconds = i64::try_from(self.created).ok()?.checked_sub(FROM_1904_TO_1970_S)?;
         let time = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-        (1990..2200).contains(&time.year()).then(|| time.format(&Rfc3339).ok()).flatten()
+        (1990..2200).contains(&time.year()).then_some(time)
     }
 }
 
@@ -211,13 +227,13 @@ impl Track {
             *value = fields.u32()?;
         }
         let [a, b, _, c, d, ..] = matrix;
-        self.is_turned = a == 0 && d == 0 && b != 0 && c != 0;
+        self.is_rotated = a == 0 && d == 0 && b != 0 && c != 0;
         self.width_px = fields.u32()? >> 16;
         self.height_px = fields.u32()? >> 16;
         Ok(())
     }
 
-    /// The first sample entry names the codec; a picture's also has the size, if `tkhd` has none.
+    /// The first sample entry names the codec. A video's entry also has the picture size, in case `tkhd` has none.
     fn read_stsd(&mut self, stsd: &[u8]) -> Result<(), ContentError> {
         let mut fields = Fields::of(stsd)?;
         fields.skip(4)?;
@@ -239,7 +255,7 @@ impl Track {
     }
 }
 
-/// Chunks have to start within the file.
+/// Checks that every chunk starts within the file.
 fn check_chunks(stbl: &[u8], size_bytes: u64) -> Result<(), ContentError> {
     let beyond = |offset: u64| offset >= size_bytes;
     let truncated = if let Some(stco) = find(stbl, *b"stco")? {
@@ -252,7 +268,7 @@ fn check_chunks(stbl: &[u8], size_bytes: u64) -> Result<(), ContentError> {
     if truncated { Err(ContentError::Truncated) } else { Ok(()) }
 }
 
-/// The entries of a counted table, which must all be there.
+/// The entries of a table that starts with their count.
 fn entries<const N: usize>(body: &[u8]) -> Result<&[[u8; N]], ContentError> {
     let mut fields = Fields::of(body)?;
     let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
@@ -273,11 +289,11 @@ fn find(parent: &[u8], kind: [u8; 4]) -> Result<Option<&[u8]>, ContentError> {
         .transpose()
 }
 
-/// The boxes in a box, up to the first one that breaks its bounds.
+/// The child boxes. The iterator ends after the first child that is larger than its parent.
 fn children(parent: &[u8]) -> impl Iterator<Item = Result<(&[u8; 4], &[u8]), ContentError>> {
     let mut rest = parent;
     std::iter::from_fn(move || {
-        // QuickTime ends a list with four zero bytes.
+        // QuickTime ends a list of boxes with four zero bytes.
         if rest.len() < 8 && rest.iter().all(|byte| *byte == 0) {
             return None;
         }
@@ -304,7 +320,7 @@ fn split_child(bytes: &[u8]) -> Result<Child<'_>, ContentError> {
     Ok((kind, body, &bytes[size..]))
 }
 
-/// Reads the fields of a full box, one after the other.
+/// Reads the fields of a full box (one with a version and flags) in order.
 struct Fields<'a> {
     version: u8,
     rest: &'a [u8],
@@ -337,12 +353,12 @@ impl<'a> Fields<'a> {
         self.take().map(u32::from_be_bytes)
     }
 
-    /// 64 bits in version 1, else 32.
+    /// A number of 64 bits in version 1, and of 32 bits in other versions.
     fn number(&mut self) -> Result<u64, ContentError> {
         if self.version == 1 { self.take().map(u64::from_be_bytes) } else { self.u32().map(u64::from) }
     }
 
-    /// All bits set mean that it is not known.
+    /// A duration. A number with all bits set means that the duration is unknown.
     fn duration(&mut self) -> Result<Option<u64>, ContentError> {
         let unknown = if self.version == 1 { u64::MAX } else { u32::MAX.into() };
         self.number().map(|duration| (duration != unknown).then_some(duration))

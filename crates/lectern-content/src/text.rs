@@ -1,12 +1,11 @@
-//! Plain text: from bytes to a `String`.
+//! Plain text.
 
-use super::{ContentError, Limits};
+use crate::{ContentError, Limits};
 
-/// Decodes UTF-8, with or without a byte order mark, or UTF-16 with one. The mark is not part of the result.
+/// Decodes UTF-8, or UTF-16 with a byte order mark, and drops the mark. An empty file is an empty text.
 ///
-/// Time and memory are linear in the input, which may have [`Limits::TEXT_BYTES`]. An empty file is an empty
-/// text. A NUL is `Malformed`: no text editor writes one, and much of what reads text stops at it. Any other
-/// encoding is `NotUtf8`; it is never guessed at.
+/// A NUL is `Malformed`: no text editor writes one, and many readers stop at it. Any other encoding is `NotUtf8`;
+/// the function does not guess. Time and memory are linear in the input, at most [`Limits::TEXT_BYTES`].
 pub fn decode(bytes: &[u8]) -> Result<String, ContentError> {
     if bytes.len() > Limits::TEXT_BYTES {
         return Err(ContentError::TooComplex);
@@ -41,7 +40,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::samples;
+    use crate::samples;
 
     #[test]
     fn utf8_is_read_with_and_without_a_byte_order_mark() {

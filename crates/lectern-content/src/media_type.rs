@@ -1,13 +1,13 @@
-//! The media types that teachers may upload, and how a file's first bytes show which one it is.
+//! The media types that Lectern accepts from teachers.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A kind of file that Lectern accepts from a teacher.
+/// A type of file that a teacher may upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum MediaType {
-    /// ISO base media, `video/mp4`.
+    /// ISO base media file, `video/mp4`.
     #[serde(rename = "video/mp4")]
     Mp4,
     /// Matroska subset, `video/webm`.
@@ -16,16 +16,16 @@ pub enum MediaType {
     /// Office Open XML word processing document.
     #[serde(rename = "application/vnd.openxmlformats-officedocument.wordprocessingml.document")]
     Docx,
-    /// Portable Document Format.
+    /// `application/pdf`.
     #[serde(rename = "application/pdf")]
     Pdf,
-    /// UTF-8 text.
+    /// Text in UTF-8, or in UTF-16 with a byte order mark.
     #[serde(rename = "text/plain")]
     Text,
 }
 
 impl MediaType {
-    /// All of them, in a stable order.
+    /// All variants.
     pub const ALL: [Self; 5] = [Self::Mp4, Self::WebM, Self::Docx, Self::Pdf, Self::Text];
 
     /// The registered name, such as `video/mp4`.
@@ -39,7 +39,7 @@ impl MediaType {
         }
     }
 
-    /// The type that a file name's extension claims, whatever its case.
+    /// The type that a file name's extension claims. Upper and lower case are the same.
     pub fn from_extension(file_name: &str) -> Option<Self> {
         let (_, extension) = file_name.rsplit_once('.')?;
         match extension.to_ascii_lowercase().as_str() {
@@ -52,7 +52,7 @@ impl MediaType {
         }
     }
 
-    /// Whether it is a video, whose record has media facts and a transcript rather than findings.
+    /// Videos have media facts and a transcript; all other types have a text and findings.
     pub fn is_video(self) -> bool {
         matches!(self, Self::Mp4 | Self::WebM)
     }
@@ -64,7 +64,7 @@ impl fmt::Display for MediaType {
     }
 }
 
-/// The text is not one of the media types that Lectern accepts.
+/// The text does not name a [`MediaType`].
 #[derive(Debug, thiserror::Error)]
 #[error("not an accepted media type")]
 pub struct UnknownMediaType;
@@ -72,15 +72,17 @@ pub struct UnknownMediaType;
 impl FromStr for MediaType {
     type Err = UnknownMediaType;
 
-    /// Reads a `Content-Type` value; parameters such as `; charset=utf-8` are ignored.
+    /// Reads a `Content-Type` value and ignores its parameters.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let essence = text.split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("video/x-m4v") {
+        let essence = essence(text);
+        if essence == "video/x-m4v" {
             return Ok(Self::Mp4);
         }
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str().eq_ignore_ascii_case(essence))
-            .ok_or(UnknownMediaType)
+        Self::ALL.into_iter().find(|known| known.as_str() == essence).ok_or(UnknownMediaType)
     }
+}
+
+/// A `Content-Type` value in lower case, without parameters such as `; charset=utf-8`.
+pub fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -1,17 +1,18 @@
-//! `SubRip` captions. There is no standard; this reads what players read.
+//! `SubRip` captions. The format has no standard; this parser reads what video players read.
 
-pub use super::cue::Cue;
-use super::{
+use crate::{
     ContentError,
-    cue::{self, Cues},
+    cue::{self, Cue, Cues},
 };
 
-/// Reads the cues, by their start; overlapping ones are kept.
+/// Reads the cues and sorts them by their start. Cues may overlap.
 ///
-/// Time and memory are linear in the input, which may have `Limits::CAPTION_BYTES` and `Limits::CUES`.
-/// Normalised as in [`super::vtt::parse`]; also a dot instead of the comma, missing numbers, a missing blank
-/// line between cues, blank lines inside of a cue's text, `{\an8}` and coordinates (left out). An error: text
-/// before the first cue, no cue at all, a time that cannot be read, another encoding.
+/// - Accepted and changed as in [`crate::vtt::parse`]. Accepted too: a dot instead of the comma, missing numbers, a
+///   missing blank line between cues, blank lines in a cue's text.
+/// - Dropped: overrides such as `{\an8}`, coordinates, markup, and cues without text.
+/// - Refused: text before the first cue, no cue at all, a time that cannot be read, another encoding.
+///
+/// Time and memory are linear in the input, at most `Limits::CAPTION_BYTES` and `Limits::CUES`.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
     let text = cue::text_of(bytes)?;
     let lines: Vec<&str> = text.lines().collect();
@@ -36,23 +37,23 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
     Ok(cues.finish())
 }
 
-/// The times of a line. An arrow amidst a cue's text is text.
+/// The times of a line. An arrow in the middle of a cue's text is text.
 fn timing(lines: &[&str], index: usize) -> Result<Option<(u64, u64)>, ContentError> {
-    let amidst_text = index.checked_sub(1).is_some_and(|before| {
+    let in_cue_text = index.checked_sub(1).is_some_and(|before| {
         let before = lines[before].trim();
         !before.is_empty() && !before.bytes().all(|b| b.is_ascii_digit())
     });
-    cue::timing(lines[index], index + 1, amidst_text)
+    cue::timing(lines[index], index + 1, in_cue_text)
 }
 
-/// Whether a line is the number of the cue whose times follow on the next line.
+/// Whether a line is the number of a cue, whose times are on the next line.
 fn is_number(lines: &[&str], index: usize) -> bool {
     let line = lines[index].trim();
     let number = !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
     number && lines.get(index + 1).is_some_and(|next| next.contains("-->"))
 }
 
-/// Leaves out `{\…}`, by which ASS and SSA tools place and style a text.
+/// Drops `{\…}`, with which ASS and SSA tools place and style a text.
 fn without_overrides(line: &str) -> String {
     let mut kept = String::with_capacity(line.len());
     let mut rest = line;
@@ -72,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::content::Limits;
+    use crate::Limits;
 
     const FILE: &str = "1\n00:00:01,000 --> 00:00:02,500 X1:40 X2:600\n{\\an8}<b>Good</b> morning\n\n\
         2\n00:00:03.000 --> 00:00:04.000\n12\nTwo lines";

@@ -1,11 +1,11 @@
-//! What a file is, from its first bytes.
+//! The type of a file, from its first bytes.
 
-use crate::media_type::MediaType;
+use crate::{MediaType, essence};
 
-/// The accepted media type that the first bytes show, `None` for anything else.
+/// The media type that the first bytes show; `None` if Lectern does not accept that type.
 ///
-/// `first_bytes` should hold 4 KiB or more: Matroska names its document type late, and a DOCX is a ZIP whose first
-/// entries must be looked at. No entry is decompressed.
+/// Pass at least 4 KiB: a Matroska file names its document type late, and a DOCX shows only in the names of its first
+/// ZIP entries. Nothing is decompressed.
 pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
     if first_bytes.is_empty() {
         return None;
@@ -20,18 +20,19 @@ pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
         Some("video/quicktime") if contains(&first_bytes[..first_bytes.len().min(64)], b"ftyp") => {
             Some(MediaType::Mp4)
         }
-        // `infer` takes some plain text for scripts or markup; what is text by its bytes stays text.
+        // `infer` calls some plain texts scripts or markup. They are still text.
         Some(_) | None => is_text(first_bytes).then_some(MediaType::Text),
     }
 }
 
-/// Whether the first bytes may be a file of the declared media type, for files that the third party returns.
+/// Whether a file that starts with `first_bytes` can have the declared media type.
 ///
-/// Types that Lectern parses are checked strictly; for others, bytes that clearly are something else disagree.
-pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+/// For the types that Lectern parses, the bytes must show that type. For all other types, the bytes only must not
+/// clearly show another one.
+pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
+    let essence = essence(declared);
     if let Ok(known) = essence.parse::<MediaType>() {
-        // An empty text is still a text: a document without a word has one.
+        // An empty file is a valid text: a document without words has one.
         return sniff(first_bytes) == Some(known) || (known == MediaType::Text && first_bytes.is_empty());
     }
     match essence.as_str() {
@@ -39,9 +40,9 @@ pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
             is_text(first_bytes) && starts_after_bom(first_bytes, |text| text.starts_with(b"WEBVTT"))
         }
         "application/x-subrip" => is_text(first_bytes),
-        // A declaration that says nothing claims nothing.
+        // This type stands for any bytes.
         "application/octet-stream" => true,
-        "application/xml" => agrees("text/xml", first_bytes),
+        "application/xml" => fits_declared_type("text/xml", first_bytes),
         "application/json" => {
             is_text(first_bytes)
                 && starts_after_bom(first_bytes, |text| {
@@ -53,7 +54,7 @@ pub fn agrees(declared: &str, first_bytes: &[u8]) -> bool {
     }
 }
 
-/// UTF-8 (whose last character may be cut off) or UTF-16 with a byte order mark, without NUL.
+/// UTF-8 without NUL, whose last character may be cut off, or UTF-16 with a byte order mark.
 fn is_text(bytes: &[u8]) -> bool {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return true;
@@ -96,22 +97,22 @@ mod tests {
 
     #[test]
     fn returned_types_are_checked_against_the_bytes() {
-        assert!(agrees("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
-        assert!(!agrees("text/vtt", b"<html>"));
-        assert!(agrees("application/json", b" {\"a\":1}"));
-        assert!(!agrees("application/json", b"%PDF-1.7"));
-        assert!(!agrees("image/png", b"%PDF-1.7"));
-        assert!(agrees("text/plain", b""));
-        assert!(agrees("application/octet-stream", b"%PDF-1.7"));
-        assert!(agrees("application/xml", b"<?xml version=\"1.0\"?><a/>"));
-        assert!(!agrees("application/xml", b"%PDF-1.7"));
+        assert!(fits_declared_type("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
+        assert!(!fits_declared_type("text/vtt", b"<html>"));
+        assert!(fits_declared_type("application/json", b" {\"a\":1}"));
+        assert!(!fits_declared_type("application/json", b"%PDF-1.7"));
+        assert!(!fits_declared_type("image/png", b"%PDF-1.7"));
+        assert!(fits_declared_type("text/plain", b""));
+        assert!(fits_declared_type("application/octet-stream", b"%PDF-1.7"));
+        assert!(fits_declared_type("application/xml", b"<?xml version=\"1.0\"?><a/>"));
+        assert!(!fits_declared_type("application/xml", b"%PDF-1.7"));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), declared in any::<String>()) {
             let _ = sniff(&bytes);
-            let _ = agrees(&declared, &bytes);
+            let _ = fits_declared_type(&declared, &bytes);
         }
     }
 }
