@@ -15,10 +15,8 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::{HeaderValue, StatusCode, header};
-use lectern::{
-    contract::wire::{FileRole, ReturnedFile},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{FileRole, ReturnedFile};
+use lectern_content::MediaType;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::File,
