@@ -179,10 +179,10 @@ async fn dead_letters_of_admit_document_are_sent_back_and_change_nothing_of_a_do
     let upload = case.upload("orders.txt", text()).await;
     let ready = case.stack.ready(&upload).await;
     let dead = &case.stack.is.dead_letter_queue_urls.admit_document;
-    for (kind, attempt) in [("ask", 1), ("report", 2), ("renew", 3), ("release", 4)] {
+    for (kind, attempt) in [("request", 1), ("report", 2), ("renew", 3), ("release", 4)] {
         let order = json!({
             "schemaVersion": SCHEMA_VERSION, "submissionId": case.submission, "documentId": upload.id(),
-            "kind": kind, "attempt": attempt, "count": 1, "error": "", "taskToken": "a-token-that-is-a-secret",
+            "kind": kind, "attempt": attempt, "count": 1, "failedTransfers": 0, "repeats": 0, "error": "", "taskToken": "a-token-that-is-a-secret",
         });
         let request = case.stack.sqs.send_message().queue_url(dead).message_body(order.to_string());
         request.message_group_id("turns").send().await.unwrap();

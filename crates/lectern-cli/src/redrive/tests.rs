@@ -67,8 +67,7 @@ fn options(DocumentRef { submission_id, document_id }: &DocumentRef, discard_res
     }
 }
 
-/// A table with this document, and with a lease of a newer attempt than the document's item knows: its execution was
-/// stopped between the permit and the transfer.
+/// A table with this document.
 struct Table {
     cloud: Cloud,
     stop: Rule,
@@ -102,7 +101,7 @@ impl Table {
         let start = mock!(Client::start_execution)
             .match_requests(|request| {
                 let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
-                request.name().unwrap().ends_with("-redrive-1") && input["leaves"] == 1_000_002
+                request.name().unwrap().ends_with("-redrive-1") && input["redrives"] == 1
             })
             .then_http_response(|| answer(200, r#"{"executionArn":"a","startDate":1}"#));
         let sfn = client!(aws_sdk_sfn, describe, stop, start);
