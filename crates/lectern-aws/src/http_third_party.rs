@@ -1,4 +1,4 @@
-//! The house contract over HTTP: `docs/third-party.openapi.yaml`.
+//! The contract with the third party over HTTP: `docs/third-party.openapi.yaml`.
 //!
 //! One request, one answer: no redirects, no retries. How an answer becomes a workflow error is
 //! [`lectern::contract::response`]; which URL may be fetched is [`lectern::contract::network`].
@@ -8,12 +8,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use lectern::{
     contract::network::Network,
@@ -39,14 +39,14 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use crate::{clock::SystemClock, s3::SourceReadError, secrets::CachedSecret};
+use crate::{clock::SystemClock, secrets::CachedSecret};
 
 /// A download that sends nothing for so long is over.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
 /// Nothing of a small answer is read beyond this: a job's status with all its files fits.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
-/// A third party that keeps the house contract.
+/// A third party that keeps the contract.
 #[derive(Debug)]
 pub struct HttpThirdParty {
     client: Client,
@@ -93,14 +93,12 @@ impl ThirdParty for HttpThirdParty {
     }
 
     async fn submit(&self, job: JobRequest) -> Result<String, Error> {
-        let unsent_bytes = Arc::new(AtomicU64::new(0));
+        let source = Arc::new(SourceProgress::default());
         let request = match job.content {
             Content::Push(body) => {
-                let unsent = unsent_bytes.clone();
-                unsent.store(job.size_bytes, Relaxed);
-                let body = body.inspect_ok(move |chunk| {
-                    unsent.fetch_sub(chunk.len() as u64, Relaxed);
-                });
+                let progress = source.clone();
+                progress.unread_bytes.store(job.size_bytes, Relaxed);
+                let body = body.inspect(move |chunk| progress.note(chunk));
                 self.client
                     .post(format!("{}{PUSH_PATH}", self.base_url))
                     .header(CALLBACK_URL, job.callback_url)
@@ -122,9 +120,7 @@ impl ThirdParty for HttpThirdParty {
             None => request,
         };
         let sent = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await;
-        // The third party takes no document that it has not read to its end.
-        let response =
-            sent.map_err(|error| if unsent_bytes.load(Relaxed) > 0 { no_job(error) } else { error })?;
+        let response = sent.map_err(|error| source.refine(error))?;
         answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)
     }
 
@@ -236,6 +232,35 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(concat!("lectern/", env!("CARGO_PKG_VERSION")))
 }
 
+/// How much of a pushed document was read, and whether reading it failed.
+#[derive(Debug, Default)]
+struct SourceProgress {
+    unread_bytes: AtomicU64,
+    has_failed: AtomicBool,
+}
+
+impl SourceProgress {
+    fn note(&self, chunk: &io::Result<Bytes>) {
+        match chunk {
+            Ok(bytes) => {
+                self.unread_bytes.fetch_sub(bytes.len() as u64, Relaxed);
+            }
+            Err(_) => self.has_failed.store(true, Relaxed),
+        }
+    }
+
+    /// The third party takes no document that was not sent to its end.
+    fn refine(&self, error: Error) -> Error {
+        match error {
+            Error::OutcomeUnknown(_) if self.has_failed.load(Relaxed) => {
+                Error::SourceUnavailable("reading it failed in the middle".to_owned())
+            }
+            error if self.unread_bytes.load(Relaxed) > 0 => no_job(error),
+            error => error,
+        }
+    }
+}
+
 async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = beginning(response).await;
@@ -266,21 +291,14 @@ async fn beginning(response: Response) -> Result<BytesMut, Error> {
 
 /// Says what happened without the URL, which may be a secret.
 fn unavailable(error: &reqwest::Error) -> Error {
-    // A body that could not be read from S3 breaks the connection off too.
-    if let Some(fault) = caused_by::<SourceReadError>(error) {
-        return Error::SourceUnavailable(fault.to_string());
-    }
-    let what = if error.is_timeout() {
-        "it did not answer in time"
-    } else if error.is_connect() {
+    if error.is_connect() {
         return Error::Unavailable("no connection could be made".to_owned());
-    } else {
-        "the connection broke off"
-    };
+    }
+    let what = if error.is_timeout() { "it did not answer in time" } else { "the connection broke off" };
     Error::OutcomeUnknown(what.to_owned())
 }
 
-/// The same trouble, where it makes no job: with a question, a download, or a document that was not sent to its end.
+/// The same error where there can be no job: after a question, a download, or a document that was not sent to its end.
 fn no_job(error: Error) -> Error {
     match error {
         Error::OutcomeUnknown(what) => Error::Unavailable(what),

@@ -13,7 +13,7 @@ mod uploads_tests;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use returned::ReturnedBucket;
-pub use uploads::{SourceReadError, UploadsBucket};
+pub use uploads::UploadsBucket;
 
 /// Size of a part of a multipart upload. Two are in memory at most. 10,000 parts of it hold more than 78 GiB.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;

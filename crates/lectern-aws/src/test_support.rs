@@ -1,4 +1,4 @@
-//! What the tests of several adapters need: clients that answer as told, a document, a place for logs.
+//! Shared by the tests of several adapters: clients with prepared answers, a document, captured logs.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
-    document::{Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, ObjectVersion},
+    document::{Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Round},
     telemetry::trace::TraceParent,
 };
 use lectern_content::MediaType;
@@ -101,7 +101,7 @@ pub(crate) fn document() -> Document {
         callback_id: CallbackId::new("callback-one"),
         traceparent: Some(traceparent()),
         attempt: Some(Attempt(1000)),
-        round: None,
+        round: Round::FIRST,
         job_id: None,
         result: None,
         redrives: 0,

@@ -13,7 +13,7 @@ use lectern::{
     document::transitions,
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
-    ports::{CallbackTarget, Recorded, Results, ResultContext},
+    ports::{CallbackTarget, Recorded, ResultContext, Results},
     telemetry::trace::{self, TraceParent},
 };
 use serde::Deserialize;

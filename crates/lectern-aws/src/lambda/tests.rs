@@ -37,7 +37,7 @@ fn batch(bodies: &[String]) -> SqsEvent {
 
 fn message(attempt: u32) -> String {
     json!({
-        "schemaVersion": 1, "submissionId": "s1", "documentId": reference().document_id,
+        "schemaVersion": 2, "permitExpiresAt": "2026-11-20T13:00:00Z", "submissionId": "s1", "documentId": reference().document_id,
         "attempt": attempt, "round": 1, "taskToken": "token"
     })
     .to_string()
@@ -66,7 +66,7 @@ async fn case_17_one_poisonous_message_of_ten_alone_is_reported() {
 async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
     let bodies = [
         "not json".to_owned(),
-        message(1000).replace("\"schemaVersion\":1", "\"schemaVersion\":99"),
+        message(1000).replace("\"schemaVersion\":2", "\"schemaVersion\":99"),
         message(1000),
         "{}".to_owned(),
     ];
@@ -141,7 +141,7 @@ async fn sender_of_a_message_gives_the_trace_and_else_the_invocation() {
 fn what_a_message_says_of_itself_is_read_even_if_the_message_is_not() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = message(1000)
-        .replace("\"schemaVersion\":1", &format!("\"schemaVersion\":99,\"traceparent\":\"{trace}\""));
+        .replace("\"schemaVersion\":2", &format!("\"schemaVersion\":99,\"traceparent\":\"{trace}\""));
     let about = About::in_message(&body);
     assert_eq!(about.document, Some(reference()));
     assert_eq!(about.traceparent, Some(trace.parse().unwrap()));

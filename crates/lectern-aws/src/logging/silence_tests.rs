@@ -110,7 +110,9 @@ impl World {
             transfer_document::handle(store, uploads, &self.third_party, tasks, &self.clock, &settings, input)
                 .await
         };
-        let message = self.message(&json!({ "attempt": attempt, "round": 1 }));
+        let permit_expires_at = "2026-11-20T13:00:00Z";
+        let message =
+            self.message(&json!({ "attempt": attempt, "round": 1, "permitExpiresAt": permit_expires_at }));
         let parse = |received: Received| handle_message(&handle, received.body);
         handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
     }
@@ -118,7 +120,7 @@ impl World {
     async fn normalize(&self) {
         let handle = async |input: normalize_document::Input| {
             let (store, files, tasks) = (&self.store, &self.objects, &self.states);
-            normalize_document::handle(store, files, tasks, &self.clock, "house", input).await
+            normalize_document::handle(store, files, tasks, &self.clock, "the-service", input).await
         };
         let message = self.message(&json!({ "attempt": 1000 }));
         let parse = |received: Received| handle_message(&handle, received.body);
@@ -127,7 +129,7 @@ impl World {
 
     fn message(&self, more: &serde_json::Value) -> String {
         let number = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let mut message = json!({"schemaVersion": 1, "taskToken": format!("{MARK}-token-{number}")});
+        let mut message = json!({"schemaVersion": 2, "taskToken": format!("{MARK}-token-{number}")});
         message
             .as_object_mut()
             .unwrap()
@@ -205,7 +207,7 @@ async fn upload(world: &World) {
     let handle = async |_: transfer_document::Input| Ok(());
     let parse = |received: Received| handle_message(&handle, received.body);
     for unreadable in
-        ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":1,"taskToken":"mArKeD"}"#]
+        ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":2,"taskToken":"mArKeD"}"#]
     {
         handle_batch("transfer-document", None, &world.queue, &parse, batch(unreadable)).await;
     }
@@ -214,18 +216,19 @@ async fn upload(world: &World) {
 async fn transfer(world: &World) {
     let refusals = [
         Error::Unavailable("it answered 503".to_owned()),
+        Error::OutcomeUnknown("it answered 504".to_owned()),
         Error::RateLimited { retry_at: NOW },
         Error::Rejected(Reason::new("drm", "The file mArKeD is protected.")),
         Error::Unauthorized,
     ];
-    for refusal in refusals {
+    for (refusal, attempt) in refusals.into_iter().zip(1000..) {
         world.third_party.refuse_next(refusal);
-        world.transfer(1000, DeliveryMode::Push).await;
+        world.transfer(attempt, DeliveryMode::Push).await;
     }
     world.faults.cut_next("fail", Cut::Before);
     world.third_party.refuse_next(Error::Unauthorized);
-    world.transfer(1001, DeliveryMode::Pull).await;
-    world.transfer(1002, DeliveryMode::Pull).await;
+    world.transfer(1010, DeliveryMode::Pull).await;
+    world.transfer(1011, DeliveryMode::Pull).await;
     world.transfer(1000, DeliveryMode::Push).await;
 }
 
@@ -262,12 +265,12 @@ async fn finish(world: &World) {
     world.normalize().await;
     assert_eq!(world.document().state, DocumentState::Ready);
     let cause = r#"{"reason":{"code":"x","message":"mArKeD"}}"#.to_owned();
-    let failure = json!({ "attempt": 1000, "error": "States.Timeout", "cause": cause });
+    let failure = json!({ "attempt": 1000, "error": "States.Timeout", "cause": cause, "redrives": 0 });
     let input = serde_json::from_str(&world.message(&failure)).unwrap();
     fail_document::handle(&world.store, &world.clock, input).await.unwrap();
 }
 
-/// The adapters, where a service quotes what it was asked.
+/// The adapters when a service quotes the request in its error.
 async fn meet_failing_services(world: &World) {
     let start =
         mock!(aws_sdk_sfn::Client::start_execution).then_http_response(|| json_error("ThrottlingException"));
@@ -310,7 +313,7 @@ fn logged(wanted: Wanted) -> Captured {
 }
 
 #[test]
-fn case_53_debug_of_one_submission_tells_more_and_no_secrets() {
+fn case_53_debug_of_one_submission_logs_more_and_no_secrets() {
     let submission = |id: &str| Some(id.parse().unwrap());
     let debug_lines = |captured: Captured| {
         let lines = captured.lines();

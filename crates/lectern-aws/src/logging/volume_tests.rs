@@ -1,12 +1,16 @@
-//! How much is logged: the lines of one document through the glue of every function, in good times and bad.
+//! How much is logged: the lines of one document through the code around every function, with and without errors.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use aws_smithy_mocks::mock;
 use lectern::{
     contract::wire::{FileRole, ReturnedFile},
     document::{DocumentState, ObjectVersion, TaskToken},
-    error::Error,
+    error::{Error, rfc3339},
     ports::Clock as _,
     telemetry::trace::TraceParent,
     testing::{
@@ -25,9 +29,8 @@ use crate::{
     test_support::{Captured, client, json_error},
 };
 
-/// The lines of a document that returns [`FILES`] files and meets no trouble are fewer than this: one a file, one for
-/// each other step that a function takes for it (upload, transfer, callback, record, its turn asked for, given and
-/// released), and some to spare for a step that is added. What grows with anything else is a line too many.
+/// A document that returns [`FILES`] files and meets no error has fewer lines than this: one for each file, one for each
+/// other step of a function (upload, permit, transfer, callback, record), and some to spare for a step that is added.
 const LINES_PER_DOCUMENT: usize = 20;
 const FILES: usize = 8;
 /// How often a step fails here before it succeeds.
@@ -39,6 +42,7 @@ struct Workflow {
     queue: SourceQueue,
     object: ObjectVersion,
     files: Vec<ReturnedFile>,
+    attempts: AtomicU32,
 }
 
 impl Workflow {
@@ -54,7 +58,7 @@ impl Workflow {
             world.third_party.serve(&file.url, TEXT);
         }
         let queue = SourceQueue::new(client!(aws_sdk_sqs, visibility), "https://queue".to_owned());
-        Self { world, queue, object, files }
+        Self { world, queue, object, files, attempts: AtomicU32::new(1000) }
     }
 
     /// A message of the state machine, as its payloads are.
@@ -83,8 +87,13 @@ impl Workflow {
     async fn transfer(&self, token: &str) {
         let handle = async |input| self.world.transfer(input).await;
         let parse = |received: Received| handle_message(&handle, received.body);
-        let message = self.message(&json!({ "attempt": 1000, "round": 1, "taskToken": token })).to_string();
-        handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
+        let message = self.message(&json!({
+            "attempt": self.attempts.fetch_add(1, Ordering::Relaxed),
+            "permitExpiresAt": rfc3339(self.world.clock.now() + Duration::from_mins(1)),
+            "round": 1,
+            "taskToken": token,
+        }));
+        handle_batch("transfer-document", None, &self.queue, &parse, batch(&message.to_string())).await;
     }
 
     async fn call_back(&self) {
@@ -120,11 +129,12 @@ impl Workflow {
 
     async fn fail(&self) {
         let handle = async |input| self.world.fail(input).await;
-        let input = self.order(&json!({ "attempt": 1000, "error": "ThirdParty.Overdue", "cause": "" }));
+        let input = self
+            .order(&json!({ "attempt": 1000, "error": "ThirdParty.Overdue", "cause": "", "redrives": 0 }));
         let _ = handle_task("fail-document", None, &handle, input).await;
     }
 
-    /// The whole way, without trouble.
+    /// The whole workflow, without an error.
     async fn run(&self) {
         self.upload().await;
         self.transfer("transfer").await;
@@ -172,7 +182,7 @@ fn lines_of(work: impl AsyncFnOnce(&Workflow)) -> Vec<Value> {
 }
 
 #[test]
-fn document_without_trouble_has_a_bounded_number_of_lines_all_of_one_trace() {
+fn document_without_errors_has_a_bounded_number_of_lines_all_of_one_trace() {
     let mut trace = None;
     let lines = lines_of(async |workflow| {
         workflow.run().await;
@@ -185,8 +195,8 @@ fn document_without_trouble_has_a_bounded_number_of_lines_all_of_one_trace() {
     }
 }
 
-/// Trouble that comes again and again before a step succeeds: each time is one line.
-async fn trouble(workflow: &Workflow, kind: &str) {
+/// An error that repeats before a step succeeds.
+async fn repeat(workflow: &Workflow, kind: &str) {
     let world = &workflow.world;
     for time in 0..RETRIES {
         let token = format!("{kind}-{time}");
@@ -195,7 +205,7 @@ async fn trouble(workflow: &Workflow, kind: &str) {
                 world.third_party.refuse_next(Error::Unavailable("503".to_owned()));
                 workflow.transfer(&token).await;
             }
-            "nobody can be told" => {
+            "the report fails" => {
                 world.third_party.refuse_next(Error::Unauthorized);
                 world.faults.cut_next("fail", Cut::Before);
                 workflow.transfer(&token).await;
@@ -204,35 +214,35 @@ async fn trouble(workflow: &Workflow, kind: &str) {
                 world.faults.cut_next("is_awaited", Cut::Before);
                 workflow.transfer(&token).await;
             }
-            "a message of the past" => {
+            "the token is not awaited" => {
                 world.states.expire(&TaskToken::new(&token));
                 workflow.transfer(&token).await;
             }
-            "the job is not done" => workflow.probe().await,
-            "nobody says how the job stands" => {
+            "the job is working" => workflow.probe().await,
+            "the status is not answered" => {
                 world.third_party.refuse_next(Error::Unavailable("503".to_owned()));
                 workflow.probe().await;
             }
-            "an event that repeats" => workflow.upload().await,
+            "an event is delivered again" => workflow.upload().await,
             other => panic!("{other}"),
         }
     }
 }
 
 #[test]
-fn trouble_before_the_callback_adds_at_most_one_line_each_time() {
+fn error_before_the_callback_adds_at_most_one_line_each_time() {
     for kind in [
         "the third party is down",
-        "nobody can be told",
+        "the report fails",
         "the store is down",
-        "a message of the past",
-        "the job is not done",
-        "nobody says how the job stands",
-        "an event that repeats",
+        "the token is not awaited",
+        "the job is working",
+        "the status is not answered",
+        "an event is delivered again",
     ] {
         let lines = lines_of(async |workflow| {
             workflow.upload().await;
-            trouble(workflow, kind).await;
+            repeat(workflow, kind).await;
             workflow.run().await;
         });
         let bound = LINES_PER_DOCUMENT + RETRIES;
@@ -248,7 +258,7 @@ fn trouble_before_the_callback_adds_at_most_one_line_each_time() {
 }
 
 #[test]
-fn trouble_after_the_callback_adds_at_most_one_line_each_time() {
+fn error_after_the_callback_adds_at_most_one_line_each_time() {
     let lines = lines_of(async |workflow| {
         workflow.upload().await;
         workflow.transfer("transfer").await;
@@ -273,7 +283,7 @@ fn trouble_after_the_callback_adds_at_most_one_line_each_time() {
 }
 
 #[test]
-fn document_that_is_given_up_has_a_bounded_number_of_lines() {
+fn document_that_fails_has_a_bounded_number_of_lines() {
     let lines = lines_of(async |workflow| {
         workflow.upload().await;
         workflow.transfer("transfer").await;

@@ -21,6 +21,7 @@ fn execution() -> StartExecution {
         traceparent: Some(traceparent()),
         redrives: 0,
         resume: Resume::Transfer,
+        round: Round::FIRST,
         attempt: Attempt::default(),
     }
 }
@@ -57,11 +58,11 @@ async fn execution_is_started_under_the_documents_id() {
 }
 
 #[rstest]
-#[case(1, Resume::Transfer, json!({"redrives": 1, "round": 11, "nextRound": 12, "leaves": 1_000_007}))]
-#[case(1, Resume::Ask(Round(2)), json!({"redrives": 1, "resume": "ask", "round": 2, "nextRound": 11, "attempt": 1_000_007}))]
-#[case(2, Resume::Verify, json!({"redrives": 2, "resume": "verify", "round": 21, "attempt": 1_000_007}))]
+#[case(1, Resume::Transfer, json!({"redrives": 1, "round": 4, "attempt": 1_000_007}))]
+#[case(1, Resume::Ask, json!({"redrives": 1, "resume": "ask", "round": 4, "attempt": 1_000_007}))]
+#[case(2, Resume::Verify, json!({"redrives": 2, "resume": "verify", "round": 4, "attempt": 1_000_007}))]
 #[tokio::test]
-async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
+async fn case_48_redrive_is_an_execution_of_its_own_that_resumes_with_the_documents_round(
     #[case] redrives: u32,
     #[case] resume: Resume,
     #[case] more: Value,
@@ -79,7 +80,14 @@ async fn case_48_redrive_is_an_execution_of_its_own_with_its_own_round(
     let machine = StateMachine::new(client!(aws_sdk_sfn, first, rule), "arn:m".to_owned());
     let attempt = Attempt(1_000_007);
     for _ in 0..2 {
-        let start = StartExecution { redrives, resume, attempt, traceparent: None, document: reference() };
+        let start = StartExecution {
+            redrives,
+            resume,
+            round: Round(4),
+            attempt,
+            traceparent: None,
+            document: reference(),
+        };
         machine.start(&start).await.unwrap();
     }
     let request = seen.all().remove(0);
@@ -120,7 +128,7 @@ async fn case_23_throttled_or_refused_start_lets_the_message_wait(#[case] code: 
 #[case("TaskDoesNotExist")]
 #[case("InvalidToken")]
 #[tokio::test]
-async fn case_34_token_that_nobody_waits_for_is_gone_and_no_error(#[case] code: &'static str) {
+async fn case_34_token_that_is_not_awaited_is_no_error(#[case] code: &'static str) {
     let success = mock!(Client::send_task_success).then_http_response(move || json_error(code));
     let failure = mock!(Client::send_task_failure).then_http_response(move || json_error(code));
     let heartbeat = mock!(Client::send_task_heartbeat).then_http_response(move || json_error(code));
@@ -131,9 +139,9 @@ async fn case_34_token_that_nobody_waits_for_is_gone_and_no_error(#[case] code: 
     assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::NotAwaited);
 }
 
-/// A admit-document order made by hand: were its token's refusal an error, it would hold up the line behind it.
+/// A request to admit-document that was sent by hand: if its token were an error, it would block the queue behind it.
 #[tokio::test]
-async fn what_is_no_token_is_awaited_by_nobody_but_an_invalid_answer_is_an_error() {
+async fn invalid_token_is_not_awaited_but_an_invalid_output_is_an_error() {
     let heartbeat =
         mock!(Client::send_task_heartbeat).then_http_response(|| json_error("ValidationException"));
     let success = mock!(Client::send_task_success).then_http_response(|| json_error("ValidationException"));

@@ -1,4 +1,4 @@
-//! When messages come again, and that nothing else depends on it.
+//! Redeliveries, the dead-letter queue, and the order that releases a lease.
 
 use aws_sdk_sqs::operation::{
     change_message_visibility::{ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput},
@@ -10,7 +10,7 @@ use super::*;
 use crate::test_support::{Seen, client, json_error, reference};
 
 #[test]
-fn first_deliveries_come_again_soon_and_later_ones_after_the_visibility_timeout() {
+fn first_redeliveries_are_soon_and_later_ones_after_the_visibility_timeout() {
     assert_eq!(["1", "2", "3", "0", "x"].map(pause_s), [Some(2), Some(10), None, None, None]);
 }
 
@@ -32,26 +32,26 @@ async fn pause_is_set_for_just_this_delivery() {
 }
 
 #[tokio::test]
-async fn place_is_given_back_by_an_order_that_grant_turn_reads() {
+async fn lease_is_released_by_an_order_that_admit_document_reads() {
     let seen = Seen::<SendMessageInput>::new();
     let noted = seen.clone();
     let rule = mock!(Client::send_message).then_compute_output(move |request| {
         noted.note(request);
         SendMessageOutput::builder().build()
     });
-    let queue = AdmissionQueue::new(client!(aws_sdk_sqs, rule), "https://turns.fifo".to_owned());
-    queue.give_back(&reference(), Attempt(1_000_007)).await.unwrap();
+    let queue = AdmissionQueue::new(client!(aws_sdk_sqs, rule), "https://admission.fifo".to_owned());
+    queue.release(&reference(), Attempt(1_000_007)).await.unwrap();
     let request = seen.only();
     assert_eq!(
         (request.queue_url(), request.message_group_id()),
-        (Some("https://turns.fifo"), Some("turns"))
+        (Some("https://admission.fifo"), Some("admission"))
     );
     let order: Input = lectern::message::parse(request.message_body().unwrap()).unwrap();
     assert_eq!((order.document, order.order), (reference(), Order::Release { attempt: Attempt(1_000_007) }));
 }
 
 #[tokio::test]
-async fn case_18_unreadable_message_is_buried_as_it_is_and_once() {
+async fn case_18_unreadable_message_is_put_into_the_dead_letter_queue_as_it_is_and_once() {
     let seen = Seen::<SendMessageInput>::new();
     let noted = seen.clone();
     let rule = mock!(Client::send_message).then_compute_output(move |request| {
@@ -63,28 +63,32 @@ async fn case_18_unreadable_message_is_buried_as_it_is_and_once() {
         "messageId": "m1", "receiptHandle": "r", "body": "not json",
         "attributes": { "ApproximateReceiveCount": "1" }
     }));
-    queue.send_to_dlq("https://dead.fifo", &message.unwrap()).await.unwrap();
+    queue.send_to_dlq("https://dlq.fifo", &message.unwrap()).await.unwrap();
     let request = seen.only();
-    assert_eq!((request.queue_url(), request.message_body()), (Some("https://dead.fifo"), Some("not json")));
+    assert_eq!((request.queue_url(), request.message_body()), (Some("https://dlq.fifo"), Some("not json")));
     assert!(request.message_group_id().is_some(), "a FIFO queue takes no message without a group");
-    assert_eq!(request.message_deduplication_id(), Some("m1"), "a message that comes again is buried once");
+    assert_eq!(
+        request.message_deduplication_id(),
+        Some("m1"),
+        "a message that is delivered again is put there once"
+    );
 }
 
 #[tokio::test]
-async fn message_that_cannot_be_buried_is_an_error() {
+async fn message_that_cannot_be_put_into_the_dead_letter_queue_is_an_error() {
     let rule = mock!(Client::send_message).then_http_response(|| json_error("AccessDenied"));
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
     let message = serde_json::from_value(serde_json::json!({
         "messageId": "m1", "receiptHandle": "r", "body": "secret body",
         "attributes": { "ApproximateReceiveCount": "1" }
     }));
-    let error = queue.send_to_dlq("https://dead.fifo", &message.unwrap()).await.unwrap_err();
+    let error = queue.send_to_dlq("https://dlq.fifo", &message.unwrap()).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[tokio::test]
-async fn pause_that_cannot_be_set_is_let_go() {
+async fn pause_that_cannot_be_set_is_ignored() {
     let rule =
         mock!(Client::change_message_visibility).then_http_response(|| json_error("ReceiptHandleIsInvalid"));
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());

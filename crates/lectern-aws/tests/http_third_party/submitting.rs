@@ -1,4 +1,4 @@
-//! Handing documents over, and what can go wrong while the bytes are on their way.
+//! Handing documents over, and what can go wrong meanwhile.
 
 use std::{
     io,
@@ -15,16 +15,18 @@ use lectern::{
     contract::wire::JobAccepted,
     document::{ObjectVersion, Reason},
     error::Error,
-    ports::{Clock as _, Content, JobRequest, ThirdParty as _, UploadReader as _},
+    limits::CONNECT_TIMEOUT,
+    ports::{Clock as _, JobRequest, ThirdParty as _, UploadReader as _},
 };
 use lectern_aws::{SystemClock, UploadsBucket};
 use lectern_content::MediaType;
 use rstest::rstest;
 use third_party::{RetryAfter, SubmissionFault};
+use tokio::time::Instant;
 
 use crate::support::{
-    API_KEY, CALLBACK, House, KEY, NOTES, TRACE, adapter, assert_silent, content, eventually, listener,
-    odd_chunks, push, push_body, server, sha256,
+    API_KEY, CALLBACK, KEY, NOTES, ReferenceThirdParty, TRACE, adapter, assert_silent, content, eventually,
+    listener, odd_chunks, pull, push, push_body, server, sha256,
 };
 
 #[rstest]
@@ -33,9 +35,9 @@ use crate::support::{
 #[case(1_000_003)]
 #[tokio::test]
 async fn pushed_bytes_arrive_as_they_are_in_whatever_chunks(#[case] size: usize) {
-    let (house, content) = (House::start().await, content(size));
-    let job_id = house.push(&content).await.unwrap();
-    let job = house.job().unwrap();
+    let (third_party, content) = (ReferenceThirdParty::start().await, content(size));
+    let job_id = third_party.push(&content).await.unwrap();
+    let job = third_party.job().unwrap();
     assert_eq!((job.job_id, job.bytes_received), (job_id, size as u64));
     assert_eq!(job.sha256, Some(sha256(&content)));
     assert_eq!(job.media_type, MediaType::Text);
@@ -65,18 +67,11 @@ async fn push_has_an_exact_length_and_the_contracts_headers() {
 
 #[tokio::test]
 async fn pulled_document_is_fetched_from_its_url() {
-    let house = House::start().await;
+    let third_party = ReferenceThirdParty::start().await;
     let source = server(Router::new().route("/source", any(|| async { NOTES }))).await;
-    let request = JobRequest {
-        idempotency_key: KEY.to_owned(),
-        media_type: MediaType::Text,
-        size_bytes: NOTES.len() as u64,
-        callback_url: CALLBACK.to_owned(),
-        traceparent: None,
-        content: Content::Pull(format!("{source}/source?signature=secret")),
-    };
-    let job_id = house.adapter.submit(request).await.unwrap();
-    let job = eventually("the pull", || house.job().filter(|job| job.sha256.is_some())).await;
+    let request = pull(format!("{source}/source?signature=secret"));
+    let job_id = third_party.adapter.submit(request).await.unwrap();
+    let job = eventually("the pull", || third_party.job().filter(|job| job.sha256.is_some())).await;
     assert_eq!((job.job_id, job.sha256), (job_id, Some(sha256(NOTES))));
 }
 
@@ -93,60 +88,60 @@ async fn case_25_wait_that_they_ask_for_is_honoured_and_bounded(
     #[case] fault: SubmissionFault,
     #[case] expected_s: i64,
 ) {
-    let house = House::start().await;
-    house.fault_once(fault);
+    let third_party = ReferenceThirdParty::start().await;
+    third_party.fault_once(fault);
     let before = SystemClock.now();
-    let error = house.push(NOTES).await.unwrap_err();
+    let error = third_party.push(NOTES).await.unwrap_err();
     let after = SystemClock.now();
     let Error::RateLimited { retry_at } = error else { panic!("{error:?}") };
     // A date has whole seconds only.
     let earliest = before + time::Duration::seconds(expected_s - 1);
     assert!((earliest..=after + time::Duration::seconds(expected_s)).contains(&retry_at), "{retry_at}");
-    assert!(house.job().is_none());
+    assert!(third_party.job().is_none());
 }
 
 #[rstest]
 #[case(0)]
 #[case(100_000)]
 #[tokio::test]
-async fn case_26_reset_in_mid_upload_is_unavailable_and_the_next_try_is_whole(#[case] after_bytes: u64) {
-    let (house, content) = (House::start().await, content(4_000_000));
-    house.fault_once(SubmissionFault::ResetUpload { after_bytes });
-    let error = house.push(&content).await.unwrap_err();
+async fn case_26_connection_lost_before_the_bodys_end_is_unavailable_and_the_next_try_is_whole(
+    #[case] after_bytes: u64,
+) {
+    let (third_party, content) = (ReferenceThirdParty::start().await, content(20_000_000));
+    third_party.fault_once(SubmissionFault::ResetUpload { after_bytes });
+    let error = third_party.push(&content).await.unwrap_err();
     assert_eq!(error.name(), "ThirdParty.Unavailable");
     assert_silent(&error);
-    assert!(house.job().is_none(), "no half job");
-    house.push(&content).await.unwrap();
-    assert_eq!(house.job().unwrap().sha256, Some(sha256(&content)));
+    assert!(third_party.job().is_none(), "no half job");
+    third_party.push(&content).await.unwrap();
+    assert_eq!(third_party.job().unwrap().sha256, Some(sha256(&content)));
 }
 
 #[rstest]
-#[case::it_cannot(500, "down", false)]
-#[case::gateway(502, "unavailable", true)]
-#[case::it_is_busy(503, "down", false)]
-#[case::gateway_timeout(504, "unavailable", true)]
+#[case(500, "ThirdParty.Unavailable")]
+#[case(503, "ThirdParty.Unavailable")]
+#[case::gateway(502, "ThirdParty.OutcomeUnknown")]
+#[case::gateway_timeout(504, "ThirdParty.OutcomeUnknown")]
 #[tokio::test]
-async fn case_26_server_error_is_unavailable_and_tells_whether_there_may_be_a_job(
+async fn case_26_server_error_is_unavailable_unless_a_gateway_may_have_answered(
     #[case] status: u16,
-    #[case] word: &str,
-    #[case] job_possible: bool,
+    #[case] name: &str,
 ) {
-    let house = House::start().await;
-    house.fault_once(SubmissionFault::ServerError { status });
-    let error = house.push(NOTES).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("the third party is {word}: it answered {status}"));
-    assert_eq!(error.name(), "ThirdParty.Unavailable");
-    assert_eq!(error.cause()["jobPossible"], job_possible);
+    let third_party = ReferenceThirdParty::start().await;
+    third_party.fault_once(SubmissionFault::ServerError { status });
+    let error = third_party.push(NOTES).await.unwrap_err();
+    assert_eq!(error.name(), name);
+    assert!(error.to_string().ends_with(&format!(": it answered {status}")), "{error}");
 }
 
 #[tokio::test]
-async fn case_26_body_that_breaks_off_on_our_side_leaves_no_half_job() {
-    let house = House::start().await;
+async fn case_26_source_that_cannot_be_read_leaves_no_half_job_and_blames_nobody_else() {
+    let third_party = ReferenceThirdParty::start().await;
     let broken = stream::iter([Ok(Bytes::from_static(b"half")), Err(io::Error::other("S3 broke off"))]);
-    let error = house.adapter.submit(push_body(8, Box::pin(broken))).await.unwrap_err();
-    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    let error = third_party.adapter.submit(push_body(8, Box::pin(broken))).await.unwrap_err();
+    assert_eq!(error.name(), "Source.Unavailable");
     assert_silent(&error);
-    assert!(house.job().is_none());
+    assert!(third_party.job().is_none());
 }
 
 /// S3 answers a ranged read with the whole object, or breaks off in the middle of it.
@@ -170,35 +165,35 @@ async fn v01_upload_that_cannot_be_read_is_our_fault_and_not_the_third_partys(
         key: "submissions/s1/notes.txt".to_owned(),
         version_id: "v1".to_owned(),
     };
-    let house = House::start().await;
+    let third_party = ReferenceThirdParty::start().await;
     let body = uploads.open(&object, 4_000_000).await.unwrap();
-    let error = house.adapter.submit(push_body(4_000_000, body)).await.unwrap_err();
+    let error = third_party.adapter.submit(push_body(4_000_000, body)).await.unwrap_err();
     assert_eq!(error.name(), "Source.Unavailable", "{error}");
-    assert_eq!(error.cause()["jobPossible"], false);
     assert_silent(&error);
-    assert!(house.job().is_none(), "no half job");
+    assert!(third_party.job().is_none(), "no half job");
 }
 
 /// A longer body cannot come: [`lectern_aws::UploadsBucket`] reads exactly the size that was registered.
 #[tokio::test]
 async fn case_26_body_that_is_shorter_than_declared_is_no_job() {
-    let house = House::start().await;
+    let third_party = ReferenceThirdParty::start().await;
     let declared = NOTES.len() as u64 + 1;
-    let error = house.adapter.submit(push_body(declared, odd_chunks(NOTES))).await.unwrap_err();
+    let error = third_party.adapter.submit(push_body(declared, odd_chunks(NOTES))).await.unwrap_err();
     assert_eq!(error.name(), "ThirdParty.Unavailable");
     assert_silent(&error);
-    assert!(house.job().is_none());
+    assert!(third_party.job().is_none());
 }
 
 #[tokio::test]
-async fn case_27_lost_answer_is_unavailable_and_the_job_is_adopted_by_its_key() {
-    let house = House::start().await;
-    house.fault_once(SubmissionFault::LoseAnswer);
-    let error = house.push(NOTES).await.unwrap_err();
-    assert_eq!(error.name(), "ThirdParty.Unavailable");
-    let lost = house.job().unwrap();
-    assert_eq!(house.push(NOTES).await.unwrap(), lost.job_id);
-    assert_eq!(house.job().unwrap().submissions, 2);
+async fn case_27_connection_lost_after_the_bodys_end_leaves_the_outcome_unknown_and_the_key_finds_the_job() {
+    let third_party = ReferenceThirdParty::start().await;
+    third_party.fault_once(SubmissionFault::LoseAnswer);
+    let error = third_party.push(NOTES).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.OutcomeUnknown");
+    assert_silent(&error);
+    let lost = third_party.job().unwrap();
+    assert_eq!(third_party.push(NOTES).await.unwrap(), lost.job_id);
+    assert_eq!(third_party.job().unwrap().submissions, 2);
 }
 
 #[rstest]
@@ -206,60 +201,87 @@ async fn case_27_lost_answer_is_unavailable_and_the_job_is_adopted_by_its_key() 
 #[case(403)]
 #[tokio::test]
 async fn case_28_refused_credentials_are_unauthorized(#[case] status: u16) {
-    let house = House::start().await;
-    house.fault_once(SubmissionFault::Unauthorized { status });
-    assert_eq!(house.push(NOTES).await.unwrap_err().name(), "ThirdParty.Unauthorized");
+    let third_party = ReferenceThirdParty::start().await;
+    third_party.fault_once(SubmissionFault::Unauthorized { status });
+    assert_eq!(third_party.push(NOTES).await.unwrap_err().name(), "ThirdParty.Unauthorized");
 }
 
 #[tokio::test]
 async fn case_28_wrong_key_is_unauthorized_everywhere() {
-    let house = House::start().await;
-    let stranger = adapter(house.server.url(), "another-key", Duration::from_secs(20));
+    let third_party = ReferenceThirdParty::start().await;
+    let stranger = adapter(third_party.server.url(), "another-key", Duration::from_secs(20));
     assert_eq!(stranger.submit(push(NOTES)).await.unwrap_err().name(), "ThirdParty.Unauthorized");
     assert_eq!(stranger.status(KEY).await.unwrap_err().name(), "ThirdParty.Unauthorized");
 }
 
+#[rstest]
+#[case::push(push(NOTES))]
+#[case::pull(pull("http://127.0.0.1:9/secret"))]
 #[tokio::test]
-async fn case_29_third_party_that_is_down_is_unavailable() {
+async fn case_29_third_party_that_is_down_is_unavailable(#[case] request: JobRequest) {
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let adapter = adapter(&url, API_KEY, Duration::from_secs(20));
-    let error = adapter.submit(push(NOTES)).await.unwrap_err();
-    assert_eq!(error.to_string(), "the third party is down: no connection could be made");
-    assert_eq!(error.cause()["jobPossible"], false, "nothing was sent");
+    let error = adapter.submit(request).await.unwrap_err();
+    assert_eq!(error.to_string(), "the third party is unavailable: no connection could be made");
     assert_silent(&error);
-    assert_silent(&adapter.status(KEY).await.unwrap_err());
+    let error = adapter.status(KEY).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    assert_silent(&error);
+}
+
+/// A permit is used only if it expires later than that, so a slow connection cannot send a request too late.
+#[rstest]
+#[case::push(push(NOTES))]
+#[case::pull(pull("http://127.0.0.1:9/secret"))]
+#[tokio::test]
+async fn d10_connection_that_takes_longer_than_the_connect_timeout_is_unavailable(
+    #[case] request: JobRequest,
+) {
+    // The connection is made by the operating system, and nobody answers the TLS handshake.
+    let silent = listener().await;
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let adapter = adapter(&url, API_KEY, Duration::from_mins(2));
+    let began = Instant::now();
+    let error = adapter.submit(request).await.unwrap_err();
+    let took = began.elapsed();
+    assert_eq!(error.to_string(), "the third party is unavailable: no connection could be made");
+    assert!((CONNECT_TIMEOUT..Duration::from_mins(1)).contains(&took), "{took:?}");
+    assert_eq!(CONNECT_TIMEOUT, Duration::from_secs(1));
 }
 
 #[tokio::test]
 async fn case_30_rejection_carries_their_reason() {
-    let house = House::start().await;
-    house.fault_once(SubmissionFault::Rejected {
+    let third_party = ReferenceThirdParty::start().await;
+    third_party.fault_once(SubmissionFault::Rejected {
         code: "drmProtected".to_owned(),
         message: "The file is protected.".to_owned(),
     });
-    let error = house.push(NOTES).await.unwrap_err();
+    let error = third_party.push(NOTES).await.unwrap_err();
     assert_eq!(error.name(), "ThirdParty.Rejected");
     assert_eq!(error.reason(), Reason::new("drmProtected", "The file is protected."));
 }
 
 #[tokio::test]
-async fn case_29_answer_that_comes_too_late_is_unavailable() {
-    let house = House::start().await;
-    house.fault_once(SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(60_000) });
-    let hasty = adapter(house.server.url(), API_KEY, Duration::from_millis(300));
+async fn case_29_answer_that_comes_too_late_leaves_the_outcome_unknown() {
+    let slow = || std::future::pending::<StatusCode>();
+    let url = server(Router::new().fallback(any(slow))).await;
+    let hasty = adapter(&url, API_KEY, Duration::from_millis(300));
     let error = hasty.submit(push(NOTES)).await.unwrap_err();
-    assert_eq!(error.to_string(), "the third party is unavailable: it did not answer in time");
+    assert_eq!(
+        error.to_string(),
+        "it is unknown whether the third party took the document: it did not answer in time"
+    );
     assert_silent(&error);
 }
 
 #[tokio::test]
 async fn body_that_never_ends_is_bounded_in_time() {
-    let house = House::start().await;
-    let hasty = adapter(house.server.url(), API_KEY, Duration::from_millis(300));
+    let third_party = ReferenceThirdParty::start().await;
+    let hasty = adapter(third_party.server.url(), API_KEY, Duration::from_millis(300));
     let stuck = stream::iter([Ok(Bytes::from_static(b"half"))]).chain(stream::pending());
     let error = hasty.submit(push_body(8, Box::pin(stuck))).await.unwrap_err();
     assert_eq!(error.name(), "ThirdParty.Unavailable");
-    assert!(house.job().is_none());
+    assert!(third_party.job().is_none());
 }

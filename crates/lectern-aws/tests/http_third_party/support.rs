@@ -1,4 +1,4 @@
-//! A third party, Lectern's adapter for it, and servers that keep no contract at all.
+//! The reference third party, Lectern's adapter for it, and servers that break the contract.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -29,13 +29,13 @@ pub(crate) const CALLBACK: &str = "http://127.0.0.1:9/callbacks/secret-callback-
 
 const BOUND: Duration = Duration::from_secs(20);
 
-pub(crate) struct House {
+pub(crate) struct ReferenceThirdParty {
     pub(crate) server: Server,
     pub(crate) adapter: HttpThirdParty,
     _folder: Folder,
 }
 
-impl House {
+impl ReferenceThirdParty {
     pub(crate) async fn start() -> Self {
         let dir = std::env::temp_dir().join(format!("lectern-aws-{}", uuid::Uuid::new_v4()));
         let secrets = Secrets::parse(API_KEY, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "admin").unwrap();
@@ -114,6 +114,10 @@ pub(crate) fn push_body(size_bytes: u64, body: ByteStream) -> JobRequest {
         traceparent: TRACE.parse().ok(),
         content: Content::Push(body),
     }
+}
+
+pub(crate) fn pull(source_url: impl Into<String>) -> JobRequest {
+    JobRequest { content: Content::Pull(source_url.into()), ..push(NOTES) }
 }
 
 /// The bytes in chunks of sizes that fit nothing, empty ones among them.

@@ -9,11 +9,11 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
-    contract::wire::JobSucceeded,
+    contract::wire::{JobError, JobFailed, JobSucceeded},
     document::submission::{Counts, Submission, SubmissionState},
     document::{Attempt, DocumentState, JobResult, Reason, Round},
     ports::{Begin, Finish, Finishing as _, Load as _, Reopened, Reopening as _, Transfers as _},
-    testing::world::given_up,
+    testing::world::failed_for,
 };
 use rstest::rstest;
 
@@ -91,7 +91,7 @@ async fn case_45_two_writers_that_meet_lose_no_update() {
     let store = store!(read, put);
     let error = store.record_job(&reference(), Attempt(1000), "j1").await.unwrap_err();
     assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
-    // Whoever tries again decides on what the other one has written: here, that this attempt is over.
+    // The next try decides on the other writer's document, in which this attempt is over.
     store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
     assert_eq!(put.num_calls(), 1, "the newer attempt's item is left alone");
 }
@@ -129,7 +129,7 @@ async fn unknown_document_is_nothing_stale_or_unknown() {
     let store = store!(reads_document(None));
     assert_eq!(store.load(&reference()).await.unwrap(), None);
     assert_eq!(store.begin_transfer(&reference(), Attempt(1), Round(1), NOW).await.unwrap(), Begin::Stale);
-    let failed = given_up(Reason::new("x", "y"));
+    let failed = failed_for(Reason::new("x", "y"));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Unknown);
 }
 
@@ -138,7 +138,7 @@ async fn document_that_has_ended_is_left_alone() {
     let ended = stored(Document { state: DocumentState::Ready, ..document() }, |_| {});
     let store = store!(reads_document(Some(ended)));
     assert_eq!(store.begin_normalize(&reference(), NOW).await.unwrap(), Begin::Stale);
-    let failed = given_up(Reason::new("x", "y"));
+    let failed = failed_for(Reason::new("x", "y"));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::AlreadyTerminal);
 }
 
@@ -150,7 +150,7 @@ async fn end_of_a_document_and_its_submissions_count_are_one_write() {
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transacts(&seen)
     );
-    let failed = given_up(Reason::new("drm", "No."));
+    let failed = failed_for(Reason::new("drm", "No."));
     assert_eq!(store.finish(&reference(), failed, NOW).await.unwrap(), Finish::Finished);
     let request = seen.only();
     assert_eq!(request.transact_items().len(), 2);
@@ -178,7 +178,7 @@ async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'sta
         reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
         transact
     );
-    let error = store.finish(&reference(), given_up(Reason::new("x", "y")), NOW).await.unwrap_err();
+    let error = store.finish(&reference(), failed_for(Reason::new("x", "y")), NOW).await.unwrap_err();
     assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
 }
 
@@ -193,7 +193,7 @@ async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
         reads(&submission_key(&reference().submission_id), None),
         transact
     );
-    let error = store.finish(&reference(), given_up(Reason::new("x", "y")), NOW).await.unwrap_err();
+    let error = store.finish(&reference(), failed_for(Reason::new("x", "y")), NOW).await.unwrap_err();
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
 }
@@ -203,14 +203,16 @@ fn failed() -> Document {
 }
 
 #[tokio::test]
-async fn case_48_document_is_opened_again_and_counted_in_one_write() {
+async fn case_48_document_is_reopened_and_counted_in_one_write() {
     let seen = Seen::new();
     let one_failed = Submission {
         state: SubmissionState::NeedsAttention,
         counts: Counts { failed: 1, ..Counts::default() },
         ..one_open()
     };
-    let item = stored(failed(), |stored| {
+    let error = JobError { code: "encrypted".to_owned(), message: "No.".to_owned() };
+    let result = Some(JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error }));
+    let item = stored(Document { result, ..failed() }, |stored| {
         stored.task_token = Some(lectern::document::TaskToken::new("token"));
         stored.result_outcome = Some("failed".to_owned());
     });
@@ -223,12 +225,13 @@ async fn case_48_document_is_opened_again_and_counted_in_one_write() {
         panic!("it is not open")
     };
     assert_eq!((open.state, open.redrives, &open.reason), (DocumentState::Received, 1, &None));
+    assert_eq!((open.round, open.abandoned_jobs.len()), (Round(2), 1));
     let request = seen.only();
     let puts = puts(&request);
     assert_eq!(puts[0].condition_expression(), Some("revision = :read"));
     assert_eq!(puts[0].item()["redrives"], number(1));
-    for forgotten in ["taskToken", "resultOutcome", "reason", "result"] {
-        assert_eq!(puts[0].item().get(forgotten), None, "{forgotten}");
+    for removed in ["taskToken", "resultOutcome", "reason", "result"] {
+        assert_eq!(puts[0].item().get(removed), None, "{removed}");
     }
     let update = request.transact_items()[1].update().unwrap();
     let sent = update.expression_attribute_values().unwrap();
@@ -237,7 +240,7 @@ async fn case_48_document_is_opened_again_and_counted_in_one_write() {
 }
 
 #[tokio::test]
-async fn kept_success_stays_when_its_document_is_opened_again() {
+async fn kept_success_stays_when_its_document_is_reopened() {
     let seen = Seen::new();
     let result = JobResult::Succeeded(JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() });
     let item = stored(Document { result: Some(result), ..document() }, |stored| {
@@ -257,10 +260,10 @@ async fn kept_success_stays_when_its_document_is_opened_again() {
 
 #[rstest]
 #[case::ready(Document { state: DocumentState::Ready, ..document() }, 0)]
-#[case::somebody_came_first(Document { redrives: 1, ..failed() }, 0)]
+#[case::redriven_meanwhile(Document { redrives: 1, ..failed() }, 0)]
 #[case::superseded(Document { superseded_by: Some(reference().document_id), ..failed() }, 0)]
 #[tokio::test]
-async fn document_that_may_not_be_opened_is_left_alone(#[case] as_it_is: Document, #[case] after: u32) {
+async fn document_that_may_not_be_reopened_stays_as_it_is(#[case] as_it_is: Document, #[case] after: u32) {
     let store = store!(reads_document(Some(stored(as_it_is.clone(), |_| {}))));
     let found = store.reopen(&reference(), after, false, NOW).await.unwrap();
     assert_eq!(found, Reopened::Unchanged(Box::new(as_it_is)));

@@ -34,7 +34,7 @@ fn record_of(size: usize) -> Record {
         findings: Vec::new(),
         attachments: Vec::new(),
         provenance: Provenance {
-            provider: "house".to_owned(),
+            provider: "the-service".to_owned(),
             job_id: "j1".to_owned(),
             received_at: time.clone(),
             normalized_at: time,

@@ -12,7 +12,7 @@ use aws_smithy_mocks::mock;
 use lectern::{
     contract::wire::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     document::{CallbackId, JobResult, TaskToken},
-    ports::{CallbackTarget, Recorded, Results as _, ResultContext},
+    ports::{CallbackTarget, Recorded, ResultContext, Results as _},
 };
 
 use super::*;

@@ -31,14 +31,14 @@ fn batch(messages: &[(String, u32)]) -> SqsEvent {
         .map(|(index, (body, receives))| {
             json!({
                 "messageId": format!("m{index}"), "receiptHandle": format!("r{index}"), "body": body,
-                "attributes": { "ApproximateReceiveCount": receives.to_string(), "MessageGroupId": "turns" }
+                "attributes": { "ApproximateReceiveCount": receives.to_string(), "MessageGroupId": "admission" }
             })
         })
         .collect();
     serde_json::from_value(json!({ "Records": records })).unwrap()
 }
 
-fn buries(seen: &Seen<SendMessageInput>) -> Rule {
+fn sends(seen: &Seen<SendMessageInput>) -> Rule {
     let seen = seen.clone();
     mock!(aws_sdk_sqs::Client::send_message).then_compute_output(move |request| {
         seen.note(request);
@@ -51,14 +51,16 @@ fn pauses() -> Rule {
         .then_output(|| ChangeMessageVisibilityOutput::builder().build())
 }
 
-/// What was handled, batch by batch, and what the queue is told.
+/// What was handled, batch by batch, and what the function answers to the queue.
 async fn run(rules: [&Rule; 2], messages: &[(String, u32)], fails: bool) -> (Vec<(Vec<u32>, bool)>, Value) {
     let queue = SourceQueue::new(client!(aws_sdk_sqs, *rules[0], *rules[1]), "https://queue.fifo".to_owned());
     let handled = Mutex::new(Vec::new());
     let handle = async |inputs: Vec<Input>, again: bool| {
         let counts = inputs.iter().map(|input| match &input.order {
             Order::Renew { count, .. } => *count,
-            order @ (Order::Ask { .. } | Order::Report { .. } | Order::Release { .. }) => panic!("{order:?}"),
+            order @ (Order::Request { .. } | Order::Report { .. } | Order::Release { .. }) => {
+                panic!("{order:?}")
+            }
         });
         handled.lock().unwrap().push((counts.collect(), again));
         if fails { Err(Error::StoreUnavailable("x".to_owned())) } else { Ok(()) }
@@ -75,43 +77,43 @@ fn failed(ids: &[&str]) -> Value {
 #[tokio::test]
 async fn batch_is_handled_at_once_and_in_its_order() {
     let messages = [3, 1, 2].map(|count| (order(count), 1));
-    let (buries, pauses) = (buries(&Seen::new()), pauses());
-    let (handled, response) = run([&buries, &pauses], &messages, false).await;
+    let (sends, pauses) = (sends(&Seen::new()), pauses());
+    let (handled, response) = run([&sends, &pauses], &messages, false).await;
     assert_eq!((handled, response), (vec![(vec![3, 1, 2], false)], failed(&[])));
-    assert_eq!((buries.num_calls(), pauses.num_calls()), (0, 0));
+    assert_eq!((sends.num_calls(), pauses.num_calls()), (0, 0));
 }
 
 #[tokio::test]
-async fn case_20_batch_of_which_any_message_came_before_is_told_so() {
+async fn case_20_batch_with_a_redelivered_message_is_marked_as_such() {
     let messages = [(order(1), 1), (order(2), 4), (order(3), 1)];
-    let (handled, _) = run([&buries(&Seen::new()), &pauses()], &messages, false).await;
+    let (handled, _) = run([&sends(&Seen::new()), &pauses()], &messages, false).await;
     assert_eq!(handled, [(vec![1, 2, 3], true)]);
 }
 
 #[tokio::test]
-async fn case_23_batch_that_fails_stays_whole_and_comes_again_soon() {
+async fn case_23_batch_that_fails_stays_whole_and_is_delivered_again_soon() {
     let messages = [1, 2, 3].map(|count| (order(count), 1));
     let pauses = pauses();
-    let (_, response) = run([&buries(&Seen::new()), &pauses], &messages, true).await;
+    let (_, response) = run([&sends(&Seen::new()), &pauses], &messages, true).await;
     assert_eq!(response, failed(&["m0", "m1", "m2"]));
     assert_eq!(pauses.num_calls(), 3);
 }
 
 #[tokio::test]
-async fn case_17_case_18_unreadable_message_goes_to_the_dead_letter_queue_and_holds_up_nobody() {
+async fn case_17_case_18_unreadable_message_goes_to_the_dead_letter_queue_and_blocks_no_other_message() {
     let seen = Seen::new();
     let poison = order(9).replace("\"schemaVersion\":2", "\"schemaVersion\":99");
     let messages = [(order(1), 1), (poison.clone(), 1), (order(2), 1), ("not json".to_owned(), 1)];
-    let (handled, response) = run([&buries(&seen), &pauses()], &messages, false).await;
+    let (handled, response) = run([&sends(&seen), &pauses()], &messages, false).await;
     assert_eq!((handled, response), (vec![(vec![1, 2], false)], failed(&[])), "it is deleted from its queue");
-    let buried: Vec<_> =
-        seen.all().iter().map(|request| request.message_body().unwrap().to_owned()).collect();
-    assert_eq!(buried, [poison, "not json".to_owned()]);
+    let sent: Vec<_> = seen.all().iter().map(|request| request.message_body().unwrap().to_owned()).collect();
+    assert_eq!(sent, [poison, "not json".to_owned()]);
     assert!(seen.all().iter().all(|request| request.queue_url() == Some(DEAD)));
 }
 
 #[tokio::test]
-async fn unreadable_message_that_cannot_be_put_away_stays_and_its_neighbours_are_handled() {
+async fn unreadable_message_that_cannot_be_sent_to_the_dead_letter_queue_stays_and_its_neighbours_are_handled()
+ {
     let refuses = mock!(aws_sdk_sqs::Client::send_message).then_http_response(|| json_error("AccessDenied"));
     let messages = [("not json".to_owned(), 1), (order(1), 1)];
     let (handled, response) = run([&refuses, &pauses()], &messages, false).await;
@@ -121,6 +123,6 @@ async fn unreadable_message_that_cannot_be_put_away_stays_and_its_neighbours_are
 #[tokio::test]
 async fn batch_of_which_nothing_can_be_read_is_not_handled() {
     let messages = [("not json".to_owned(), 1), ("{}".to_owned(), 2)];
-    let (handled, response) = run([&buries(&Seen::new()), &pauses()], &messages, true).await;
+    let (handled, response) = run([&sends(&Seen::new()), &pauses()], &messages, true).await;
     assert_eq!((handled, response), (Vec::new(), failed(&[])));
 }
