@@ -23,7 +23,7 @@ fn readme_exists() {
 fn documents_mention_only_make_targets_that_exist() {
     let targets = captures(r"(?m)^([a-z][a-z0-9-]*):", &read("Makefile"));
     for document in documents() {
-        // In code, as in `make run`; prose may make things.
+        // Only in code, as in `make run`: in prose `make` is a verb.
         let code = code_of(&read(&document));
         for target in captures(r"\bmake ((?:[A-Z_]+=\S+ )*[a-z][a-z0-9-]*)", &code) {
             let target = target.split(' ').next_back().unwrap();
@@ -59,7 +59,7 @@ fn relative_links_of_documents_resolve() {
     }
 }
 
-/// Whoever is called looks for the alarm's name.
+/// An alarm's mail names the alarm, and the engineer on call looks for that name in the guide.
 #[test]
 fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm() {
     let template = Template::load();
@@ -75,7 +75,7 @@ fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm()
     assert_eq!(described, alarms, "left: headings of {GUIDE}; right: alarms of the template");
 }
 
-/// A promise is held by the tests that a comment behind it names: `<!-- tests: one, two -->`.
+/// A comment behind each promise names the tests that hold it: `<!-- tests: one, two -->`.
 #[test]
 fn every_promise_of_the_documents_names_tests_that_exist() {
     let mut tests = BTreeSet::new();
@@ -101,13 +101,13 @@ fn every_promise_of_the_documents_names_tests_that_exist() {
     }
 }
 
-/// Nobody should have to look up at night how a command is really written.
+/// The command parses every command line that the documents show.
 #[tokio::test]
 async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
     let mut count = 0;
     for document in ["README.md", GUIDE] {
         for line in command_lines(&read(document)) {
-            // A stack file that does not exist stands for the stack: what is understood ends there.
+            // The stack file does not exist, so a command line that parses fails at reading it.
             let arguments = line.split_whitespace().filter(|argument| *argument != "--local");
             let arguments = arguments.chain(["--stack-file", "/dev/null/none"]);
             let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
         for name in captures(r"\b([A-Z][a-z]+(?:[A-Z][a-z]+)+)=", &code_of(&text)) {
             assert!(has("Parameters", &name), "{document} sets {name}, which is no parameter");
         }
-        // The guide names nothing else like that; the others also name actions, states and errors.
+        // In the guide every such word is a parameter, output or resource; the others also name actions and states.
         let word = if document == GUIDE { "[A-Z][a-z]+(?:[A-Z][a-z]+)+" } else { r"(?:ThirdParty|Lease)\w+" };
         for name in captures(&format!("`({word})`"), &text) {
             assert!(
@@ -238,13 +238,13 @@ fn headings(markdown: &str) -> impl Iterator<Item = (usize, String, String)> + u
     found.into_iter()
 }
 
-/// What a heading is linked by.
+/// The anchor of a heading.
 fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().replace(' ', "-");
     kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
 }
 
-/// What a person types: in shell blocks, behind a prompt, and in inline code. What is to be filled in is `x`.
+/// The command lines in shell blocks, behind a prompt and in inline code; each `<placeholder>` becomes `x`.
 fn command_lines(markdown: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for (index, part) in markdown.split("```").enumerate() {

@@ -11,14 +11,14 @@ use std::{
 use super::sources::{captures, read, regex, root, rust_files};
 
 const LIST: &str = "docs/failure-cases.md";
-/// The cases of the workflow that have to be survived with nothing lost.
+/// The cases that Lectern has to survive with nothing lost.
 const CASES: std::ops::RangeInclusive<u32> = 1..=53;
-/// Those among them that belong to issues to come.
+/// Cases that belong to features to come.
 const TO_COME: [u32; 3] = [46, 47, 52];
 /// How a section without tests begins the sentence that says which issue they belong to.
 const NOT_YET: &str = "Not yet";
 
-/// What a test's name and a section's heading refer to.
+/// A case or a finding, as in a test's name and in a section's heading.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
     Case(u32),
@@ -76,7 +76,7 @@ struct Section {
     tests: Vec<String>,
 }
 
-/// What stands before the first section, and the sections; headings of a higher level belong to what stands before them.
+/// The text before the first section, and the sections. A heading of a higher level counts to the section before it.
 fn sections(text: &str) -> (String, Vec<Section>) {
     let heading = regex(r"^### (?:Case (\d+)|([DV]\d{2})): ");
     let test = regex(r"^- `(\w+)`$");
@@ -105,12 +105,12 @@ fn is_not_yet(section: &Section) -> bool {
     section.prose.iter().any(|line| line.starts_with(NOT_YET))
 }
 
-/// The list with the code's tests in it.
+/// The list with the tests of the code.
 fn updated(text: &str, tests: &BTreeMap<Id, BTreeSet<String>>) -> String {
     let (mut whole, sections) = sections(text);
     for section in sections {
         let named = tests.get(&section.id);
-        // A heading of a higher level that stands behind the tests stays behind them.
+        // A heading of a higher level stays behind the tests.
         let behind = section.prose.iter().position(|line| line.starts_with("## "));
         let (prose, rest) = section.prose.split_at(behind.unwrap_or(section.prose.len()));
         let prose = prose.iter().filter(|line| named.is_none() || !line.starts_with(NOT_YET));
