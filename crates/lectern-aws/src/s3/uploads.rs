@@ -113,7 +113,7 @@ impl UploadReader for UploadsBucket {
 /// Reading an upload from S3 failed in the middle of it. The fault is ours or AWS's, and never the third party's, so an
 /// error of the HTTP client that has this one as its source says nothing of the third party.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceReadError {
+pub(super) enum SourceReadError {
     /// S3 refused the request or did not answer it.
     #[error("{0}")]
     Refused(String),

@@ -20,7 +20,7 @@ use lectern::{
 };
 use rstest::rstest;
 
-use super::{RANGE_BYTES, ReturnedBucket, SourceReadError, UploadsBucket};
+use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket, uploads::SourceReadError};
 use crate::test_support::{Seen, answer, client, object, xml_error};
 
 /// Chunks of zeros that cost no memory: each is the same static block.
