@@ -1,4 +1,4 @@
-//! Alarms: each is on a metric that exists, tells somebody, and nothing that can go wrong is without one.
+//! Alarms: each is on a metric that exists and notifies the topic, and everything that can go wrong has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,9 +42,9 @@ fn every_alarm_is_on_a_metric_that_exists() {
 }
 
 #[test]
-fn every_alarm_tells_the_topic_and_says_what_happened() {
+fn every_alarm_notifies_the_topic_and_says_what_happened() {
     for (name, alarm) in Template::load().resources(ALARM) {
-        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}: tell somebody");
+        assert_eq!(alarm["AlarmActions"], json!([{"Ref": "AlarmTopic"}]), "{name}: notify the topic");
         assert!(alarm["AlarmDescription"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
         assert!(alarm.get("ActionsEnabled").is_none(), "{name}");
         assert!(name.ends_with("Alarm"), "{name}");
@@ -62,16 +62,15 @@ fn every_alarm_goes_off_by_one_bad_value() {
             // A number of messages or an age does not sum up over time.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
-            // A minute in which the line moved is no minute in which it stood.
+            // In a minute of progress the metric is 0 at least once.
             "AdmissionStalledSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
-            // One callback that came is a 0 among the 1 of those that did not, and a breaker that closed among the 1 of
-            // before: nothing may follow that word.
+            // One callback that came is a 0 among the 1 of those that did not, and so is a breaker that closed.
             "CallbackMissed" | "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
             _ => ("Sum", "GreaterThanThreshold", 0),
         };
         let operator = alarm["ComparisonOperator"].as_str().unwrap();
         assert_eq!((statistic, operator, threshold), expected, "{name}");
-        // What is told only when the limiter decides stays as it was until it decides again.
+        // The limiter emits these when it decides on orders; between two decisions nothing changes.
         let of_the_limiter = ["BreakerOpen", "AdmissionStalledSeconds"].contains(&subject(alarm).1.as_str());
         let missing = if of_the_limiter { "ignore" } else { "notBreaching" };
         assert_eq!(
@@ -86,7 +85,7 @@ fn every_alarm_goes_off_by_one_bad_value() {
 }
 
 #[test]
-fn whatever_can_go_wrong_has_its_alarm() {
+fn everything_that_can_go_wrong_has_its_alarm() {
     let template = Template::load();
     let alarms = template.resources(ALARM);
     let subjects: BTreeMap<_, _> = alarms.iter().map(|(name, alarm)| (subject(alarm), *name)).collect();
@@ -128,9 +127,9 @@ fn whatever_can_go_wrong_has_its_alarm() {
     assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
 }
 
-/// A callback that is answered 5xx comes again after pauses that grow, and is soon more than five minutes apart.
+/// The third party repeats a callback that was answered 5xx after growing pauses, soon of more than five minutes.
 #[test]
-fn api_whose_errors_come_minutes_apart_is_told_of_within_the_hour() {
+fn api_errors_that_are_minutes_apart_set_the_alarm_off_within_the_hour() {
     let template = Template::load();
     let alarm = template.resource(ALARM, "ApiErrorsAlarm");
     let number = |name: &str| template.number(&alarm[name]);
@@ -138,7 +137,7 @@ fn api_whose_errors_come_minutes_apart_is_told_of_within_the_hour() {
     assert!((2..=3).contains(&number("DatapointsToAlarm")), "one 5xx is tried again and is no alarm");
 }
 
-/// What no test has seen go off may never do so.
+/// An alarm that no test has set off may never go off.
 #[test]
 fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
     let driven = captures(r#"goes_off\("(\w+)""#, &read("tests/tests/end_to_end/alarms.rs"));
@@ -148,31 +147,16 @@ fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
     assert_eq!(ours.collect::<BTreeSet<_>>(), driven, "left: alarms of the template; right: driven");
 }
 
-/// Whoever waits asks again after its state's timeout: nothing else may happen while the line stands.
+/// Waiting documents repeat their requests after the timeout of `AwaitPermit`; nothing else may happen during a stall. Unit
+/// tests of the admission state hold that half-open probes, and permits of failed documents, end no stall of others.
 #[test]
-fn line_that_stands_is_told_of_when_the_first_one_asks_again() {
+fn stall_sets_its_alarm_off_when_the_first_document_repeats_its_request() {
     let template = Template::load();
     let threshold = template.number(&template.resource(ALARM, "AdmissionStalledAlarm")["Threshold"]);
-    let asks_again = Machine::load().state("AwaitTurn")["TimeoutSeconds"].as_u64().unwrap();
-    assert!(threshold < asks_again, "after {asks_again} s it is told that the line has stood for as long");
+    let repeats_s = Machine::load().state("AwaitPermit")["TimeoutSeconds"].as_u64().unwrap();
+    assert!(threshold < repeats_s, "the first repetition emits a stall of {repeats_s} s");
     let visibility = &template.resource("AWS::SQS::Queue", "AdmitDocumentQueue")["VisibilityTimeout"];
-    assert!(threshold > 10 * template.number(visibility), "a decision that comes again is no standing line");
-}
-
-/// A trial is a turn, so that an open breaker is no line that stands: it has an alarm of its own.
-#[test]
-fn open_breaker_gives_a_turn_long_before_the_line_is_said_to_stand() {
-    let threshold =
-        Template::load().number(&Template::load().resource(ALARM, "AdmissionStalledAlarm")["Threshold"]);
-    let breaker = read("crates/lectern/src/admission/breaker.rs").replace('_', "");
-    let longest_s: u64 = ["TRIALUS", "MAXPAUSEUS"]
-        .map(|name| {
-            let found = captures(&format!(r"{name}: i64 = (\d+);"), &breaker);
-            found.first().unwrap().parse::<u64>().unwrap() / 1_000_000
-        })
-        .iter()
-        .sum();
-    assert!(longest_s < threshold, "from one trial to the next it may be {longest_s} s");
+    assert!(threshold > 10 * template.number(visibility), "redelivered orders are no stall");
 }
 
 /// The alarm's name is what an operator reads first.
@@ -196,9 +180,9 @@ fn alarms_are_named_after_what_they_watch() {
     }
 }
 
-/// Case 49: a message is told of long before SQS gives it up, and not while its crash is waited out.
+/// The alarm leaves time for one redelivery after a crash, and for an operator before SQS deletes the message.
 #[test]
-fn case_49_old_message_is_told_of_after_a_redelivery_and_days_before_it_is_lost() {
+fn case_49_old_message_sets_its_alarm_off_after_a_redelivery_and_days_before_it_is_lost() {
     let template = Template::load();
     let mut queues = 0;
     for (name, alarm) in template.resources(ALARM) {

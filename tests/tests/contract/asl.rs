@@ -20,15 +20,26 @@ pub(crate) struct Machine {
     pub(crate) maps: BTreeMap<String, String>,
 }
 
-/// A way from one state to another.
+/// A transition from one state to another.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
     pub(crate) from: String,
     pub(crate) to: String,
-    /// The counter whose limit has to allow this way.
-    pub(crate) guard: Option<String>,
-    /// What is assigned on this way.
+    /// The condition of the Choice that has to hold.
+    pub(crate) condition: Option<String>,
+    /// What is assigned on this transition.
     pub(crate) assign: Value,
+}
+
+impl Edge {
+    /// The counters that this transition needs to be below a limit, all of them.
+    pub(crate) fn limited_by(&self) -> BTreeSet<String> {
+        let condition = self.condition.as_deref().unwrap_or_default();
+        if condition.contains(" or ") {
+            return BTreeSet::new();
+        }
+        captures(r"\$(\w+) <=? \d+", condition)
+    }
 }
 
 impl Machine {
@@ -78,15 +89,15 @@ impl Machine {
         of_type.map(|(name, state)| (name.as_str(), state)).collect()
     }
 
-    /// Every way from a state to another.
+    /// Every transition from a state to another.
     pub(crate) fn edges(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
         for (from, state) in &self.states {
             let mut edge = |to: &Value, assign: &Value, condition: &Value| {
                 if let Some(to) = to.as_str() {
-                    let guard = condition.as_str().and_then(counter);
+                    let condition = condition.as_str().map(str::to_owned);
                     let assign = assign.clone();
-                    edges.push(Edge { from: from.clone(), to: to.to_owned(), guard, assign });
+                    edges.push(Edge { from: from.clone(), to: to.to_owned(), condition, assign });
                 }
             };
             edge(&state["Next"], &state["Assign"], &Value::Null);
@@ -100,6 +111,25 @@ impl Machine {
             }
         }
         edges
+    }
+
+    /// The number that a counter may reach in a Choice.
+    #[track_caller]
+    pub(crate) fn limit(&self, state: &str, counter: &str) -> u64 {
+        let found = captures(&format!(r"\${counter} <= (\d+)"), &self.state(state).to_string());
+        found.first().unwrap_or_else(|| panic!("{state} has no limit on {counter}")).parse().unwrap()
+    }
+
+    /// The catcher that an error meets in a state, as Step Functions finds it.
+    #[track_caller]
+    pub(crate) fn catcher(&self, state: &str, error: &str) -> &Value {
+        let catchers = self.state(state)["Catch"].as_array();
+        let matches = |catcher: &&Value| {
+            let names = catcher["ErrorEquals"].as_array().unwrap();
+            names.iter().any(|name| name == error || name == "States.ALL")
+        };
+        let catcher = catchers.and_then(|catchers| catchers.iter().find(matches));
+        catcher.unwrap_or_else(|| panic!("{state}: give Catch a rule for {error}"))
     }
 
     /// The retry rule that an error meets in a state, as Step Functions finds it.
@@ -132,9 +162,4 @@ pub(crate) fn reachable<'e>(start: &str, edges: impl IntoIterator<Item = &'e Edg
         open.extend(next.filter(|to| reached.insert(to.clone())));
     }
     reached
-}
-
-/// The counter that a condition such as `{% $troubles <= 2 %}` holds below a number, or below the last round.
-fn counter(condition: &str) -> Option<String> {
-    captures(r"\$(\w+) <=? \d+", condition).into_iter().next()
 }

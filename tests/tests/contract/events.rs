@@ -97,7 +97,7 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
 }
 
 #[test]
-fn events_of_grant_turn_parse_and_show_every_kind_of_order() {
+fn events_of_admit_document_parse_and_show_every_kind_of_order() {
     assert_batches("admit-document", task_message::<admit_document::Input>);
     let every = events("admit-document").into_iter().find(|event| event.path.ends_with("every-order.json"));
     let SqsEvent { records } = parsed(&every.unwrap());
@@ -105,24 +105,7 @@ fn events_of_grant_turn_parse_and_show_every_kind_of_order() {
         .iter()
         .map(|record| serde_json::from_str::<serde_json::Value>(&record.body).unwrap()["kind"].to_string())
         .collect();
-    assert_eq!(kinds, ["\"ask\"", "\"report\"", "\"renew\"", "\"release\""].map(str::to_owned).into());
-}
-
-#[test]
-fn case_50_messages_of_this_version_and_of_the_one_before_are_read() {
-    for function in ["transfer-document", "normalize-document"] {
-        let versions: std::collections::BTreeSet<u64> = events(function)
-            .iter()
-            .filter(|event| !event.path.contains("poisonous"))
-            .flat_map(|event| parsed::<SqsEvent>(event).records)
-            .map(|record| {
-                serde_json::from_str::<serde_json::Value>(&record.body).unwrap()["schemaVersion"].as_u64()
-            })
-            .map(Option::unwrap)
-            .collect();
-        let both = [message::SCHEMA_VERSION - 1, message::SCHEMA_VERSION];
-        assert_eq!(versions, both.into(), "events/{function}: show a message of each version that is read");
-    }
+    assert_eq!(kinds, ["\"request\"", "\"report\"", "\"renew\"", "\"release\""].map(str::to_owned).into());
 }
 
 #[test]
@@ -157,42 +140,30 @@ fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret()
 #[test]
 fn events_of_the_state_machines_functions_parse() {
     for event in events("probe-job") {
-        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, version_of(&event));
+        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, message::SCHEMA_VERSION);
     }
     for event in events("verify-returned-file") {
-        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, version_of(&event));
+        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, message::SCHEMA_VERSION);
     }
     for event in events("fail-document") {
-        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, version_of(&event));
+        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, message::SCHEMA_VERSION);
     }
-}
-
-/// The version that an event's name says it pins.
-fn version_of(event: &Source) -> u64 {
-    message::SCHEMA_VERSION - u64::from(is_of_the_version_before(event))
-}
-
-fn is_of_the_version_before(event: &Source) -> bool {
-    event.path.ends_with(&format!("-v{}.json", message::SCHEMA_VERSION - 1))
 }
 
 #[test]
-fn case_50_events_pin_the_current_version_with_its_trace_and_the_one_before() {
-    for function in
-        ["transfer-document", "normalize-document", "probe-job", "verify-returned-file", "fail-document"]
-    {
-        let (before, current): (Vec<Source>, Vec<Source>) =
-            events(function).into_iter().partition(is_of_the_version_before);
-        assert!(!before.is_empty() && !current.is_empty(), "events/{function}: pin both versions");
-        let plain = |event: &Source| event.text.replace("\\\"", "\"").replace("\": ", "\":");
-        for event in &before {
-            let text = plain(event);
-            assert!(text.contains(&format!("\"schemaVersion\":{}", version_of(event))), "{}", event.path);
-            assert!(!text.contains(TRACEPARENT), "{}: version 1 had no trace", event.path);
-        }
-        for event in &current {
-            let text = plain(event);
-            assert!(text.contains(&format!("\"schemaVersion\":{}", version_of(event))), "{}", event.path);
+fn case_50_events_pin_the_current_version_with_its_trace() {
+    for function in [
+        "admit-document",
+        "transfer-document",
+        "normalize-document",
+        "probe-job",
+        "verify-returned-file",
+        "fail-document",
+    ] {
+        for event in events(function) {
+            let text = event.text.replace("\\\"", "\"").replace("\": ", "\":");
+            let version = format!("\"schemaVersion\":{}", message::SCHEMA_VERSION);
+            assert!(text.contains(&version), "{}", event.path);
             assert!(text.contains(&format!("\"{TRACEPARENT}\":\"00-")), "{}", event.path);
         }
     }

@@ -127,7 +127,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
         "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
-        // A transaction of turns puts and deletes who waits beside the gate.
+        // This transaction puts the admission state, and puts and deletes waiting documents.
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
             &["dynamodb:PutItem", "dynamodb:DeleteItem"]
         }
@@ -184,7 +184,7 @@ fn every_call_to_aws_in_the_adapters_is_accounted_for_by_some_function() {
         CALLS.iter().flat_map(|(_, calls)| calls.iter().map(|call| (*call).to_owned())).collect();
     assert_eq!(
         found, accounted,
-        "left: in crates/lectern-aws/src; right: CALLS of this test, which says who makes them"
+        "left: in crates/lectern-aws/src; right: CALLS of this test, which names their functions"
     );
 }
 
@@ -248,15 +248,15 @@ fn permissions_name_their_resources() {
 }
 
 #[test]
-fn functions_send_only_to_failed_invocations_their_own_dead_letters_and_the_turns() {
+fn functions_send_only_to_failed_invocations_their_own_dead_letter_queue_and_admission() {
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 let own = name.replace("Function", "DeadLetterQueue");
-                let turns =
+                let admission =
                     if name == "ReceiveCallbackFunction" { "AdmitDocumentQueue" } else { own.as_str() };
-                let queues = ["FailedInvocationQueue", &own, turns]
+                let queues = ["FailedInvocationQueue", &own, admission]
                     .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
                 for queue in list(&statement["Resource"]) {
                     assert!(queues.contains(queue), "{name}: {queue}");

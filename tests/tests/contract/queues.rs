@@ -64,13 +64,16 @@ fn messages_are_received_at_least_five_times() {
     }
 }
 
-/// An order that fails holds up all others and comes again with them: none is given up as long as our store may be down.
+/// An order that fails blocks all others and is delivered again with them, for as long as DynamoDB may be down.
 #[test]
-fn case_23_orders_on_turns_are_received_as_often_as_sqs_allows() {
+fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
     let template = Template::load();
     let queue = template.resource(QUEUE, "AdmitDocumentQueue");
     let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
-    assert_eq!(times, 1_000, "SQS allows no more, and what cannot be read is put away by the function");
+    assert_eq!(
+        times, 1_000,
+        "SQS allows no more, and the function moves unreadable messages to the dead-letter queue"
+    );
 }
 
 /// Functions that read a queue are invoked by its mapping, which keeps what fails; all others keep it by themselves.
@@ -79,7 +82,10 @@ fn asynchronous_invocations_that_fail_are_kept() {
     let template = Template::load();
     let queue = template.resource(QUEUE, FAILED_INVOCATIONS);
     assert_eq!(template.number(&queue["MessageRetentionPeriod"]), 1_209_600, "as long as SQS keeps anything");
-    assert!(queue.get("RedrivePolicy").is_none(), "nothing reads it, so nothing gives a message up");
+    assert!(
+        queue.get("RedrivePolicy").is_none(),
+        "nothing reads it, so no message can leave it for a dead-letter queue"
+    );
     let configs = template.resources("AWS::Lambda::EventInvokeConfig");
     let fed: BTreeSet<String> = template
         .resources(MAPPING)
@@ -96,7 +102,7 @@ fn asynchronous_invocations_that_fail_are_kept() {
         assert_eq!(name, format!("{}AsyncInvocations", function.trim_end_matches("Function")));
         let destination = &config["DestinationConfig"]["OnFailure"]["Destination"];
         assert_eq!(*destination, json!({"Fn::GetAtt": format!("{FAILED_INVOCATIONS}.Arn")}), "{name}");
-        // Of an alias or a version nothing is known here; whoever invokes by hand invokes the newest code.
+        // There is no alias and no version; an invocation by hand runs the newest code.
         assert_eq!(config["Qualifier"], "$LATEST", "{name}");
     }
     assert_eq!(
@@ -139,22 +145,28 @@ fn state_machine_sends_to_the_queue_that_is_named_like_its_state() {
     }
 }
 
-/// Decisions on turns are made one after the other; a submission of thousands must not delay the others' messages.
+/// Admission is decided on in one message group, one order after the other; a submission of thousands must not delay the
+/// messages of others.
 #[test]
 fn messages_carry_the_group_that_their_queue_is_served_by() {
     let (machine, template) = (Machine::load(), Template::load());
     for (name, task) in machine.of_type("Task") {
         let Some(queue) = task["Arguments"]["QueueUrl"].as_str() else { continue };
         let fifo = template.resource(QUEUE, queue)["FifoQueue"] == true;
-        let group = if fifo { "turns" } else { "{% $submissionId %}" };
+        let group = if fifo { "admission" } else { "{% $submissionId %}" };
         assert_eq!(task["Arguments"]["MessageGroupId"], group, "{name}");
         let deduplicated = task["Arguments"].get("MessageDeduplicationId").is_some();
-        assert!(!deduplicated, "{name}: the queue takes the text itself");
+        assert!(!deduplicated, "{name}: the queue deduplicates by content");
     }
+    let group = r#"const GROUP: &str = "admission";"#;
+    assert!(
+        super::sources::read("crates/lectern-aws/src/sqs.rs").contains(group),
+        "receive-callback sends to it too"
+    );
 }
 
 #[test]
-fn fifo_queues_are_so_with_their_dead_letter_queues_and_know_repetitions_by_their_text() {
+fn dead_letter_queue_of_a_fifo_queue_is_a_fifo_queue_and_both_deduplicate_by_content() {
     let template = Template::load();
     for (source, dead) in pairs(&template) {
         let [source_queue, dead_queue] = [source, dead].map(|name| template.resource(QUEUE, name));
@@ -162,8 +174,8 @@ fn fifo_queues_are_so_with_their_dead_letter_queues_and_know_repetitions_by_thei
         for field in ["FifoQueue", "ContentBasedDeduplication"] {
             assert_eq!(source_queue.get(field), dead_queue.get(field), "{dead}: make it like {source}");
         }
-        let by_text = source_queue["ContentBasedDeduplication"] == true;
-        assert_eq!(by_text, source_queue["FifoQueue"] == true, "{source}");
+        let by_content = source_queue["ContentBasedDeduplication"] == true;
+        assert_eq!(by_content, source_queue["FifoQueue"] == true, "{source}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The adapter of the third_party contract against the reference third party, over real HTTP.
+//! The adapter of the contract against the reference third party, over real HTTP.
 
 #![cfg(test)]
 

@@ -118,6 +118,31 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
     Some(document)
 }
 
+/// The states in which a document may begin to wait for its callback.
+const AWAITS_CALLBACK_IN: [DocumentState; 2] = [DocumentState::Transferring, DocumentState::Processing];
+
+/// Waits for the callback, unless there is a result or the document is not in the third party's hands. The state
+/// `AwaitCallback` of the state machine writes this move by itself; a contract test compares the two.
+pub fn await_callback(document: &Document, now: OffsetDateTime) -> Option<Document> {
+    if document.result.is_some() || !AWAITS_CALLBACK_IN.contains(&document.state) {
+        return None;
+    }
+    let mut document = document.clone();
+    enter(&mut document, DocumentState::Processing, now);
+    Some(document)
+}
+
+/// Starts verifying, unless there is no result or the document has moved on. The state `BeginVerify` of the state machine
+/// writes this move by itself; a contract test compares the two.
+pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document> {
+    if document.result.is_none() || document.state > DocumentState::Verifying {
+        return None;
+    }
+    let mut document = document.clone();
+    enter(&mut document, DocumentState::Verifying, now);
+    Some(document)
+}
+
 /// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands, unless
 /// it was forgotten when the document was opened again; then it does not come back.
 pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {

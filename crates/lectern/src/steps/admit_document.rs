@@ -55,7 +55,7 @@ pub enum Order {
         task_token: TaskToken,
         /// How many attempts of this execution have failed.
         failed_transfers: u32,
-        /// How often the document repeated this request since its last permit: then it has a position already.
+        /// How often this execution repeated a request: then the document may have a position already.
         repeats: u32,
     },
     /// An attempt is over.

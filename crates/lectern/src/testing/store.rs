@@ -12,8 +12,7 @@ use crate::{
     document::submission::{CountChange, Counts, Submission, SubmissionState},
     document::transitions,
     document::{
-        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Round,
-        SubmissionId, TaskToken,
+        Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
     },
     error::{Error, rfc3339},
     ports::{
@@ -68,29 +67,21 @@ impl MemoryStore {
         lock(&self.state).unknown.clone()
     }
 
-    /// What the state `AwaitCallback` writes: the token, on the condition that there is no result yet.
+    /// What the state `AwaitCallback` writes: the move, and the token beside it.
     pub fn await_callback(&self, document: &DocumentRef, token: TaskToken, now: OffsetDateTime) -> bool {
         let mut state = lock(&self.state);
-        let Some(stored) = state.documents.get_mut(document) else { return false };
-        let transferred = [DocumentState::Transferring, DocumentState::Processing].contains(&stored.state);
-        if stored.result.is_some() || !transferred {
-            return false;
-        }
-        transitions::enter(stored, DocumentState::Processing, now);
+        let moved = state.documents.get(document).and_then(|stored| transitions::await_callback(stored, now));
+        let Some(moved) = moved else { return false };
+        state.put(moved);
         state.tokens.insert(document.clone(), token);
         true
     }
 
-    /// What the state `BeginVerify` writes, on the condition that there is a result and the document has not gone further.
+    /// What the state `BeginVerify` writes.
     pub fn begin_verify(&self, document: &DocumentRef, now: OffsetDateTime) -> Option<JobResult> {
         let mut state = lock(&self.state);
-        let stored = state.documents.get_mut(document)?;
-        let result = stored.result.clone()?;
-        if stored.state > DocumentState::Verifying {
-            return None;
-        }
-        transitions::enter(stored, DocumentState::Verifying, now);
-        Some(result)
+        let moved = transitions::begin_verify(state.documents.get(document)?, now)?;
+        state.put(moved).result
     }
 }
 
