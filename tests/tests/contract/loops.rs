@@ -112,11 +112,14 @@ fn question_without_an_answer_is_repeated_only_while_the_lease_lasts() {
         .filter(|edge| edge.from == "CheckProbeTime" && edge.to == "WaitBeforeProbe")
         .collect();
     let [again] = again.as_slice() else { panic!("{again:?}") };
-    let lasts =
-        "{% $toMillis($states.context.State.EnteredTime) < $toMillis($leaseEndsAt) and $unansweredProbes <= ";
+    let lasts = "{% $toMillis($states.context.State.EnteredTime) + ($probeWaitSeconds + 60) * 1000 < \
+                 $toMillis($leaseEndsAt) and $unansweredProbes <= ";
     assert!(again.condition.as_ref().unwrap().starts_with(lasts), "{again:?}");
     let first = &machine.state("CheckProbeTime")["Choices"][0]["Next"];
-    assert_eq!(first, "WaitBeforeProbe", "the other transitions are for a lease that has ended");
+    assert_eq!(
+        first, "WaitBeforeProbe",
+        "the other transitions are for a lease that has ended or is about to"
+    );
     for edge in machine.edges() {
         if edge.assign.get("leaseEndsAt").is_some() {
             let assigning = ["Begin", "AwaitPermit", "RenewLease"];

@@ -183,7 +183,7 @@ impl Stack {
             .sum()
     }
 
-    /// Stores these signing secrets and makes the function read them anew, instead of waiting until its cache is old.
+    /// Stores these signing secrets and makes the function read them again, instead of waiting until its cache expires.
     async fn rotate(&self, secrets: &str) {
         let listed = call(self, "secretsmanager", "secretsmanager.ListSecrets", &json!({})).await;
         let all = listed["SecretList"].as_array().unwrap().iter();

@@ -1,14 +1,14 @@
 //! Alarms on our own metrics go off for real causes, and failed asynchronous invocations are kept.
 //!
-//! The local cloud does not take metrics out of logs as `CloudWatch` does. So each test takes the very line that a
-//! function wrote for its cause, puts what `CloudWatch` would read out of it, and waits for the alarm. The local cloud
-//! compares no dimensions either; that the line has the alarm's is looked at here.
+//! The local cloud does not read metrics from logs as `CloudWatch` does. So each test takes the line that a function wrote
+//! for its cause, puts the metrics that `CloudWatch` would read, and waits for the alarm. The local cloud does not compare
+//! dimensions, so this file does.
 
 use lectern::{
-    admission::Gate,
+    admission::AdmissionState,
     document::DocumentState,
-    ports::{Clock as _, Turns as _},
-    steps::admit_document::Changes,
+    ports::{AdmissionStore as _, Clock as _},
+    steps::admit_document::QueueChanges,
 };
 use lectern_aws::SystemClock;
 use reqwest::StatusCode;
@@ -27,8 +27,10 @@ use crate::{
 };
 
 const FOREIGN_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// At least as many as any stack has: the largest that `ThirdPartyMaxInFlight` may be.
-const PLACES: usize = 250;
+/// At least as many as any stack has: the largest value of `ThirdPartyMaxInFlight`.
+const LEASES: u32 = 250;
+/// No attempt of a test has such a number.
+const FIRST_ATTEMPT: u32 = 4_000_000_000;
 const HOUR_US: i128 = 3_600_000_000;
 
 fn failure(job_id: &str, code: &str) -> String {
@@ -64,7 +66,7 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     case.stack.failed(&upload, "unreadable").await;
     case.stack.goes_off("CallbackContradictoryAlarm", "ReceiveCallback", began).await;
     let document = upload.id().to_string();
-    let outcomes = eventually("all three are told", SOON, async || {
+    let outcomes = eventually("all three are logged", SOON, async || {
         let mut lines = case.stack.metric_lines("ReceiveCallback", began).await;
         lines.retain(|line| line["documentId"] == document);
         lines.sort_by_key(|line| line["_aws"]["Timestamp"].as_i64());
@@ -75,7 +77,7 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     assert_eq!(outcomes, ["accepted", "otherJob", "contradictory"]);
 }
 
-/// The job is done and nobody calls back, so that the third party is asked.
+/// The job is done, and the callback is missing, so the state machine asks the third party.
 #[tokio::test]
 async fn jobs_without_any_callback_set_the_alarm_off() {
     let case = Case::begin();
@@ -93,48 +95,43 @@ async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
     let began = now_ms();
     let refusal = SubmissionFault::Unauthorized { status: 401 };
     let upload = case.upload_with("refused.txt", text(), [refusal.into()]).await;
-    // A line is put with its own time, and this alarm looks back a minute only.
+    // The metric keeps the time of its line, and this alarm looks back for one minute only.
     case.stack.goes_off("BreakerOpenAlarm", "AdmitDocument", began).await;
     case.stack.goes_off("ThirdPartyUnauthorizedAlarm", "TransferDocument", began).await;
     case.stack.ready(&upload).await;
 }
 
-/// All places are taken, by nobody who gives one back, and the line has stood for an hour already: the rest is what
-/// admit-document makes of it.
+/// All leases are held by attempts that nobody releases, and the stall began an hour ago.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
-async fn line_that_stands_sets_its_alarm_off_and_moves_when_there_is_room() {
+async fn stall_sets_its_alarm_off_and_ends_when_leases_are_released() {
     let (stack, case) = (Stack::open(), Case::begin());
-    let taken: Vec<String> = (0..PLACES).map(|_| Uuid::new_v4().to_string()).collect();
     let now_us = now_ms() * 1000;
-    let lease = json!({ "attempt": 1, "atUs": now_us, "expiresUs": now_us + HOUR_US });
-    let leases = taken.clone();
+    let lease = move |number: u32| json!({ "attempt": FIRST_ATTEMPT + number, "startsAt": now_us, "endsAt": now_us + HOUR_US });
     stack
-        .change_gate(move |gate| {
-            gate["standsSinceUs"] = json!(now_us - HOUR_US);
-            for document in &leases {
-                gate["leases"][document] = lease.clone();
-            }
+        .change_admission_state(move |state| {
+            state["stalledSince"] = json!(now_us - HOUR_US);
+            state["leases"].as_array_mut().unwrap().extend((0..LEASES).map(lease));
         })
         .await;
     let submission = case.submission.to_string();
     let body = async move {
         let began = now_ms();
-        let upload = case.upload("stands.txt", text()).await;
+        let upload = case.upload("waits.txt", text()).await;
         // The local cloud may keep a function's last line until it is invoked again.
         eventually("the first one is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
             .await;
-        case.upload("stands-too.txt", text()).await;
+        case.upload("waits-too.txt", text()).await;
         case.stack.goes_off("AdmissionStalledAlarm", "AdmitDocument", began).await;
         let document = case.stack.load(&upload).await.unwrap();
-        assert_eq!(document.state, DocumentState::Received, "it has no turn yet");
+        assert_eq!(document.state, DocumentState::Received, "it has no permit yet");
     };
-    let put_back = stack.change_gate(move |gate| {
-        let leases = gate["leases"].as_object_mut().unwrap();
-        leases.retain(|document, _| !taken.contains(document));
+    let release = stack.change_admission_state(move |state| {
+        let leases = state["leases"].as_array_mut().unwrap();
+        leases.retain(|lease| lease["attempt"].as_u64().unwrap() < FIRST_ATTEMPT.into());
     });
-    then(body, put_back).await;
-    // Whoever comes next moves the line.
+    then(body, release).await;
+    // The next order makes admit-document admit all of them.
     let case = Case::begin_as(&submission);
     case.upload("moves.txt", text()).await;
     assert_eq!(case.settled(3).await.0.counts.ready, 3);
@@ -145,7 +142,7 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
     let stack = Stack::open();
     let submission = format!("e2e-{}", Uuid::new_v4().simple());
     let payload = json!({
-        "schemaVersion": 1, "submissionId": submission, "documentId": Uuid::new_v4().to_string(),
+        "schemaVersion": 2, "submissionId": submission, "documentId": Uuid::new_v4().to_string(),
         "attempt": 1000, "index": 0
     });
     let function = stack.function("VerifyReturnedFileFunction").await;
@@ -153,7 +150,7 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
     let prefix = format!("{}-FailedInvocationQueue", stack.is.stack_name);
     let found = stack.sqs.list_queues().queue_name_prefix(prefix).send().await.unwrap();
     let [queue_url] = <[String; 1]>::try_from(found.queue_urls.unwrap()).unwrap();
-    eventually("the invocation lies in the queue of failed ones", LATER, async || {
+    eventually("the invocation is in the queue of failed ones", LATER, async || {
         let request = stack.sqs.receive_message().queue_url(&queue_url).max_number_of_messages(10);
         let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let messages = answer.messages.unwrap_or_default();
@@ -170,19 +167,19 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
 }
 
 impl Stack {
-    /// Waits for a line of this function since `began_ms` that the alarm is about, puts what it tells, and waits for
-    /// the alarm to go off, which `lectern status` tells too.
+    /// Waits for a line of this function since `began_ms` with a bad value of the alarm's metric, puts that value, and waits
+    /// until the alarm is on and `lectern status` shows it.
     async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
         let is = self.alarm(alarm).await;
         let name = is["AlarmName"].as_str().unwrap();
-        let datum = eventually(&format!("{function} tells what {alarm} is about"), LATER, async || {
+        let datum = eventually(&format!("{function} emits a bad value for {alarm}"), LATER, async || {
             let lines = self.metric_lines(function, began_ms).await;
-            let told = lines.iter().flat_map(read_by_cloudwatch);
-            let mut about = told.filter(|(namespace, datum)| is_about(&is, namespace, datum));
+            let values = lines.iter().flat_map(read_by_cloudwatch);
+            let mut about = values.filter(|(namespace, datum)| is_about(&is, namespace, datum));
             about.next_back().map(|(_, datum)| datum).ok_or_else(|| format!("{} lines do not", lines.len()))
         })
         .await;
-        // Whatever another test has put before.
+        // Another test may have set it off before.
         let quiet = json!({ "AlarmName": name, "StateValue": "OK", "StateReason": "The test begins." });
         cloudwatch(self, "SetAlarmState", &quiet).await;
         let data = json!({ "Namespace": is["Namespace"], "MetricData": [datum] });
@@ -192,19 +189,19 @@ impl Stack {
             if state == "ALARM" { Ok(()) } else { Err(state) }
         })
         .await;
-        let told = self.status().await;
-        let mut on = told["alarms"].as_array().unwrap().iter();
-        assert!(on.any(|on| on["alarm"] == alarm), "{told}");
+        let status = self.status().await;
+        let mut on = status["alarms"].as_array().unwrap().iter();
+        assert!(on.any(|on| on["alarm"] == alarm), "{status}");
     }
 
-    /// Changes the gate as it is stored, however often another writer comes first.
-    async fn change_gate(&self, change: impl Fn(&mut Value)) {
-        eventually("the gate is changed", SOON, async || {
-            let (gate, revision) = self.store.gate().await.map_err(|error| error.to_string())?;
-            let mut gate = serde_json::to_value(gate).unwrap();
-            change(&mut gate);
-            let gate: Gate = serde_json::from_value(gate).unwrap();
-            let written = self.store.commit(&gate, revision, Changes::default()).await;
+    /// Changes the stored admission state, however often another writer comes first.
+    async fn change_admission_state(&self, change: impl Fn(&mut Value)) {
+        eventually("the admission state is changed", SOON, async || {
+            let (state, revision) = self.store.admission_state().await.map_err(|error| error.to_string())?;
+            let mut state = serde_json::to_value(state).unwrap();
+            change(&mut state);
+            let state: AdmissionState = serde_json::from_value(state).unwrap();
+            let written = self.store.commit(&state, revision, QueueChanges::default()).await;
             written.map_err(|error| error.to_string())
         })
         .await;
@@ -235,7 +232,7 @@ impl Stack {
     }
 }
 
-/// What `CloudWatch` reads out of a line: by namespace, one value for each metric and each of its dimension sets.
+/// What `CloudWatch` reads from a line: by namespace, one value for each metric and each of its dimension sets.
 fn read_by_cloudwatch(line: &Value) -> Vec<(String, Value)> {
     let mut read = Vec::new();
     for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {

@@ -55,7 +55,7 @@ impl Case {
         format!("submissions/{}/{name}", self.submission)
     }
 
-    /// Uploads a file of this submission; S3 tells the workflow.
+    /// Uploads a file of this submission; S3 notifies the workflow.
     pub(crate) async fn upload(&self, name: &str, bytes: impl Into<Vec<u8>>) -> Upload {
         self.upload_as(name, bytes, None).await
     }
@@ -87,7 +87,7 @@ impl Case {
         self.upload(name, bytes).await
     }
 
-    /// Uploads content whose rules have to be in place before its bytes are sent: a 429 holds its first transfer up
+    /// Uploads content whose rules have to be in place before its bytes are sent: a 429 delays its first transfer
     /// until they are, because the document's id is known only after the upload.
     pub(crate) async fn upload_held(
         &self,
@@ -242,12 +242,11 @@ impl Stack {
         }
     }
 
-    /// After a test that made the third party ask for a long pause: the gate forgets that it did.
-    pub(crate) async fn forget_the_pace(&self) {
-        let gate = || AttributeValue::S("GATE".to_owned());
-        let update =
-            self.dynamodb.update_item().table_name(&self.is.table).key("pk", gate()).key("sk", gate());
-        let update = update.update_expression("REMOVE pace ADD revision :one");
+    /// Resets the rate limiter, after a test that made the third party ask for a long pause.
+    pub(crate) async fn reset_the_rate_limiter(&self) {
+        let key = || AttributeValue::S("ADMISSION".to_owned());
+        let update = self.dynamodb.update_item().table_name(&self.is.table).key("pk", key()).key("sk", key());
+        let update = update.update_expression("REMOVE rateLimiter ADD revision :one");
         let one = AttributeValue::N("1".to_owned());
         update.expression_attribute_values(":one", one).send().await.unwrap();
     }

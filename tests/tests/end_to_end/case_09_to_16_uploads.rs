@@ -83,5 +83,5 @@ async fn case_16_object_that_is_deleted_or_replaced_before_its_transfer_is_gone(
         (1, 1),
         "the replaced one no longer counts"
     );
-    case.stack.forget_the_pace().await;
+    case.stack.reset_the_rate_limiter().await;
 }

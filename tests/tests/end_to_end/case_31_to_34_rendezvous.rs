@@ -60,7 +60,7 @@ async fn case_33_result_of_a_job_that_never_calls_back_is_adopted_by_the_probe()
 }
 
 #[tokio::test]
-async fn case_33_job_that_nobody_knows_is_transferred_again() {
+async fn case_33_job_that_the_third_party_does_not_know_is_transferred_again() {
     let case = Case::begin();
     let forgotten = JobFault::NoCallback { status: ReportedStatus::Unknown };
     let upload = case.upload_with("forgotten.txt", text(), [forgotten.into()]).await;
@@ -72,7 +72,7 @@ async fn case_33_job_that_nobody_knows_is_transferred_again() {
 }
 
 #[tokio::test]
-async fn case_33_job_that_works_for_ever_is_given_up_after_a_bounded_time() {
+async fn case_33_document_whose_job_never_ends_fails_after_a_bounded_time() {
     let case = Case::begin();
     let endless = JobFault::NoCallback { status: ReportedStatus::Working };
     let upload = case.upload_with_lasting("endless.txt", text(), endless).await;
@@ -93,7 +93,7 @@ async fn case_34_callback_after_the_timeout_ends_the_wait_that_follows() {
 }
 
 #[tokio::test]
-async fn case_34_callback_after_the_document_was_given_up_is_kept() {
+async fn case_34_callback_after_the_document_has_failed_is_kept() {
     let case = Case::begin();
     let too_late = JobFault::LateCallback { delay_ms: 40_000, status: ReportedStatus::Unknown };
     let upload = case.upload_with_lasting("too-late.txt", text(), too_late).await;

@@ -143,7 +143,7 @@ async fn status_shows_limits_queues_and_submissions_without_a_secret() {
 }
 
 #[tokio::test]
-async fn document_whose_execution_was_stopped_is_named_by_status_and_goes_on_by_a_redrive() {
+async fn document_whose_execution_was_stopped_is_shown_by_status_and_resumes_by_a_redrive() {
     let case = Case::begin();
     let (upload, document) = case.upload_that_waits("stopped.txt").await;
     let id = upload.id().to_string();
@@ -185,7 +185,7 @@ async fn dead_letters_of_admit_document_are_sent_back_and_change_nothing_of_a_do
             "kind": kind, "attempt": attempt, "count": 1, "failedTransfers": 0, "repeats": 0, "error": "", "taskToken": "a-token-that-is-a-secret",
         });
         let request = case.stack.sqs.send_message().queue_url(dead).message_body(order.to_string());
-        request.message_group_id("turns").send().await.unwrap();
+        request.message_group_id("admission").send().await.unwrap();
     }
     let listed = case.stack.lectern(&["dlq", "list", "admit-document", "--json"]).await;
     let queue = listed.json()["queues"][0].clone();

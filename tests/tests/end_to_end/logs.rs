@@ -76,7 +76,7 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     );
 }
 
-/// The lines of a document that met no trouble, beside one for each file that came back: see `volume_tests.rs`.
+/// The lines of a document that met no error, beside one for each file that came back: see `volume_tests.rs`.
 const LINES_BESIDE_FILES: usize = 12;
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn lines_of_a_document_are_of_one_trace_which_the_third_party_knows_too() 
     let mut complete = 0;
     for document in stack.all_documents().await {
         let Some(lines) = lines.remove(&document.reference.document_id.to_string()) else { continue };
-        let trace = document.traceparent.expect("every document of this version has a trace");
+        let trace = document.traceparent.expect("every document has a trace");
         let found: BTreeSet<&str> = lines.iter().filter_map(|line| line["traceId"].as_str()).collect();
         assert_eq!(found, [trace.trace_id().as_str()].into(), "{lines:#?}");
         for span in stack.job_traces(document.reference.document_id).await {
@@ -105,7 +105,7 @@ async fn lines_of_a_document_are_of_one_trace_which_the_third_party_knows_too() 
 async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
     let stack = Stack::open();
     let mut lines = stack.lines_by_document().await;
-    let mut untroubled = 0;
+    let mut without_errors = 0;
     for document in stack.all_documents().await {
         let Some(lines) = lines.remove(&document.reference.document_id.to_string()) else { continue };
         // An invocation that handled several messages of the document has a line for each.
@@ -129,11 +129,11 @@ async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
             && attempts.len() == 1
             && uploads.count() + callbacks.count() == 0
         {
-            untroubled += 1;
+            without_errors += 1;
             assert!(lines.len() <= LINES_BESIDE_FILES + files, "{} lines: {lines:#?}", lines.len());
         }
     }
-    assert!(untroubled > 10, "{untroubled} documents met no trouble");
+    assert!(without_errors > 10, "{without_errors} documents met no error");
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
     assert_eq!(found[1], 0, "the other submission has none");
 }
 
-/// What a line tells of: one message of an invocation, one file.
+/// The step of a line: one message of an invocation, one file.
 fn step_of(line: &Value) -> String {
     ["function", "requestId", "attempt", "index"].map(|name| line[name].to_string()).join(" ")
 }

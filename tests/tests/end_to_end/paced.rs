@@ -1,4 +1,4 @@
-//! Runs at the third party's real pace, on a stack whose waits are not shortened: the limits under load, and bad days.
+//! Runs with real waits and limits: the limits under load, and bad days.
 //! `make e2e` runs them small, `make chaos` large. Ignored among the others, which have a stack of their own.
 
 mod chaos;

@@ -143,7 +143,7 @@ impl Real {
     }
 }
 
-/// The definition's states; what the template fills in is a number wherever it stands bare.
+/// The definition's states; substitutions outside of texts are numbers.
 fn states() -> Value {
     let definition = include_str!("../../../statemachines/document.asl.json");
     let mut pieces = definition.split(": ${");
@@ -246,10 +246,10 @@ impl Reopening for Real {
         &self,
         document: &DocumentRef,
         after: u32,
-        anew: bool,
+        discard_result: bool,
         now: OffsetDateTime,
     ) -> Result<Reopened, Error> {
-        self.store.reopen(document, after, anew, now).await
+        self.store.reopen(document, after, discard_result, now).await
     }
 }
 

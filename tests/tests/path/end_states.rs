@@ -1,7 +1,9 @@
-//! The way of one document, case by case: through which states, to which end, with how many jobs.
+//! The workflow of one document, case by case: through which states, to which end, with how many jobs.
+
+use std::time::Duration;
 
 use lectern::{
-    document::{DocumentState, ObjectVersion, Reason},
+    document::{Attempt, DocumentState, ObjectVersion, Reason},
     error::Error,
     testing::{
         Cut,
@@ -11,10 +13,11 @@ use lectern::{
 use rstest::rstest;
 
 use super::{
-    machine::MAX_TROUBLES,
+    conditions::{CallbackTime, Roughness},
+    machine::{MAX_DOUBTFUL, MAX_FAILED, MAX_REQUESTS},
+    observed::{Behaviour, Behind},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
-    weather::{Pace, Roughness},
 };
 
 pub(crate) const PDF: &[u8] = b"%PDF-1.7\n1 0 obj";
@@ -22,12 +25,12 @@ pub(crate) const GOOD: Plan = Plan { outcome: Outcome::Good, callback: CallBack:
 const STRAIGHT: [&str; 13] = [
     "Begin",
     "CheckResume",
-    "AwaitTurn",
-    "WaitForTurn",
+    "AwaitPermit",
+    "WaitForPermitStart",
     "TransferDocument",
     "CheckReport",
     "AwaitCallback",
-    "ReleaseTurn",
+    "ReleaseLease",
     "BeginVerify",
     "CheckOutcome",
     "VerifyReturned",
@@ -51,6 +54,10 @@ pub(crate) fn jobs(simulation: &Simulation) -> usize {
     simulation.world.third_party.jobs().len()
 }
 
+pub(crate) fn leases(simulation: &Simulation) -> usize {
+    simulation.world.store.admission_now().snapshot().leases
+}
+
 pub(crate) fn ready() -> (DocumentState, Option<String>) {
     (DocumentState::Ready, None)
 }
@@ -62,7 +69,7 @@ pub(crate) fn failed(code: &str) -> (DocumentState, Option<String>) {
 #[test]
 fn good_document_goes_straight_to_its_record() {
     let (mut simulation, object) = uploaded(GOOD);
-    simulation.pace = Pace::WhenAwaited;
+    simulation.callback_time = CallbackTime::WhenAwaited;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     assert_eq!(simulation.path(&object), STRAIGHT);
@@ -74,7 +81,7 @@ fn good_document_goes_straight_to_its_record() {
 #[test]
 fn case_31_callback_that_comes_before_the_execution_waits_is_used_all_the_same() {
     let (mut simulation, object) = uploaded(GOOD);
-    simulation.pace = Pace::CallbacksFirst;
+    simulation.callback_time = CallbackTime::First;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     assert_eq!(simulation.path(&object), STRAIGHT);
@@ -84,10 +91,10 @@ fn case_31_callback_that_comes_before_the_execution_waits_is_used_all_the_same()
 #[test]
 fn case_34_callback_that_comes_after_the_timeout_is_used() {
     let (mut simulation, object) = uploaded(GOOD);
-    simulation.pace = Pace::CallbacksLate;
+    simulation.callback_time = CallbackTime::Late;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[7..11], ["RenewTurn", "ProbeJob", "CheckProbe", "ReleaseTurn"]);
+    assert_eq!(simulation.path(&object)[7..10], ["ProbeJob", "CheckProbe", "ReleaseLease"]);
     assert_eq!(simulation.world.count("status"), 0, "the late result was there");
     assert_eq!(jobs(&simulation), 1);
 }
@@ -103,52 +110,51 @@ fn case_32_case_35_further_callbacks_change_nothing(#[case] callback: CallBack) 
 }
 
 #[test]
-fn case_33_callback_that_never_comes_is_asked_for_once() {
+fn case_33_if_no_callback_comes_the_third_party_is_asked_once() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfAsked, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
-    let asked = ["AwaitCallback", "RenewTurn", "ProbeJob", "CheckProbe", "ReleaseTurn"];
-    assert_eq!(simulation.path(&object)[6..11], asked);
+    let asked = ["AwaitCallback", "ProbeJob", "CheckProbe", "ReleaseLease"];
+    assert_eq!(simulation.path(&object)[6..10], asked);
     assert_eq!(simulation.world.count("status"), 1);
     assert_eq!(jobs(&simulation), 1);
 }
 
 #[test]
-fn case_33_job_that_is_forgotten_is_sent_again_and_then_given_up() {
+fn case_33_document_whose_job_is_lost_is_sent_again_once_and_then_fails() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::Forgotten, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("overdue"));
     let path = simulation.path(&object);
     let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (2, 1, 1));
-    assert_eq!((count("AwaitCallback"), count("RenewTurn"), count("GiveUpWorking")), (2, 2, 0));
+    assert_eq!((count("AwaitCallback"), count("RenewLease"), count("GiveUpWorking")), (2, 0, 0));
     assert_eq!(jobs(&simulation), 2, "each round is a job of its own");
-    assert_eq!(path[path.len() - 4..], ["GiveUpWaiting", "FailDocument", "ReleaseTurnOfFailed", "Failed"]);
-    assert_eq!(simulation.world.store.gate_now().standing().leases, 0, "there is no job that needs a place");
-    simulation.assert_that_no_turn_is_left();
+    assert_eq!(path[path.len() - 4..], ["CheckUnknownJob", "GiveUpWaiting", "FailDocument", "Failed"]);
+    assert_eq!(leases(&simulation), 0, "there is no job that needs a lease");
+    simulation.assert_that_no_permit_is_left();
 }
 
 #[test]
-fn case_33_job_that_never_ends_is_given_up_without_a_second_one_and_keeps_its_place() {
+fn case_33_document_whose_job_never_ends_fails_without_a_second_job_and_keeps_the_lease() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("overdue"));
     let path = simulation.path(&object);
     let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (1, 0, 0));
-    assert_eq!((count("AwaitCallback"), count("RenewTurn"), count("ProbeJob")), (2, 2, 2));
+    assert_eq!((count("AwaitCallback"), count("RenewLease"), count("ProbeJob")), (2, 1, 2));
     assert_eq!(jobs(&simulation), 1, "the first one is still at work");
-    assert_eq!(path[path.len() - 4..], ["GiveUpWorking", "FailDocument", "ReleaseTurnOfFailed", "Failed"]);
-    let reference = simulation.document(&object).reference;
-    assert!(simulation.world.store.gate_now().holds(reference.document_id));
-    simulation.assert_that_no_turn_is_left();
+    assert_eq!(path[path.len() - 4..], ["CheckProbe", "GiveUpWorking", "FailDocument", "Failed"]);
+    assert_eq!(leases(&simulation), 1, "its job is at work");
+    simulation.assert_that_no_permit_is_left();
 }
 
 #[test]
 fn case_40_of_contradictory_callbacks_the_first_stands() {
-    for pace in [Pace::Any, Pace::CallbacksFirst, Pace::WhenAwaited, Pace::CallbacksLate] {
+    for time in [CallbackTime::Any, CallbackTime::First, CallbackTime::WhenAwaited, CallbackTime::Late] {
         let (mut simulation, object) = uploaded(Plan { callback: CallBack::Contradictory, ..GOOD });
-        simulation.pace = pace;
+        simulation.callback_time = time;
         block_on(simulation.run());
         let end = simulation.end(&object);
         let first = format!("{:?}", simulation.document(&object).result).contains("Succeeded");
@@ -157,119 +163,137 @@ fn case_40_of_contradictory_callbacks_the_first_stands() {
 }
 
 #[test]
-fn case_30_job_that_is_given_up_fails_with_the_third_partys_reason_and_no_retry() {
-    let (mut simulation, object) = uploaded(Plan { outcome: Outcome::GivenUp, ..GOOD });
+fn case_30_document_whose_job_fails_fails_with_the_third_partys_reason_and_no_retry() {
+    let (mut simulation, object) = uploaded(Plan { outcome: Outcome::Failed, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("encrypted"));
-    let end = ["CheckOutcome", "JobFailed", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    let end = ["CheckOutcome", "JobFailed", "FailDocument", "Failed"];
     assert_eq!(simulation.path(&object)[9..], end);
     assert_eq!(jobs(&simulation), 1);
 }
 
 #[test]
-fn case_30_document_that_is_refused_at_the_door_fails_with_its_reason_and_no_retry() {
+fn case_30_document_that_the_third_party_refuses_fails_with_its_reason_and_no_retry() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("drmProtected"));
-    let end = ["TransferDocument", "FailDocument", "ReleaseTurnOfFailed", "Failed"];
+    let end = ["TransferDocument", "ReportFailure", "CheckFailure", "FailDocument", "Failed"];
     assert_eq!(simulation.path(&object)[4..], end);
-    simulation.assert_that_no_turn_is_left();
+    simulation.assert_that_no_permit_is_left();
     assert_eq!(jobs(&simulation), 0);
 }
 
 #[test]
-fn case_25_after_a_rate_limit_the_document_keeps_its_place_and_waits_for_another_turn() {
+fn case_25_after_a_rate_limit_the_document_requests_another_permit() {
     let (mut simulation, object) = uploaded(GOOD);
-    for _ in 0..MAX_TROUBLES {
+    for _ in 0..MAX_FAILED {
         let retry_at = lectern::testing::world::START + std::time::Duration::from_secs(30);
         simulation.world.third_party.refuse_next(Error::RateLimited { retry_at });
     }
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     let path = simulation.path(&object);
-    assert_eq!(path.iter().filter(|state| *state == "AwaitTurn").count(), 1 + MAX_TROUBLES);
-    let newest = lectern::document::Attempt::LAST_WITHOUT_TURN.0 + 1 + u32::try_from(MAX_TROUBLES).unwrap();
-    assert_eq!(simulation.document(&object).attempt, Some(lectern::document::Attempt(newest)));
-    simulation.assert_that_no_turn_is_left();
+    assert_eq!(path.iter().filter(|state| *state == "AwaitPermit").count(), 1 + MAX_FAILED);
+    let newest = Attempt(1 + u32::try_from(MAX_FAILED).unwrap());
+    assert_eq!(simulation.document(&object).attempt, Some(newest));
+    simulation.assert_that_no_permit_is_left();
 }
 
 #[rstest]
 #[case::case_25_rate_limited(|| Error::RateLimited { retry_at: lectern::testing::world::START }, "rateLimited")]
 #[case::case_26_and_29_unavailable(|| Error::Unavailable("503".to_owned()), "thirdPartyUnavailable")]
-#[case::case_29_down(|| Error::Down("503".to_owned()), "thirdPartyUnavailable")]
 #[case::case_28_unauthorized(|| Error::Unauthorized, "thirdPartyUnauthorized")]
-fn case_25_case_26_case_28_case_29_trouble_that_ends_in_time_is_survived_and_other_trouble_fails(
+fn case_25_case_26_case_28_case_29_failures_are_retried_up_to_a_limit_and_then_the_document_fails(
     #[case] error: fn() -> Error,
     #[case] code: &str,
 ) {
-    for (troubles, end) in [(MAX_TROUBLES, ready()), (MAX_TROUBLES + 1, failed(code))] {
+    for (failures, end) in [(MAX_FAILED, ready()), (MAX_FAILED + 1, failed(code))] {
         let (mut simulation, object) = uploaded(GOOD);
-        for _ in 0..troubles {
+        for _ in 0..failures {
             simulation.world.third_party.refuse_next(error());
         }
         block_on(simulation.run());
-        assert_eq!(simulation.end(&object), end, "{troubles}");
-        assert_eq!(jobs(&simulation), usize::from(troubles == MAX_TROUBLES));
-        simulation.assert_that_no_turn_is_left();
+        assert_eq!(simulation.end(&object), end, "{failures}");
+        assert_eq!(jobs(&simulation), usize::from(failures == MAX_FAILED));
+        assert_eq!(leases(&simulation), 0);
+        simulation.assert_that_no_permit_is_left();
     }
 }
 
 #[test]
-fn success_is_reported_only_while_the_third_party_is_in_doubt() {
+fn success_is_reported_only_after_a_failure() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.third_party.refuse_next(Error::Unauthorized);
     block_on(simulation.run());
     let path = simulation.path(&object);
     let at = |state: &str| path.iter().position(|entered| entered == state);
-    assert!(at("ReportTrouble") < at("ReportAccepted"), "{path:?}");
-    assert!(!simulation.world.store.gate_now().standing().breaker_open);
+    assert!(at("ReportFailure") < at("ReportSuccess"), "{path:?}");
+    assert!(!simulation.world.store.admission_now().snapshot().breaker_open);
 }
 
 #[test]
-fn case_19_turn_that_was_used_and_not_reported_is_followed_by_another_one_and_the_same_job() {
+fn case_19_permit_that_was_used_without_a_report_leads_to_a_question_about_the_same_job() {
     let (mut simulation, object) = uploaded(GOOD);
-    simulation.pace = Pace::WhenAwaited;
+    simulation.callback_time = CallbackTime::WhenAwaited;
     simulation.world.faults.cut_next("succeed", Cut::Before);
     simulation.world.faults.cut_nth("succeed", 2, Cut::Before);
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     assert_eq!(jobs(&simulation), 1);
-    simulation.assert_that_no_turn_is_left();
+    simulation.assert_that_no_permit_is_left();
 }
 
-/// Its job was taken by a delivery that died, and the next turn came to nothing: nobody else may have its place.
+/// A delivery created the job and died, and the question about it fails: no other document gets its lease.
 #[test]
-fn case_19_place_of_a_job_that_nobody_knows_of_is_kept_when_its_document_fails() {
+fn case_19_job_whose_answer_was_lost_keeps_its_lease_when_its_document_fails() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
-    simulation.pace = Pace::WhenAwaited;
+    simulation.callback_time = CallbackTime::WhenAwaited;
     simulation.world.faults.cut_nth("succeed", 1, Cut::Before);
     block_on(simulation.run_until(|simulation| jobs(simulation) == 1));
     simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("drmProtected"));
     let path = simulation.path(&object);
-    assert_eq!(path.iter().filter(|state| *state == "TransferDocument").count(), 2);
-    assert_eq!(path[path.len() - 3..], ["FailDocument", "ReleaseTurnOfFailed", "Failed"]);
-    let reference = simulation.document(&object).reference;
-    assert!(simulation.world.store.gate_now().holds(reference.document_id));
-    simulation.assert_that_no_turn_is_left();
+    assert_eq!(
+        path[path.len() - 5..],
+        ["ReportDoubt", "WaitBeforeProbe", "ProbeJob", "FailDocument", "Failed"]
+    );
+    assert_eq!(leases(&simulation), 1, "there may be a job");
+    simulation.assert_that_no_permit_is_left();
 }
 
-/// Whoever waits for a turn that does not come asks again, and gives up in the end.
+/// A document that gets no permit repeats its request, and fails in the end.
 #[test]
-fn line_that_never_moves_is_left_after_a_bounded_time() {
+fn document_that_never_gets_a_permit_fails_after_a_bounded_time() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.limits.max_in_flight = 0;
     block_on(simulation.run());
     assert_eq!(simulation.end(&object).0, DocumentState::Failed);
     let path = simulation.path(&object);
-    assert_eq!(path.iter().filter(|state| *state == "AwaitTurn").count(), 5);
-    assert_eq!(path[path.len() - 4..], ["CheckTurnWaits", "FailDocument", "ReleaseTurnOfFailed", "Failed"]);
+    assert_eq!(path.iter().filter(|state| *state == "AwaitPermit").count(), MAX_REQUESTS);
+    assert_eq!(path[path.len() - 3..], ["CheckPermitRequests", "FailDocument", "Failed"]);
+}
+
+/// The third party says each time that it has no job.
+#[test]
+fn d01_document_whose_handover_always_ends_in_doubt_fails_after_a_bounded_number_of_attempts() {
+    let no_job = Behaviour::TimesOut(Duration::ZERO, Behind::NoJob);
+    for (doubts, end) in [(MAX_DOUBTFUL, ready()), (MAX_DOUBTFUL + 1, failed("handoverUnclear"))] {
+        let (mut simulation, object) = uploaded(GOOD);
+        simulation.instead.extend(vec![no_job; doubts]);
+        block_on(simulation.run());
+        assert_eq!(simulation.end(&object), end, "{doubts}");
+        let path = simulation.path(&object);
+        let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
+        assert_eq!((count("TransferDocument"), count("ProbeJob")), (MAX_DOUBTFUL + 1, doubts), "{path:?}");
+        assert_eq!((jobs(&simulation), leases(&simulation)), (usize::from(end == ready()), 0));
+        simulation.assert_that_no_permit_is_left();
+    }
 }
 
 #[test]
-fn case_27_answer_that_is_lost_is_made_good_with_the_same_job() {
+fn case_27_after_a_lost_answer_the_question_finds_the_job() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.faults.cut_next("submit", Cut::After);
     block_on(simulation.run());
@@ -307,7 +331,7 @@ fn case_03_overwrite_during_processing_is_a_new_job_and_only_the_newer_one_count
 
 #[rstest]
 #[case::right_at_the_second_fetch(Outcome::WrongAtFirst, ready())]
-#[case::wrong_for_good(Outcome::WrongForGood, failed("wrongSize"))]
+#[case::always_wrong(Outcome::AlwaysWrong, failed("wrongSize"))]
 fn case_42_returned_file_that_does_not_match_is_fetched_again_and_then_fails_the_document(
     #[case] outcome: Outcome,
     #[case] end: (DocumentState, Option<String>),
@@ -320,17 +344,17 @@ fn case_42_returned_file_that_does_not_match_is_fetched_again_and_then_fails_the
 }
 
 #[test]
-fn case_17_case_18_poisonous_message_ends_in_the_dead_letter_queue_whole_and_holds_up_nobody() {
+fn case_17_case_18_unreadable_message_ends_in_the_dead_letter_queue_and_delays_no_other() {
     let (mut simulation, good) = uploaded(GOOD);
     simulation.send_upload_message("poison");
     block_on(simulation.run());
     assert_eq!(simulation.end(&good), ready());
-    let [dead] = simulation.dead.as_slice() else { panic!("{:?}", simulation.dead) };
+    let [dead] = simulation.dead_letters.as_slice() else { panic!("{:?}", simulation.dead_letters) };
     assert_eq!((dead.body.as_str(), dead.receives), ("poison", 5));
 }
 
 #[rstest]
-fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_of_the_way_changes_nothing(
+fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_changes_nothing(
     #[values(Cut::Before, Cut::After)] cut: Cut,
 ) {
     let (mut undisturbed, object) = uploaded(GOOD);
@@ -343,8 +367,8 @@ fn case_19_case_20_case_22_call_that_is_cut_off_at_any_point_of_the_way_changes_
         block_on(simulation.run());
         assert_eq!(simulation.end(&object), ready(), "{call}");
         assert_eq!(jobs(&simulation), 1, "{call}");
-        assert!(simulation.dead.is_empty(), "{call}");
-        simulation.assert_that_no_turn_is_left();
+        assert!(simulation.dead_letters.is_empty(), "{call}");
+        simulation.assert_that_no_permit_is_left();
         let counts = simulation.world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts;
         assert_eq!((counts.open, counts.ready, counts.rejected, counts.failed), (0, 1, 0, 0), "{call}");
     }

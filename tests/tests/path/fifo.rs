@@ -1,5 +1,5 @@
-//! The FIFO queue of orders: one message group, delivered in order and in batches. A batch that fails comes again, whole
-//! or with more behind it, before all others.
+//! The FIFO queue of orders: one message group, delivered in order and in batches. A batch that fails is delivered again
+//! before all others, whole or with more messages behind it.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use lectern::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::weather::Dice;
+use super::conditions::Dice;
 
 const MAX_RECEIVES: usize = 20;
 const LARGEST_BATCH: usize = 10;
@@ -18,7 +18,7 @@ const LARGEST_BATCH: usize = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Fifo {
     messages: VecDeque<Message>,
-    /// What was sent, and when: the same text is taken once in five minutes.
+    /// What was sent, and when: SQS takes the same text once in five minutes.
     sent: VecDeque<(String, OffsetDateTime)>,
 }
 
@@ -62,7 +62,7 @@ impl Fifo {
         self.messages.retain(|message| message.receives == 0);
     }
 
-    /// They stay; the bodies of those that came too often are taken out.
+    /// The messages that were received stay, except those that were received too often: their bodies are returned.
     pub(crate) fn dead(&mut self) -> Vec<String> {
         let dead = self.messages.iter().filter(|message| message.receives >= MAX_RECEIVES);
         let dead = dead.map(|message| message.body.clone()).collect();

@@ -1,6 +1,8 @@
 //! As much of `JSONata` as `statemachines/document.asl.json` uses; anything else is a panic, never a guess.
 
+use lectern::error::rfc3339;
 use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What an expression can refer to: the variables and, under the name `states`, `$states`.
 pub(crate) type Scope = Map<String, Value>;
@@ -207,18 +209,12 @@ impl Parser<'_> {
                 let numbers = argument?.as_array().expect("a list").clone();
                 numbers.iter().filter_map(Value::as_f64).reduce(f64::min).map(whole_if_it_can_be)
             }
-            "contains" => {
-                let text = |value: Option<Value>| value.expect("text").as_str().expect("text").to_owned();
-                Some(json!(text(argument).contains(&text(second))))
-            }
             "exists" => Some(json!(argument.is_some())),
-            "parse" => argument.map(|text| serde_json::from_str(text.as_str().expect("text")).expect("JSON")),
             "number" => {
                 argument.map(|text| json!(text.as_str().expect("text").parse::<i64>().expect("a number")))
             }
-            "string" => {
-                argument.map(|value| json!(value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-            }
+            "toMillis" => argument.map(|time| json!(millis(time.as_str().expect("a time")))),
+            "fromMillis" => argument.map(|millis| json!(time_of(millis.as_i64().expect("milliseconds")))),
             _ => panic!("${name}() is not understood in {}", self.text),
         }
     }
@@ -249,7 +245,7 @@ impl Parser<'_> {
 pub(crate) const RANDOM: f64 = 0.5;
 
 /// `JSONata` knows one kind of number; JSON writes a whole one without a fraction.
-#[expect(clippy::cast_possible_truncation, reason = "numbers of the definition are small")]
+#[expect(clippy::cast_possible_truncation, reason = "the largest numbers are milliseconds of a date")]
 fn whole_if_it_can_be(number: f64) -> Value {
     if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
 }
@@ -263,9 +259,19 @@ fn number(value: Option<&Value>, text: &str) -> i64 {
     value.and_then(Value::as_i64).unwrap_or_else(|| panic!("no number in {text}: {value:?}"))
 }
 
+/// Milliseconds of the Unix epoch.
+fn millis(time: &str) -> i64 {
+    let time = OffsetDateTime::parse(time, &Rfc3339).unwrap_or_else(|error| panic!("{time}: {error}"));
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap()
+}
+
+fn time_of(millis: i64) -> String {
+    rfc3339(OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap())
+}
+
 #[test]
 fn expressions_of_the_state_machine_are_understood() {
-    let scope = json!({ "a": 2, "s": "x", "states": { "r": { "N": "3" } } });
+    let scope = json!({ "a": 2, "s": "x", "t": "2026-11-20T16:00:00.250Z", "states": { "r": { "N": "3" } } });
     let scope = scope.as_object().unwrap();
     let value = |text: &str| evaluate(&json!(format!("{{% {text} %}}")), scope);
     assert_eq!(value("$a * 1000 + 1"), json!(2001));
@@ -277,8 +283,8 @@ fn expressions_of_the_state_machine_are_understood() {
     assert_eq!(value("$exists($states.q) ? $states.q : ''"), json!(""));
     assert_eq!(value("$floor($random() * $min([900, 5 * $power(2, $min([$a, 10]))]))"), json!(10));
     assert_eq!(value("$floor($random() * 3)"), json!(1));
-    assert_eq!(value(r#"$contains('{"b":true}', '"b":true')"#), json!(true));
-    assert_eq!(value("$contains($exists($q) ? $q : '', 'x')"), json!(false));
+    assert_eq!(value("$fromMillis($toMillis($t) + 90 * 1000)"), json!("2026-11-20T16:01:30.250Z"));
+    assert_eq!(value("$toMillis($t) < $toMillis($t) + 1"), json!(true));
     assert_eq!(value("$s = 'x' ? true : $a"), json!(true));
     assert_eq!(value("$s = 'y' ? true : $s = 'z' ? 0 : false"), json!(false));
     assert!(std::panic::catch_unwind(|| value("$nothing")).is_err());

@@ -2,23 +2,34 @@
 
 use std::time::Duration;
 
+use lectern::error::rfc3339;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::jsonata::{RANDOM, Scope, evaluate};
 
 /// Small limits, so that a run reaches each of them.
 pub(crate) const MAX_ROUNDS: u64 = 2;
-pub(crate) const MAX_TROUBLES: usize = 3;
-const LIMITS: [(&str, u64); 9] = [
+pub(crate) const MAX_FAILED: usize = 4;
+pub(crate) const MAX_DOUBTFUL: usize = 2;
+/// How often a document requests one permit.
+pub(crate) const MAX_REQUESTS: usize = 5;
+const HOUR: u64 = 3600;
+const LIMITS: [(&str, u64); 13] = [
     ("UnavailableMaxAttempts", 4),
-    ("UnauthorizedMaxAttempts", 2),
     ("StoreMaxAttempts", 3),
     ("OtherMaxAttempts", 2),
     ("MismatchMaxAttempts", 1),
     ("FailMaxAttempts", 50),
-    ("MaxTroubles", MAX_TROUBLES as u64),
-    ("MaxTurnWaits", 4),
-    ("MaxOverdueWaits", 1),
+    ("MaxFailedTransfers", MAX_FAILED as u64),
+    ("MaxDoubtfulTransfers", MAX_DOUBTFUL as u64),
+    ("MaxPermitRequests", MAX_REQUESTS as u64 - 1),
+    ("MaxProbes", 1),
+    ("MaxUnansweredProbes", 3),
+    ("MaxRounds", MAX_ROUNDS),
+    // Together as long as the lease of `MemoryWorld`.
+    ("CallbackTimeoutSeconds", 999 * HOUR),
+    ("LeaseMarginSeconds", HOUR),
 ];
 
 /// The definition, its substitutions in place.
@@ -29,7 +40,7 @@ impl Machine {
     /// Reads the definition. Numbers that only set a time are 1; a name stands for its resource.
     pub(crate) fn load() -> Self {
         let mut text = include_str!("../../../statemachines/document.asl.json").to_owned();
-        for (name, limit) in LIMITS.into_iter().chain([("MaxRounds", MAX_ROUNDS)]) {
+        for (name, limit) in LIMITS {
             text = text.replace(&format!("${{{name}}}"), &limit.to_string());
         }
         while let Some(start) = text.find("${") {
@@ -96,25 +107,30 @@ pub(crate) enum Sleep {
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {
     pub(crate) state: String,
-    /// The token it waits with.
+    /// The token that it waits with.
     pub(crate) token: Option<String>,
-    /// The states it was in, in order.
+    /// The states that it was in, in order.
     pub(crate) path: Vec<String>,
+    /// The time by the simulation's clock.
+    pub(crate) now: OffsetDateTime,
+    entered_at: OffsetDateTime,
     input: Value,
     variables: Scope,
     tried: Vec<u64>,
-    /// How long it waits before it tries the state it is in again, in seconds, if it has just failed there.
+    /// After a failure that is retried: how many seconds pass before the state is tried again.
     retry_after_s: Option<f64>,
 }
 
 impl Execution {
-    pub(crate) fn start(machine: &Machine, input: Value) -> Self {
+    pub(crate) fn start(machine: &Machine, input: Value, now: OffsetDateTime) -> Self {
         let state = machine.0["StartAt"].as_str().unwrap().to_owned();
         let path = vec![state.clone()];
         Self {
             state,
             token: None,
             path,
+            now,
+            entered_at: now,
             input,
             variables: Scope::new(),
             tried: Vec::new(),
@@ -126,27 +142,22 @@ impl Execution {
         ["Done", "Failed"].contains(&self.state.as_str())
     }
 
-    /// Whether a job may be at the third party that nobody waits for.
-    pub(crate) fn job_possible(&self) -> bool {
-        self.variables["jobPossible"].as_bool().unwrap()
-    }
-
-    /// The pause before the state it is in is tried again.
+    /// The pause before the state is tried again.
     pub(crate) fn take_retry_pause(&mut self) -> Option<Duration> {
         self.retry_after_s.take().map(Duration::from_secs_f64)
     }
 
-    /// Whether it is in a state that only waits.
+    /// Whether its state only waits.
     pub(crate) fn sleeps(&self, machine: &Machine) -> bool {
         machine.state(&self.state)["Type"] == "Wait"
     }
 
-    /// Enters the state it stands before. `token` is what a task token of this entry would be.
+    /// Does what its state asks for. `token` is what a task token of this entry would be.
     pub(crate) fn step(&mut self, machine: &Machine, token: &str) -> Work {
-        let state = machine.state(&self.state).clone();
+        let state = machine.state(&self.state);
         let scope = self.scope(json!({ "Task": { "Token": token } }), json!({}));
         match (state["Type"].as_str().unwrap(), state["Resource"].as_str().unwrap_or_default()) {
-            ("Pass", _) => self.go_on(&state, &scope),
+            ("Pass", _) => self.go_on(state, &scope),
             ("Wait", _) if state.get("Seconds").is_some() => {
                 let seconds = evaluate(&state["Seconds"], &scope);
                 Work::Sleep(Sleep::Seconds(seconds.as_u64().unwrap_or_else(|| panic!("{seconds}"))))
@@ -210,30 +221,30 @@ impl Execution {
         self.succeed(machine, &Value::Null);
     }
 
-    /// How long the state it is in may take.
+    /// How long its state may take.
     pub(crate) fn timeout_s(&self, machine: &Machine) -> u64 {
         machine.state(&self.state)["TimeoutSeconds"].as_u64().unwrap()
     }
 
     /// The task has answered.
     pub(crate) fn succeed(&mut self, machine: &Machine, result: &Value) {
-        let state = machine.state(&self.state).clone();
+        let state = machine.state(&self.state);
         let scope = self.scope(json!({}), json!({ "result": result }));
-        self.go_on(&state, &scope);
+        self.go_on(state, &scope);
     }
 
     /// The task has failed: retried, caught, or a bug of the definition.
     pub(crate) fn fail(&mut self, machine: &Machine, name: &str, cause: &str) {
         self.token = None;
-        let state = machine.state(&self.state).clone();
-        if retries(&state, &mut self.tried, name) {
-            self.retry_after_s = Some(pause_s(&state, &self.tried, name));
+        let state = machine.state(&self.state);
+        if retries(state, &mut self.tried, name) {
+            self.retry_after_s = Some(pause_s(state, &self.tried, name));
             return;
         }
         let caught = matching(&state["Catch"], name).unwrap_or_else(|| panic!("{name} is not caught"));
-        let caught = state["Catch"][caught].clone();
+        let caught = &state["Catch"][caught];
         let scope = self.scope(json!({}), json!({ "errorOutput": { "Error": name, "Cause": cause } }));
-        self.assign(&caught, &scope);
+        self.assign(caught, &scope);
         self.enter(&caught["Next"]);
     }
 
@@ -247,7 +258,7 @@ impl Execution {
         let retry_count: u64 = self.tried.iter().sum();
         let mut states = json!({
             "input": self.input,
-            "context": { "State": { "RetryCount": retry_count, "EnteredTime": "" } },
+            "context": { "State": { "RetryCount": retry_count, "EnteredTime": rfc3339(self.entered_at) } },
         });
         let add = |to: &mut Value, from: Value| {
             if let (Value::Object(to), Value::Object(from)) = (to, from) {
@@ -277,6 +288,7 @@ impl Execution {
     fn enter(&mut self, next: &Value) {
         next.as_str().unwrap().clone_into(&mut self.state);
         self.path.push(self.state.clone());
+        self.entered_at = self.now;
         self.tried.clear();
         self.token = None;
     }

@@ -1,4 +1,4 @@
-//! Path tests: documents go the whole way through `statemachines/document.asl.json`, over the ports in memory. Each
+//! Path tests: documents pass through all of `statemachines/document.asl.json`, over the ports in memory. Each
 //! message and payload is the JSON that the definition makes; each output is read as the next state reads it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
@@ -6,13 +6,15 @@
 #[path = "../contract/asl.rs"]
 #[allow(dead_code, reason = "the contract tests use all of it")]
 mod asl;
-mod door;
+mod conditions;
 mod end_states;
 mod fifo;
 mod jsonata;
 mod machine;
 mod nothing_is_lost;
+mod observed;
 mod outages;
+mod populations;
 mod redrives;
 mod simulation;
 #[path = "../contract/sources.rs"]
@@ -23,4 +25,3 @@ mod sources;
 mod template;
 mod third_party;
 mod trace;
-mod weather;

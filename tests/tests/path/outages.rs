@@ -1,4 +1,4 @@
-//! Outages of the third party, by the clock: with the times of the template, and as many documents as wait then.
+//! Outages of the third party, by the clock, with the times of the template.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,19 +10,20 @@ use lectern::{
 };
 
 use super::{
-    door::{Knock, Outage},
+    conditions::Roughness,
     machine::Machine,
+    observed::{Outage, Request},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
-    weather::Roughness,
 };
 
 const DOCUMENTS: usize = 60;
-const ROOM: u32 = 10;
+const MAX_IN_FLIGHT: u32 = 10;
 /// By the template: `CallbackTimeoutSeconds` and `LeaseMarginSeconds`.
-const LEASE: Duration = Duration::from_hours(4 + 9);
+const LEASE: Duration = Duration::from_hours(4 + 2);
 
-/// Uploads to a third party that refuses all and answers nothing while an outage lasts that begins so much later.
+/// Documents for a third party that refuses all requests and answers no question during an outage, which begins so much
+/// after the uploads.
 fn after_an_outage(
     beginning: Duration,
     lasting: Duration,
@@ -33,10 +34,14 @@ fn after_an_outage(
     let mut simulation = Simulation::new(1, Some(plan), Roughness::default());
     simulation.machine = Machine::as_deployed();
     simulation.by_the_clock = true;
-    simulation.world.limits =
-        Limits { interval: Duration::from_millis(200), burst: 25, max_in_flight: ROOM, lease: LEASE };
+    simulation.world.limits = Limits {
+        interval: Duration::from_millis(200),
+        burst: 25,
+        max_in_flight: MAX_IN_FLIGHT,
+        lease: LEASE,
+    };
     let from = START + beginning;
-    simulation.outage = Some(Outage { from, until: from + lasting, error });
+    simulation.outage = Some(Outage { from, until: from + lasting, error, answers_questions: false });
     for number in 0..DOCUMENTS {
         let object = object(&format!("lesson-{number}.pdf"), "v1");
         simulation.world.objects.upload(&object, None, b"%PDF-1.7\n1 0 obj".as_slice());
@@ -47,67 +52,80 @@ fn after_an_outage(
     for document in simulation.world.store.all() {
         assert_eq!(document.state, DocumentState::Ready, "{:?}", document.reason);
     }
-    simulation.assert_that_no_turn_is_left();
-    assert_eq!(simulation.world.store.gate_now().standing().leases, 0, "nobody failed");
+    simulation.assert_that_no_permit_is_left();
+    assert_eq!(simulation.world.store.admission_now().snapshot().leases, 0, "no document failed");
     let jobs = simulation.world.third_party.jobs().len();
-    assert_eq!(jobs, DOCUMENTS, "each is one job, whatever was asked in vain");
-    assert!(simulation.most_at_work <= ROOM as usize, "{} jobs at a time", simulation.most_at_work);
+    assert_eq!(jobs, DOCUMENTS, "each document is one job, however many requests were refused");
+    assert!(
+        simulation.most_in_flight <= MAX_IN_FLIGHT as usize,
+        "{} jobs at a time",
+        simulation.most_in_flight
+    );
     simulation
 }
 
-fn refused(simulation: &Simulation) -> Vec<Knock> {
-    simulation.knocks.lock().unwrap().iter().filter(|knock| knock.refused).copied().collect()
+fn refused(simulation: &Simulation) -> Vec<Request> {
+    simulation.log.requests().iter().filter(|request| !request.accepted).cloned().collect()
 }
 
-/// The pauses of the breaker: 15, 30, 60, 120, 240, then 300 seconds.
-fn trials(lasting: Duration) -> usize {
+/// How many half-open probes the circuit breaker starts: its pauses are 15, 30, 60, 120, 240, then 300 seconds.
+fn probes(lasting: Duration) -> usize {
     let doubling = 15 + 30 + 60 + 120 + 240;
     5 + usize::try_from(lasting.as_secs().saturating_sub(doubling).div_ceil(300)).unwrap()
 }
 
+/// Requests until the circuit breaker has stopped all: those in flight when the first one fails, ten failures in a row
+/// among later ones, and those in flight when it opens.
+const BEFORE_IT_OPENS: usize = 2 * MAX_IN_FLIGHT as usize + 10;
+
 #[test]
 fn case_29_eight_hours_without_the_third_party_fail_no_document_and_cost_few_requests() {
-    for error in [|| Error::Down("503".to_owned()), || Error::Unavailable("no answer".to_owned())] {
+    for error in [|| Error::Unavailable("503".to_owned()), || Error::OutcomeUnknown("no answer".to_owned())] {
         let lasting = Duration::from_hours(8);
         let simulation = after_an_outage(Duration::ZERO, lasting, error, CallBack::Once);
         let refused = refused(&simulation);
-        assert!(refused.len() <= ROOM as usize + 5 + trials(lasting), "{} requests", refused.len());
-        let knocks = simulation.knocks.lock().unwrap();
-        assert_eq!(knocks.len() - refused.len(), DOCUMENTS, "each was accepted once");
-        let end = knocks.iter().map(|knock| knock.at).max().unwrap() - START;
+        assert!(refused.len() <= BEFORE_IT_OPENS + probes(lasting), "{} requests", refused.len());
+        let requests = simulation.log.requests();
+        assert_eq!(requests.len() - refused.len(), DOCUMENTS, "each was accepted once");
+        let end = requests.iter().map(|request| request.at).max().unwrap() - START;
         assert!(end < lasting + Duration::from_mins(45), "all were handed over {end} after the beginning");
     }
 }
 
-/// Those that it had taken before are asked for in vain, keep their places meanwhile, and are not sent a second time.
+/// Lectern asks in vain about the jobs that were at work before. They keep their leases meanwhile, and their documents are
+/// not sent a second time.
 #[test]
-fn case_29_jobs_that_cannot_be_asked_for_keep_their_places_and_nobody_takes_them() {
-    for error in [|| Error::Down("503".to_owned()), || Error::Unavailable("no answer".to_owned())] {
+fn case_29_jobs_about_which_questions_get_no_answer_keep_their_leases() {
+    for error in [|| Error::Unavailable("503".to_owned()), || Error::OutcomeUnknown("no answer".to_owned())] {
         let (beginning, lasting) = (Duration::from_mins(30), Duration::from_hours(8));
         let simulation = after_an_outage(beginning, lasting, error, CallBack::OnlyIfAsked);
         let outage = simulation.outage.unwrap();
-        let questions = simulation.questions.lock().unwrap();
-        let refused: Vec<_> = questions.iter().filter(|question| question.refused).collect();
-        assert!(refused.iter().all(|question| outage.lasts_at(question.at)), "{refused:?}");
-        let keys: BTreeSet<&str> = refused.iter().map(|question| question.key.as_str()).collect();
-        assert_eq!(keys.len(), ROOM as usize, "those that were at work when it began");
-        assert!((10 * keys.len()..75 * keys.len()).contains(&refused.len()), "{} questions", refused.len());
-        let knocks = simulation.knocks.lock().unwrap();
-        assert!(knocks.iter().all(|knock| !outage.lasts_at(knock.at)), "there is no room for others");
-        assert_eq!(knocks.len(), DOCUMENTS, "each was sent once");
-        assert_eq!(simulation.most_at_work, ROOM as usize);
+        let questions = simulation.log.questions();
+        let unanswered: Vec<_> = questions.iter().filter(|question| !question.answered).collect();
+        assert!(unanswered.iter().all(|question| outage.lasts_at(question.at)), "{unanswered:?}");
+        let keys: BTreeSet<&str> = unanswered.iter().map(|question| question.key.as_str()).collect();
+        assert_eq!(keys.len(), MAX_IN_FLIGHT as usize, "those that were at work when it began");
+        assert!(
+            (10 * keys.len()..75 * keys.len()).contains(&unanswered.len()),
+            "{} questions",
+            unanswered.len()
+        );
+        let requests = simulation.log.requests();
+        assert!(requests.iter().all(|request| !outage.lasts_at(request.at)), "all leases are held");
+        assert_eq!(requests.len(), DOCUMENTS, "each was sent once");
+        assert_eq!(simulation.most_in_flight, MAX_IN_FLIGHT as usize);
     }
 }
 
 #[test]
-fn case_28_refused_credentials_park_all_and_one_tries_until_they_are_accepted() {
+fn case_28_refused_credentials_stop_all_requests_but_one_probe_at_a_time() {
     let lasting = Duration::from_hours(2);
     let simulation = after_an_outage(Duration::ZERO, lasting, || Error::Unauthorized, CallBack::Once);
     let refused = refused(&simulation);
-    assert!(refused.len() <= ROOM as usize + trials(lasting), "{} requests", refused.len());
-    let parked = refused.iter().filter(|knock| knock.at > START + Duration::from_secs(10));
-    let times: Vec<_> = parked.map(|knock| knock.at).collect();
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(14)), "never two at a time");
+    assert!(refused.len() <= MAX_IN_FLIGHT as usize + probes(lasting), "{} requests", refused.len());
+    let probes = refused.iter().filter(|request| request.at > START + Duration::from_secs(10));
+    let times: Vec<_> = probes.map(|request| request.at).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(14)), "one at a time");
     let ends: BTreeSet<_> =
         simulation.executions.values().map(|execution| execution.state.as_str()).collect();
     assert_eq!(ends, BTreeSet::from(["Done"]));

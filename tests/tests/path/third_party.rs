@@ -1,6 +1,9 @@
 //! What the third party does with each job of a simulation: what it returns, and how it calls back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lectern::{
     contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus, JobSucceeded, ReturnedFile},
@@ -10,7 +13,12 @@ use lectern::{
     testing::world::{MemoryWorld, SECRET, callback_body, failed, returned_file, signed, succeeded},
 };
 
-use super::{door::Question, weather::Dice};
+use time::OffsetDateTime;
+
+use super::{
+    conditions::Dice,
+    observed::{Question, document_id},
+};
 
 /// A secret that Lectern does not know.
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
@@ -22,22 +30,22 @@ pub(crate) struct Plan {
     pub(crate) callback: CallBack,
 }
 
-/// What a job comes to.
+/// What a job returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Sound files.
     Good,
-    /// It is given up.
-    GivenUp,
-    /// Files that are served with other bytes at first.
+    /// The job fails.
+    Failed,
+    /// Files whose bytes are wrong at first.
     WrongAtFirst,
-    /// Files that are served with other bytes for good.
-    WrongForGood,
+    /// Files whose bytes are always wrong.
+    AlwaysWrong,
     /// Sound bytes that make no record.
     NoRecord,
 }
 
-/// How it calls back.
+/// How the third party calls back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallBack {
     Once,
@@ -48,9 +56,9 @@ pub(crate) enum CallBack {
     BadlySigned,
     /// Not at all, but a question is answered.
     OnlyIfAsked,
-    /// Not at all, and it is always still at it.
+    /// Not at all, and the job never ends.
     AlwaysWorking,
-    /// Not at all, and it has never heard of the job.
+    /// Not at all, and the third party does not know the job.
     Forgotten,
 }
 
@@ -59,9 +67,9 @@ const OUTCOMES: [Outcome; 8] = [
     Outcome::Good,
     Outcome::Good,
     Outcome::Good,
-    Outcome::GivenUp,
+    Outcome::Failed,
     Outcome::WrongAtFirst,
-    Outcome::WrongForGood,
+    Outcome::AlwaysWrong,
     Outcome::NoRecord,
 ];
 const CALLBACKS: [CallBack; 8] = [
@@ -81,16 +89,21 @@ struct Delivery {
     document: DocumentRef,
     event: CallbackEvent,
     secret: &'static str,
+    not_before: OffsetDateTime,
 }
 
 /// The third party's side of all jobs.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    /// What becomes of every job from now on; chosen by the dice if it is not said.
+    /// What becomes of every job from now on; the dice choose if there is no plan.
     pub(crate) plan: Option<Plan>,
+    /// How long the jobs of some documents take; the others are done at once.
+    pub(crate) durations: BTreeMap<DocumentId, Duration>,
+    /// All documents whose executions were started.
+    pub(crate) documents: BTreeMap<DocumentId, DocumentRef>,
     known: BTreeSet<String>,
     deliveries: Vec<Delivery>,
-    /// Jobs that it has not called back for, and whether it will ever come to an end with them.
+    /// Jobs that the third party has not called back for, and whether they ever end.
     working: BTreeMap<String, bool>,
     mendable: Vec<(ReturnedFile, &'static [u8])>,
 }
@@ -99,6 +112,8 @@ impl Sender {
     pub(crate) fn new(plan: Option<Plan>) -> Self {
         Self {
             plan,
+            durations: BTreeMap::new(),
+            documents: BTreeMap::new(),
             known: BTreeSet::new(),
             deliveries: Vec::new(),
             working: BTreeMap::new(),
@@ -106,23 +121,35 @@ impl Sender {
         }
     }
 
-    pub(crate) fn pending(&self) -> usize {
-        self.deliveries.len()
+    /// The callbacks that may be sent now.
+    pub(crate) fn pending(&self, now: OffsetDateTime) -> Vec<usize> {
+        let deliveries = self.deliveries.iter().enumerate();
+        deliveries.filter(|(_, delivery)| delivery.not_before <= now).map(|(index, _)| index).collect()
     }
 
-    /// The documents of the jobs that it is at, if these questions were answered. A job that it has forgotten is none.
-    pub(crate) fn at_work(&self, world: &MemoryWorld, questions: &[Question]) -> Vec<DocumentRef> {
+    /// When the next job ends that takes its time.
+    pub(crate) fn next_at(&self) -> Option<OffsetDateTime> {
+        self.deliveries.iter().map(|delivery| delivery.not_before).min()
+    }
+
+    /// The jobs that the third party has not called back for.
+    pub(crate) fn working(&self) -> usize {
+        self.working.len()
+    }
+
+    /// The documents whose jobs are at work. A job that ends is no longer at work once a question about it was answered.
+    pub(crate) fn at_work(&self, questions: &[Question]) -> Vec<DocumentRef> {
         let answered: BTreeSet<&str> = questions
             .iter()
-            .filter(|question| !question.refused)
+            .filter(|question| question.answered)
             .map(|question| question.key.as_str())
             .collect();
         let at_work = self.working.iter().filter(|(key, ends)| !**ends || !answered.contains(key.as_str()));
-        at_work.map(|(key, _)| document_of(world, key)).collect()
+        at_work.map(|(key, _)| self.document_of(key)).collect()
     }
 
-    /// Decides what becomes of jobs that were not there before. From now on their callbacks may come, so also before
-    /// Lectern has read the answer to its submission.
+    /// Decides what becomes of new jobs. From now on their callbacks may come, so also before Lectern has read the answer
+    /// to its request.
     pub(crate) fn plan_new_jobs(&mut self, world: &MemoryWorld, dice: &mut Dice) {
         for key in world.third_party.jobs().into_keys() {
             if !self.known.insert(key.clone()) {
@@ -131,8 +158,10 @@ impl Sender {
             let plan = self
                 .plan
                 .unwrap_or_else(|| Plan { outcome: dice.pick(&OUTCOMES), callback: dice.pick(&CALLBACKS) });
-            let document = document_of(world, &key);
+            let document = self.document_of(&key);
             let event = self.result(world, plan.outcome, &key);
+            let duration = self.durations.get(&document.document_id).copied().unwrap_or_default();
+            let not_before = world.clock.now() + duration;
             if plan.callback != CallBack::Forgotten {
                 self.working.insert(key.clone(), plan.callback != CallBack::AlwaysWorking);
             }
@@ -141,6 +170,7 @@ impl Sender {
                 document: document.clone(),
                 event: event.clone(),
                 secret,
+                not_before,
             };
             match plan.callback {
                 CallBack::Once => self.deliveries.push(delivery(&event, SECRET)),
@@ -158,6 +188,7 @@ impl Sender {
             let status = match (plan.callback, event) {
                 (CallBack::Forgotten, _) => continue,
                 (CallBack::AlwaysWorking, _) => JobStatus::Working { job_id: format!("job-{key}") },
+                _ if !duration.is_zero() => JobStatus::Working { job_id: format!("job-{key}") },
                 (_, CallbackEvent::Succeeded(job)) => JobStatus::Succeeded(job),
                 (_, CallbackEvent::Failed(job)) => JobStatus::Failed(job),
             };
@@ -171,7 +202,7 @@ impl Sender {
             Outcome::NoRecord => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "none"}]}"#
             }
-            Outcome::Good | Outcome::GivenUp | Outcome::WrongAtFirst | Outcome::WrongForGood => {
+            Outcome::Good | Outcome::Failed | Outcome::WrongAtFirst | Outcome::AlwaysWrong => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }
         };
@@ -182,22 +213,22 @@ impl Sender {
         let files = contents.map(|(name, role, media_type, content)| {
             let file = returned_file(&format!("{name}-{key}"), role, media_type, content);
             match outcome {
-                Outcome::WrongAtFirst | Outcome::WrongForGood => {
+                Outcome::WrongAtFirst | Outcome::AlwaysWrong => {
                     world.third_party.serve(&file.url, &content[1..]);
                     if outcome == Outcome::WrongAtFirst {
                         self.mendable.push((file.clone(), content));
                     }
                 }
-                Outcome::Good | Outcome::NoRecord | Outcome::GivenUp => {
+                Outcome::Good | Outcome::NoRecord | Outcome::Failed => {
                     world.third_party.serve(&file.url, content);
                 }
             }
             file
         });
-        of_job(key, if outcome == Outcome::GivenUp { failed("encrypted") } else { succeeded(&files) })
+        of_job(key, if outcome == Outcome::Failed { failed("encrypted") } else { succeeded(&files) })
     }
 
-    /// It has come to an end with a job that it seemed to be at for ever, and tells whoever asks.
+    /// Ends a job that seemed to work for ever; a question about it gets its result.
     pub(crate) fn finish(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Good, key);
         let CallbackEvent::Succeeded(job) = event else { unreachable!("it is good") };
@@ -205,39 +236,40 @@ impl Sender {
         self.working.insert(key.to_owned(), true);
     }
 
-    /// The same, and it calls back.
+    /// The same with a callback.
     pub(crate) fn finish_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Good, key);
-        self.tell(world, key, event);
+        self.notify(world, key, event);
     }
 
-    /// It gives up a job that it was at, and calls back.
+    /// Fails a job that was at work, with a callback.
     pub(crate) fn fail_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
-        let event = self.result(world, Outcome::GivenUp, key);
-        self.tell(world, key, event);
+        let event = self.result(world, Outcome::Failed, key);
+        self.notify(world, key, event);
     }
 
-    fn tell(&mut self, world: &MemoryWorld, key: &str, event: CallbackEvent) {
-        let document = document_of(world, key);
-        self.deliveries.push(Delivery { key: key.to_owned(), document, event, secret: SECRET });
+    fn notify(&mut self, world: &MemoryWorld, key: &str, event: CallbackEvent) {
+        let (key, document, not_before) = (key.to_owned(), self.document_of(key), world.clock.now());
+        self.deliveries.push(Delivery { key, document, event, secret: SECRET, not_before });
     }
 
-    /// It has lost a job that it was at, and says so to whoever asks.
+    /// Loses a job that was at work; a question about it finds it unknown.
     pub(crate) fn forget(&mut self, world: &MemoryWorld, key: &str) {
         world.third_party.forget(key);
         self.working.remove(key);
     }
 
-    /// Serves the files that were wrong at first as they should be.
+    /// Serves the right bytes of the files that were wrong at first.
     pub(crate) fn mend_files(&mut self, world: &MemoryWorld) {
         for (file, content) in self.mendable.drain(..) {
             world.third_party.serve(&file.url, content);
         }
     }
 
-    /// Sends one callback; on a 5xx it will come again.
-    pub(crate) async fn call_back(&mut self, world: &MemoryWorld, index: usize) {
+    /// Sends one callback; after a 5xx it comes again.
+    pub(crate) async fn call_back(&mut self, world: &MemoryWorld, index: usize) -> DocumentRef {
         let delivery = self.deliveries.swap_remove(index);
+        let document = delivery.document.clone();
         self.working.remove(&delivery.key);
         let body = callback_body(delivery.event.clone());
         let headers = signed(delivery.secret, "event", world.clock.now(), &body);
@@ -249,25 +281,18 @@ impl Sender {
             Answer::Unauthorized => assert_eq!(delivery.secret, FOREIGN),
             Answer::KeptUnknown | Answer::TooLarge => panic!("{answer:?}"),
         }
+        document
+    }
+
+    fn document_of(&self, key: &str) -> DocumentRef {
+        self.documents[&document_id(key)].clone()
     }
 }
 
-/// The event, told of the job with this key.
+/// The event of the job with this key.
 fn of_job(key: &str, mut event: CallbackEvent) -> CallbackEvent {
     let (CallbackEvent::Succeeded(JobSucceeded { job_id, .. })
     | CallbackEvent::Failed(JobFailed { job_id, .. })) = &mut event;
     *job_id = format!("job-{key}");
     event
-}
-
-fn document_of(world: &MemoryWorld, key: &str) -> DocumentRef {
-    let (id, _round) = key.rsplit_once('-').unwrap();
-    let id: DocumentId = id.parse().unwrap();
-    world
-        .store
-        .all()
-        .into_iter()
-        .map(|document| document.reference)
-        .find(|found| found.document_id == id)
-        .unwrap()
 }

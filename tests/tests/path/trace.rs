@@ -1,13 +1,17 @@
 //! One trace through the whole workflow. That every message and payload has it is asserted by the simulation itself.
 
-use lectern::{message, steps::admit_document, testing::world::object};
+use lectern::{
+    message,
+    steps::admit_document,
+    testing::world::{START, object},
+};
 use serde_json::json;
 
 use super::{
+    conditions::Roughness,
     machine::{Execution, Machine, Work},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
-    weather::Roughness,
 };
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -39,11 +43,11 @@ fn third_party_is_given_a_span_of_the_documents_trace_with_each_round() {
 }
 
 #[test]
-fn case_50_execution_that_was_started_by_version_1_goes_on_without_a_trace() {
+fn case_50_execution_without_a_trace_goes_on() {
     let machine = Machine::load();
     let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
-    let input = json!({ "schemaVersion": 1, "submissionId": "s1", "documentId": id });
-    let mut execution = Execution::start(&machine, input);
+    let input = json!({ "schemaVersion": 2, "submissionId": "s1", "documentId": id });
+    let mut execution = Execution::start(&machine, input, START);
     let sent = (0..10).find_map(|_| match execution.step(&machine, "token") {
         Work::Send(sending) => Some(sending.body),
         Work::Moved

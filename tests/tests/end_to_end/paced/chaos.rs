@@ -1,6 +1,6 @@
 //! A bad day, seeded: functions die, messages come twice and late, the third party goes down, callbacks are lost and
-//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The seed repeats who is struck by
-//! what, in which order; how the local cloud's threads run in between it cannot repeat.
+//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed makes the same
+//! disturbances in the same order, but not the same schedule of the local cloud's threads.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use third_party::{Fault, FaultRule, FileFault, JobFault, ReportedStatus, Submiss
 use uuid::Uuid;
 
 use super::load::{
-    assert_all_ready, assert_no_turn_is_left, assert_within_limits, documents, documents_of, limit, setting,
+    assert_all_ready, assert_no_lease_is_left, assert_within_limits, documents, documents_of, limit, setting,
     summary,
 };
 use crate::{
@@ -95,14 +95,14 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
             break;
         }
         assert!(Instant::now() < bound, "{ended} of {count} documents have ended");
-        // Not a wait for an effect: the pace of the trouble.
+        // No wait for an effect: the pause between two disturbances.
         tokio::time::sleep(PAUSE).await;
     }
     println!("{killed} processes of functions died.");
     assert!(killed > 0, "nothing died");
 
     assert_all_ready(&case, &uploads).await;
-    assert_no_turn_is_left(&case.stack, &uploads).await;
+    assert_no_lease_is_left(&case.stack, &uploads).await;
     for upload in &uploads {
         let jobs = case.stack.jobs(upload.id()).await;
         let states: Vec<&str> = jobs.iter().map(|job| job.status.as_str()).collect();
@@ -111,7 +111,7 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let usage = case.stack.usage().await;
     println!("{} documents on a bad day: {}", uploads.len(), summary(&usage));
     assert_within_limits(&usage);
-    assert_no_dead_letter_is_left(&case.stack).await;
+    assert_no_dead_letter_message_is_left(&case.stack).await;
 }
 
 /// What the third party gets wrong with a document: with half of them nothing.
@@ -147,13 +147,13 @@ async fn disturb(stack: &Stack, dice: &mut Dice) {
     }
 }
 
-/// Every trouble of the day is one that the workflow comes back from, so that no message may be given up.
-async fn assert_no_dead_letter_is_left(stack: &Stack) {
+/// The workflow recovers from each of these disturbances, so no message may end in a dead-letter queue.
+async fn assert_no_dead_letter_message_is_left(stack: &Stack) {
     let urls = &stack.is.dead_letter_queue_urls;
     let queues =
         [&urls.receive_upload, &urls.admit_document, &urls.transfer_document, &urls.normalize_document];
     for url in queues.into_iter().chain([&stack.is.failed_invocation_queue_url]) {
-        eventually("no dead letter is left", Duration::from_secs(1), async || {
+        eventually("no dead-letter message is left", Duration::from_secs(1), async || {
             let request = stack.sqs.receive_message().queue_url(url).visibility_timeout(0);
             let found = request.max_number_of_messages(10).send().await.map_err(|error| error.to_string())?;
             let bodies: Vec<_> =

@@ -3,7 +3,7 @@
 use third_party::{FaultRule, JobFault, ReportedStatus};
 
 use super::load::{
-    MAX_IN_FLIGHT, REQUESTS_PER_SECOND, assert_all_ready, assert_no_turn_is_left, assert_within_limits,
+    MAX_IN_FLIGHT, REQUESTS_PER_SECOND, assert_all_ready, assert_no_lease_is_left, assert_within_limits,
     documents, limit, states, summary, upload_many,
 };
 use crate::case::Case;
@@ -30,7 +30,7 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
     );
 
     assert_all_ready(&noisy, &uploads).await;
-    assert_no_turn_is_left(&noisy.stack, &uploads).await;
+    assert_no_lease_is_left(&noisy.stack, &uploads).await;
     let usage = noisy.stack.usage().await;
     println!("Bound by the rate, {} documents: {}", uploads.len() + 1, summary(&usage));
     assert_within_limits(&usage);
@@ -41,9 +41,9 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
     for upload in uploads.iter().chain(&one) {
         let entered = noisy.stack.states_entered(upload).await;
         let count = |state: &str| entered.iter().filter(|entered| *entered == state).count();
-        // The third party refused nobody, so a turn that is reported was not used in time: the machine stood still.
-        let waits = count("WaitForTurn") - count("ReportTrouble");
-        assert_eq!(waits, 1, "{} was made to wait more than once: {entered:?}", upload.id());
+        // The third party refused no document, so a failure that is reported is a permit that expired on a busy computer.
+        let waits = count("WaitForPermitStart") - count("ReportFailure");
+        assert_eq!(waits, 1, "{} had to wait more than once: {entered:?}", upload.id());
     }
 }
 
@@ -57,23 +57,23 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     let rule = case.stack.add_fault(&FaultRule::for_all(slow)).await;
     limit(&case.stack).await;
     let uploads = upload_many(&case, documents()).await;
-    // As long as documents are waiting for a place, each place is in use.
+    // While documents wait for a permit, all leases are held.
     let last = uploads.len() as u64 - 1;
     let busy = case.stack.usage_when("nearly all are accepted", |usage| usage.accepted >= last).await;
     case.stack.remove_fault(rule).await;
     assert_all_ready(&case, &uploads).await;
-    assert_no_turn_is_left(&case.stack, &uploads).await;
+    assert_no_lease_is_left(&case.stack, &uploads).await;
     let usage = case.stack.usage().await;
     println!("Bound by the jobs in flight, {} documents: {}", uploads.len(), summary(&usage));
     assert_within_limits(&usage);
-    assert_eq!(usage.peak_in_flight, MAX_IN_FLIGHT, "every place was in use at some time");
+    assert_eq!(usage.peak_in_flight, MAX_IN_FLIGHT, "all leases were held at some time");
     let share = busy.time_weighted_in_flight.unwrap() / f64::from(MAX_IN_FLIGHT);
-    println!("While documents waited, {:.1} % of the places were in use.", 100.0 * share);
+    println!("While documents waited, {:.1} % of the jobs in flight were in use.", 100.0 * share);
     assert!(share >= used(uploads.len()), "{}", summary(&busy));
 }
 
-/// How much of a limit a run of so many documents has to use. In a small one the beginning counts for much: the places
-/// fill up at the rate's pace, and a slot that nobody asked for in time is lost.
+/// How much of a limit a run of so many documents has to use. In a small run the beginning counts for much: jobs in flight
+/// grow at the rate limit only.
 fn used(documents: usize) -> f64 {
     if documents >= 300 { USED } else { 0.75 }
 }

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::types::ExecutionStatus;
 use lectern::{
     document::{Document, DocumentState, SubmissionId},
-    ports::{Browse as _, Turns as _},
+    ports::{AdmissionStore as _, Browse as _},
 };
 use third_party::{Limits, UsageView};
 
@@ -26,7 +26,7 @@ pub(super) const REQUESTS_PER_SECOND: f64 = 4.0;
 pub(super) const BURST: u32 = 20;
 pub(super) const MAX_IN_FLIGHT: u32 = 16;
 
-/// A number that whoever starts the run may set.
+/// A number that the environment may set.
 pub(super) fn setting(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
     let given = std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -38,7 +38,7 @@ pub(super) fn documents() -> usize {
     usize::try_from(setting("LECTERN_DOCUMENTS", 60)).unwrap()
 }
 
-/// The third party allows just what Lectern was told, and counts anew.
+/// Sets the third party's limits to those of the stack, and its usage to nothing.
 pub(super) async fn limit(stack: &Stack) {
     let limits = Limits {
         requests_per_second: Some(REQUESTS_PER_SECOND),
@@ -119,28 +119,28 @@ pub(super) async fn assert_all_ready(case: &Case, uploads: &[Upload]) {
     }
 }
 
-/// Nobody holds a place at the third party, nobody waits for one, and nothing is stored of those who did.
-pub(super) async fn assert_no_turn_is_left(stack: &Stack, uploads: &[Upload]) {
-    eventually("every place is given back", SOON, async || {
-        let (gate, _) = stack.store.gate().await.map_err(|error| error.to_string())?;
-        let standing = gate.standing();
-        if standing.leases == 0 && standing.waiting == 0 && !standing.breaker_open {
+/// No lease is held, no document waits for a permit, and nothing is stored of those that did.
+pub(super) async fn assert_no_lease_is_left(stack: &Stack, uploads: &[Upload]) {
+    eventually("every lease is released", SOON, async || {
+        let (state, _) = stack.store.admission_state().await.map_err(|error| error.to_string())?;
+        let snapshot = state.snapshot();
+        if snapshot.leases == 0 && snapshot.waiting == 0 && !snapshot.breaker_open {
             Ok(())
         } else {
-            Err(format!("{standing:?}"))
+            Err(format!("{snapshot:?}"))
         }
     })
     .await;
     for upload in uploads {
-        let key = AttributeValue::S(format!("TURN#{}", upload.id()));
+        let key = AttributeValue::S(format!("WAITING#{}", upload.id()));
         let request = stack.dynamodb.get_item().table_name(&stack.is.table).key("pk", key);
-        let item = request.key("sk", AttributeValue::S("TURN".to_owned())).send().await.unwrap().item;
-        assert_eq!(item, None, "{} still waits for a turn", upload.id());
+        let item = request.key("sk", AttributeValue::S("WAITING".to_owned())).send().await.unwrap().item;
+        assert_eq!(item, None, "{} still waits for a permit", upload.id());
     }
 }
 
 impl Stack {
-    /// Waits until this holds of the third party's count, and returns it.
+    /// Waits until this holds of the third party's usage, and returns it.
     pub(super) async fn usage_when(&self, what: &str, is: impl Fn(&UsageView) -> bool) -> UsageView {
         let bound = LATER + Duration::from_secs(documents() as u64);
         eventually(what, bound, async || {

@@ -4,33 +4,51 @@ use super::*;
 
 impl Simulation {
     pub(super) async fn transfer(
-        &self,
+        &mut self,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        let door = self.door(input.attempt);
-        self.world.transfer_by(DeliveryMode::Push, &door, input).await
+        let (document, attempt) = (input.document.clone(), input.attempt);
+        let fails = self.dice.percent(self.scattered_failures);
+        let instead = fails.then_some(Behaviour::Fails).or_else(|| self.instead.pop_front());
+        let before = self.log.requests().len();
+        let outcome =
+            self.world.transfer_by(DeliveryMode::Push, &self.observed(attempt, instead), input).await;
+        let is_sent = self.log.requests().len() > before;
+        let usual = self.behaviours.get(&document.document_id).copied().unwrap_or_default();
+        if let Behaviour::TimesOut(after, behind) = instead.unwrap_or(usual)
+            && self.by_the_clock
+            && is_sent
+        {
+            let until = self.world.clock.now() + after;
+            self.schedule.delay(&document, until);
+            self.open_requests.extend((behind != Behind::Job).then_some(until));
+        }
+        outcome
     }
 
-    fn door(&self, attempt: Attempt) -> Door<'_> {
-        Door {
+    fn observed(&self, attempt: Attempt, instead: Option<Behaviour>) -> Observed<'_> {
+        Observed {
             inside: &self.world.third_party,
+            log: &self.log,
             outage: self.outage,
+            behaviours: &self.behaviours,
+            instead,
             attempt,
             now: self.world.clock.now(),
-            knocks: &self.knocks,
-            questions: &self.questions,
         }
     }
 
     pub(super) async fn step(&mut self, document: &DocumentRef) {
-        let mut execution = self.executions[document].clone();
-        let was_due = self.due.remove(document).is_some();
+        let mut execution = self.executions.remove(document).unwrap();
+        let now = self.world.clock.now();
+        execution.now = now;
+        let was_due = self.schedule.clear(document);
         if let Some(token) = execution.token.clone().map(TaskToken::new) {
             let cause = self.world.states.cause(&token).unwrap_or_default().to_string();
             match self.world.states.answer(&token).unwrap() {
                 Ok(output) => {
-                    if execution.state == "AwaitTurn" {
-                        self.takes_turn(document, &output);
+                    if execution.state == "AwaitPermit" {
+                        self.receive_permit(document, &output);
                     }
                     execution.succeed(&self.machine, &output);
                 }
@@ -39,8 +57,8 @@ impl Simulation {
         } else if was_due && execution.sleeps(&self.machine) {
             execution.wake(&self.machine);
         } else {
-            self.tokens += 1;
-            let token = format!("token-{}", self.tokens);
+            let token = format!("token-{}", self.tokens.len());
+            self.tokens.insert(token.clone(), document.clone());
             match execution.step(&self.machine, &token) {
                 Work::Moved | Work::Over => {}
                 Work::Send(sending) => {
@@ -50,19 +68,17 @@ impl Simulation {
                     self.send_for(document, sending);
                 }
                 Work::Sleep(sleep) => {
-                    let now = self.world.clock.now();
                     let until = match sleep {
                         Sleep::Until(text) => OffsetDateTime::parse(&text, &Rfc3339).unwrap(),
                         Sleep::Seconds(seconds) => now + Duration::from_secs(seconds),
                     };
                     if self.by_the_clock {
-                        self.due.insert(document.clone(), until);
+                        self.schedule.set(document, until);
                     } else {
                         execution.wake(&self.machine);
                     }
                 }
                 Work::AwaitCallback => {
-                    let now = self.world.clock.now();
                     if self.world.store.await_callback(document, TaskToken::new(&token), now) {
                         execution.token = Some(token);
                     } else {
@@ -85,33 +101,25 @@ impl Simulation {
         }
         let pause = execution.take_retry_pause();
         if let Some(pause) = pause.filter(|_| self.by_the_clock) {
-            self.due.insert(document.clone(), self.world.clock.now() + pause);
+            self.schedule.set(document, now + pause);
         }
         if self.by_the_clock && execution.token.is_some() {
-            let end = self.world.clock.now() + Duration::from_secs(execution.timeout_s(&self.machine));
-            self.due.insert(document.clone(), end);
+            self.schedule.set(document, now + Duration::from_secs(execution.timeout_s(&self.machine)));
         }
         self.executions.insert(document.clone(), execution);
+        self.refresh(document);
     }
 
     fn send_for(&mut self, document: &DocumentRef, Sending { queue, group, body, .. }: Sending) {
         let stem = queue.split("Queue").next().unwrap();
-        let queue = [TURNS, TRANSFERS, NORMALIZATIONS].into_iter().find(|known| *known == stem).unwrap();
-        let expected = if queue == TURNS { "turns" } else { document.submission_id.as_str() };
+        let queue = [ADMISSIONS, TRANSFERS, NORMALIZATIONS].into_iter().find(|known| *known == stem).unwrap();
+        let expected = if queue == ADMISSIONS { "admission" } else { document.submission_id.as_str() };
         assert_eq!(group, expected, "the message group of {queue}");
-        if queue == TURNS {
-            self.turns.send(body.to_string(), self.world.clock.now());
+        if queue == ADMISSIONS {
+            self.admissions.send(body.to_string(), self.world.clock.now());
         } else {
             self.send(queue, body.to_string());
         }
-    }
-
-    /// Each turn is newer than all that the document had before.
-    fn takes_turn(&mut self, document: &DocumentRef, turn: &Value) {
-        let attempt: Attempt = serde_json::from_value(turn["attempt"].clone()).unwrap();
-        assert!(attempt.is_turn());
-        let before = self.attempts.insert(document.clone(), attempt);
-        assert!(before.is_none_or(|before| before < attempt), "{before:?}, then {attempt:?}");
     }
 
     fn begin_verify(&self, document: &DocumentRef) -> Option<Value> {
@@ -142,9 +150,12 @@ impl Simulation {
         Ok(outputs.into())
     }
 
-    /// Invokes a function with the very JSON of the state machine, and gives its output as JSON.
+    /// Invokes a function with the JSON of the state machine, and gives its output as JSON.
     async fn invoke(&mut self, function: &str, payload: Value) -> Result<Value, Error> {
         let first = self.call(function, payload.clone()).await?;
+        if self.is_long {
+            return Ok(first);
+        }
         let before = self.snapshot();
         if let Ok(second) = self.call(function, payload).await {
             assert_eq!(second, first, "the second run of {function} answered otherwise");
@@ -153,20 +164,15 @@ impl Simulation {
         Ok(first)
     }
 
-    /// Every message and every payload has the trace of its document.
-    pub(super) fn assert_trace(&self, document: &DocumentRef, traceparent: Option<TraceParent>) {
-        let stored = self.world.store.get(document).unwrap().traceparent;
-        assert!(stored.is_some() && traceparent == stored, "{traceparent:?} instead of {stored:?}");
-    }
-
     async fn call(&self, function: &str, payload: Value) -> Result<Value, Error> {
         let document: DocumentRef = serde_json::from_value(payload.clone()).unwrap();
         self.assert_trace(&document, serde_json::from_value(payload[TRACEPARENT].clone()).unwrap());
         let output = match function.split("Function").next().unwrap() {
             "ProbeJob" => {
                 let input: probe_job::Input = serde_json::from_value(payload).unwrap();
-                let (MemoryWorld { store, clock, .. }, door) = (&self.world, self.door(input.attempt));
-                serde_json::to_value(probe_job::handle(store, &door, clock, input).await?)
+                let MemoryWorld { store, clock, .. } = &self.world;
+                let third_party = self.observed(input.attempt, None);
+                serde_json::to_value(probe_job::handle(store, &third_party, clock, input).await?)
             }
             "VerifyReturnedFile" => {
                 serde_json::to_value(self.world.verify(serde_json::from_value(payload).unwrap()).await?)

@@ -1,6 +1,6 @@
-//! What a run is exposed to: its dice, how rough it is, and when callbacks come.
+//! What a run is exposed to: its dice, what goes wrong, and when callbacks come.
 
-/// A small generator: the same seed, the same run.
+/// A small random number generator: the same seed gives the same run.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
@@ -27,52 +27,54 @@ impl Dice {
     }
 }
 
-/// How rough a run is.
+/// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Roughness {
     /// How many calls are cut off at most.
     pub(crate) cuts: usize,
-    /// How often the third party refuses at most.
+    /// How many requests and questions the third party refuses at most.
     pub(crate) refusals: usize,
-    /// Whether messages come again after they were handled.
+    /// Whether messages are delivered again after they were handled.
     pub(crate) redeliveries: bool,
-    /// How many waits run out of time although something was still to come.
+    /// How many tasks time out although their answer was still to come.
     pub(crate) timeouts: usize,
 }
 
 /// When callbacks come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum CallbackTime {
     /// Like everything else, at any time.
     Any,
     /// As soon as there is a job.
-    CallbacksFirst,
+    First,
     /// When everything else has been done, so that the execution waits.
     WhenAwaited,
-    /// Only after a wait for one has run out of time.
-    CallbacksLate,
+    /// Only after a wait for one has timed out.
+    Late,
 }
 
 /// The calls that may be cut off.
-pub(crate) const CALLS: [&str; 25] = [
+pub(crate) const CALLS: [&str; 27] = [
     "head",
     "first_bytes",
     "register",
     "start",
-    "gate",
-    "place",
-    "waiter",
+    "admission_state",
+    "queue_position",
+    "waiting_document",
     "commit",
     "is_awaited",
     "begin_transfer",
     "current_version",
     "open",
+    "prepare",
     "submit",
     "record_job",
     "succeed",
     "fail",
     "resolve",
     "record_result",
+    "release",
     "load",
     "status",
     "fetch",

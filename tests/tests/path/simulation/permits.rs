@@ -1,0 +1,192 @@
+//! `admit-document` in the simulation: its queue, and what became of each permit and lease.
+
+use std::sync::Mutex;
+
+use lectern::{
+    admission::AdmissionState,
+    ports::{Tasks, TokenUse},
+    testing::MemoryStates,
+};
+
+use super::*;
+
+/// All permits of a run.
+#[derive(Debug, Default)]
+pub(super) struct Permits {
+    granted: BTreeMap<Attempt, DocumentRef>,
+    /// Permits that reached their executions.
+    received: BTreeSet<Attempt>,
+    /// The newest permit of each document.
+    newest: BTreeMap<DocumentRef, Attempt>,
+    /// How many half-open probes there were.
+    probes: usize,
+    /// Attempts whose lease had ended when the third party said that their job is at work.
+    revived: BTreeSet<Attempt>,
+}
+
+impl Permits {
+    /// Whether an attempt of the document has a lease.
+    pub(super) fn has_lease(&self, document: &DocumentRef, state: &AdmissionState) -> bool {
+        self.leases(state).any(|(_, holder)| holder == document)
+    }
+
+    /// The attempts that have a lease.
+    pub(super) fn leases<'s>(
+        &'s self,
+        state: &'s AdmissionState,
+    ) -> impl Iterator<Item = (Attempt, &'s DocumentRef)> {
+        let held = self.granted.iter().filter(|(attempt, _)| state.lease(**attempt).is_some());
+        held.map(|(attempt, document)| (*attempt, document))
+    }
+
+    /// How many leases are counted by the limit: a lease that is renewed after its end is one too many.
+    pub(super) fn counted(&self, state: &AdmissionState) -> usize {
+        let revived = self.revived.iter().filter(|attempt| state.lease(**attempt).is_some()).count();
+        state.snapshot().leases - revived
+    }
+}
+
+/// Step Functions, and the tokens that `admit-document` answers.
+struct Notified<'w> {
+    states: &'w MemoryStates,
+    tokens: Mutex<Vec<String>>,
+}
+
+impl Tasks for Notified<'_> {
+    async fn succeed(&self, token: &TaskToken, output: Value) -> Result<TokenUse, Error> {
+        self.tokens.lock().unwrap().push(token.expose().to_owned());
+        self.states.succeed(token, output).await
+    }
+
+    async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
+        self.states.is_awaited(token).await
+    }
+
+    async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
+        self.states.fail(token, error).await
+    }
+}
+
+impl Simulation {
+    pub(super) async fn admit(&mut self) {
+        let batch = self.admissions.receive(&mut self.dice);
+        let renews = |input: &admit_document::Input| match input.order {
+            Order::Renew { attempt, .. } => Some(attempt),
+            Order::Request { .. } | Order::Report { .. } | Order::Release { .. } => None,
+        };
+        let renewed: Vec<Attempt> = batch.inputs.iter().filter_map(renews).collect();
+        match self.decide(batch, &renewed).await {
+            // It is done, but the messages could not be deleted.
+            Ok(()) if self.roughness.redeliveries && self.dice.percent(25) => {}
+            Ok(()) => self.admissions.done(),
+            Err(error) => {
+                assert_eq!(error.name(), "Store.Unavailable");
+                let dead = self.admissions.dead().into_iter();
+                let message = |body| Message { queue: ADMISSIONS, body, receives: 20, again: false };
+                self.dead_letters.extend(dead.map(message));
+            }
+        }
+    }
+
+    /// `admit-document` of a batch, which renews the leases of these attempts.
+    pub(super) async fn decide(&mut self, batch: Batch, renewed: &[Attempt]) -> Result<(), Error> {
+        let before = self.world.store.admission_now();
+        let MemoryWorld { store, states, clock, limits, .. } = &self.world;
+        let tasks = Notified { states, tokens: Mutex::default() };
+        let answer = admit_document::handle(store, &tasks, clock, limits, batch).await;
+        let after = store.admission_now();
+        for attempt in renewed {
+            let starts_at = |state: &AdmissionState| state.lease(*attempt).map(|lease| lease.starts_at);
+            if starts_at(&after).is_some() && starts_at(&before) != starts_at(&after) {
+                self.permits.revived.insert(*attempt);
+            }
+        }
+        for token in tasks.tokens.into_inner().unwrap() {
+            let document = self.tokens[&token].clone();
+            if let Some(Ok(permit)) = self.world.states.answer(&TaskToken::new(&token)) {
+                let attempt = serde_json::from_value(permit["attempt"].clone()).unwrap();
+                self.permits.granted.insert(attempt, document.clone());
+            }
+            self.refresh(&document);
+        }
+        let granted = after.granted().iter();
+        self.permits.granted.extend(granted.map(|permit| (permit.attempt, permit.waiting.document.clone())));
+        answer.map(|_| ())
+    }
+
+    /// Each permit is newer than all that the document had before.
+    pub(super) fn receive_permit(&mut self, document: &DocumentRef, permit: &Value) {
+        let attempt: Attempt = serde_json::from_value(permit["attempt"].clone()).unwrap();
+        let before = self.permits.newest.insert(document.clone(), attempt);
+        assert!(before.is_none_or(|before| before < attempt), "{before:?}, then {attempt:?}");
+        self.permits.received.insert(attempt);
+        self.permits.probes += usize::from(permit["halfOpenProbe"] == true);
+    }
+
+    /// How many half-open probes there were.
+    pub(crate) fn half_open_probes(&self) -> usize {
+        self.permits.probes
+    }
+
+    /// No lease is released any more, so the documents that wait do so until the leases that are left have ended.
+    pub(super) fn let_leases_end(&mut self) {
+        // A lease runs from its reservation, which may lie ahead.
+        self.world.clock.advance(2 * self.world.limits.lease);
+        let over = self.executions.iter().filter(|(_, execution)| execution.is_over());
+        self.outlasted.extend(over.map(|(document, _)| document.clone()));
+    }
+
+    /// A document that failed while it waited keeps its queue position until the next decision skips it.
+    pub(crate) async fn settle_the_queues(&mut self) {
+        let snapshot = self.world.store.admission_now().snapshot();
+        if snapshot.waiting > 0 {
+            let full = snapshot.leases >= self.world.limits.max_in_flight as usize;
+            assert!(full || snapshot.breaker_open, "a document waits for nothing: {snapshot:?}");
+            self.assert_leases_that_are_left();
+            self.let_leases_end();
+            // What was still to be cut off is cut off now.
+            let mut batch = Batch { inputs: Vec::new(), again: false };
+            while self.decide(batch.clone(), &[]).await.is_err() {
+                batch.again = true;
+            }
+        }
+    }
+
+    /// What has to hold when nothing is left to happen: no document waits for a permit, no permit was used twice, and
+    /// each lease that is left ends by itself.
+    pub(crate) fn assert_that_no_permit_is_left(&self) {
+        let snapshot = self.world.store.admission_now().snapshot();
+        assert_eq!((snapshot.waiting, self.world.store.waiting_items()), (0, 0));
+        self.assert_leases_that_are_left();
+        let requests = self.log.requests();
+        let attempts: BTreeSet<Attempt> = requests.iter().map(|request| request.attempt).collect();
+        assert_eq!(attempts.len(), requests.len(), "a permit is for one request");
+    }
+
+    /// An attempt keeps its lease only if its job may be at work (the document failed meanwhile, was redriven without its
+    /// result, or was sent again because questions got no answer), or if no execution received its permit.
+    fn assert_leases_that_are_left(&self) {
+        const MAY_HAVE_A_JOB: [&str; 5] =
+            ["TransferDocument", "AwaitCallback", "ProbeJob", "CheckProbeTime", "GiveUpWorking"];
+        let mut state = self.world.store.admission_now();
+        assert_eq!(self.permits.leases(&state).count(), state.snapshot().leases, "a lease without a permit");
+        for (attempt, document) in self.permits.leases(&state) {
+            let path: Vec<&str> = self.executions[document].path.iter().map(String::as_str).collect();
+            let is_newest = self.permits.newest.get(document) == Some(&attempt);
+            let failed = match path.as_slice() {
+                [.., "CheckProbeTime", "CheckDoubt", "FailDocument", "Failed"] => true,
+                [.., last, "FailDocument", "Failed"] => MAY_HAVE_A_JOB.contains(last),
+                _ => false,
+            };
+            let is_lost = !self.permits.received.contains(&attempt);
+            let unanswered = path.windows(2).any(|states| states == ["CheckProbeTime", "CheckDoubt"]);
+            let is_left = (unanswered || self.abandoned.contains(document)) && !is_newest;
+            assert!(
+                is_lost || is_left || (is_newest && failed),
+                "{document:?} keeps the lease of {attempt:?}: {path:?}"
+            );
+        }
+        state.advance_to(self.world.clock.now() + 2 * self.world.limits.lease);
+        assert_eq!(state.snapshot().leases, 0, "a lease ends by itself");
+    }
+}
