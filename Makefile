@@ -93,12 +93,15 @@ stop: $(VENV)/.stamp ## Stop the local cloud; its logs stay in .local/logs
 test: lint validate deny unit e2e ## Run every check and every test, end to end too
 
 .PHONY: fmt
-fmt: ## Format the code
+fmt: $(VENV)/.stamp ## Format the Rust and Python code
 	cargo fmt --all
+	ruff format
 
 .PHONY: lint
-lint: rust ## Check format, clippy and docs; warnings are errors
+lint: $(VENV)/.stamp ## Check the format, run clippy and ruff, build the docs; warnings are errors
 	cargo fmt --all --check
+	ruff format --check
+	ruff check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
@@ -207,7 +210,8 @@ $(VENV)/.stamp: requirements.txt | rust
 		echo 'Failed: $(PYTHON) is missing or older than 3.10.'; echo 'Name another one: make PYTHON=python3.12 …'; exit 1; }
 	@echo 'Installing the Python tools into .venv (about a minute) …'
 	@$(PYTHON) -m venv --clear "$(VENV)"
-	@"$(VENV)/bin/python" -m pip install --quiet --no-deps --disable-pip-version-check -r requirements.txt
+	@"$(VENV)/bin/python" -m pip install --quiet --no-deps --require-hashes --disable-pip-version-check \
+		-r requirements.txt
 	@mkdir -p "$(VENV)/sam"
 	@echo '{"telemetryEnabled": false, "lastVersionCheck": 32503680000}' >"$(VENV)/sam/metadata.json"
 	@touch $@

@@ -1,9 +1,9 @@
-//! Fuzzes MP4: any bytes are facts or a typed error, within the budgets.
+//! Fuzzes MP4: any bytes are facts or a typed error, within the limits.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = lectern::content::mp4::facts(std::io::Cursor::new(data), data.len() as u64);
+    let _ = lectern_content::mp4::facts(std::io::Cursor::new(data), data.len() as u64);
 });

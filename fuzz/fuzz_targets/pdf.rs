@@ -1,9 +1,9 @@
-//! Fuzzes PDF: any bytes are a text or a typed error, within the budgets.
+//! Fuzzes PDF: any bytes are a text or a typed error, within the limits.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = lectern::content::pdf::extract_text(data);
+    let _ = third_party::pdf::extract_text(data);
 });

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(cues) = lectern::content::srt::parse(data) {
+    if let Ok(cues) = lectern_content::srt::parse(data) {
         assert!(cues.is_sorted_by_key(|cue| cue.start_ms));
         assert!(cues.iter().all(|cue| cue.start_ms <= cue.end_ms && !cue.text.is_empty()));
     }

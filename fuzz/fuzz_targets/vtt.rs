@@ -1,12 +1,12 @@
-//! Fuzzes WebVTT captions: any bytes are cues or a typed error, and what was read can be written and read again.
+//! Fuzzes WebVTT captions: any bytes are cues or a typed error, and the cues can be written and read again.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(cues) = lectern::content::vtt::parse(data) {
-        let written = lectern::content::vtt::write_vtt(&cues);
-        assert_eq!(lectern::content::vtt::parse(written.as_bytes()).as_ref(), Ok(&cues));
+    if let Ok(cues) = lectern_content::vtt::parse(data) {
+        let written = lectern_content::vtt::write_vtt(&cues);
+        assert_eq!(lectern_content::vtt::parse(written.as_bytes()).as_ref(), Ok(&cues));
     }
 });

@@ -12,8 +12,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 from . import cloud
 from .console import Problem, run_step

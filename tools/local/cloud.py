@@ -75,7 +75,7 @@ def start(place: Place) -> str:
     }
     say("Starting the local cloud …")
     began = time.monotonic()
-    process = processes.start(place, PROCESS, [sys.executable, "-m", "ministack"], env, ROOT)
+    process = processes.start(place, PROCESS, [sys.executable, "-m", "tools.local.ministack"], env, ROOT)
     log = place.logs / f"{PROCESS}.log"
     processes.wait_until("The local cloud", lambda: is_healthy(endpoint), process, log, READY_BOUND_S)
     say(f"Local cloud at {endpoint}, ready in {time.monotonic() - began:.1f} s")

@@ -7,15 +7,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from . import cloud
 from .console import BEAT_S, Problem, say, shorten
 from .place import Place, read_json
 
 BOUND_S = 120.0
+HINT_AFTER_S = 20.0
 POLL_S = 0.25
 ENDS = ("Ready", "Rejected", "Failed")
 MEDIA_TYPES = {
@@ -96,19 +98,26 @@ def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Se
     return sent
 
 
-def follow(api: Evaluator, sent: Sequence[Sent], bound_s: float = BOUND_S) -> None:
-    """Shows every change of state until each document has reached an end, or the bound is over."""
+def follow(api: Evaluator, sent: Sequence[Sent], hint: str = "", bound_s: float = BOUND_S) -> None:
+    """Shows every change of state until each document has reached an end, or the bound is over.
+
+    Says `hint` once if a document waits long for its callback.
+    """
     began = time.monotonic()
-    beat = began
+    beat = news = began
     width = max(len(document.path.name) for document in sent)
     while any(document.took_s is None for document in sent) and time.monotonic() - began < bound_s:
         for submission in dict.fromkeys(document.submission for document in sent if document.took_s is None):
             answer = api.get(f"/submissions/{urllib.parse.quote(submission)}")
             for shown in (answer or {}).get("documents", []):
                 for document in sent:
-                    if (document.submission, document.path.name) == (submission, shown["fileName"]):
-                        if advance(document, shown, time.monotonic() - began, width):
-                            beat = time.monotonic()
+                    same = (document.submission, document.path.name) == (submission, shown["fileName"])
+                    if same and advance(document, shown, time.monotonic() - began, width):
+                        beat = news = time.monotonic()
+        waits = any(document.state == "Processing" for document in sent)
+        if hint and waits and time.monotonic() - news > HINT_AFTER_S:
+            say(hint)
+            hint = ""
         if time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             waiting = sum(document.took_s is None for document in sent)

@@ -13,8 +13,9 @@ import re
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 from . import cloud
 from .build import binary
@@ -68,7 +69,9 @@ class Day:
         return printed
 
     def upload(self, submission: str, name: str = "lesson.txt") -> None:
-        body = f"Lesson plan {name} of {submission}: fractions, with an example of an apple that is cut into quarters.\n"
+        body = (
+            f"Lesson plan {name} of {submission}: fractions, with an example of an apple that is cut into quarters.\n"
+        )
         key = f"submissions/{submission}/{name}"
         self.client("s3").put_object(
             Bucket=self.stack["uploadsBucket"], Key=key, Body=body.encode(), ContentType="text/plain"
@@ -130,7 +133,7 @@ def third_party_is_gone(day: Day) -> None:
     with day.fault({"kind": "unreachable"}):
         for number in range(1, 9):
             day.upload(submission, f"{number}.txt")
-        day.wait("six wait and the breaker is open", lambda: "6 documents wait in line" in day.lectern("status"))
+        day.wait("six wait and the breaker is open", lambda: "6 documents wait for a permit" in day.lectern("status"))
         day.show("status")
         day.show("explain", submission)
         waiting = next(
@@ -140,7 +143,7 @@ def third_party_is_gone(day: Day) -> None:
         )
         day.show("explain", waiting)
     day.wait("all are Ready", lambda: day.all_are(submission, "Ready", 8))
-    day.wait("the execution has ended", lambda: "The execution ended" in day.lectern("explain", waiting))
+    day.wait("the execution has ended", lambda: "The execution " in day.lectern("explain", waiting))
     day.show("explain", submission)
     day.show("explain", waiting)
     day.show("status")
@@ -166,7 +169,7 @@ def credentials_are_refused(day: Day) -> None:
     day.show("status")
     secrets.put_secret_value(SecretId=name, SecretString=right)
     day.document(submission, "Ready")
-    day.wait("the execution has ended", lambda: "The execution ended" in day.lectern("explain", document))
+    day.wait("the execution has ended", lambda: "The execution " in day.lectern("explain", document))
     day.show("explain", document)
 
 
@@ -177,13 +180,13 @@ def document_fails_and_is_redriven(day: Day) -> None:
     with day.fault({"kind": "jobFails", "code": reason, "message": message}):
         day.upload(submission)
         document = day.document(submission, "Failed")
-        day.wait("the execution has ended", lambda: "The execution ended" in day.lectern("explain", document))
+        day.wait("the execution has ended", lambda: "The execution " in day.lectern("explain", document))
     day.show("explain", document)
     day.show("redrive", "--failed", "--reason", reason)
     day.show("redrive", document)
     day.show("redrive", document)
     day.document(submission, "Ready")
-    day.wait("it has ended again", lambda: "The execution ended well" in day.lectern("explain", document))
+    day.wait("it has ended again", lambda: "The execution succeeded" in day.lectern("explain", document))
     day.show("explain", document)
 
 
@@ -203,25 +206,18 @@ def poison_is_sorted_out(day: Day) -> None:
         "taskToken": "?",
     }
     sqs.send_message(QueueUrl=dead["transferDocument"], MessageBody=json.dumps(letter))
-    turns = {"QueueUrl": day.stack["queueUrls"]["admitDocument"], "MessageGroupId": "turns", "MessageDeduplicationId": "poison"}
+    turns = {
+        "QueueUrl": day.stack["queueUrls"]["admitDocument"],
+        "MessageGroupId": "admission",
+        "MessageDeduplicationId": "poison",
+    }
     sqs.send_message(**turns, MessageBody="this is not an order but plain text")
-    day.wait("both are dead", lambda: len(letters(day.lectern("dlq", "list"))) == 2)
-    for queue, message in letters(day.show("dlq", "list")):
-        day.show("dlq", "show", queue, message)
+    day.wait("both are dead letters", lambda: day.lectern("dlq", "list").count("readable  ") == 2)
+    day.show("dlq", "list")
+    day.show("dlq", "list", "transfer-document", "--bodies")
     day.show("dlq", "redrive", "--all")
     day.show("dlq", "redrive", "--all", "--yes")
     day.show("dlq", "list")
-
-
-def letters(listed: str) -> list[tuple[str, str]]:
-    """Queue and message id of each letter that `dlq list` shows."""
-    queue, found = "", []
-    for line in listed.splitlines():
-        if re.fullmatch(r"[A-Z]\w+", line):
-            queue = line
-        elif match := re.match(r"  ([0-9a-f]{8})  ", line):
-            found.append((queue, match[1]))
-    return found
 
 
 def event_was_lost(day: Day) -> None:
@@ -246,7 +242,7 @@ def callback_never_came(day: Day) -> None:
     with day.fault({"kind": "noCallback", "status": "succeeded"}):
         day.upload(submission)
         document = day.document(submission, "Ready")
-        day.wait("the execution has ended", lambda: "The execution ended" in day.lectern("explain", document))
+        day.wait("the execution has ended", lambda: "The execution " in day.lectern("explain", document))
     day.show("explain", document)
 
 

@@ -6,7 +6,8 @@ import datetime
 import statistics
 import time
 import urllib.parse
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from . import cloud
 from .console import Problem, say

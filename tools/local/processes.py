@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
 
 from .console import Problem, last_lines, say
 from .place import Place, read_json, write_private_json
@@ -72,9 +72,8 @@ def stop(place: Place, names: Sequence[str] | None = None) -> list[str]:
         entry = known[name]
         pid = int(str(entry["pid"]))
         # A group outlives its leader; a leader born at another time is a stranger's.
-        if birth(pid) is None or is_alive(entry):
-            if signal_group(pid, signal.SIGTERM):
-                ended.append(name)
+        if (birth(pid) is None or is_alive(entry)) and signal_group(pid, signal.SIGTERM):
+            ended.append(name)
     deadline = time.monotonic() + STOP_BOUND_S
     for name in ended:
         pid = int(str(known[name]["pid"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import secrets
@@ -10,8 +11,9 @@ import socket
 import string
 import time
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 from . import build, cloud, processes
 from .console import Problem, last_lines, say
@@ -31,6 +33,7 @@ class OtherThirdParty:
     url: str
     signing_secret: str
     api_key: str
+    callback_base_url: str
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> OtherThirdParty | None:
@@ -43,7 +46,7 @@ class OtherThirdParty:
             raise Problem("THIRD_PARTY_URL is given without THIRD_PARTY_SECRET.", "Give the signing secret, whsec_…")
         if urllib.parse.urlsplit(url).hostname is None:
             raise Problem(f"THIRD_PARTY_URL is not a URL: {url}", "Give one like https://api.example.com")
-        return cls(url, secret, env.get("THIRD_PARTY_API_KEY") or secret)
+        return cls(url, secret, env.get("THIRD_PARTY_API_KEY") or secret, env.get("CALLBACK_BASE_URL", "").rstrip("/"))
 
     @property
     def network(self) -> str:
@@ -104,6 +107,7 @@ def deploy_and_describe(
         "Architecture": build.architecture(),
         "ThirdPartyUrl": url,
         "ThirdPartyNetwork": network,
+        "CallbackBaseUrl": (other.callback_base_url if other is not None else "") or "-",
     }
     build.deploy(place, endpoint, defaults | dict(parameters))
     outputs = stack_outputs(endpoint)
@@ -176,15 +180,13 @@ def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) ->
         return
     cognito = cloud.client(endpoint, "cognito-idp")
     password = new_password()
-    try:
+    with contextlib.suppress(cognito.exceptions.UsernameExistsException):
         cognito.admin_create_user(
             UserPoolId=pool,
             Username=EVALUATOR,
             MessageAction="SUPPRESS",
             UserAttributes=[{"Name": "email", "Value": EVALUATOR}, {"Name": "email_verified", "Value": "true"}],
         )
-    except cognito.exceptions.UsernameExistsException:
-        pass
     cognito.admin_set_user_password(UserPoolId=pool, Username=EVALUATOR, Password=password, Permanent=True)
     cognito.admin_add_user_to_group(UserPoolId=pool, Username=EVALUATOR, GroupName=EVALUATOR_GROUP)
     write_private_json(place.evaluator_file, {"username": EVALUATOR, "password": password, "userPoolId": pool})
@@ -215,6 +217,7 @@ def describe(
         "stackName": build.STACK_NAME,
         "apiUrl": output(outputs, "ApiUrl"),
         "apiUrlLocal": local_api_url(endpoint),
+        "callbackBaseUrl": output(outputs, "CallbackBaseUrl"),
         "uploadsBucket": output(outputs, "UploadsBucketName"),
         "returnedBucket": output(outputs, "ReturnedBucketName"),
         "table": output(outputs, "TableName"),

@@ -26,13 +26,13 @@ use lectern::{
     contract::network::Network,
     contract::wire::{FileRole, ReturnedFile},
     document::ObjectVersion,
-    media_type::MediaType,
     ports::{Content, Fetch as _, JobRequest, ReturnedFiles as _, ThirdParty as _, UploadReader as _},
 };
 use lectern_aws::{
     CachedSecret, Clients, Config, HttpThirdParty, ReturnedBucket, UploadsBucket,
     http_third_party::ReturnedFileFetcher,
 };
+use lectern_content::MediaType;
 
 const LIMIT_MIB: f64 = 64.0;
 const DEFAULT_MIB: u64 = 4096;

@@ -1,6 +1,6 @@
 //! The SDK's clients, built once for each process.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::{
     Builder,
@@ -37,6 +37,13 @@ impl Clients {
             .endpoint_url(endpoint)
             .build();
         Self { shared, s3_path_style: true }
+    }
+
+    /// The same clients, which try each call up to so many times.
+    #[must_use]
+    pub fn with_max_attempts(self, attempts: u32) -> Self {
+        let retries = RetryConfig::standard().with_max_attempts(attempts);
+        Self { shared: self.shared.into_builder().retry_config(retries).build(), ..self }
     }
 
     /// The configuration for clients of further services, which the command `lectern` uses.

@@ -193,7 +193,7 @@ impl Fetch for ReturnedFileFetcher {
             )
         })?;
         let response = self.client.get(url).send().await.map_err(|error| {
-            if is_forbidden_address(&error) {
+            if caused_by::<ForbiddenAddress>(&error).is_some() {
                 return mismatch(
                     "forbiddenUrl",
                     "The processing service returned a file at an address that may not be used.",
@@ -331,13 +331,18 @@ impl Resolve for CheckedResolver {
 #[error("the name resolves to an address that may not be reached")]
 struct ForbiddenAddress;
 
-fn is_forbidden_address(error: &reqwest::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if cause.is::<ForbiddenAddress>() {
-            return true;
+/// The error of this type among an error's causes.
+fn caused_by<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
+    let mut next: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
         }
-        source = cause.source();
+        // An `io::Error` passes its inner error over when it is asked for its source.
+        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
-    false
+    None
 }

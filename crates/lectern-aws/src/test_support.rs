@@ -8,9 +8,9 @@ use std::{
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
     document::{Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Round},
-    media_type::MediaType,
     telemetry::trace::TraceParent,
 };
+use lectern_content::MediaType;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, macros::datetime};

@@ -1,9 +1,16 @@
-//! The clients, and the stack they are used on.
+//! The clients, and the stack they are used on. Calls to AWS are retried by the SDK itself, longer than functions do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lectern::document::{Document, DocumentRef};
-use lectern::ports::Load as _;
+use aws_sdk_cloudformation::error::ProvideErrorMetadata as _;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use lectern::{
+    document::{
+        Document, DocumentRef,
+        submission::{Submission, SubmissionState},
+    },
+    ports::{Browse as _, Cursor, Load as _},
+};
 use lectern_aws::{Clients, Config, DynamoDbStore, ReturnedBucket, StateMachine};
 
 use crate::{
@@ -15,14 +22,17 @@ use crate::{
 };
 
 const LOCAL_FILE: &str = ".local/stack.json";
+/// With the SDK's exponential backoff and jitter this bridges some ten seconds.
+const MAX_ATTEMPTS: u32 = 5;
+/// Submissions are read in pages of this size.
+const PAGE: usize = 100;
 
-/// All that a command talks to.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) stack: Stack,
     pub(crate) formation: aws_sdk_cloudformation::Client,
     pub(crate) store: DynamoDbStore,
-    pub(crate) machine: StateMachine,
+    pub(crate) state_machine: StateMachine,
     pub(crate) executions: Executions,
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -32,22 +42,24 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    /// Finds the stack that the command line means.
+    /// Finds the stack that the command line names.
     pub(crate) async fn open(common: &Common) -> Result<Self, Problem> {
-        let file = match &common.stack_file {
-            Some(file) => Some(file.clone()),
-            None => common.local.then(|| PathBuf::from(LOCAL_FILE)),
-        };
-        let (clients, name) = match file {
-            Some(file) => local(&file)?,
+        let local = common.local.then(|| PathBuf::from(LOCAL_FILE));
+        let (clients, name) = match common.stack_file.clone().or(local) {
+            Some(file) => {
+                let StackFile { endpoint, region, access_key_id, secret_access_key, stack_name } =
+                    StackFile::read(&file)?;
+                (Clients::at(&endpoint, &region, &access_key_id, &secret_access_key), stack_name)
+            }
             None => remote(common.stack.as_deref()).await?,
         };
+        let clients = clients.with_max_attempts(MAX_ATTEMPTS);
         let formation = aws_sdk_cloudformation::Client::new(clients.shared());
         let stack = Stack::of(&name, &resources(&formation, &name).await?)?;
         let returned = ReturnedBucket::new(clients.s3(), stack.returned_bucket.clone());
         Ok(Self {
             store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone(), returned),
-            machine: StateMachine::new(clients.sfn(), stack.state_machine_arn.clone()),
+            state_machine: StateMachine::new(clients.sfn(), stack.state_machine_arn.clone()),
             executions: Executions::new(clients.sfn(), &stack.state_machine_arn),
             s3: clients.s3(),
             sqs: clients.sqs(),
@@ -59,20 +71,33 @@ impl Cloud {
         })
     }
 
-    /// How many jobs may be at the third party at a time, by the stack's parameter; `None` if it cannot be read: it is
-    /// told with other numbers, and no reason to fail.
-    pub(crate) async fn places(&self) -> Option<usize> {
+    /// The stack's limit of jobs in flight; `None` if it cannot be read, which is no reason to fail.
+    pub(crate) async fn max_leases(&self) -> Option<usize> {
         let answer = self.formation.describe_stacks().stack_name(&self.stack.name).send().await.ok()?;
-        let parameters =
-            answer.stacks.unwrap_or_default().into_iter().filter_map(|stack| stack.parameters).flatten();
-        let is_meant = |parameter: &aws_sdk_cloudformation::types::Parameter| {
-            parameter.parameter_key() == Some("ThirdPartyMaxInFlight")
-        };
-        parameters.into_iter().find(is_meant)?.parameter_value?.parse().ok()
+        let mut parameters = answer.stacks?.into_iter().filter_map(|stack| stack.parameters).flatten();
+        let found =
+            parameters.find(|parameter| parameter.parameter_key() == Some("ThirdPartyMaxInFlight"))?;
+        found.parameter_value?.parse().ok()
     }
 
-    /// The document that a person names. One that is named alone is looked up by its execution, whose name it is and
-    /// whose input names its submission: the table's keys begin with the submission, and nothing scans the table.
+    /// The submissions of a state by the index, newest first. A submission that has just left the state may be among them.
+    pub(crate) fn submissions(
+        &self,
+        state: SubmissionState,
+    ) -> impl Stream<Item = Result<Submission, Problem>> + '_ {
+        let pages = stream::try_unfold(None, move |after: Option<Cursor>| async move {
+            let page = self.store.submissions(Some(state), after.as_ref(), PAGE).await?;
+            let next = page.last().map(|last| Cursor {
+                created_at: last.created_at.clone(),
+                submission_id: last.submission_id.to_string(),
+            });
+            Ok::<_, Problem>(next.map(|next| (page, Some(next))))
+        });
+        pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten()
+    }
+
+    /// The document that a person names. The table's keys begin with the submission, and nothing scans the table: if only
+    /// the document's id is given, the input of its first execution tells the submission.
     pub(crate) async fn document(&self, named: &Named) -> Result<Document, Problem> {
         let reference = match named {
             Named::DocumentOf(reference) => reference.clone(),
@@ -81,7 +106,7 @@ impl Cloud {
                 let submission_id = found.ok_or_else(|| {
                     Problem::not_found(
                         format!("no execution is named {document_id}"),
-                        "A rejected document has none, nor one of months ago: give <submission id>/<document id>. If the file was never registered, `lectern reconcile` finds it.",
+                        "A rejected document has no execution, and executions are deleted after 90 days: give <submission id>/<document id>. If the file was never registered, `lectern reconcile` finds it.",
                     )
                 })?;
                 DocumentRef { submission_id, document_id: *document_id }
@@ -93,8 +118,7 @@ impl Cloud {
                 ));
             }
         };
-        let found = self.store.load(&reference).await.map_err(|error| Problem::store(&error))?;
-        found.ok_or_else(|| {
+        self.store.load(&reference).await?.ok_or_else(|| {
             let DocumentRef { submission_id, document_id } = &reference;
             Problem::not_found(
                 format!("submission {submission_id} has no document {document_id}"),
@@ -102,12 +126,6 @@ impl Cloud {
             )
         })
     }
-}
-
-fn local(file: &Path) -> Result<(Clients, String), Problem> {
-    let is = StackFile::read(file)?;
-    let clients = Clients::at(&is.endpoint, &is.region, &is.access_key_id, &is.secret_access_key);
-    Ok((clients, is.stack_name))
 }
 
 async fn remote(name: Option<&str>) -> Result<(Clients, String), Problem> {
@@ -131,15 +149,12 @@ async fn resources(formation: &aws_sdk_cloudformation::Client, name: &str) -> Re
     let mut pages = formation.list_stack_resources().stack_name(name).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| {
-            let problem = Problem::aws("ListStackResources", &error);
-            let is_unknown =
-                aws_sdk_sfn::error::ProvideErrorMetadata::code(&error) == Some("ValidationError");
-            if is_unknown {
-                let what = format!("there is no stack {name}");
-                return Problem::not_found(what, "Check --stack, the region and the account (AWS_PROFILE).");
-            }
-            problem
+        let page = page.map_err(|error| match error.code() {
+            Some("ValidationError") => Problem::not_found(
+                format!("there is no stack {name}"),
+                "Check --stack, the region and the account (AWS_PROFILE).",
+            ),
+            _ => Problem::aws("ListStackResources")(error),
         })?;
         all.extend(page.stack_resource_summaries.unwrap_or_default().into_iter().filter_map(|resource| {
             Some(Resource {

@@ -1,9 +1,8 @@
-//! Where answers go: people or programs on standard output, progress and failures on standard error.
+//! Standard output carries the answer, as text or JSON; standard error carries progress and failures.
 
 use std::{
     fmt::Display,
     io::{self, Write},
-    process::ExitCode,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,40 +11,27 @@ use serde_json::json;
 
 use crate::problem::Problem;
 
-/// How a command ended.
+/// How a command ended: the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or nothing to do.
-    Done,
+    Done = 0,
     /// It failed.
-    Failed,
+    Failed = 1,
     /// The command line is not understood.
-    Usage,
-    /// There is no such thing.
-    NotFound,
+    Usage = 2,
+    /// What the command line names does not exist.
+    NotFound = 3,
     /// Something is left that needs a person.
-    Attention,
+    Attention = 4,
 }
 
-impl Exit {
-    /// The process's exit code.
-    pub fn code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::NotFound => 3,
-            Self::Attention => 4,
-        })
-    }
-}
-
-/// What a command found or did: one JSON document, or text for a person.
+/// What a command found or did. Serialised it is the answer to `--json`; `write` is the text for a person.
 pub(crate) trait Report: Serialize {
     fn write(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// The two outputs of a command.
+/// Where a command writes.
 pub struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -60,12 +46,12 @@ impl std::fmt::Debug for Console<'_> {
 }
 
 impl<'a> Console<'a> {
-    /// Answers on `out`; failures, and progress if that is a terminal, go to `err`.
+    /// Answers go to `out`; failures go to `err`, and so does progress if `err` is a terminal.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_terminal: bool) -> Self {
         Self { out, err, is_terminal, json: false }
     }
 
-    /// Writes the answer. A reader that went away wants no more of it.
+    /// Writes the answer. That the reader has gone away (`lectern … | head`) is no failure.
     pub(crate) fn report(&mut self, report: &impl Report) -> anyhow::Result<()> {
         let written = if self.json {
             let text = serde_json::to_string_pretty(report)?;
@@ -79,7 +65,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// A bar for long work; invisible unless a person watches.
+    /// A progress bar, shown on a terminal only.
     pub(crate) fn progress(&self, length: Option<u64>, what: &str) -> ProgressBar {
         let target = if self.is_terminal && !self.json {
             ProgressDrawTarget::stderr()
@@ -105,7 +91,7 @@ impl<'a> Console<'a> {
             self.say(&format!("Failed: {error:#}"));
             todo.map_or(Ok(()), |todo| writeln!(self.err, "{todo}"))
         };
-        // There is nowhere left to tell that telling failed.
+        // There is nowhere left to report that this failed.
         let _ = said;
         exit
     }
@@ -123,6 +109,17 @@ impl<'a> Console<'a> {
     fn say(&mut self, text: &dyn Display) {
         let text = text.to_string();
         let _ = writeln!(self.err, "{}", text.trim_end());
+    }
+}
+
+/// The end of a report: what the engineer does next.
+pub(crate) fn write_todo(out: &mut dyn Write, todo: &[String]) -> io::Result<()> {
+    match todo.split_first() {
+        None => writeln!(out, "Do     Nothing."),
+        Some((first, rest)) => {
+            writeln!(out, "Do     {first}")?;
+            rest.iter().try_for_each(|line| writeln!(out, "       {line}"))
+        }
     }
 }
 

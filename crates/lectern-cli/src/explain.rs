@@ -1,23 +1,22 @@
-//! `lectern explain`: one timeline of a document, and what to do about it.
+//! `lectern explain`: one document's timeline, and what to do about it.
 
-pub mod advice;
-pub mod history;
-pub mod logs;
+mod advice;
+pub(crate) mod history;
+mod logs;
 mod report;
 #[cfg(test)]
 mod tests;
-pub mod timeline;
+mod timeline;
 
 use lectern::{
-    document::keys,
-    document::{Document, DocumentState, SubmissionId},
+    document::{Document, DocumentState, SubmissionId, keys},
     ports::{Browse as _, Clock as _, Load as _},
 };
 use lectern_aws::SystemClock;
 use time::{Duration, OffsetDateTime};
 
 use self::{
-    advice::AtGate,
+    advice::Admission,
     report::{DocumentReport, Row, SubmissionReport},
     timeline::Run,
 };
@@ -38,29 +37,23 @@ const MAX_LOOKED_UP: usize = 50;
 
 pub(crate) async fn run(cloud: &Cloud, options: &Explain, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
-    match options.id.parse::<Named>()? {
-        Named::Submission(submission) => {
+    let named = options.id.parse::<Named>()?;
+    if let Named::Submission(submission) = &named {
+        let report = submission_report(cloud, options, submission, now, console).await?;
+        console.report(&report)?;
+        return Ok(Exit::Done);
+    }
+    match (cloud.document(&named).await, SubmissionId::try_from(options.id.clone())) {
+        (Ok(document), _) => console.report(&explain(cloud, options, &document, now).await?)?,
+        // A submission id may look like a document id.
+        (Err(problem), Ok(submission)) if problem.exit == Exit::NotFound => {
+            if cloud.store.submission(&submission).await?.is_none() {
+                return Err(problem.into());
+            }
             let report = submission_report(cloud, options, &submission, now, console).await?;
             console.report(&report)?;
         }
-        named @ (Named::Document(_) | Named::DocumentOf(_)) => {
-            // A submission may be named like a document.
-            let document = match (cloud.document(&named).await, &named) {
-                (Err(problem), Named::Document(_)) if problem.exit == Exit::NotFound => {
-                    let submission = SubmissionId::try_from(options.id.clone());
-                    let known = match &submission {
-                        Ok(id) => cloud.store.submission(id).await.map_err(|error| Problem::store(&error))?,
-                        Err(_) => None,
-                    };
-                    let (Ok(submission), Some(_)) = (submission, known) else { return Err(problem.into()) };
-                    let report = submission_report(cloud, options, &submission, now, console).await?;
-                    console.report(&report)?;
-                    return Ok(Exit::Done);
-                }
-                (found, _) => found?,
-            };
-            console.report(&explain(cloud, options, &document, now).await?)?;
-        }
+        (Err(problem), _) => return Err(problem.into()),
     }
     Ok(Exit::Done)
 }
@@ -79,55 +72,46 @@ async fn explain(
             runs.push(Run { redrive, started: execution.started, steps });
         }
     }
-    let (lines, mut notes) = if options.no_logs {
-        (Vec::new(), Vec::new())
-    } else {
-        let document_id = document.reference.document_id;
-        logs::read(&cloud.logs, &cloud.stack, document_id, bounds(document, &runs, now)).await
-    };
+    let between = bounds(document, &runs, now);
+    let (lines, mut notes) =
+        logs::read(&cloud.logs, &cloud.stack, document.reference.document_id, between).await;
     let (timeline, pending) = timeline::build(document, &runs, &lines);
-    let gate = if advice::is_to_be_sent(document, pending.as_ref()) {
-        match at_gate(cloud, document, now).await {
-            Ok(gate) => Some(gate),
-            Err(problem) => {
-                notes.push(format!("The limits could not be read: {problem}. {}", problem.todo));
-                None
-            }
-        }
+    let admission = if advice::is_to_be_sent(document, pending.as_ref()) {
+        let admission = admission(cloud, document, now).await;
+        admission
+            .inspect_err(|problem| notes.push(format!("The limits could not be read: {}", problem.text())))
+            .ok()
     } else {
         None
     };
-    let mut conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), gate.as_ref(), now);
+    let conclusion = advice::conclude(document, newest.as_ref(), pending.as_ref(), admission.as_ref(), now);
     let steps = runs.last().map(|run| run.steps.as_slice()).unwrap_or_default();
-    conclusion = advice::about_overdue(conclusion, document, steps);
+    let mut conclusion = advice::about_overdue(conclusion, document, steps);
     if !options.show_names {
         conclusion.why = without_name(&conclusion.why, document);
     }
     let mut report = DocumentReport::new(document, timeline, conclusion, notes, options.show_names);
-    report.limiter = gate.map(|gate| gate.limiter);
+    report.limiter = admission.map(|admission| admission.limiter);
     Ok(report)
 }
 
-async fn at_gate(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> Result<AtGate, Problem> {
-    let (limiter, gate) = Limiter::read(cloud, now).await?;
-    let standpoint = standpoint(cloud, &gate, document).await?;
-    Ok(AtGate { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
+async fn admission(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> Result<Admission, Problem> {
+    let (limiter, state) = Limiter::read(cloud, now).await?;
+    let standpoint = standpoint(cloud, &state, document).await?;
+    Ok(Admission { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
 }
 
-/// A third party's sentence may quote the file's name.
+/// The third party's message may quote the file's name.
 fn without_name(text: &str, document: &Document) -> String {
     let name = keys::file_name(&document.object.key);
     if name.len() < 3 { text.to_owned() } else { text.replace(name, "(the file)") }
 }
 
-/// From the first that is known of the document until a while after the last; until now if it is on its way.
+/// The time to search the logs for: all that is known of the document, and until now if it is in progress.
 fn bounds(document: &Document, runs: &[Run], now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
-    let known: Vec<OffsetDateTime> = document
-        .times
-        .values()
-        .filter_map(|text| time(text))
-        .chain(runs.iter().flat_map(|run| run.steps.iter().map(|step| step.at)))
-        .collect();
+    let steps = runs.iter().flat_map(|run| run.steps.iter().map(|step| step.at));
+    let known: Vec<OffsetDateTime> =
+        document.times.values().filter_map(|text| time(text)).chain(steps).collect();
     let margin = Duration::minutes(10);
     let first = known.iter().min().map_or(now - Duration::days(1), |first| *first - margin);
     let last = known.iter().max().filter(|_| document.state.is_terminal()).map_or(now, |last| *last + margin);
@@ -141,29 +125,30 @@ async fn submission_report(
     now: OffsetDateTime,
     console: &Console<'_>,
 ) -> Result<SubmissionReport, Problem> {
-    let found = cloud.store.submission(id).await.map_err(|error| Problem::store(&error))?;
-    let (submission, documents) = found.ok_or_else(|| {
+    let (submission, documents) = cloud.store.submission(id).await?.ok_or_else(|| {
         Problem::not_found(
             format!("there is no submission {id}"),
-            format!("If files of it were uploaded, `lectern reconcile --submission {id}` finds what no event announced."),
+            format!(
+                "If files of it were uploaded, `lectern reconcile --submission {id}` finds those whose event was lost."
+            ),
         )
     })?;
-    let (rows, mut suspects) = (documents.iter().map(Row::new).collect(), Vec::new());
-    let mut to_look_up = MAX_LOOKED_UP;
-    let gate = if documents.iter().any(|document| advice::is_to_be_sent(document, None)) {
+    let mut admission = None;
+    if documents.iter().any(|document| advice::is_to_be_sent(document, None)) {
         let (limiter, _) = Limiter::read(cloud, now).await?;
-        Some(AtGate { limiter, standpoint: Standpoint::Unknown, api_key: cloud.stack.api_key.clone() })
-    } else {
-        None
-    };
+        let api_key = cloud.stack.api_key.clone();
+        admission = Some(Admission { limiter, standpoint: Standpoint::Unknown, api_key });
+    }
+    let (mut suspects, mut to_look_up) = (Vec::new(), MAX_LOOKED_UP);
     for document in documents.iter().filter(|document| document.superseded_by.is_none()) {
-        let mut stuck = false;
+        let mut needs_attention = document.state == DocumentState::Failed;
         if !document.state.is_terminal() && to_look_up > 0 {
             to_look_up -= 1;
             let execution = cloud.executions.find(&document.reference, document.redrives).await?;
-            stuck = advice::conclude(document, execution.as_ref(), None, gate.as_ref(), now).needs_attention;
+            let conclusion = advice::conclude(document, execution.as_ref(), None, admission.as_ref(), now);
+            needs_attention = conclusion.needs_attention;
         }
-        if stuck || document.state == DocumentState::Failed {
+        if needs_attention {
             suspects.push(document);
         }
     }
@@ -173,10 +158,15 @@ async fn submission_report(
     let mut attention = Vec::with_capacity(suspects.len());
     for listed in suspects {
         // A listed document comes without its result.
-        let whole = cloud.store.load(&listed.reference).await.map_err(|error| Problem::store(&error))?;
+        let whole = cloud.store.load(&listed.reference).await?;
         attention.push(explain(cloud, options, whole.as_ref().unwrap_or(listed), now).await?);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(SubmissionReport { submission, documents: rows, attention, unexplained })
+    Ok(SubmissionReport {
+        submission,
+        documents: documents.iter().map(Row::new).collect(),
+        attention,
+        unexplained,
+    })
 }

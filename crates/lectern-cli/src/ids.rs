@@ -1,4 +1,4 @@
-//! What a person names: a document, a document in its submission, a submission.
+//! The ids that a command line names: a document, a document in its submission, or a submission.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use lectern::document::{DocumentId, DocumentRef, SubmissionId};
 
 use crate::problem::Problem;
 
-/// Reads an id that stands alone: a UUID is a document's, anything else may be a submission's.
+/// A UUID alone is a document's id; anything else without a slash is a submission's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     Document(DocumentId),
@@ -20,7 +20,7 @@ impl FromStr for Named {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unreadable = || {
             Problem::new(
-                "that is no id",
+                "this is not an id",
                 "Give a document id (a UUID), <submission id>/<document id>, or a submission id.",
             )
         };

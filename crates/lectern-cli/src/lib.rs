@@ -1,26 +1,25 @@
 //! The command `lectern`, for an engineer on call: where is this file, why, and what do I do.
 //!
-//! It works against AWS and the local cloud alike, from what the stack itself says of its resources. What it decides
-//! is decided by pure functions ([`dlq::classify`], [`explain::timeline`], [`limiter`], [`reconcile::compare`], [`pace`]); what it
-//! does is a dry run first, paced, and safe to be run twice or killed in between. It never prints a token, a URL, a
-//! callback id, and a file's name only when asked to.
+//! The command works against AWS and the local cloud alike; `CloudFormation` tells it the stack's resources. Everything that
+//! changes something shows its plan first, is paced, and may be interrupted and run again. The output holds no task token,
+//! URL or callback id, and object keys, which hold file names, only with `--show-names`.
 
 mod args;
 mod cloud;
 mod console;
-pub mod dlq;
+mod dlq;
 mod executions;
-pub mod explain;
+mod explain;
 mod ids;
-pub mod limiter;
-pub mod pace;
+mod limiter;
+mod pace;
 mod problem;
-pub mod reconcile;
+mod reconcile;
 mod redrive;
 mod stack;
 mod status;
 #[cfg(test)]
-mod test_support;
+mod testing;
 mod text;
 
 use std::ffi::OsString;

@@ -12,5 +12,5 @@ async fn main() -> ExitCode {
     let is_terminal = io::stderr().is_terminal();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let mut console = Console::new(&mut out, &mut err, is_terminal);
-    run(std::env::args_os(), &mut console).await.code()
+    ExitCode::from(run(std::env::args_os(), &mut console).await as u8)
 }

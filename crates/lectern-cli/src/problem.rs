@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use lectern_aws::sfn::unavailable;
+use lectern::error::Error;
 
 use crate::console::Exit;
 
@@ -13,8 +13,8 @@ pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) todo: String,
     pub(crate) exit: Exit,
-    /// Whether trying again soon may help.
-    pub(crate) transient: bool,
+    /// Two writers met, or the table is throttled: the same call may succeed soon.
+    pub(crate) is_transient: bool,
 }
 
 impl fmt::Display for Problem {
@@ -27,94 +27,68 @@ impl std::error::Error for Problem {}
 
 impl Problem {
     pub(crate) fn new(what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { what: what.into(), todo: todo.into(), exit: Exit::Failed, transient: false }
+        Self { what: what.into(), todo: todo.into(), exit: Exit::Failed, is_transient: false }
     }
 
     pub(crate) fn not_found(what: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { exit: Exit::NotFound, ..Self::new(what, todo) }
     }
 
-    /// A call to AWS that failed. Of the service's answer only the code is told: its text may quote tokens and names.
-    pub(crate) fn aws<E>(call: &str, error: &SdkError<E>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        let what = unavailable(call, error).to_string();
-        let what = what.rsplit_once("unavailable: ").map_or(what.as_str(), |(_, call)| call);
-        let unreachable = !matches!(error, SdkError::ServiceError(_) | SdkError::ConstructionFailure(_));
-        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-        let transient = unreachable || status >= 500 || error.code().is_some_and(is_throttling);
-        Self { transient, ..Self::new(what, advice(error.code(), unreachable)) }
+    /// A call to AWS that failed, after the SDK's own retries. Only the error's code is printed: the service's message may
+    /// quote tokens and names.
+    pub(crate) fn aws<E: ProvideErrorMetadata>(call: &str) -> impl Fn(SdkError<E>) -> Self {
+        move |error| match (&error, error.code()) {
+            (SdkError::ServiceError(_), code) => {
+                Self::new(format!("AWS answered {call} with {}", code.unwrap_or("an error")), advice(code))
+            }
+            (SdkError::ConstructionFailure(_), _) => {
+                Self::new(format!("the request {call} could not be built"), "Report this as a bug.")
+            }
+            _ => Self::new(
+                format!("AWS could not be reached for {call}"),
+                "Check the network, AWS_REGION and AWS_ENDPOINT_URL. For the local cloud: is it up (make status)?",
+            ),
+        }
     }
 
-    /// A failure of Lectern's own store.
-    pub(crate) fn store(error: &lectern::error::Error) -> Self {
-        let what = error.to_string();
-        let code = what.rsplit_once('(').map(|(_, code)| code.trim_end_matches(')').to_owned());
-        let unreachable = what.contains("could not be reached");
-        // Most often two writers met, or the table is throttled.
-        Self { transient: true, ..Self::new(what, advice(code.as_deref(), unreachable)) }
+    /// What and what to do, in one line.
+    pub(crate) fn text(&self) -> String {
+        format!("{}. {}", self.what, self.todo)
     }
 }
 
-/// Whether that is what clouds answer that lack the call.
-pub(crate) fn is_not_offered(code: Option<&str>) -> bool {
-    const CODES: [&str; 6] = [
-        "InvalidAction",
-        "UnsupportedOperation",
-        "AWS.SimpleQueueService.UnsupportedOperation",
-        "UnknownOperationException",
-        "NotImplemented",
-        "UnknownAction",
-    ];
-    code.is_some_and(|code| CODES.contains(&code))
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let todo = "Run the command again; what was done stays done. If it fails again, check the credentials \
+                    (AWS_PROFILE) and the network.";
+        Self {
+            is_transient: matches!(error, Error::StoreUnavailable(_)),
+            ..Self::new(error.to_string(), todo)
+        }
+    }
 }
 
-fn is_throttling(code: &str) -> bool {
-    ["Throttl", "TooManyRequests", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "SlowDown"]
-        .iter()
-        .any(|part| code.contains(part))
-}
-
-fn advice(code: Option<&str>, unreachable: bool) -> &'static str {
-    match code {
-        Some("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") => {
+fn advice(code: Option<&str>) -> &'static str {
+    match code.unwrap_or_default() {
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
             "Use credentials that may do this (AWS_PROFILE); README.md, Coming back, lists the actions."
         }
-        Some(
-            "ExpiredToken"
-            | "ExpiredTokenException"
-            | "UnrecognizedClientException"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException",
-        ) => {
-            "Sign in again, then give the credentials on, for instance with: eval \"$(aws configure export-credentials --format env)\""
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException" => {
+            "Sign in again, then pass the credentials on, for instance with: eval \"$(aws configure export-credentials --format env)\""
         }
-        Some(code) if is_throttling(code) => {
-            "AWS asks for patience: run the command again with a smaller --rate. What was done stays done."
+        "Throttling"
+        | "ThrottlingException"
+        | "RequestThrottled"
+        | "TooManyRequestsException"
+        | "SlowDown" => {
+            "AWS throttles these calls. Run the command again with a smaller --rate; what was done stays done."
         }
-        _ if unreachable => {
-            "Check the network, AWS_REGION and AWS_ENDPOINT_URL. For the local cloud: is it up (make status)?"
+        _ => {
+            "Run the command again; what was done stays done. If it fails again, look the code up in AWS's documentation."
         }
-        _ => "Run the command again; what was done stays done. If it fails again, look up the code at AWS.",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case(Some("InvalidAction"), true)]
-    #[case(Some("AWS.SimpleQueueService.UnsupportedOperation"), true)]
-    #[case(Some("UnknownOperationException"), true)]
-    #[case(Some("NotImplemented"), true)]
-    #[case(Some("AccessDenied"), false)]
-    #[case(Some("ExecutionNotRedrivable"), false)]
-    #[case(None, false)]
-    fn call_that_a_cloud_lacks_is_told_from_one_that_failed(#[case] code: Option<&str>, #[case] lacks: bool) {
-        assert_eq!(is_not_offered(code), lacks);
     }
 }

@@ -6,7 +6,10 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
-/// What of a stack's resources the commands use.
+#[cfg(test)]
+mod tests;
+
+/// The resources of a stack that the commands use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stack {
     pub(crate) name: String,
@@ -18,41 +21,39 @@ pub(crate) struct Stack {
     pub(crate) api_key: Option<String>,
     /// Where S3's events go.
     pub(crate) receive_upload_queue: String,
-    pub(crate) dead_letters: Vec<DeadLetters>,
+    pub(crate) dead_letter_queues: Vec<DeadLetterQueue>,
     /// Log groups of functions, by the function's stem, such as `TransferDocument`.
     pub(crate) log_groups: BTreeMap<String, String>,
     /// Names of functions, by the same.
     pub(crate) functions: BTreeMap<String, String>,
-    /// The alarms' resources, such as `BreakerOpenAlarm`, by the alarms' names.
+    /// The alarms' logical ids, such as `BreakerOpenAlarm`, by the alarms' names.
     pub(crate) alarms: BTreeMap<String, String>,
 }
 
-/// A queue of what could not be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DeadLetters {
+pub(crate) struct DeadLetterQueue {
     /// The stem of its resource, such as `TransferDocument`.
     pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) source: Source,
 }
 
-/// Where its messages come from, and go back to.
+/// Where a dead-letter queue's messages come from, and go back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The queue of this URL.
     Queue(String),
-    /// Functions that were invoked asynchronously: Lambda's own records of failures.
+    /// Functions that were invoked asynchronously: the messages are Lambda's records of failures.
     Invocations,
 }
 
-impl DeadLetters {
-    /// Whether the queue of this URL keeps an order.
-    pub(crate) fn is_fifo(url: &str) -> bool {
-        url.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo")
+impl DeadLetterQueue {
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.url.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo")
     }
 }
 
-/// One resource, as it is listed.
+/// One resource, as `CloudFormation` lists it.
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) logical_id: String,
@@ -61,7 +62,6 @@ pub(crate) struct Resource {
 }
 
 impl Stack {
-    /// Finds what is needed among a stack's resources.
     pub(crate) fn of(name: &str, resources: &[Resource]) -> Result<Self, Problem> {
         let of_kind = |kind: &'static str| resources.iter().filter(move |resource| resource.kind == kind);
         let named = |kind: &'static str, id: &str| {
@@ -69,7 +69,7 @@ impl Stack {
             found.map(|resource| resource.physical_id.clone()).ok_or_else(|| {
                 Problem::new(
                     format!("the stack {name} has no {kind} {id}"),
-                    "Name a stack that was deployed from Lectern's template.yaml, of this version.",
+                    "Name a stack that was deployed from this version of Lectern's template.yaml.",
                 )
             })
         };
@@ -81,14 +81,19 @@ impl Stack {
             all.collect::<BTreeMap<String, String>>()
         };
         let queues = by_stem("AWS::SQS::Queue", "Queue");
-        let dead_letters = queues.iter().filter_map(|(stem, url)| {
+        let dead_letter_queues = queues.iter().filter_map(|(stem, url)| {
             let (name, source) = match stem.strip_suffix("DeadLetter") {
                 Some(name) => (name, Source::Queue(queues.get(name)?.clone())),
                 None if stem.ends_with("Invocation") => (stem.as_str(), Source::Invocations),
                 None => return None,
             };
-            Some(DeadLetters { name: name.to_owned(), url: url.clone(), source })
+            Some(DeadLetterQueue { name: name.to_owned(), url: url.clone(), source })
         });
+        let dead_letter_queues = dead_letter_queues.collect();
+        let functions = by_stem("AWS::Lambda::Function", "Function");
+        let mut log_groups = by_stem("AWS::Logs::LogGroup", "LogGroup");
+        log_groups.retain(|stem, _| functions.contains_key(stem));
+        let alarms = of_kind("AWS::CloudWatch::Alarm");
         Ok(Self {
             name: name.to_owned(),
             table: named("AWS::DynamoDB::Table", "Table")?,
@@ -97,38 +102,29 @@ impl Stack {
             state_machine_arn: named("AWS::StepFunctions::StateMachine", "DocumentStateMachine")?,
             api_key: named("AWS::SecretsManager::Secret", "ThirdPartyApiKey").ok(),
             receive_upload_queue: named("AWS::SQS::Queue", "ReceiveUploadQueue")?,
-            dead_letters: dead_letters.collect(),
-            functions: by_stem("AWS::Lambda::Function", "Function"),
-            alarms: of_kind("AWS::CloudWatch::Alarm")
-                .map(|alarm| (alarm.physical_id.clone(), alarm.logical_id.clone()))
-                .collect(),
-            log_groups: {
-                let functions = by_stem("AWS::Lambda::Function", "Function");
-                let mut groups = by_stem("AWS::Logs::LogGroup", "LogGroup");
-                groups.retain(|stem, _| functions.contains_key(stem));
-                groups
-            },
+            dead_letter_queues,
+            log_groups,
+            functions,
+            alarms: alarms.map(|alarm| (alarm.physical_id.clone(), alarm.logical_id.clone())).collect(),
         })
     }
 
-    /// The dead-letter queues asked for: all, or the one of this name.
-    pub(crate) fn dead_letters(&self, name: Option<&str>) -> Result<Vec<&DeadLetters>, Problem> {
-        let Some(name) = name else { return Ok(self.dead_letters.iter().collect()) };
+    /// All dead-letter queues, or the one of this name, written like `TransferDocument` or `transfer-document`.
+    pub(crate) fn dead_letter_queues(&self, name: Option<&str>) -> Result<Vec<&DeadLetterQueue>, Problem> {
+        let Some(name) = name else { return Ok(self.dead_letter_queues.iter().collect()) };
         let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
-        let found: Vec<&DeadLetters> =
-            self.dead_letters.iter().filter(|queue| plain(&queue.name) == plain(name)).collect();
-        if found.is_empty() {
-            let names: Vec<&str> = self.dead_letters.iter().map(|queue| queue.name.as_str()).collect();
-            return Err(Problem::not_found(
+        let found = self.dead_letter_queues.iter().find(|queue| plain(&queue.name) == plain(name));
+        found.map(|queue| vec![queue]).ok_or_else(|| {
+            let names: Vec<&str> = self.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect();
+            Problem::not_found(
                 format!("the stack {} has no dead-letter queue {name}", self.name),
                 format!("Name one of {}.", names.join(", ")),
-            ));
-        }
-        Ok(found)
+            )
+        })
     }
 }
 
-/// What of `stack.json` is used: how to get to a local cloud, and the stack's name there.
+/// How to reach a local cloud, and the stack's name there, from the file that `make run` writes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StackFile {
@@ -140,90 +136,19 @@ pub(crate) struct StackFile {
 }
 
 impl StackFile {
-    /// Reads the file.
     pub(crate) fn read(file: &Path) -> Result<Self, Problem> {
         let shown = file.display();
         let bytes = std::fs::read(file).map_err(|error| {
             Problem::new(
                 format!("{shown} could not be read: {error}"),
-                "Start the local cloud with `make run`, and call this in the directory of its Makefile; or name the file with --stack-file.",
+                "Start the local cloud with `make run` and run this command in the folder of its Makefile, or name the file with --stack-file.",
             )
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            let at = format!("line {} column {}", error.line(), error.column());
             Problem::new(
-                format!("{shown} is not what tools/local.py writes ({at})"),
-                "Write it anew: `make stop`, then `make run`.",
+                format!("{shown} is not a stack file (line {} column {})", error.line(), error.column()),
+                "Write it again: `make stop`, then `make run`.",
             )
         })
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    fn resource((kind, logical_id, physical_id): (&str, &str, &str)) -> Resource {
-        let [kind, logical_id, physical_id] = [kind, logical_id, physical_id].map(str::to_owned);
-        Resource { logical_id, physical_id, kind }
-    }
-
-    pub(crate) fn resources() -> Vec<Resource> {
-        let queue = "AWS::SQS::Queue";
-        [
-            ("AWS::DynamoDB::Table", "Table", "table"),
-            ("AWS::S3::Bucket", "UploadsBucket", "uploads"),
-            ("AWS::S3::Bucket", "ReturnedBucket", "returned"),
-            ("AWS::StepFunctions::StateMachine", "DocumentStateMachine", "arn:aws:states:r:a:stateMachine:m"),
-            ("AWS::SecretsManager::Secret", "ThirdPartyApiKey", "arn:aws:secretsmanager:r:a:secret:key"),
-            (queue, "ReceiveUploadQueue", "http://q/receive"),
-            (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),
-            (queue, "AdmitDocumentQueue", "http://q/turn.fifo"),
-            (queue, "AdmitDocumentDeadLetterQueue", "http://q/turn-dead.fifo"),
-            (queue, "FailedInvocationQueue", "http://q/failed"),
-            ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
-            ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
-            ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
-            ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),
-            ("AWS::CloudWatch::Alarm", "ExecutionsAbortedAlarm", "s-ExecutionsAbortedAlarm-2B"),
-        ]
-        .map(resource)
-        .into()
-    }
-
-    #[test]
-    fn every_dead_letter_queue_is_found_with_its_source() {
-        let stack = Stack::of("s", &resources()).unwrap();
-        let found: Vec<(&str, bool, &Source)> = stack
-            .dead_letters
-            .iter()
-            .map(|queue| (queue.name.as_str(), DeadLetters::is_fifo(&queue.url), &queue.source))
-            .collect();
-        let queue = |url: &str| Source::Queue(url.to_owned());
-        assert_eq!(
-            found,
-            [
-                ("AdmitDocument", true, &queue("http://q/turn.fifo")),
-                ("FailedInvocation", false, &Source::Invocations),
-                ("ReceiveUpload", false, &queue("http://q/receive")),
-            ]
-        );
-        assert_eq!(stack.log_groups.keys().collect::<Vec<_>>(), ["ReceiveUpload"], "of functions only");
-    }
-
-    #[test]
-    fn queue_is_named_as_people_write_it() {
-        let stack = Stack::of("s", &resources()).unwrap();
-        for name in ["ReceiveUpload", "receive-upload", "receiveupload"] {
-            assert_eq!(stack.dead_letters(Some(name)).unwrap()[0].name, "ReceiveUpload");
-        }
-        let problem = stack.dead_letters(Some("x")).unwrap_err();
-        assert!(problem.todo.contains("AdmitDocument"), "{}", problem.todo);
-    }
-
-    #[test]
-    fn another_stack_is_told_from_lecterns() {
-        let problem = Stack::of("other", &resources()[1..]).unwrap_err();
-        assert_eq!(problem.what, "the stack other has no AWS::DynamoDB::Table Table");
     }
 }

@@ -1,14 +1,14 @@
-//! `lectern status`: the first command at night. What the stack looks like as a whole, from a few reads.
+//! `lectern status`: the first command on a bad night. It shows the whole stack from a few reads.
 
 mod report;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-use lectern::{
-    document::submission::SubmissionState,
-    ports::{Browse as _, Clock as _, Cursor},
-};
+use std::pin::pin;
+
+use futures_util::TryStreamExt as _;
+use lectern::{document::submission::SubmissionState, ports::Clock as _};
 use lectern_aws::SystemClock;
 use time::OffsetDateTime;
 
@@ -19,15 +19,14 @@ use self::{
 use crate::{
     cloud::Cloud,
     console::{Console, Exit},
-    dlq::letters::depth,
+    dlq::queue::depth,
     limiter::Limiter,
     problem::Problem,
     stack::Source,
 };
 
-const PAGE: usize = 100;
-/// So many submissions of a state are counted; more are told as "at least".
-const MAX_COUNTED: usize = 1000;
+/// So many submissions of a state are counted; more are shown as "at least".
+const MAX_COUNTED: u64 = 1000;
 
 pub(crate) async fn run(cloud: &Cloud, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     let report = status(cloud, SystemClock.now(), console).await?;
@@ -38,44 +37,35 @@ pub(crate) async fn run(cloud: &Cloud, console: &mut Console<'_>) -> anyhow::Res
 async fn status(cloud: &Cloud, now: OffsetDateTime, console: &Console<'_>) -> Result<StatusReport, Problem> {
     let bar = console.progress(None, "reading");
     let (limiter, _) = Limiter::read(cloud, now).await?;
-    let mut queues = Vec::with_capacity(cloud.stack.dead_letters.len());
-    for queue in &cloud.stack.dead_letters {
+    let mut queues = Vec::with_capacity(cloud.stack.dead_letter_queues.len());
+    for queue in &cloud.stack.dead_letter_queues {
         let source = match &queue.source {
             Source::Queue(url) => Some(depth(&cloud.sqs, url).await?),
             Source::Invocations => None,
         };
-        let dead = depth(&cloud.sqs, &queue.url).await?;
-        queues.push(QueueRow::new(queue, source, dead));
+        queues.push(QueueRow::new(queue, source, depth(&cloud.sqs, &queue.url).await?));
         bar.inc(1);
     }
     let needs_attention = count(cloud, SubmissionState::NeedsAttention).await?;
     let in_progress = count(cloud, SubmissionState::InProgress).await?;
     let trouble = Trouble::read(cloud).await;
     bar.finish_and_clear();
-    let stack = cloud.stack.name.clone();
-    let todo = limiter.todo(cloud.stack.api_key.as_deref());
-    Ok(StatusReport::new(stack, limiter, queues, [needs_attention, in_progress], trouble, todo, now))
+    Ok(StatusReport::new(&cloud.stack, limiter, queues, [needs_attention, in_progress], trouble, now))
 }
 
-/// Counts submissions of a state by the index, newest first. Those that have just left the state are not counted.
 async fn count(cloud: &Cloud, state: SubmissionState) -> Result<Submissions, Problem> {
-    let (mut counted, mut read, mut after) = (Submissions::default(), 0, None);
-    loop {
-        let page = cloud.store.submissions(Some(state), after.as_ref(), PAGE).await;
-        let page = page.map_err(|error| Problem::store(&error))?;
-        let Some(last) = page.last() else { return Ok(counted) };
-        after = Some(Cursor {
-            created_at: last.created_at.clone(),
-            submission_id: last.submission_id.to_string(),
-        });
-        read += page.len();
-        page.iter().filter(|submission| submission.state == state).for_each(|one| counted.add(one));
-        if read >= MAX_COUNTED {
+    let (mut counted, mut read) = (Submissions::default(), 0);
+    let mut submissions = pin!(cloud.submissions(state));
+    while let Some(submission) = submissions.try_next().await? {
+        if read == MAX_COUNTED {
             counted.at_least = true;
-            return Ok(counted);
+            break;
         }
-        if page.len() < PAGE {
-            return Ok(counted);
+        read += 1;
+        // The index may still show a submission that has just left the state.
+        if submission.state == state {
+            counted.add(&submission);
         }
     }
+    Ok(counted)
 }

@@ -1,4 +1,5 @@
-//! Times and sizes as people read them.
+//! Times and sizes as people read them. Spans are formatted here because `humantime` prints every unit down to
+//! nanoseconds and does not round.
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -15,16 +16,9 @@ pub(crate) fn duration(span: Duration) -> String {
     }
 }
 
-/// `12.3 MB`.
+/// `12.35 MB`.
 pub(crate) fn size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
-    let bytes_f = bytes as f64;
-    match bytes {
-        0..1000 => format!("{bytes} B"),
-        1000..1_000_000 => format!("{:.1} kB", bytes_f / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes_f / 1e6),
-        _ => format!("{:.1} GB", bytes_f / 1e9),
-    }
+    indicatif::DecimalBytes(bytes).to_string()
 }
 
 /// A stored or logged time.
@@ -51,6 +45,6 @@ mod tests {
         let spans =
             [0.04, 3.21, 14.0, 200.0, 15_000.0, 190_000.0].map(|s| duration(Duration::seconds_f64(s)));
         assert_eq!(spans, ["0.0 s", "3.2 s", "14 s", "3 min 20 s", "4 h 10 min", "2 d 4 h"]);
-        assert_eq!([12, 12_345, 12_345_678].map(size), ["12 B", "12.3 kB", "12.3 MB"]);
+        assert_eq!([12, 12_345, 12_345_678].map(size), ["12 B", "12.35 kB", "12.35 MB"]);
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 
 pub use access::{EVALUATORS, Evaluator};
@@ -21,7 +22,6 @@ use crate::{
     document::submission::{Submission, SubmissionState},
     document::{Document, DocumentId, DocumentRef, DocumentState, JobResult, Reason, SubmissionId},
     limits,
-    media_type::MediaType,
     ports::{Browse, Cursor, Load, ReadUrls},
     record::{Record, nfc},
 };

@@ -10,12 +10,12 @@ use std::{
     str::FromStr,
 };
 
+use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     contract::wire,
-    media_type::MediaType,
     telemetry::trace::{self, TraceParent},
 };
 

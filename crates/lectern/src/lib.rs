@@ -6,16 +6,13 @@
 
 pub mod admission;
 pub mod api;
-pub mod content;
 pub mod contract;
 pub mod document;
 pub mod error;
 pub mod limits;
-pub mod media_type;
 pub mod message;
 pub mod ports;
 pub mod record;
-pub mod sniff;
 pub mod steps;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use lectern_content::MediaType;
 use time::OffsetDateTime;
 
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
         TaskToken,
     },
     error::Error,
-    media_type::MediaType,
     record::Record,
     steps::receive_callback::VerifiedCallback,
     telemetry::trace::TraceParent,

@@ -10,13 +10,11 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use lectern_content::MediaType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    contract::wire::{FileRole, Severity},
-    media_type::MediaType,
-};
+use crate::contract::wire::{FileRole, Severity};
 
 pub use build::{Draft, build};
 pub(crate) use nfc::nfc;

@@ -116,6 +116,7 @@ pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> 
             | JobFault::EarlyCallback
             | JobFault::LateCallback { .. }
             | JobFault::JobFails { .. }
+            | JobFault::ReturnDocument
             | JobFault::ManyFiles { .. } => {}
         }
     }

@@ -232,6 +232,8 @@ pub enum JobFault {
         /// The error's `message`.
         message: String,
     },
+    /// The job returns the document itself too, as an attachment, however large it is.
+    ReturnDocument,
     /// The callback declares so many files, the first one again and again.
     ManyFiles {
         /// How many.

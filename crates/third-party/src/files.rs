@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::{HeaderValue, StatusCode, header};
 use lectern::contract::wire::{FileRole, ReturnedFile};
+use lectern_content::MediaType;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::File,
@@ -24,7 +25,13 @@ use tokio::{
 use url::Url;
 use uuid::Uuid;
 
-use crate::{app::App, faults::FileFault, intake::hex, problem::Problem, work::Produced};
+use crate::{
+    app::App,
+    faults::FileFault,
+    intake::{Incoming, hex},
+    problem::Problem,
+    work::Produced,
+};
 
 const CHUNK_BYTES: u64 = 64 * 1024;
 
@@ -59,33 +66,61 @@ impl Files {
         key: &str,
         document_sha256: &str,
     ) -> io::Result<ReturnedFile> {
-        let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let size_bytes = produced.bytes.len() as u64;
+        let token = new_token();
         let sha256 = hex(&Sha256::digest(&produced.bytes));
         tokio::fs::write(self.dir.join(&token), &produced.bytes).await?;
         let stored = Stored {
             name: produced.name,
             role: produced.role,
             media_type: produced.media_type,
-            size_bytes,
+            size_bytes: produced.bytes.len() as u64,
             key: key.to_owned(),
             document_sha256: document_sha256.to_owned(),
         };
-        let url = format!("{}/v1/files/{token}/{}", base.as_str().trim_end_matches('/'), produced.name);
-        self.lock().insert(token, stored);
-        Ok(ReturnedFile {
-            name: produced.name.to_owned(),
-            role: produced.role,
-            url,
-            size_bytes,
+        Ok(self.declare(token, stored, sha256, base))
+    }
+
+    /// Stores the document of the job with `key` itself, without a copy of its bytes, and declares it.
+    pub(crate) async fn keep(
+        &self,
+        incoming: &Incoming,
+        media_type: MediaType,
+        base: &Url,
+        key: &str,
+    ) -> io::Result<ReturnedFile> {
+        let token = new_token();
+        tokio::fs::hard_link(&incoming.path, self.dir.join(&token)).await?;
+        let stored = Stored {
+            name: "document",
+            role: FileRole::Attachment,
+            media_type: media_type.as_str(),
+            size_bytes: incoming.received.size_bytes,
+            key: key.to_owned(),
+            document_sha256: incoming.received.sha256.clone(),
+        };
+        Ok(self.declare(token, stored, incoming.received.sha256.clone(), base))
+    }
+
+    fn declare(&self, token: String, stored: Stored, sha256: String, base: &Url) -> ReturnedFile {
+        let file = ReturnedFile {
+            name: stored.name.to_owned(),
+            role: stored.role,
+            url: format!("{}/v1/files/{token}/{}", base.as_str().trim_end_matches('/'), stored.name),
+            size_bytes: stored.size_bytes,
             sha256,
-            media_type: produced.media_type.to_owned(),
-        })
+            media_type: stored.media_type.to_owned(),
+        };
+        self.lock().insert(token, stored);
+        file
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Stored>> {
         self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn new_token() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
 /// `GET /v1/files/{token}/{name}`.

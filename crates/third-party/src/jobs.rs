@@ -5,10 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use lectern::{
-    contract::wire::{CallbackEvent, JobStatus},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{CallbackEvent, JobStatus};
+use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -3,10 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use lectern::{
-    contract::wire::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{CallbackEvent, FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile};
+use lectern_content::MediaType;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -163,7 +161,9 @@ async fn process(
     let sha256 = incoming.received.sha256.clone();
     // The semaphore is never closed; without a permit there is only less order.
     let permit = app.working.acquire().await.ok();
-    let produced = tokio::task::spawn_blocking(move || work::process(&incoming, media_type)).await;
+    let incoming = Arc::new(incoming);
+    let read = Arc::clone(&incoming);
+    let produced = tokio::task::spawn_blocking(move || work::process(&read, media_type)).await;
     let produced = match produced {
         Ok(Ok(produced)) => produced,
         Ok(Err(error)) => return failed(job_id, error),
@@ -173,6 +173,12 @@ async fn process(
     let mut files = Vec::with_capacity(produced.len());
     for produced in produced {
         match app.files.store(produced, &app.public_url, key, &sha256).await {
+            Ok(file) => files.push(file),
+            Err(error) => return failed(job_id, not_stored(&error)),
+        }
+    }
+    if pinned.job.contains(&JobFault::ReturnDocument) {
+        match app.files.keep(&incoming, media_type, &app.public_url, key).await {
             Ok(file) => files.push(file),
             Err(error) => return failed(job_id, not_stored(&error)),
         }
@@ -233,6 +239,7 @@ fn after_faults(job_id: &str, event: CallbackEvent, pinned: &Pinned) -> Callback
         | JobFault::DoubleCallback { .. }
         | JobFault::ContradictoryCallback { .. }
         | JobFault::DefectiveCallback { .. }
+        | JobFault::ReturnDocument
         | JobFault::ManyFiles { .. } => None,
     });
     asked.map_or(event, |error| failed(job_id, error))
@@ -275,6 +282,7 @@ impl Timing {
             | JobFault::ContradictoryCallback { .. }
             | JobFault::DefectiveCallback { .. }
             | JobFault::JobFails { .. }
+            | JobFault::ReturnDocument
             | JobFault::ManyFiles { .. } => timing,
         })
     }

@@ -13,8 +13,8 @@ use http::{HeaderMap, StatusCode, header};
 use lectern::{
     contract::wire::{self, JobAccepted, PullRequest},
     limits::{MAX_SOURCE_URL_BYTES, MAX_URL_BYTES},
-    media_type::MediaType,
 };
+use lectern_content::MediaType;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},

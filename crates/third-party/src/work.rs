@@ -1,35 +1,28 @@
-//! The work itself: what a job makes of a document's bytes. It blocks, and knows no network.
+//! The work of a job: makes the returned files from a document's bytes. Blocks the thread, and uses no network.
 
 mod captions;
 mod document;
 mod video;
 mod webm;
 
-use lectern::{
-    content::ContentError,
-    contract::wire::{FileRole, JobError},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{FileRole, JobError};
+use lectern_content::{ContentError, MediaType};
 
 use crate::intake::Incoming;
 
 /// One file that a job made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Produced {
-    /// A file name.
     pub(crate) name: &'static str,
-    /// What it is for.
     pub(crate) role: FileRole,
-    /// Its media type.
     pub(crate) media_type: &'static str,
-    /// Its content.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Works on one document: text, findings and a report of a written one, facts and captions of a video.
+/// Makes text, findings and a report from a written document, and facts and captions from a video.
 ///
 /// # Errors
-/// What the callback says if the document cannot be read.
+/// The error for the callback if the document cannot be read.
 pub(crate) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {
     match media_type {
         MediaType::Docx | MediaType::Pdf | MediaType::Text => document::process(incoming, media_type),
@@ -37,7 +30,7 @@ pub(crate) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     }
 }
 
-/// The error of a document that none of our parsers could survive, or that we could not read back from disk.
+/// The error for a document on which a parser panicked, or that could not be read from disk.
 pub(crate) fn unreadable() -> JobError {
     error("unreadable", "The file could not be read. It may be damaged; please export it again.")
 }

@@ -2,8 +2,8 @@
 
 use lectern::steps::receive_callback::{WebhookRequest, handle};
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket, SigningSecretsSource,
-    SystemClock, AdmissionQueue,
+    AdmissionQueue, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
+    SigningSecretsSource, SystemClock,
     lambda::{self, HttpRequest},
     logging,
     sfn::TaskTokens,

@@ -1,31 +1,18 @@
-//! What the documents promise exists: tests of the cases and of the promises, make targets, links, commands, alarms,
-//! parameters.
+//! What the documents name exists: tests of the promises, make targets, links, commands, alarms, parameters.
 
 use std::{collections::BTreeSet, path::Path};
 
 use lectern_cli::{Console, Exit};
 
 use super::{
-    sources::{captures, folders, read, regex, root, rust_files},
+    sources::{captures, files, folders, read, regex, root, rust_files},
     template::Template,
 };
 
 const GUIDE: &str = "docs/operating.md";
-const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", GUIDE];
-
-/// The cases of the workflow that have to be survived with nothing lost, each by a test that carries its number.
-#[test]
-fn every_case_has_a_test_that_carries_its_number() {
-    let needed = (1..=45).chain(48..=50).chain([53]);
-    let mut tested: BTreeSet<u32> = BTreeSet::new();
-    for file in rust_files(&["crates", "functions", "tests/tests"]) {
-        for numbers in captures(r"(?m)^\s*(?:async )?fn case((?:_\d+)+)_\w+\(", &file.text) {
-            tested.extend(numbers.split('_').filter_map(|number| number.parse::<u32>().ok()));
-        }
-    }
-    let missing: Vec<u32> = needed.filter(|case| !tested.contains(case)).collect();
-    assert!(missing.is_empty(), "write a test named case_NN_… for each of the cases {missing:?}");
-}
+const LIMITS: &str = "docs/limits.md";
+/// The documents that stand at the root of the repository; all others are in `docs/`.
+const AT_THE_ROOT: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 #[test]
 fn readme_exists() {
@@ -35,9 +22,9 @@ fn readme_exists() {
 #[test]
 fn documents_mention_only_make_targets_that_exist() {
     let targets = captures(r"(?m)^([a-z][a-z0-9-]*):", &read("Makefile"));
-    for document in written() {
-        // In code, as in `make run`; prose may make things.
-        let code = code_of(&read(document));
+    for document in documents() {
+        // Only in code, as in `make run`: in prose `make` is a verb.
+        let code = code_of(&read(&document));
         for target in captures(r"\bmake ((?:[A-Z_]+=\S+ )*[a-z][a-z0-9-]*)", &code) {
             let target = target.split(' ').next_back().unwrap();
             assert!(
@@ -50,15 +37,15 @@ fn documents_mention_only_make_targets_that_exist() {
 
 #[test]
 fn relative_links_of_documents_resolve() {
-    for document in written() {
-        for link in captures(r"\]\(([^)\s]+)\)", &read(document)) {
+    for document in documents() {
+        for link in captures(r"\]\(([^)\s]+)\)", &read(&document)) {
             if regex("^[a-z]+:").is_match(&link) {
                 continue;
             }
             let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
             let linked = match path {
-                "" => Path::new(document).to_owned(),
-                path => Path::new(document).parent().unwrap().join(path),
+                "" => Path::new(&document).to_owned(),
+                path => Path::new(&document).parent().unwrap().join(path),
             };
             assert!(root().join(&linked).exists(), "{document} links to {path}, which does not exist");
             if !heading.is_empty() {
@@ -72,7 +59,7 @@ fn relative_links_of_documents_resolve() {
     }
 }
 
-/// Whoever is called looks for the alarm's name.
+/// An alarm's mail names the alarm, and the engineer on call looks for that name in the guide.
 #[test]
 fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm() {
     let template = Template::load();
@@ -88,20 +75,25 @@ fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm()
     assert_eq!(described, alarms, "left: headings of {GUIDE}; right: alarms of the template");
 }
 
-/// A promise is held by the tests that a comment behind it names: `<!-- tests: one, two -->`.
+/// A comment behind each promise names the tests that hold it: `<!-- tests: one, two -->`.
 #[test]
-fn every_promise_of_the_guide_names_tests_that_exist() {
+fn every_promise_of_the_documents_names_tests_that_exist() {
     let mut tests = BTreeSet::new();
     for file in rust_files(&["crates", "functions", "tests/tests"]) {
         tests.extend(captures(r"(?m)^\s*(?:async )?fn (\w+)\(", &file.text));
     }
-    let text = read(GUIDE);
-    for named in captures(r"<!-- tests:([^>]*)-->", &text) {
-        for test in named.split(',').map(str::trim) {
-            assert!(tests.contains(test), "{GUIDE} names the test {test:?}, which does not exist");
+    let mut missing = BTreeSet::new();
+    for document in documents() {
+        for named in captures(r"<!-- tests:([^>]*)-->", &read(&document)) {
+            let named = named.split(',').map(str::trim).filter(|test| !tests.contains(*test));
+            missing.extend(named.map(|test| format!("{document}: {test}")));
         }
     }
-    for (level, title, section) in headings(&text) {
+    assert!(
+        missing.is_empty(),
+        "these documents name tests that do not exist; name the tests that hold the promise now: {missing:#?}"
+    );
+    for (level, title, section) in headings(&read(GUIDE)) {
         assert!(
             level < 3 || section.contains("<!-- tests:"),
             "{GUIDE}, {title}: name the tests that hold what is promised there"
@@ -109,13 +101,13 @@ fn every_promise_of_the_guide_names_tests_that_exist() {
     }
 }
 
-/// Nobody should have to look up at night how a command is really written.
+/// The command parses every command line that the documents show.
 #[tokio::test]
 async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
     let mut count = 0;
     for document in ["README.md", GUIDE] {
         for line in command_lines(&read(document)) {
-            // A stack file that does not exist stands for the stack: what is understood ends there.
+            // The stack file does not exist, so a command line that parses fails at reading it.
             let arguments = line.split_whitespace().filter(|argument| *argument != "--local");
             let arguments = arguments.chain(["--stack-file", "/dev/null/none"]);
             let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -133,12 +125,12 @@ async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
 fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
     let template = Template::load();
     let has = |part: &str, name: &str| template.0[part].get(name).is_some();
-    for document in ["README.md", GUIDE] {
+    for document in ["README.md", "docs/deploying.md", LIMITS, GUIDE] {
         let text = read(document);
         for name in captures(r"\b([A-Z][a-z]+(?:[A-Z][a-z]+)+)=", &code_of(&text)) {
             assert!(has("Parameters", &name), "{document} sets {name}, which is no parameter");
         }
-        // The guide names nothing else like that; the README also names actions and states.
+        // In the guide every such word is a parameter, output or resource; the others also name actions and states.
         let word = if document == GUIDE { "[A-Z][a-z]+(?:[A-Z][a-z]+)+" } else { r"(?:ThirdParty|Lease)\w+" };
         for name in captures(&format!("`({word})`"), &text) {
             assert!(
@@ -147,9 +139,9 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
             );
         }
     }
-    let tuning = headings(&read(GUIDE)).find(|(_, title, _)| title == "The third party's limits").unwrap().2;
+    let tuning = headings(&read(LIMITS)).find(|(_, title, _)| title == "The third party's limits").unwrap().2;
     for name in captures(r"(?m)^\| `(\w+)` \|", &tuning) {
-        assert!(has("Parameters", &name), "{GUIDE} explains {name}, which is no parameter");
+        assert!(has("Parameters", &name), "{LIMITS} explains {name}, which is no parameter");
     }
 }
 
@@ -158,8 +150,8 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
 fn every_value_that_the_documents_give_to_a_parameter_is_one_that_it_may_have() {
     let template = Template::load();
     let mut count = 0;
-    for document in DOCUMENTS {
-        for given in captures(r#"PARAMETERS="([^"…]+)""#, &code_of(&read(document))) {
+    for document in documents() {
+        for given in captures(r#"PARAMETERS="([^"…]+)""#, &code_of(&read(&document))) {
             for pair in given.split_whitespace().filter(|word| *word != "\\") {
                 let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("{document}: {given}"));
                 assert!(!value.is_empty(), "{document}: {name} has to be given a value");
@@ -179,26 +171,43 @@ fn every_widget_that_the_guide_names_is_on_the_dashboard() {
     let named = captures(r"widget\s+\*([^*]+)\*", &read(GUIDE));
     assert!(!named.is_empty());
     for title in named {
+        let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(titles.contains(&title), "{GUIDE} names the widget {title:?}, which the dashboard lacks");
     }
 }
 
 #[test]
-fn architecture_names_every_function() {
-    if !root().join("ARCHITECTURE.md").is_file() {
-        return;
-    }
+fn architecture_names_every_function_and_the_error_page_every_error() {
     let text = read("ARCHITECTURE.md");
     for function in folders("functions") {
         assert!(text.contains(&function), "ARCHITECTURE.md does not mention {function}");
     }
+    let text = read("docs/errors.md");
     for name in lectern::error::Error::NAMES {
-        assert!(text.contains(name), "the error table of ARCHITECTURE.md lacks {name}");
+        assert!(text.contains(name), "docs/errors.md lacks {name}");
     }
 }
 
-fn written() -> impl Iterator<Item = &'static str> {
-    DOCUMENTS.into_iter().filter(|document| root().join(document).is_file())
+#[test]
+fn every_decision_is_in_the_index_under_a_number_of_its_own() {
+    let index = read("docs/decisions/README.md");
+    let records = files(&["docs/decisions"], "md").into_iter();
+    let records = records.filter(|record| !record.path.ends_with("README.md"));
+    let mut numbers = BTreeSet::new();
+    for record in records {
+        let name = record.path.rsplit('/').next().unwrap();
+        let number = name.split('-').next().unwrap();
+        assert!(number.len() == 4 && number.parse::<u32>().is_ok(), "{name}: begin with four digits");
+        assert!(numbers.insert(number.to_owned()), "{name}: another decision has this number");
+        assert!(record.text.starts_with(&format!("# {number} ")), "{name}: begin with its number");
+        assert!(index.contains(&format!("]({name})")), "docs/decisions/README.md does not list {name}");
+    }
+}
+
+/// All documents, by their paths.
+fn documents() -> Vec<String> {
+    let root = AT_THE_ROOT.map(str::to_owned).into_iter();
+    root.chain(files(&["docs"], "md").into_iter().map(|file| file.path)).collect()
 }
 
 /// The code blocks and inline code of a Markdown text.
@@ -229,13 +238,13 @@ fn headings(markdown: &str) -> impl Iterator<Item = (usize, String, String)> + u
     found.into_iter()
 }
 
-/// What a heading is linked by.
+/// The anchor of a heading.
 fn anchor(title: &str) -> String {
     let kept = title.to_lowercase().replace(' ', "-");
     kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
 }
 
-/// What a person types: in shell blocks, behind a prompt, and in inline code. What is to be filled in is `x`.
+/// The command lines in shell blocks, behind a prompt and in inline code; each `<placeholder>` becomes `x`.
 fn command_lines(markdown: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for (index, part) in markdown.split("```").enumerate() {

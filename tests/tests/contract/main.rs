@@ -8,6 +8,7 @@ mod asl;
 mod dashboard;
 mod docs;
 mod events;
+mod failure_cases;
 mod functions;
 mod http_api;
 mod invariants;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lectern::{
     document::DocumentState,
     error::Error,
-    media_type::MediaType,
     steps::probe_job::Status,
     telemetry::metrics::{self, ALL, OTHER, REASONS},
 };
+use lectern_content::MediaType;
 
 use super::sources::{captures, is_test_file, product_code, read, rust_files};
 
@@ -116,7 +116,7 @@ fn every_reason_that_the_code_gives_is_counted_by_its_code() {
             given.extend(patterns.iter().flat_map(|pattern| captures(pattern, &code)));
         }
     }
-    let content = read("crates/lectern/src/content.rs");
+    let content = read("crates/lectern-content/src/lib.rs");
     let codes = content.split("pub fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
     given.extend(captures(r#"=> "(\w+)","#, codes));
     let invented = |code: &String| code == OTHER;

@@ -97,7 +97,10 @@ fn settings_refer_to_the_resources_they_are_named_after() {
         ("STATE_MACHINE_ARN", json!({"Ref": "DocumentStateMachine"})),
         ("API_KEY_SECRET_ARN", json!({"Fn::GetAtt": "ThirdPartyApiKey.Id"})),
         ("SIGNING_SECRET_ARN", json!({"Fn::GetAtt": "WebhookSigningSecret.Id"})),
-        ("CALLBACK_BASE_URL", json!({"Fn::GetAtt": "HttpApi.ApiEndpoint"})),
+        (
+            "CALLBACK_BASE_URL",
+            json!({"Fn::If": ["HasCallbackBaseUrl", {"Ref": "CallbackBaseUrl"}, {"Fn::GetAtt": "HttpApi.ApiEndpoint"}]}),
+        ),
     ]);
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for (variable, value) in function["Environment"]["Variables"].as_object().into_iter().flatten() {

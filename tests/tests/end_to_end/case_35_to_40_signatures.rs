@@ -32,6 +32,21 @@ async fn kept(stack: &Stack, event_id: &str) -> Option<Vec<u8>> {
     Some(item.get("body")?.as_b().ok()?.as_ref().to_vec())
 }
 
+/// The system's resolver knows no `….localhost`, which curl and browsers do.
+#[tokio::test]
+async fn v02_callback_url_is_one_that_any_client_reaches() {
+    let stack = Stack::open();
+    let url = &stack.is.callback_base_url;
+    let parsed: reqwest::Url = url.parse().unwrap();
+    let address = (parsed.host_str().unwrap().to_owned(), parsed.port_or_known_default().unwrap());
+    assert!(tokio::net::lookup_host(address).await.unwrap().count() > 0, "{url}");
+    let function = stack.function("TransferDocumentFunction").await;
+    assert_eq!(stack.variable(&function, "CALLBACK_BASE_URL").await, *url);
+    let callback = format!("{url}/callbacks/{}", Uuid::new_v4());
+    let answer = stack.http.post(callback).body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "it is not signed");
+}
+
 #[tokio::test]
 async fn case_35_badly_signed_callback_is_401_and_changes_nothing() {
     let case = Case::begin();

@@ -1,6 +1,6 @@
 //! The deployed functions: their configuration through Lambda's API, and their processes on this machine.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,6 +19,13 @@ impl Stack {
         found.unwrap_or_else(|| panic!("there is no {resource}")).to_owned()
     }
 
+    /// One variable of a function's environment.
+    pub(crate) async fn variable(&self, function: &str, name: &str) -> String {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        let configuration = aws_json::lambda(self, &Method::GET, &path, &Value::Null).await;
+        configuration["Environment"]["Variables"][name].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Sets one variable of a function's environment and returns what it was; the next invocation is a cold start.
     pub(crate) async fn set_variable(&self, function: &str, name: &str, value: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");
@@ -32,6 +39,26 @@ impl Stack {
 
     /// Kills every process of a function of this stack, as when its machine dies; how many there were.
     pub(crate) fn kill(&self, function: &str) -> usize {
+        let processes = self.processes(function);
+        let killed = processes.iter().filter(|process| {
+            let kill = Command::new("kill").arg("-9").arg(process.file_name().unwrap()).status();
+            kill.is_ok_and(|status| status.success())
+        });
+        killed.count()
+    }
+
+    /// The most memory that a running process of the function has held so far, in bytes.
+    pub(crate) fn peak_memory(&self, function: &str) -> u64 {
+        let peak = |process: &PathBuf| {
+            let status = fs::read_to_string(process.join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        1024 * self.processes(function).iter().filter_map(peak).max().expect("a process of the function")
+    }
+
+    /// The folders in `/proc` of the function's processes.
+    fn processes(&self, function: &str) -> Vec<PathBuf> {
         let port = self.is.endpoint.rsplit(':').next().unwrap();
         let ours = |environ: &str| {
             let has = |name: &str, fits: &dyn Fn(&str) -> bool| {
@@ -40,18 +67,13 @@ impl Stack {
             has("AWS_LAMBDA_FUNCTION_NAME=", &|value| value == function)
                 && has("AWS_ENDPOINT_URL=", &|value| value.ends_with(port))
         };
-        let processes = fs::read_dir("/proc").expect("these tests kill by /proc").flatten();
-        let pids = processes.filter(|process| {
-            let environ = fs::read(Path::new(&process.path()).join("environ")).unwrap_or_default();
-            ours(&String::from_utf8_lossy(&environ))
-        });
-        let killed = pids.filter(|process| {
-            Command::new("kill")
-                .arg("-9")
-                .arg(process.file_name())
-                .status()
-                .is_ok_and(|status| status.success())
-        });
-        killed.count()
+        let processes = fs::read_dir("/proc").expect("these tests find processes in /proc").flatten();
+        let processes = processes.map(|process| process.path());
+        processes
+            .filter(|process| {
+                let environ = fs::read(process.join("environ")).unwrap_or_default();
+                ours(&String::from_utf8_lossy(&environ))
+            })
+            .collect()
     }
 }

@@ -29,6 +29,7 @@ mod case_41_to_44_returned;
 mod command;
 mod crowd;
 mod good_files;
+mod large_files;
 mod logs;
 mod paced;
 mod records;

@@ -17,6 +17,7 @@ pub(crate) struct Description {
     pub(crate) secret_access_key: String,
     pub(crate) stack_name: String,
     pub(crate) api_url_local: String,
+    pub(crate) callback_base_url: String,
     pub(crate) uploads_bucket: String,
     pub(crate) returned_bucket: String,
     pub(crate) table: String,

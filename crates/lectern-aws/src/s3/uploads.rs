@@ -2,8 +2,8 @@
 
 use std::io;
 
-use aws_sdk_s3::{Client, presigning::PresigningConfig};
-use bytes::Bytes;
+use aws_sdk_s3::{Client, presigning::PresigningConfig, primitives::ByteStream as Body};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use lectern::{
     document::ObjectVersion,
@@ -86,17 +86,15 @@ impl Uploads for UploadsBucket {
     }
 
     async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
-        let request = self
-            .0
-            .get_object()
-            .bucket(&object.bucket)
-            .key(&object.key)
-            .version_id(&object.version_id)
-            .range(format!("bytes=0-{}", length.saturating_sub(1)));
-        let answer = request.send().await.map_err(|error| unavailable("GetObject", &error))?;
-        let body = answer.body.collect().await;
-        body.map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes)
-            .map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))
+        let read = async {
+            let mut range = Range::open(&self.0, object, 0..length, None).await?;
+            let mut bytes = BytesMut::new();
+            while let Some(chunk) = range.next().await? {
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok::<_, SourceReadError>(bytes.freeze())
+        };
+        read.await.map_err(|error| Error::StoreUnavailable(error.to_string()))
     }
 }
 
@@ -112,6 +110,42 @@ impl UploadReader for UploadsBucket {
     }
 }
 
+/// Reading an upload from S3 failed in the middle of it. The fault is ours or AWS's, and never the third party's, so an
+/// error of the HTTP client that has this one as its source says nothing of the third party.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceReadError {
+    /// S3 refused the request or did not answer it.
+    #[error("{0}")]
+    Refused(String),
+    /// S3 answered, but not with just the range that was asked for.
+    #[error("GetObject: it was asked for {asked}, and answered with {answered}")]
+    WrongRange {
+        /// The range that was asked for.
+        asked: String,
+        /// The `Content-Range` that came, or what came in its place.
+        answered: String,
+    },
+    /// The connection to S3 broke off, or a checksum did not match.
+    #[error("GetObject: the body broke off: {0}")]
+    BrokenOff(#[source] aws_sdk_s3::primitives::ByteStreamError),
+    /// The body does not have as many bytes as its range.
+    #[error("GetObject: the body of {asked} has {received} bytes or more")]
+    TooLong {
+        /// The range that was asked for.
+        asked: String,
+        /// How many bytes came before reading ended.
+        received: u64,
+    },
+    /// The body ended before its range did.
+    #[error("GetObject: the body of {asked} ended after {received} bytes")]
+    TooShort {
+        /// The range that was asked for.
+        asked: String,
+        /// How many bytes came.
+        received: u64,
+    },
+}
+
 /// An object that is read one range after the other.
 struct Reading {
     client: Client,
@@ -121,48 +155,85 @@ struct Reading {
     range: Option<Range>,
 }
 
-struct Range {
-    start: u64,
-    end: u64,
-    body: aws_sdk_s3::primitives::ByteStream,
-}
-
 impl Reading {
-    /// A range that ends early is continued where it ended; an empty or too long one is an error.
-    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+    async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
+        self.next_chunk().await.map_err(io::Error::other)
+    }
+
+    async fn next_chunk(mut self) -> Result<Option<(Bytes, Self)>, SourceReadError> {
         loop {
-            if let Some(range) = self.range.as_mut() {
-                if let Some(chunk) = range.body.next().await {
-                    let chunk = chunk.map_err(io::Error::other)?;
-                    self.offset += chunk.len() as u64;
-                    if self.offset > range.end {
-                        return Err(io::Error::other("S3 returned more than the range"));
-                    }
-                    return Ok(Some((chunk, self)));
-                }
-                if self.offset == range.start {
-                    return Err(io::Error::other("S3 returned an empty range"));
-                }
+            if let Some(range) = self.range.as_mut()
+                && let Some(chunk) = range.next().await?
+            {
+                self.offset += chunk.len() as u64;
+                return Ok(Some((chunk, self)));
             }
             if self.offset >= self.size_bytes {
                 return Ok(None);
             }
-            self.range = Some(self.open_range().await?);
+            let bytes = self.offset..self.size_bytes.min(self.offset + RANGE_BYTES);
+            self.range = Some(Range::open(&self.client, &self.object, bytes, Some(self.size_bytes)).await?);
         }
     }
+}
 
-    async fn open_range(&self) -> io::Result<Range> {
-        let start = self.offset;
-        let end = self.size_bytes.min(start - start % RANGE_BYTES + RANGE_BYTES);
-        let request = self
-            .client
+/// The answer to one ranged read, whose body has just the bytes of the range or ends with an error.
+struct Range {
+    asked: String,
+    length: u64,
+    received: u64,
+    body: Body,
+}
+
+impl Range {
+    /// Asks for these bytes of an object, of which all that the object has must come.
+    async fn open(
+        client: &Client,
+        object: &ObjectVersion,
+        bytes: std::ops::Range<u64>,
+        size_bytes: Option<u64>,
+    ) -> Result<Self, SourceReadError> {
+        let asked = format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1));
+        let request = client
             .get_object()
-            .bucket(&self.object.bucket)
-            .key(&self.object.key)
-            .version_id(&self.object.version_id)
-            .range(format!("bytes={start}-{}", end - 1));
-        let answer =
-            request.send().await.map_err(|error| io::Error::other(unavailable("GetObject", &error)))?;
-        Ok(Range { start, end, body: answer.body })
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .version_id(&object.version_id)
+            .range(&asked);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| SourceReadError::Refused(unavailable("GetObject", &error).to_string()))?;
+        // Only an answer 206 has a `Content-Range`; an answer 200 has the whole object and none.
+        let answered = answer.content_range.unwrap_or_else(|| "no range".to_owned());
+        let Some(length) = length_of(&answered, &bytes, size_bytes) else {
+            return Err(SourceReadError::WrongRange { asked, answered });
+        };
+        Ok(Self { asked, length, received: 0, body: answer.body })
     }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceReadError> {
+        let (asked, received) = (&self.asked, self.received);
+        let Some(chunk) = self.body.next().await else {
+            if received < self.length {
+                return Err(SourceReadError::TooShort { asked: asked.clone(), received });
+            }
+            return Ok(None);
+        };
+        let chunk = chunk.map_err(SourceReadError::BrokenOff)?;
+        self.received += chunk.len() as u64;
+        if self.received > self.length {
+            return Err(SourceReadError::TooLong { asked: asked.clone(), received: self.received });
+        }
+        Ok(Some(chunk))
+    }
+}
+
+/// How many bytes a `Content-Range` announces, if it is the one that S3 has to answer with.
+fn length_of(answered: &str, asked: &std::ops::Range<u64>, size_bytes: Option<u64>) -> Option<u64> {
+    let (_, size) = answered.rsplit_once('/')?;
+    let size = size.parse().ok().filter(|size| size_bytes.is_none_or(|known| known == *size))?;
+    let end = asked.end.min(size);
+    let length = end.checked_sub(asked.start).filter(|length| *length > 0)?;
+    (answered == format!("bytes {}-{}/{size}", asked.start, end - 1)).then_some(length)
 }

@@ -1,5 +1,7 @@
 //! Reading uploads: what is missing, what is forbidden, and ranges that cover exactly the object.
 
+use std::io;
+
 use aws_sdk_s3::{
     Client,
     config::{BehaviorVersion, Credentials, Region},
@@ -18,8 +20,8 @@ use lectern::{
 };
 use rstest::rstest;
 
-use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket};
-use crate::test_support::{Seen, client, object, xml_error};
+use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket, uploads::SourceReadError};
+use crate::test_support::{Seen, answer, client, object, xml_error};
 
 /// Chunks of zeros that cost no memory: each is the same static block.
 static BLOCK: [u8; 1 << 20] = [0; 1 << 20];
@@ -108,8 +110,99 @@ async fn first_bytes_that_cannot_be_read_are_an_error(#[case] status: u16, #[cas
 async fn first_bytes_are_a_range_of_the_version() {
     let rule = mock!(Client::get_object)
         .match_requests(|request| request.version_id() == Some("v1") && request.range() == Some("bytes=0-9"))
-        .then_output(|| GetObjectOutput::builder().body(Body::from_static(b"0123456789")).build());
+        .then_output(|| part("bytes 0-9/12", b"0123456789"));
     assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap(), "0123456789");
+}
+
+#[tokio::test]
+async fn first_bytes_of_a_small_object_are_all_of_it() {
+    let rule = mock!(Client::get_object)
+        .match_requests(|request| request.range() == Some("bytes=0-9"))
+        .then_output(|| part("bytes 0-3/4", b"0123"));
+    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap(), "0123");
+}
+
+#[rstest]
+#[case::whole_object(200, None, 8)]
+#[case::no_content_range(206, None, 8)]
+#[case::unknown_size(206, Some("bytes 0-7/*"), 8)]
+#[case::shorter_range(206, Some("bytes 0-6/8"), 7)]
+#[case::other_range(206, Some("bytes 1-8/9"), 8)]
+#[case::other_unit(206, Some("lines 0-7/8"), 8)]
+#[case::no_text(206, Some(""), 8)]
+#[case::body_without_bytes(206, Some("bytes 0-7/8"), 0)]
+#[case::shorter_body(206, Some("bytes 0-7/8"), 7)]
+#[case::longer_body(206, Some("bytes 0-7/8"), 9)]
+#[tokio::test]
+async fn v01_answer_other_than_the_range_is_a_fault_of_our_store(
+    #[case] status: u16,
+    #[case] content_range: Option<&'static str>,
+    #[case] length: u64,
+) {
+    let rule = mock!(Client::get_object).then_http_response(move || {
+        let body = "x".repeat(usize::try_from(length).unwrap());
+        let mut answer = answer(status, body);
+        if let Some(value) = content_range {
+            answer.headers_mut().insert("content-range", value);
+        }
+        answer
+    });
+    let error = bucket(&rule).first_bytes(&object(), 8).await.unwrap_err();
+    assert_eq!(error.name(), "Store.Unavailable");
+    let (received, fault) = read_until_it_breaks(&rule, 8).await;
+    assert!(received <= 8, "{received} bytes of 8");
+    assert_eq!(
+        matches!(fault, SourceReadError::TooLong { .. } | SourceReadError::TooShort { .. }),
+        content_range == Some("bytes 0-7/8"),
+        "{fault}"
+    );
+}
+
+#[tokio::test]
+async fn v01_object_of_another_size_than_registered_is_a_fault_of_our_store() {
+    let rule = mock!(Client::get_object).then_output(|| part("bytes 0-7/9", b"01234567"));
+    let (received, fault) = read_until_it_breaks(&rule, 8).await;
+    assert_eq!((received, fault.to_string().contains("answered with bytes 0-7/9")), (0, true), "{fault}");
+}
+
+/// A body of any length takes no more memory than what was asked for.
+#[rstest]
+#[case::range(Some("bytes 0-9/12"), 1)]
+#[case::whole_object(None, 0)]
+#[tokio::test]
+async fn v01_first_bytes_take_nothing_of_a_body_that_does_not_end(
+    #[case] content_range: Option<&'static str>,
+    #[case] chunks: usize,
+) {
+    let taken = Seen::<()>::new();
+    let noted = taken.clone();
+    let rule = mock!(Client::get_object).then_output(move || {
+        let noted = noted.clone();
+        let endless = stream::repeat_with(move || {
+            noted.note(&());
+            Ok::<_, io::Error>(Bytes::from_static(&BLOCK))
+        });
+        GetObjectOutput::builder()
+            .set_content_range(content_range.map(str::to_owned))
+            .body(Body::new(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(endless))))
+            .build()
+    });
+    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap_err().name(), "Store.Unavailable");
+    assert_eq!(taken.all().len(), chunks);
+}
+
+#[tokio::test]
+async fn v01_body_that_breaks_off_in_mid_range_is_a_fault_of_our_store() {
+    let rule = mock!(Client::get_object).then_output(|| {
+        let broken = stream::iter([Ok(Bytes::from_static(b"0123")), Err(io::Error::other("reset"))]);
+        GetObjectOutput::builder()
+            .content_range("bytes 0-7/8")
+            .body(Body::new(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(broken))))
+            .build()
+    });
+    let (received, fault) = read_until_it_breaks(&rule, 8).await;
+    assert_eq!(received, 4);
+    assert!(matches!(fault, SourceReadError::BrokenOff(_)), "{fault}");
 }
 
 #[rstest]
@@ -123,7 +216,7 @@ async fn first_bytes_are_a_range_of_the_version() {
 #[tokio::test]
 async fn ranges_pinned_to_the_version_cover_exactly_the_object(#[case] size: u64, #[case] requests: usize) {
     let seen = Seen::<GetObjectInput>::new();
-    let rule = zeros(&seen, |length| length);
+    let rule = zeros(&seen, size);
     let mut body = bucket(&rule).open(&object(), size).await.unwrap();
     let mut received = 0;
     while let Some(chunk) = body.next().await {
@@ -142,71 +235,21 @@ async fn ranges_pinned_to_the_version_cover_exactly_the_object(#[case] size: u64
 }
 
 #[tokio::test]
-async fn range_that_ends_early_is_taken_up_where_it_ended() {
-    let seen = Seen::<GetObjectInput>::new();
-    let rule = zeros(&seen, |length| length.div_ceil(2));
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    let mut received = 0;
-    while let Some(chunk) = body.next().await {
-        received += chunk.unwrap().len();
-    }
-    assert_eq!(received, 8);
-    let ranges: Vec<_> = seen.all().iter().map(range_of).collect();
-    assert_eq!(ranges, [(0, 7), (4, 7), (6, 7), (7, 7)]);
-}
-
-#[tokio::test]
-async fn empty_range_is_an_error_and_no_hang() {
-    let seen = Seen::<GetObjectInput>::new();
-    let rule = zeros(&seen, |_| 0);
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    assert!(body.next().await.unwrap().is_err());
-    assert!(body.next().await.is_none(), "the stream is over");
-    assert_eq!(seen.all().len(), 1);
-}
-
-/// S3 answers a range without its length, and without a byte.
-#[tokio::test]
-async fn range_without_length_and_bytes_is_an_error_and_no_hang() {
-    let rule = mock!(Client::get_object).then_output(|| GetObjectOutput::builder().build());
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    assert!(body.next().await.unwrap().is_err());
-}
-
-/// A range that says it has bytes and has none must not be asked for again and again.
-#[tokio::test]
-async fn range_that_promises_bytes_and_has_none_is_an_error_and_no_hang() {
-    let rule = mock!(Client::get_object).then_output(|| GetObjectOutput::builder().content_length(8).build());
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    let first = tokio::time::timeout(std::time::Duration::from_secs(5), body.next()).await;
-    assert!(first.expect("no hang").unwrap().is_err());
-}
-
-#[tokio::test]
-async fn range_with_more_bytes_than_asked_for_never_makes_the_body_longer() {
-    let rule = mock!(Client::get_object).then_output(|| {
-        GetObjectOutput::builder().content_length(12).body(Body::from_static(b"0123456789ab")).build()
-    });
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    let mut received = 0;
-    while let Some(Ok(chunk)) = body.next().await {
-        received += chunk.len();
-    }
-    assert!(received <= 8, "{received} bytes of 8");
-}
-
-#[tokio::test]
 async fn case_16_object_that_goes_away_in_mid_read_breaks_the_body_off() {
     let rule = mock!(Client::get_object)
         .sequence()
-        .output(|| GetObjectOutput::builder().content_length(4).body(Body::from_static(b"0123")).build())
+        .output(|| {
+            GetObjectOutput::builder()
+                .content_range(format!("bytes 0-{}/{}", RANGE_BYTES - 1, RANGE_BYTES + 1))
+                .body(zero_body(RANGE_BYTES))
+                .build()
+        })
         .http_response(|| xml_error(404, "NoSuchVersion"))
         .build();
-    let mut body = bucket(&rule).open(&object(), 8).await.unwrap();
-    assert_eq!(body.next().await.unwrap().unwrap(), "0123");
-    let error = body.next().await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("NoSuchVersion"), "{error}");
-    assert!(!format!("{error:?}").contains("plan.txt"));
+    let (received, fault) = read_until_it_breaks(&rule, RANGE_BYTES + 1).await;
+    assert_eq!(received, RANGE_BYTES);
+    assert!(fault.to_string().contains("NoSuchVersion"), "{fault}");
+    assert!(!format!("{fault:?}").contains("plan.txt"));
 }
 
 #[tokio::test]
@@ -229,16 +272,34 @@ async fn presigned_urls_name_the_version_and_end() {
     assert!(file.contains("/returned/s1/d1/0?") && file.contains("X-Amz-Expires=300"), "{file}");
 }
 
-/// Answers each range with so many of its bytes.
-fn zeros(seen: &Seen<GetObjectInput>, kept: fn(u64) -> u64) -> Rule {
+/// Reads an object of so many bytes; what came of it, and the error at its end.
+async fn read_until_it_breaks(rule: &Rule, size_bytes: u64) -> (u64, SourceReadError) {
+    let mut body = bucket(rule).open(&object(), size_bytes).await.unwrap();
+    let mut received = 0;
+    loop {
+        match body.next().await.expect("an error ends the body") {
+            Ok(chunk) => received += chunk.len() as u64,
+            Err(error) => {
+                assert!(body.next().await.is_none(), "the body is over");
+                return (received, error.downcast().expect("a fault of the source"));
+            }
+        }
+    }
+}
+
+fn part(content_range: &str, bytes: &'static [u8]) -> GetObjectOutput {
+    GetObjectOutput::builder().content_range(content_range).body(Body::from_static(bytes)).build()
+}
+
+/// Answers each range of an object of so many zeros.
+fn zeros(seen: &Seen<GetObjectInput>, size_bytes: u64) -> Rule {
     let seen = seen.clone();
     mock!(Client::get_object).then_compute_output(move |request| {
         seen.note(request);
         let (first, last) = range_of(request);
-        let length = kept(last - first + 1);
         GetObjectOutput::builder()
-            .content_length(i64::try_from(length).unwrap())
-            .body(zero_body(length))
+            .content_range(format!("bytes {first}-{last}/{size_bytes}"))
+            .body(zero_body(last - first + 1))
             .build()
     })
 }
@@ -247,7 +308,7 @@ fn zero_body(length: u64) -> Body {
     let block = BLOCK.len() as u64;
     let chunks = (0..length.div_ceil(block)).map(move |index| {
         let size = usize::try_from(block.min(length - index * block)).unwrap();
-        Ok::<_, std::io::Error>(Bytes::from_static(&BLOCK[..size]))
+        Ok::<_, io::Error>(Bytes::from_static(&BLOCK[..size]))
     });
     Body::new(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(stream::iter(chunks))))
 }

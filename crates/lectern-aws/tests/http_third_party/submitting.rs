@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::SdkBody};
+use aws_smithy_mocks::{mock, mock_client};
 use axum::{Json, Router, body::Bytes, routing::any};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 use lectern::{
     contract::wire::JobAccepted,
-    document::Reason,
+    document::{ObjectVersion, Reason},
     error::Error,
     limits::CONNECT_TIMEOUT,
-    media_type::MediaType,
-    ports::{Clock as _, JobRequest, ThirdParty as _},
+    ports::{Clock as _, JobRequest, ThirdParty as _, UploadReader as _},
 };
-use lectern_aws::SystemClock;
+use lectern_aws::{SystemClock, UploadsBucket};
+use lectern_content::MediaType;
 use rstest::rstest;
 use third_party::{RetryAfter, SubmissionFault};
 use tokio::time::Instant;
@@ -140,6 +142,35 @@ async fn case_26_source_that_cannot_be_read_leaves_no_half_job_and_blames_nobody
     assert_eq!(error.name(), "Source.Unavailable");
     assert_silent(&error);
     assert!(third_party.job().is_none());
+}
+
+/// S3 answers a ranged read with the whole object, or breaks off in the middle of it.
+#[rstest]
+#[case::whole_object(None)]
+#[case::broken_off(Some("bytes 0-3999999/4000000"))]
+#[tokio::test]
+async fn v01_upload_that_cannot_be_read_is_our_fault_and_not_the_third_partys(
+    #[case] content_range: Option<&'static str>,
+) {
+    let rule = mock!(aws_sdk_s3::Client::get_object).then_output(move || {
+        let chunks = [Ok(Bytes::from(content(1_000_000))), Err(io::Error::other("reset"))];
+        GetObjectOutput::builder()
+            .set_content_range(content_range.map(str::to_owned))
+            .body(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(stream::iter(chunks))).into())
+            .build()
+    });
+    let uploads = UploadsBucket::new(mock_client!(aws_sdk_s3, [&rule]));
+    let object = ObjectVersion {
+        bucket: "uploads".to_owned(),
+        key: "submissions/s1/notes.txt".to_owned(),
+        version_id: "v1".to_owned(),
+    };
+    let third_party = ReferenceThirdParty::start().await;
+    let body = uploads.open(&object, 4_000_000).await.unwrap();
+    let error = third_party.adapter.submit(push_body(4_000_000, body)).await.unwrap_err();
+    assert_eq!(error.name(), "Source.Unavailable", "{error}");
+    assert_silent(&error);
+    assert!(third_party.job().is_none(), "no half job");
 }
 
 /// A longer body cannot come: [`lectern_aws::UploadsBucket`] reads exactly the size that was registered.

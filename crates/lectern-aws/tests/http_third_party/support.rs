@@ -10,10 +10,10 @@ use futures_util::{StreamExt as _, stream};
 use lectern::{
     contract::wire::{JobStatus, JobSucceeded},
     error::Error,
-    media_type::MediaType,
     ports::{ByteStream, Content, JobRequest, ThirdParty as _},
 };
 use lectern_aws::{CachedSecret, HttpThirdParty};
+use lectern_content::MediaType;
 use sha2::{Digest as _, Sha256};
 use third_party::{Config, Fault, FaultRule, JobView, Secrets, Server, serve};
 use tokio::{net::TcpListener, time::Instant};

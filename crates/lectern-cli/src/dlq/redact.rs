@@ -1,8 +1,8 @@
-//! A letter's body without its secrets: only what is known to be harmless is shown.
+//! A message's body without its secrets: only fields that are known to be harmless are shown.
 
 use serde_json::Value;
 
-/// Names whose texts are ids, times and words of our own or of AWS.
+/// Fields whose texts are ids, times or fixed words of ours or of AWS.
 const SHOWN: [&str; 26] = [
     "schemaVersion",
     "submissionId",
@@ -32,8 +32,8 @@ const SHOWN: [&str; 26] = [
     "Event",
 ];
 
-/// The body as it may be shown; `None` if it is no JSON.
-pub fn redact(body: &str) -> Option<Value> {
+/// The body as it may be shown; `None` if it is not JSON.
+pub(super) fn redact(body: &str) -> Option<Value> {
     let mut value = serde_json::from_str(body).ok()?;
     walk(&mut value, false);
     Some(value)

@@ -1,68 +1,94 @@
-//! Dead letters as people read them.
+//! Dead-letter queues as people read them.
 
 use std::{
     collections::BTreeMap,
     io::{self, Write},
 };
 
+use lectern::error::rfc3339;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{
-    classify::{Action, Class},
-    judged::{Judged, Row, Seen},
+    Seen,
+    classify::{Class, Verdict},
+    queue::{HIDDEN_S, Message},
     redact::redact,
+    redrive::Settled,
 };
-use crate::{
-    console::Report,
-    stack::DeadLetters,
-    text::{count, duration},
-};
+use crate::{console::Report, stack::DeadLetterQueue, text::duration};
 
-/// All queues that were asked for.
+/// A listing names so many messages of a queue.
+const MAX_SHOWN: usize = 20;
+
+/// A listing, which is also the dry run of a redrive.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ListReport {
+    pub(super) dry_run: bool,
     pub(super) queues: Vec<QueueReport>,
+    #[serde(skip)]
+    pub(super) bodies: bool,
 }
 
-/// One queue: how full it is, and what was read of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueReport {
     queue: String,
-    approximately: u64,
+    /// Messages that another command is working on.
     hidden: u64,
+    /// How many more messages there are, as SQS estimates.
     not_seen: u64,
-    #[serde(skip)]
-    is_fifo: bool,
     classes: BTreeMap<Class, usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    oldest_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     oldest_age: Option<String>,
     messages: Vec<Row>,
 }
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    id: String,
+    class: Class,
+    /// Why it is of this class, what failed, and which document it is about.
+    why: String,
+    sent_at: Option<String>,
+    received: u32,
+    redrives: u32,
+    /// Without secrets; `None` if it is not JSON, of which nothing is shown.
+    body: Option<Value>,
+}
+
 impl QueueReport {
-    pub(super) fn new(queue: &DeadLetters, seen: &Seen, now: OffsetDateTime) -> Self {
-        let Seen { letters: found, depth } = seen;
+    pub(super) fn new(queue: &DeadLetterQueue, seen: &Seen, now: OffsetDateTime) -> Self {
         let mut classes = BTreeMap::new();
-        for judged in found {
-            *classes.entry(judged.verdict.class).or_default() += 1;
+        for (_, verdict) in &seen.messages {
+            *classes.entry(verdict.class).or_default() += 1;
         }
-        let oldest = found.iter().filter_map(|judged| judged.letter.sent).min();
+        let oldest = seen.messages.iter().filter_map(|(message, _)| message.sent).min();
         Self {
             queue: queue.name.clone(),
-            approximately: depth.visible,
-            hidden: depth.hidden,
-            not_seen: seen.not_seen(),
-            is_fifo: DeadLetters::is_fifo(&queue.url),
+            hidden: seen.depth.hidden,
+            not_seen: seen.depth.visible.saturating_sub(seen.messages.len() as u64),
             classes,
-            oldest_at: oldest.map(lectern::error::rfc3339),
             oldest_age: oldest.map(|oldest| duration(now - oldest)),
-            messages: found.iter().map(|judged| judged.row(now)).collect(),
+            messages: seen.messages.iter().map(row).collect(),
         }
+    }
+}
+
+fn row((message, Verdict { class, why, document, .. }): &(Message, Verdict)) -> Row {
+    let explain =
+        document.as_ref().map(|of| format!("lectern explain {}/{}", of.submission_id, of.document_id));
+    let parts: Vec<String> = [Some(why.clone()), explain].into_iter().flatten().collect();
+    Row {
+        id: message.id.clone(),
+        class: *class,
+        why: parts.join("; ").trim_start_matches("; ").to_owned(),
+        sent_at: message.sent.map(rfc3339),
+        received: message.received,
+        redrives: message.redrives,
+        body: redact(&message.body),
     }
 }
 
@@ -70,101 +96,134 @@ impl Report for ListReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{:<20} {:>8} {:>16}  CLASSES", "QUEUE", "MESSAGES", "OLDEST")?;
         for queue in &self.queues {
-            let classes: Vec<String> =
-                queue.classes.iter().map(|(class, number)| format!("{number} {}", class.name())).collect();
-            let read = queue.messages.len() as u64;
-            let oldest = queue.oldest_age.as_deref().unwrap_or("-");
-            let messages = read.max(queue.approximately);
-            write!(out, "{:<20} {messages:>8} {oldest:>16}  {}", queue.queue, classes.join(", "))?;
+            let classes = queue.classes.iter().map(|(class, number)| format!("{number} {}", class.name()));
+            let mut notes: Vec<String> = classes.collect();
             if queue.not_seen > 0 {
-                write!(out, " (of {read} that were read; {})", unseen(queue.is_fifo, queue.not_seen))?;
+                notes.push(format!("about {} not seen", queue.not_seen));
             }
             if queue.hidden > 0 {
-                write!(out, " ({} hidden: another command is at work, or was killed)", queue.hidden)?;
+                notes.push(format!("{} hidden by another command", queue.hidden));
             }
-            writeln!(out)?;
+            let messages = queue.messages.len() as u64 + queue.not_seen;
+            let oldest = queue.oldest_age.as_deref().unwrap_or("-");
+            let line = format!("{:<20} {messages:>8} {oldest:>16}  {}", queue.queue, notes.join(", "));
+            writeln!(out, "{}", line.trim_end())?;
         }
         for queue in self.queues.iter().filter(|queue| !queue.messages.is_empty()) {
             writeln!(out)?;
             writeln!(out, "{}", queue.queue)?;
-            for row in queue.messages.iter().take(20) {
+            for row in queue.messages.iter().take(MAX_SHOWN) {
                 let id: String = row.id.chars().take(8).collect();
-                writeln!(out, "  {id:<8}  {:<15}  {}", row.class.name(), row.why)?;
+                writeln!(out, "  {id:<8}  {:<10}  {}", row.class.name(), row.why)?;
+                match &row.body {
+                    Some(body) if self.bodies => writeln!(out, "{body:#}")?,
+                    None if self.bodies => writeln!(out, "The body is not JSON, so it is not shown.")?,
+                    Some(_) | None => {}
+                }
             }
-            if queue.messages.len() > 20 {
-                writeln!(out, "  … and {} more; --json has all", queue.messages.len() - 20)?;
+            if queue.messages.len() > MAX_SHOWN {
+                writeln!(out, "  … and {} more; --json has all", queue.messages.len() - MAX_SHOWN)?;
             }
         }
-        let full = self.queues.iter().any(|queue| !queue.messages.is_empty() || queue.not_seen > 0);
         writeln!(out)?;
-        writeln!(out, "{}", if full { "Next: lectern dlq redrive --all" } else { "Nothing is dead." })
+        if self.queues.iter().all(|queue| queue.messages.is_empty() && queue.not_seen == 0) {
+            return writeln!(out, "There are no dead-letter messages to see.");
+        }
+        if !self.dry_run {
+            return writeln!(out, "Next: lectern dlq redrive --all");
+        }
+        writeln!(
+            out,
+            "Nothing was changed. With --yes, readable messages are sent back; unreadable ones and those that"
+        )?;
+        writeln!(out, "came back twice are moved to quarantine/dead-letters/; newer and foreign ones stay.")
     }
 }
 
-/// How many letters were not seen, and why: they lie behind others in a queue that keeps an order, or there were enough.
-pub(super) fn unseen(is_fifo: bool, number: u64) -> String {
-    let order = if is_fifo { ": the queue keeps its order and shows ten at a time" } else { "" };
-    format!("about {number} not seen{order}")
-}
-
-/// One letter without its secrets.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ShowReport {
-    queue: String,
-    #[serde(flatten)]
-    row: Row,
-    redrive_would: Action,
-    body_sha256: String,
-    body_bytes: usize,
-    /// How many more lie there that were not seen.
-    not_seen: u64,
-    #[serde(skip)]
-    is_fifo: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Value>,
+pub(super) struct RedriveReport {
+    pub(super) queues: Vec<Outcome>,
 }
 
-impl ShowReport {
-    pub(super) fn new(queue: &DeadLetters, judged: &Judged, not_seen: u64, now: OffsetDateTime) -> Self {
-        Self {
-            queue: queue.name.clone(),
-            row: judged.row(now),
-            redrive_would: judged.verdict.class.action(),
-            body_sha256: judged.letter.hash(),
-            body_bytes: judged.letter.body.len(),
-            not_seen,
-            is_fifo: DeadLetters::is_fifo(&queue.url),
-            body: redact(&judged.letter.body),
+/// What a redrive did with one queue.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    queue: String,
+    pub(super) sent: usize,
+    /// Invocations that failed again.
+    pub(super) failed_again: usize,
+    /// The objects' keys in the returned bucket.
+    pub(super) quarantined: Vec<String>,
+    /// How many messages stay in the queue, by reason.
+    pub(super) kept: BTreeMap<String, usize>,
+    /// How many messages a FIFO queue hides, as SQS estimates.
+    pub(super) not_seen: u64,
+    /// Why the run ended early.
+    pub(super) stopped: Option<String>,
+}
+
+impl Outcome {
+    pub(super) fn new(queue: &DeadLetterQueue) -> Self {
+        Self { queue: queue.name.clone(), ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, settled: Settled) {
+        match settled {
+            Settled::Sent => self.sent += 1,
+            Settled::FailedAgain => self.failed_again += 1,
+            Settled::Quarantined(key) => self.quarantined.push(key),
+            Settled::Kept(why) => *self.kept.entry(why).or_default() += 1,
         }
+    }
+
+    pub(super) fn has_changed_anything(&self) -> bool {
+        self.sent + self.failed_again + self.quarantined.len() > 0
+    }
+
+    pub(super) fn needs_attention(&self) -> bool {
+        self.stopped.is_some() || !self.kept.is_empty() || self.not_seen > 0
     }
 }
 
-impl Report for ShowReport {
+impl Report for RedriveReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Row { id, class, why, sent_at, age, received, redrives, submission_id, document_id } = &self.row;
-        writeln!(out, "{} of {}: {}", id, self.queue, class.name())?;
-        writeln!(out, "Why       {why}")?;
-        let (sent_at, age) = (sent_at.as_deref().unwrap_or("-"), age.as_deref().unwrap_or("-"));
-        writeln!(out, "Sent      {sent_at}, {age} ago; received {}", count(*received as usize, "time"))?;
-        writeln!(out, "Redriven  {}", count(*redrives as usize, "time"))?;
-        if let (Some(submission), Some(document)) = (submission_id, document_id) {
-            writeln!(out, "Document  lectern explain {submission}/{document}")?;
+        for queue in &self.queues {
+            let is_empty = !queue.has_changed_anything() && !queue.needs_attention();
+            writeln!(out, "{}:{}", queue.queue, if is_empty { " empty." } else { "" })?;
+            let mut line = |number: usize, what: &str| match number {
+                0 => Ok(()),
+                number => writeln!(out, "  {number:>5}  {what}"),
+            };
+            line(queue.sent, "sent back")?;
+            line(queue.failed_again, "failed again, and stay: see the function's log")?;
+            line(queue.quarantined.len(), "quarantined")?;
+            for (why, number) in &queue.kept {
+                line(*number, &format!("left: {why}"))?;
+            }
+            for key in queue.quarantined.iter().take(10) {
+                writeln!(out, "         {key}")?;
+            }
+            if queue.not_seen > 0 {
+                writeln!(
+                    out,
+                    "  About {} more: the FIFO queue hides messages behind one that stays, and behind",
+                    queue.not_seen
+                )?;
+                writeln!(
+                    out,
+                    "  one that another command works on, or was killed at less than {} minutes ago.",
+                    HIDDEN_S / 60
+                )?;
+            }
+            if let Some(stopped) = &queue.stopped {
+                writeln!(out, "  Stopped: {stopped}")?;
+            }
         }
-        let what = match self.redrive_would {
-            Action::Send => "send it back",
-            Action::Drop => "delete it",
-            Action::Quarantine => "move it to quarantine/dead-letters/",
-            Action::Keep => "leave it here",
-        };
-        writeln!(out, "Redrive   would {what}")?;
-        if self.not_seen > 0 {
-            writeln!(out, "Others    {}", unseen(self.is_fifo, self.not_seen))?;
+        if self.queues.iter().any(|queue| queue.sent > 0) {
+            writeln!(out)?;
+            writeln!(out, "If a message fails again, `lectern dlq list` shows it later.")?;
         }
-        writeln!(out, "Body      {} bytes, SHA-256 {}", self.body_bytes, self.body_sha256)?;
-        match &self.body {
-            Some(body) => writeln!(out, "{body:#}"),
-            None => writeln!(out, "It is no JSON, so nothing of it is shown."),
-        }
+        Ok(())
     }
 }

@@ -14,88 +14,87 @@ use crate::{
     text::{duration, time},
 };
 
-/// After so long in a step that a function takes from a queue, its message may be dead. A line may be longer than that.
+#[cfg(test)]
+mod tests;
+
+/// After so long in a step that takes its message from a queue, the message may be in the dead-letter queue.
 const LONG: Duration = Duration::minutes(15);
 
-/// What the gate says of a document that the third party does not have yet.
+/// Admission control, for a document that the third party does not have yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AtGate {
-    /// The limits as they stand.
-    pub limiter: Limiter,
-    /// The document among those that wait.
-    pub standpoint: Standpoint,
-    /// The secret of the key that we show to the third party, by its ARN.
-    pub api_key: Option<String>,
+pub(super) struct Admission {
+    pub(super) limiter: Limiter,
+    pub(super) standpoint: Standpoint,
+    /// The ARN of the secret with the key that we show to the third party.
+    pub(super) api_key: Option<String>,
 }
 
-/// The end of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Conclusion {
-    /// Where the document is.
+pub(super) struct Conclusion {
     #[serde(rename = "where")]
-    pub place: String,
-    /// Why it is there.
-    pub why: String,
-    /// What to do: commands, or what a person has to do. Empty if nothing has to be done.
+    pub(super) place: String,
+    pub(super) why: String,
+    /// Commands, or what a person has to do. Empty if nothing has to be done.
     #[serde(rename = "do")]
-    pub todo: Vec<String>,
-    /// Whether somebody has to do something.
-    pub needs_attention: bool,
+    pub(super) todo: Vec<String>,
+    pub(super) needs_attention: bool,
+}
+
+impl Conclusion {
+    fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { place: place.into(), why: why.into(), todo: Vec::new(), needs_attention: false }
+    }
+
+    /// Somebody has to act.
+    fn act(self, todo: Vec<String>) -> Self {
+        Self { needs_attention: !todo.is_empty(), todo, ..self }
+    }
 }
 
 /// Draws the conclusion. `execution` is the document's newest one.
-pub(crate) fn conclude(
+pub(super) fn conclude(
     document: &Document,
     execution: Option<&Execution>,
     pending: Option<&Pending>,
-    gate: Option<&AtGate>,
+    admission: Option<&Admission>,
     now: OffsetDateTime,
 ) -> Conclusion {
-    let id = &document.reference.document_id;
-    let submission = &document.reference.submission_id;
-    let reason = document.reason.clone();
-    let (code, message) =
-        reason.map_or((String::new(), String::new()), |reason| (reason.code, reason.message));
+    let state = document.state;
+    let reason = document.reason.as_ref();
+    let (code, message) = reason.map_or(("", ""), |reason| (&*reason.code, &*reason.message));
     if let Some(newer) = document.superseded_by {
-        return Conclusion {
-            place: format!("{}, and superseded.", document.state),
-            why: format!("A newer version of the same file is document {newer}; only that one counts."),
-            todo: vec![format!("lectern explain {submission}/{newer}")],
-            needs_attention: false,
-        };
+        let why = format!("A newer version of the same file is document {newer}; only that one counts.");
+        let todo = vec![format!("lectern explain {}/{newer}", document.reference.submission_id)];
+        return Conclusion { todo, ..Conclusion::new(format!("{state}, and superseded."), why) };
     }
-    match document.state {
-        DocumentState::Ready => Conclusion {
-            place: "Ready.".to_owned(),
-            why: match reached(document, DocumentState::Ready) {
-                Some(took) => format!("Its record was written {} after the upload.", duration(took)),
-                None => "Its record was written.".to_owned(),
-            },
-            todo: Vec::new(),
-            needs_attention: false,
-        },
-        DocumentState::Rejected => Conclusion {
-            place: format!("Rejected ({code})."),
-            why: message,
-            todo: vec!["The teacher uploads the file again, as the reason says.".to_owned()],
-            needs_attention: false,
-        },
-        DocumentState::Failed => Conclusion {
-            place: format!("Failed ({code})."),
-            why: message,
-            todo: after_failure(document, &code),
-            needs_attention: true,
-        },
+    match state {
+        DocumentState::Ready => {
+            let at = |state: DocumentState| document.times.get(state.as_str()).and_then(|text| time(text));
+            let why = match (at(DocumentState::Received), at(DocumentState::Ready)) {
+                (Some(received), Some(ready)) => {
+                    format!("Its record was written {} after the upload.", duration(ready - received))
+                }
+                _ => "Its record was written.".to_owned(),
+            };
+            Conclusion::new("Ready.", why)
+        }
+        DocumentState::Rejected => {
+            let todo = vec!["The teacher uploads the file again, as the reason says.".to_owned()];
+            Conclusion { todo, ..Conclusion::new(format!("Rejected ({code})."), message) }
+        }
+        DocumentState::Failed => {
+            Conclusion::new(format!("Failed ({code})."), message).act(after_failure(document, code))
+        }
         DocumentState::Received
         | DocumentState::Transferring
         | DocumentState::Processing
         | DocumentState::Verifying
         | DocumentState::Normalizing => {
-            let redrive = format!("lectern redrive {submission}/{id}");
-            let conclusion = open(document, execution, (pending, gate), now, &redrive);
-            match gate.filter(|gate| gate.limiter.needs_attention() && is_to_be_sent(document, pending)) {
-                Some(gate) => refused(gate, conclusion, now),
+            let conclusion = open(document, execution, pending, admission, now);
+            let refused = admission.filter(|admission| admission.limiter.needs_attention());
+            match refused.filter(|_| is_to_be_sent(document, pending)) {
+                Some(admission) => refuse(admission, conclusion, now),
                 None => conclusion,
             }
         }
@@ -103,7 +102,7 @@ pub(crate) fn conclude(
 }
 
 /// Whether the third party does not have the document yet, so that the limits hold for it.
-pub(crate) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> bool {
+pub(super) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> bool {
     let is_early = matches!(document.state, DocumentState::Received | DocumentState::Transferring);
     match pending.map(|pending| pending.state.as_str()) {
         _ if document.superseded_by.is_some() => false,
@@ -114,49 +113,52 @@ pub(crate) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> b
     }
 }
 
-/// Wherever a document is on its way to a third party that refuses our key: somebody has to renew that.
-fn refused(gate: &AtGate, conclusion: Conclusion, now: OffsetDateTime) -> Conclusion {
-    let Conclusion { place, mut why, todo, .. } = conclusion;
-    let because = gate.limiter.breaker_text(now);
+/// The third party refuses our key, so a person has to renew the key first.
+fn refuse(admission: &Admission, conclusion: Conclusion, now: OffsetDateTime) -> Conclusion {
+    let because = admission.limiter.breaker_text(now);
+    let mut todo = admission.limiter.todo(admission.api_key.as_deref());
+    todo.extend(conclusion.todo.iter().cloned());
+    let mut why = conclusion.why.clone();
     if !why.contains(&because) {
         why = format!("{why} {because}");
     }
-    let mut first = gate.limiter.todo(gate.api_key.as_deref());
-    first.extend(todo);
-    Conclusion { place, why, todo: first, needs_attention: true }
+    Conclusion { why, ..conclusion }.act(todo)
+}
+
+fn redrive(document: &Document) -> String {
+    format!("lectern redrive {}/{}", document.reference.submission_id, document.reference.document_id)
 }
 
 fn after_failure(document: &Document, code: &str) -> Vec<String> {
-    let id = format!("{}/{}", document.reference.submission_id, document.reference.document_id);
-    let redrive = format!("lectern redrive {id}");
+    let redrive = redrive(document);
     match code {
         "thirdPartyUnauthorized" => vec![
-            "Renew the key in the secret ThirdPartyApiKey, then start all that failed for it again:"
+            "Renew the key in the secret ThirdPartyApiKey, then redrive all documents that failed for it:"
                 .to_owned(),
             "lectern redrive --failed --reason thirdPartyUnauthorized --yes".to_owned(),
         ],
         "thirdPartyUnavailable" | "overdue" | "rateLimited" => vec![
             redrive,
-            format!("Or all that failed for it: lectern redrive --failed --reason {code} --yes"),
+            format!("Or all documents that failed for it: lectern redrive --failed --reason {code} --yes"),
         ],
         "sourceGone" => vec!["The teacher uploads the file again.".to_owned()],
         "internal" | "timeout" => {
-            vec![redrive, "If it fails again, the functions' logs above say where.".to_owned()]
+            vec![redrive, "If it fails again, the lines of the functions' logs above say where.".to_owned()]
         }
         _ if document.has_succeeded_result() => vec![
-            format!("{redrive}    looks at the kept result again"),
-            format!("{redrive} --anew    has the third party process the file again"),
+            format!("{redrive}    checks the stored result again"),
+            format!("{redrive} --discard-result    has the third party process the file again"),
         ],
         _ => vec![
-            "The teacher uploads another file, if the reason lies in it.".to_owned(),
-            format!("{redrive}    if the third party has mended what was wrong"),
+            "The teacher uploads another file, if the reason lies in this one.".to_owned(),
+            format!("{redrive}    if the third party has corrected the cause"),
         ],
     }
 }
 
-/// What is to be done about an overdue document depends on what the third party said last of its job, which the steps of
-/// its newest execution tell.
-pub(crate) fn about_overdue(conclusion: Conclusion, document: &Document, steps: &[Step]) -> Conclusion {
+/// What to do about an overdue document depends on the third party's last answer about its job, which the steps of its
+/// newest execution show.
+pub(super) fn about_overdue(conclusion: Conclusion, document: &Document, steps: &[Step]) -> Conclusion {
     let is_overdue = document.reason.as_ref().is_some_and(|reason| reason.code == "overdue");
     if document.state != DocumentState::Failed || document.superseded_by.is_some() || !is_overdue {
         return conclusion;
@@ -164,17 +166,16 @@ pub(crate) fn about_overdue(conclusion: Conclusion, document: &Document, steps: 
     let has_entered = |state: &str| {
         steps.iter().any(|step| matches!(&step.what, What::Entered(entered) if entered.as_str() == state))
     };
-    let redrive =
-        format!("lectern redrive {}/{}", document.reference.submission_id, document.reference.document_id);
+    let redrive = redrive(document);
     let first = if has_entered(GIVE_UP_WORKING) {
         vec![
-            "The third party was still at work on the job, whose place is kept until its lease ends."
+            "The third party was still working on the job, whose lease lasts until it ends by itself."
                 .to_owned(),
             format!("{redrive}    asks the third party about that job first"),
-            format!("{redrive} --anew    starts a second job beside it"),
+            format!("{redrive} --discard-result    starts a second job beside it"),
         ]
     } else if has_entered(GIVE_UP_WAITING) {
-        vec![format!("{redrive}    the third party does not know the job, and gets the file again")]
+        vec![format!("{redrive}    sends the file again: the third party does not know the job")]
     } else {
         return conclusion;
     };
@@ -185,100 +186,86 @@ pub(crate) fn about_overdue(conclusion: Conclusion, document: &Document, steps: 
 fn open(
     document: &Document,
     execution: Option<&Execution>,
-    (pending, gate): (Option<&Pending>, Option<&AtGate>),
+    pending: Option<&Pending>,
+    admission: Option<&Admission>,
     now: OffsetDateTime,
-    redrive: &str,
 ) -> Conclusion {
     let state = document.state;
-    let Some(execution) = execution else {
-        return Conclusion {
-            place: format!("{state}, and nothing moves it."),
-            why: "No execution is there: it was never started, or is so old that it was forgotten."
+    let why = match execution.map(|execution| execution.status) {
+        Some(Status::Running) => None,
+        None => Some("It has no execution: none was started, or it was deleted after 90 days.".to_owned()),
+        Some(Status::Broken(how)) => Some(format!("Its execution {how} before the document had ended.")),
+        Some(Status::Succeeded) => Some(
+            "Its execution succeeded, but the document's item does not say so: they contradict each other."
                 .to_owned(),
-            todo: vec![redrive.to_owned()],
-            needs_attention: true,
-        };
+        ),
     };
-    if let Status::Broken(how) = execution.status {
-        return Conclusion {
-            place: format!("{state}, and nothing moves it."),
-            why: format!("Its execution {how} before the document had ended."),
-            todo: vec![redrive.to_owned()],
-            needs_attention: true,
-        };
-    }
-    if execution.status == Status::Succeeded {
-        return Conclusion {
-            place: format!("{state}, though its execution has ended well."),
-            why: "The item and the execution contradict each other.".to_owned(),
-            todo: vec![redrive.to_owned()],
-            needs_attention: true,
-        };
+    if let Some(why) = why {
+        return Conclusion::new(format!("{state}, but no execution is running."), why)
+            .act(vec![redrive(document)]);
     }
     let Some(pending) = pending else {
-        return Conclusion {
-            place: format!("{state}, on its way."),
-            why: "Its execution runs.".to_owned(),
-            todo: Vec::new(),
-            needs_attention: false,
-        };
+        return Conclusion::new(format!("{state}, in progress."), "Its execution is running.");
     };
-    let since = duration(now - pending.since);
+    let waited = now - pending.since;
     let tries = if pending.tries > 1 { format!(", try {}", pending.tries) } else { String::new() };
-    let place = format!("{state}, in {}{tries}, for {since}.", pending.state);
-    if let (Some(gate), "AwaitPermit") = (gate, pending.state.as_str()) {
-        return lines_up(gate, place, now - pending.since, now);
+    let place = format!("{state}, in {}{tries}, for {}.", pending.state, duration(waited));
+    if let (Some(admission), "AwaitPermit") = (admission, pending.state.as_str()) {
+        return awaits_permit(admission, place, waited, now);
     }
-    let from_a_queue = ["TransferDocument", "NormalizeDocument"].contains(&pending.state.as_str());
-    let is_long = from_a_queue && now - pending.since > LONG;
+    let takes_a_message = ["TransferDocument", "NormalizeDocument"].contains(&pending.state.as_str());
+    let is_long = takes_a_message && waited > LONG;
     let why = match (&pending.failure, pending.state.as_str()) {
-        (Some(failure), _) => format!("The try before failed: {}.", failure.error),
-        (None, "AwaitCallback") => "The third party is at work; its callback is waited for.".to_owned(),
-        (None, "AwaitPermit") => "It lines up for its turn: the third party's limits hold.".to_owned(),
-        (None, "WaitForPermitStart") => match gate.filter(|gate| gate.limiter.breaker.is_some()) {
-            Some(gate) => {
-                format!("It has its turn and waits for the time of it. {}", gate.limiter.breaker_text(now))
+        (Some(failure), _) => format!("The last try failed: {}.", failure.error),
+        (None, "AwaitCallback") => "The third party is processing it and will call back.".to_owned(),
+        (None, "AwaitPermit") => "It waits for a permit: the third party's limits hold.".to_owned(),
+        (None, "WaitForPermitStart") => match admission.filter(|admission| admission.limiter.breaker.is_some()) {
+            Some(admission) => {
+                format!("Its permit is for a later time. {}", admission.limiter.breaker_text(now))
             }
-            None => "It has its turn and waits for the time of it.".to_owned(),
+            None => "Its permit is for a later time.".to_owned(),
         },
-        (None, "WaitAfterFailure") => {
-            "The third party was in trouble; it lines up again after a while.".to_owned()
+        (None, "WaitBeforeProbe") => {
+            "It is unknown whether the third party has the document; after a pause it is asked by idempotency key."
+                .to_owned()
         }
-        (None, _) if is_long => "The function has not answered; its message may be dead.".to_owned(),
-        (None, _) => "The step is under way.".to_owned(),
+        (None, "WaitAfterFailure") => {
+            "The transfer failed; after a pause the document asks for another permit.".to_owned()
+        }
+        (None, _) if is_long => {
+            "The function has not answered; its message may be in the dead-letter queue.".to_owned()
+        }
+        (None, _) => "The step is in progress.".to_owned(),
     };
     let todo = if is_long { vec!["lectern dlq list".to_owned()] } else { Vec::new() };
-    Conclusion { place, why, todo, needs_attention: is_long }
+    Conclusion::new(place, why).act(todo)
 }
 
-/// A document that waits for its turn. The line moves by itself, however long that takes; somebody has to do something
-/// only if the gate does not decide.
-fn lines_up(gate: &AtGate, place: String, waited: Duration, now: OffsetDateTime) -> Conclusion {
-    let AtGate { limiter, standpoint, .. } = gate;
-    let numbers = limiter.numbers();
+/// A document that waits for its permit, however long that takes. Somebody has to act only if admit-document does not
+/// decide.
+fn awaits_permit(admission: &Admission, place: String, waited: Duration, now: OffsetDateTime) -> Conclusion {
+    let Admission { limiter, standpoint, .. } = admission;
     let is_undecided = *standpoint == Standpoint::Unknown && waited > LONG;
     let why = if is_undecided {
-        format!("It asked for a turn and stands in no line: admit-document does not decide. {numbers}")
+        "It asked for a permit and is in no queue: admit-document does not decide.".to_owned()
     } else if limiter.breaker.is_some() {
-        format!("{} {numbers}", limiter.breaker_text(now))
+        limiter.breaker_text(now)
     } else if limiter.is_full() {
-        format!(
-            "All places at the third party are taken; submissions take turns at those that get free. {numbers}"
-        )
-    } else if *standpoint == Standpoint::InLine {
-        format!("It stands in line; submissions take turns. {numbers}")
+        "The third party has as many jobs as it may have; the submissions are served in turn as jobs end."
+            .to_owned()
+    } else if *standpoint == Standpoint::Queued {
+        "It waits in its submission's queue; the submissions are served in turn.".to_owned()
     } else {
-        format!("It has asked for its turn, which is being decided. {numbers}")
+        "Its request for a permit is being decided.".to_owned()
     };
     let mut todo = Vec::new();
     if is_undecided {
-        todo.push("lectern status    is its queue long, or are its orders dead?".to_owned());
-        todo.push("If they are dead, see why; it asks again by itself within the hour.".to_owned());
+        todo.push(
+            "lectern status    is the queue AdmitDocument long, or are its messages dead letters?".to_owned(),
+        );
+        todo.push(
+            "If they are dead letters, mend the cause, then: lectern dlq redrive admit-document".to_owned(),
+        );
     }
-    Conclusion { place, why, needs_attention: !todo.is_empty(), todo }
-}
-
-fn reached(document: &Document, state: DocumentState) -> Option<Duration> {
-    let at = |state: DocumentState| document.times.get(state.as_str()).and_then(|text| time(text));
-    Some(at(state)? - at(DocumentState::Received)?)
+    Conclusion::new(place, format!("{why} {}", limiter.numbers())).act(todo)
 }

@@ -1,7 +1,5 @@
-//! An execution's history, reduced to what is told of it. Inputs, outputs and parameters, which hold task tokens, are
-//! never looked at; of a cause only our own reason's code is.
-
-use std::collections::BTreeMap;
+//! An execution's history, reduced to the steps of the timeline. Inputs, outputs and parameters, which hold task tokens,
+//! are never read; of a cause only our own reason's code is.
 
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType as Type};
 use serde_json::Value;
@@ -9,46 +7,34 @@ use time::OffsetDateTime;
 
 use crate::text::aws_time;
 
-/// One thing that happened in an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// When.
-    pub at: OffsetDateTime,
-    /// What.
-    pub what: What,
-    /// The event with which its state was entered; none if the history does not tell. What runs side by side is told
-    /// apart by it.
-    pub entry: Option<i64>,
+pub(crate) struct Step {
+    pub(crate) at: OffsetDateTime,
+    pub(crate) what: What,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A state was entered.
+pub(crate) enum What {
     Entered(String),
-    /// A state was left.
     Exited(String),
-    /// A task was handed out: the state's first try, or another one.
+    /// A task began: the state's first try, or another one.
     Scheduled,
-    /// The task was done.
     Succeeded,
-    /// The task failed, or nobody answered it in time.
+    /// The task failed or timed out.
     Failed(Failure),
-    /// An operator let Step Functions go on where it broke off.
-    Redriven,
-    /// The execution ended well.
+    /// The execution succeeded.
     Ended,
-    /// The execution ended badly.
+    /// The execution failed, timed out or was aborted.
     Broken(Failure),
 }
 
-/// A failure's name, and our reason's code if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The name that the state machine matches.
-    pub error: String,
+    pub(crate) error: String,
     /// The code of the reason, such as `overdue`.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Failure {
@@ -67,31 +53,10 @@ fn reason_code(cause: &str) -> Option<String> {
     code.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| code.to_owned())
 }
 
-/// Reads a history, event by event, from its beginning.
-#[derive(Debug, Default)]
-pub struct Reader {
-    /// By event, the one with which its state was entered.
-    entries: BTreeMap<i64, i64>,
-}
-
-impl Reader {
-    /// What is told of the next event, if anything is.
-    pub fn read(&mut self, event: &HistoryEvent) -> Option<Step> {
-        let entry = match event.state_entered_event_details {
-            Some(_) => Some(event.id),
-            None => self.entries.get(&event.previous_event_id).copied(),
-        };
-        if let Some(entry) = entry {
-            self.entries.insert(event.id, entry);
-        }
-        Step::of(event, entry)
-    }
-}
-
 impl Step {
-    /// What is told of an event, if anything is.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not told is one of dozens of kinds")]
-    fn of(event: &HistoryEvent, entry: Option<i64>) -> Option<Self> {
+    /// The step of an event, if it is one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "dozens of kinds are no steps")]
+    pub(crate) fn of(event: &HistoryEvent) -> Option<Self> {
         let entered = event.state_entered_event_details.as_ref().map(|details| details.name.clone());
         let exited = event.state_exited_event_details.as_ref().map(|details| details.name.clone());
         let what = match event.r#type {
@@ -106,22 +71,17 @@ impl Step {
             }
             Type::TaskTimedOut => {
                 let details = event.task_timed_out_event_details.as_ref();
-                What::Failed(Failure::new(
-                    details.and_then(|details| details.error()).or(Some("States.Timeout")),
-                    None,
-                ))
+                let error = details.and_then(|details| details.error()).unwrap_or("States.Timeout");
+                What::Failed(Failure::new(Some(error), None))
             }
             Type::TaskSubmitFailed => {
-                let error =
-                    event.task_submit_failed_event_details.as_ref().and_then(|details| details.error());
-                What::Failed(Failure::new(error, None))
+                let details = event.task_submit_failed_event_details.as_ref();
+                What::Failed(Failure::new(details.and_then(|details| details.error()), None))
             }
             Type::TaskStartFailed => {
-                let error =
-                    event.task_start_failed_event_details.as_ref().and_then(|details| details.error());
-                What::Failed(Failure::new(error, None))
+                let details = event.task_start_failed_event_details.as_ref();
+                What::Failed(Failure::new(details.and_then(|details| details.error()), None))
             }
-            Type::ExecutionRedriven => What::Redriven,
             Type::ExecutionSucceeded => What::Ended,
             Type::ExecutionFailed => {
                 let details = event.execution_failed_event_details.as_ref();
@@ -130,14 +90,14 @@ impl Step {
                     details.and_then(|details| details.cause()),
                 ))
             }
-            Type::ExecutionTimedOut => What::Broken(Failure::new(Some("the execution's timeout"), None)),
-            Type::ExecutionAborted => What::Broken(Failure::new(Some("aborted by a person"), None)),
+            Type::ExecutionTimedOut => What::Broken(Failure::new(Some("it timed out"), None)),
+            Type::ExecutionAborted => What::Broken(Failure::new(Some("it was stopped by a person"), None)),
             _ => match (entered, exited) {
                 (Some(name), _) => What::Entered(name),
                 (_, Some(name)) => What::Exited(name),
                 _ => return None,
             },
         };
-        Some(Self { at: aws_time(&event.timestamp), what, entry })
+        Some(Self { at: aws_time(&event.timestamp), what })
     }
 }

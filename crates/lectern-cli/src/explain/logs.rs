@@ -1,4 +1,4 @@
-//! What the functions said of a document.
+//! The lines of the functions' logs about a document.
 
 use aws_sdk_cloudwatchlogs::{Client, error::ProvideErrorMetadata as _};
 use lectern::{document::DocumentId, error::rfc3339};
@@ -8,27 +8,25 @@ use time::OffsetDateTime;
 use super::timeline::{Entry, Phase};
 use crate::{problem::Problem, stack::Stack, text::time};
 
-/// Fields of a line that are told with it, besides its sentence.
+/// The fields of a line that are shown besides its message.
 const FIELDS: [&str; 9] =
     ["error", "reason", "state", "callback", "probe", "outcome", "attempt", "round", "index"];
-/// So many pages of one group at most: the search is bounded in time, and a document has few lines.
+/// At most so many pages of one log group are read.
 const MAX_PAGES: usize = 200;
 
-/// One line of a function's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// When it was said.
-    pub at: OffsetDateTime,
+pub(super) struct Line {
+    pub(super) at: OffsetDateTime,
     /// The function's stem, such as `ReceiveUpload`.
-    pub function: String,
-    sentence: String,
+    pub(super) function: String,
+    message: String,
     fields: Vec<String>,
     error: Option<String>,
 }
 
 impl Line {
-    /// Reads a line that is about this document and says something; metrics and the platform's own lines do not.
-    pub fn read(function: &str, text: &str, document: DocumentId) -> Option<Self> {
+    /// Reads a line. `None` if it is about another document, or is a metric or a line of Lambda itself.
+    pub(super) fn read(function: &str, text: &str, document: DocumentId) -> Option<Self> {
         let value: Value = serde_json::from_str(text.trim()).ok()?;
         if value["documentId"].as_str()? != document.to_string() {
             return None;
@@ -37,7 +35,7 @@ impl Line {
         Some(Self {
             at: time(value["timestamp"].as_str()?)?,
             function: function.to_owned(),
-            sentence: value["message"].as_str()?.to_owned(),
+            message: value["message"].as_str()?.to_owned(),
             fields: fields.collect(),
             error: plain(&value["error"]),
         })
@@ -49,7 +47,7 @@ impl Line {
         Entry {
             at: rfc3339(self.at),
             phase: Phase::of(&self.function),
-            text: format!("{} says: {}{more}", self.function, self.sentence),
+            text: format!("{} logged: {}{more}", self.function, self.message),
             source: "log",
             error: self.error.clone(),
         }
@@ -68,7 +66,7 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// All lines about a document between two times. Groups that cannot be read are named instead.
+/// All lines about a document between two times, and notes about the log groups that could not be read.
 pub(super) async fn read(
     client: &Client,
     stack: &Stack,
@@ -82,7 +80,7 @@ pub(super) async fn read(
                 lines.extend(texts.iter().filter_map(|text| Line::read(function, text, document)));
             }
             Err(problem) => {
-                notes.push(format!("The log of {function} could not be read: {problem}. {}", problem.todo));
+                notes.push(format!("The log of {function} could not be read: {}", problem.text()));
             }
         }
     }
@@ -112,9 +110,9 @@ async fn read_group(
                 let messages = events.filter_map(|event| event.message);
                 texts.extend(messages.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()));
             }
-            // A function that never ran has no group yet.
+            // A function that never ran has no log group yet.
             Err(error) if error.code() == Some("ResourceNotFoundException") => break,
-            Err(error) => return Err(Problem::aws("FilterLogEvents", &error)),
+            Err(error) => return Err(Problem::aws("FilterLogEvents")(error)),
         }
     }
     Ok(texts)

@@ -7,32 +7,26 @@ use serde::Serialize;
 
 use super::{advice::Conclusion, timeline::Entry};
 use crate::{
-    console::Report,
+    console::{Report, write_todo},
     limiter::Limiter,
     text::{self, count, duration, size},
 };
 
-/// Everything about one document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DocumentReport {
     #[serde(flatten)]
     document: Row,
     version_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     size_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<&'static str>,
     #[serde(skip)]
     keeps_result: bool,
     timeline: Vec<Entry>,
     #[serde(flatten)]
     conclusion: Conclusion,
-    /// If it waits for its turn.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) limiter: Option<Limiter>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
 
@@ -49,7 +43,7 @@ impl DocumentReport {
             version_id: document.object.version_id.clone(),
             key: show_names.then(|| document.object.key.clone()),
             size_bytes: document.size_bytes,
-            media_type: document.media_type.map(lectern::media_type::MediaType::as_str),
+            media_type: document.media_type.map(lectern_content::MediaType::as_str),
             keeps_result: document.has_succeeded_result(),
             timeline,
             conclusion,
@@ -70,13 +64,11 @@ impl Report for DocumentReport {
             write!(out, ", redriven {}", count(*redrives as usize, "time"))?;
         }
         writeln!(out)?;
-        let given_up = &self.document.abandoned_jobs;
-        if !given_up.is_empty() {
-            let (jobs, them) = if given_up.len() == 1 { ("job", "it") } else { ("jobs", "them") };
-            let jobs = format!("{jobs} {}", given_up.join(", "));
-            writeln!(out, "Opened again without {jobs}: a result that still comes for {them} is not taken.")?;
+        let abandoned = &self.document.abandoned_jobs;
+        if !abandoned.is_empty() {
+            writeln!(out, "Redriven without {}, whose results are ignored.", abandoned.join(", "))?;
         } else if self.keeps_result && *redrives > 0 {
-            writeln!(out, "Opened again: the result that was kept is used.")?;
+            writeln!(out, "Redriven with the stored result.")?;
         }
         if let Some(key) = &self.key {
             writeln!(out, "{key:?}, version {}", self.version_id)?;
@@ -97,33 +89,21 @@ impl Report for DocumentReport {
         writeln!(out)?;
         writeln!(out, "Where  {}", self.conclusion.place)?;
         writeln!(out, "Why    {}", self.conclusion.why)?;
-        match self.conclusion.todo.split_first() {
-            None => writeln!(out, "Do     Nothing.")?,
-            Some((first, rest)) => {
-                writeln!(out, "Do     {first}")?;
-                rest.iter().try_for_each(|line| writeln!(out, "       {line}"))?;
-            }
-        }
+        write_todo(out, &self.conclusion.todo)?;
         self.notes.iter().try_for_each(|note| writeln!(out, "Note   {note}"))
     }
 }
 
-/// One document in a table.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {
     submission_id: String,
     document_id: String,
     state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     redrives: u32,
-    /// The jobs that were given up when it was opened again.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     abandoned_jobs: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<String>,
 }
 
@@ -142,20 +122,20 @@ impl Row {
     }
 }
 
-/// The third party's id, as long as it can be nothing but an id.
+/// The third party's job id, unless it could be something else, such as a URL.
 fn plain(id: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let shown = (1..=64).contains(&id.len()) && id.bytes().all(is_plain);
     if shown { id.to_owned() } else { "(an id that is not shown)".to_owned() }
 }
 
-/// A submission, all of its documents, and those that need somebody.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SubmissionReport {
     #[serde(flatten)]
     pub(super) submission: Submission,
     pub(super) documents: Vec<Row>,
+    /// Those that need attention, explained.
     pub(super) attention: Vec<DocumentReport>,
     pub(super) unexplained: usize,
 }

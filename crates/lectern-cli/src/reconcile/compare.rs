@@ -1,4 +1,4 @@
-//! What differs between the bucket and the table, for one submission: a pure function.
+//! The differences between the bucket and the table, for one submission.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,28 +11,30 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::listing::Version;
+use super::listing::UploadVersion;
 use crate::text::time;
 
-/// What S3 leaves as it is in a key, besides letters and digits.
+/// Besides letters and digits, the characters of a key that S3 does not encode in its events.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
-/// So many versions go into one event: a function handles it at once.
+/// So many versions go into one event, which one invocation handles.
 const MAX_RECORDS: usize = 10;
 
-/// A version that no event announced.
-pub type Unannounced = (DocumentRef, ObjectVersion);
+/// A version whose event was lost.
+pub(crate) type Unannounced = (DocumentRef, ObjectVersion);
 
-/// The event that S3 sends of a new version.
-pub fn event(object: &ObjectVersion, sequencer: Option<&str>) -> String {
+/// The event that S3 sends for a new version.
+pub(crate) fn event(object: &ObjectVersion, sequencer: Option<&str>) -> String {
     json!({ "Records": [record(object, sequencer)] }).to_string()
 }
 
-/// The events that never came of a file's versions, newest first, when `newest` is registered of it; each with how many
-/// it announces. Their sequencers lie right behind that one and grow with the versions, so that an event that comes late
-/// after all finds its document registered, and whatever is uploaded from now on is newer than all of them. The newest
-/// version stands first, so that the older ones are registered as superseded and nobody works on them.
-pub fn events(versions: &[Unannounced], newest: Option<&Sequencer>) -> Vec<(String, usize)> {
+/// The lost events of a file's versions, newest version first, when `newest` is the sequencer of the registered version;
+/// each event with the number of versions that it announces.
+///
+/// The made-up sequencers lie right behind `newest` and grow with the versions. So an event that is only late finds its
+/// document registered, and every later upload is newer than all of them. The newest version stands first, so the older
+/// ones are registered as superseded and are not processed.
+pub(crate) fn events(versions: &[Unannounced], newest: Option<&Sequencer>) -> Vec<(String, usize)> {
     let mut sequencer = match newest {
         Some(newest) => newest.successor(),
         None => Some(Sequencer::new("")),
@@ -61,28 +63,26 @@ fn record(object: &ObjectVersion, sequencer: Option<&str>) -> Value {
     })
 }
 
-/// The document that a version is, `None` if it is none of ours, such as a folder marker.
-pub fn document_of(object: &ObjectVersion) -> Option<DocumentRef> {
+/// The document of a version; `None` if the key is not ours, such as a folder marker.
+pub(crate) fn document_of(object: &ObjectVersion) -> Option<DocumentRef> {
     receive_upload::announced(&event(object, None)).ok()?.pop()
 }
 
-/// What was found of one submission, before Step Functions is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Compared {
-    /// By file, the versions that no event announced and that are newer than the registered one, newest first.
-    pub unannounced: Vec<Vec<Unannounced>>,
-    /// Files that are left alone because the event of the newest version may still be under way.
-    pub young: usize,
+pub(crate) struct Compared {
+    /// By file, the versions whose event was lost and that are newer than the registered one, newest first.
+    pub(crate) unannounced: Vec<Vec<Unannounced>>,
+    /// Files that are left alone because the event of the newest version may still arrive.
+    pub(crate) young: usize,
     /// Open documents whose version of the object is gone.
-    pub gone: Vec<DocumentRef>,
+    pub(crate) gone: Vec<DocumentRef>,
     /// Open documents that are old enough to have an execution.
-    pub open: Vec<Document>,
+    pub(crate) open: Vec<Document>,
 }
 
-/// Compares what the bucket holds of a submission with its documents. Nothing younger than `before` is judged.
-pub fn compare(
-    bucket: &str,
-    versions: &[Version],
+/// Compares the objects of a submission with its documents. What is younger than `before` is left alone.
+pub(crate) fn compare(
+    versions: &[UploadVersion],
     documents: &[Document],
     before: OffsetDateTime,
 ) -> Compared {
@@ -90,31 +90,26 @@ pub fn compare(
         documents.iter().map(|document| (document.reference.document_id, document)).collect();
     let mut found = Compared::default();
     let mut present = BTreeSet::new();
-    let mut files: BTreeMap<&str, Vec<(&Version, DocumentRef, ObjectVersion)>> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Vec<(&UploadVersion, DocumentRef)>> = BTreeMap::new();
     for version in versions {
-        let object = ObjectVersion {
-            bucket: bucket.to_owned(),
-            key: version.key.clone(),
-            version_id: version.version_id.clone(),
-        };
-        let Some(reference) = document_of(&object) else { continue };
+        let Some(reference) = document_of(&version.object) else { continue };
         present.insert(reference.document_id);
-        files.entry(&version.key).or_default().push((version, reference, object));
+        files.entry(&version.object.key).or_default().push((version, reference));
     }
     for mut file in files.into_values() {
-        // As S3 lists them; what it stored within the same second stays in its order.
-        file.sort_by_key(|(version, ..)| std::cmp::Reverse((version.is_latest, version.modified)));
-        let Some((newest, ..)) = file.first() else { continue };
+        // S3 lists newest first; versions of the same second stay in that order.
+        file.sort_by_key(|(version, _)| std::cmp::Reverse((version.is_latest, version.modified)));
+        let Some((newest, _)) = file.first() else { continue };
         let (is_latest, is_young) = (newest.is_latest, newest.modified >= before);
         let is_current =
             |id: DocumentId| registered.get(&id).is_some_and(|known| known.superseded_by.is_none());
-        // What is older than the registered version is superseded by it, whenever its event comes.
-        let newer = file.into_iter().take_while(|(_, reference, _)| !is_current(reference.document_id));
+        // A version older than the registered one is superseded by it, whenever its event comes.
+        let newer = file.into_iter().take_while(|(_, reference)| !is_current(reference.document_id));
         let lost: Vec<Unannounced> = newer
-            .filter(|(_, reference, _)| !registered.contains_key(&reference.document_id))
-            .map(|(_, reference, object)| (reference, object))
+            .filter(|(_, reference)| !registered.contains_key(&reference.document_id))
+            .map(|(version, reference)| (reference, version.object.clone()))
             .collect();
-        // Of a file that was deleted there is nothing to register.
+        // A deleted file is not registered.
         match (lost.is_empty() || !is_latest, is_young) {
             (true, _) => {}
             (false, true) => found.young += 1,

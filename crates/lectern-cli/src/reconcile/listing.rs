@@ -1,26 +1,19 @@
 //! All versions of all uploads, as the bucket lists them.
 
 use aws_sdk_s3::{Client, types::EncodingType};
-use lectern::document::keys::UPLOADS_PREFIX;
+use lectern::document::{ObjectVersion, keys::UPLOADS_PREFIX};
 use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 
 use crate::problem::Problem;
 
-/// One version of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// The key; it holds a file name.
-    pub key: String,
-    /// The version's id, `null` without versioning.
-    pub version_id: String,
-    /// Whether a reader of the key gets this one.
-    pub is_latest: bool,
-    /// Since when it is there.
-    pub modified: OffsetDateTime,
+pub(crate) struct UploadVersion {
+    pub(crate) object: ObjectVersion,
+    pub(crate) is_latest: bool,
+    pub(crate) modified: OffsetDateTime,
 }
 
-/// The bucket, page by page.
 #[derive(Debug)]
 pub(super) struct Listing<'a> {
     client: &'a Client,
@@ -40,8 +33,8 @@ impl<'a> Listing<'a> {
         Self { client, bucket, prefix, next: None, is_over: false }
     }
 
-    /// The next page, `None` after the last. Delete markers are left out: there is nothing to register.
-    pub(super) async fn page(&mut self) -> Result<Option<Vec<Version>>, Problem> {
+    /// The next page, `None` after the last. Delete markers are left out.
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<UploadVersion>>, Problem> {
         if self.is_over {
             return Ok(None);
         }
@@ -50,19 +43,20 @@ impl<'a> Listing<'a> {
         if let Some((key, version)) = self.next.take() {
             request = request.key_marker(key).set_version_id_marker(version);
         }
-        let answer = request.send().await.map_err(|error| Problem::aws("ListObjectVersions", &error))?;
-        // Keys may hold what XML cannot, so they come encoded, unless the cloud does not know how.
+        let answer = request.send().await.map_err(Problem::aws("ListObjectVersions"))?;
+        // Keys may hold characters that XML cannot, so they come encoded; the local cloud may not do so.
         let is_encoded = answer.encoding_type == Some(EncodingType::Url);
         let decode = |key: String| if is_encoded { decoded(&key) } else { key };
-        self.is_over = answer.is_truncated != Some(true);
         self.next = answer.next_key_marker.map(|key| (decode(key), answer.next_version_id_marker));
-        if self.next.is_none() {
-            self.is_over = true;
-        }
+        self.is_over = answer.is_truncated != Some(true) || self.next.is_none();
         let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
-            Some(Version {
+            let object = ObjectVersion {
+                bucket: self.bucket.to_owned(),
                 key: decode(version.key?),
                 version_id: version.version_id.unwrap_or_else(|| "null".to_owned()),
+            };
+            Some(UploadVersion {
+                object,
                 is_latest: version.is_latest == Some(true),
                 modified: version.last_modified.as_ref().map(crate::text::aws_time)?,
             })

@@ -1,4 +1,4 @@
-//! The bucket against the table.
+//! The bucket compared with the table.
 
 use aws_sdk_s3::Client;
 use aws_smithy_mocks::mock;
@@ -14,24 +14,27 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{
     compare::{Compared, Unannounced, compare, document_of, event, events},
-    listing::{Listing, Version},
+    listing::{Listing, UploadVersion},
 };
-use crate::test_support::{answer, client, document};
+use crate::testing::{answer, client, document};
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 14:00:00 UTC);
 const BEFORE: OffsetDateTime = datetime!(2026-11-20 13:45:00 UTC);
 
-fn version(name: &str, version_id: &str, is_latest: bool, age_min: i64) -> Version {
-    Version {
-        key: format!("submissions/s1/{name}"),
-        version_id: version_id.to_owned(),
+fn version(name: &str, version_id: &str, is_latest: bool, age_min: i64) -> UploadVersion {
+    UploadVersion {
+        object: ObjectVersion {
+            bucket: "uploads".to_owned(),
+            key: format!("submissions/s1/{name}"),
+            version_id: version_id.to_owned(),
+        },
         is_latest,
         modified: NOW - Duration::minutes(age_min),
     }
 }
 
-fn compared(versions: &[Version], documents: &[Document]) -> Compared {
-    compare("uploads", versions, documents, BEFORE)
+fn compared(versions: &[UploadVersion], documents: &[Document]) -> Compared {
+    compare(versions, documents, BEFORE)
 }
 
 /// What is unannounced, as `<file> <version>`, by file.
@@ -64,7 +67,7 @@ fn case_08_only_versions_newer_than_the_registered_one_are_announced() {
     let registered = document(DocumentState::Ready);
     let version =
         |number: i64| version("secret name.txt", &format!("v{number}"), number == 3, 100 - 10 * number);
-    let versions: Vec<Version> = [3, 2, 1, 0].map(version).into();
+    let versions: Vec<UploadVersion> = [3, 2, 1, 0].map(version).into();
     assert_eq!(
         lost(&compared(&versions, std::slice::from_ref(&registered))),
         [["secret name.txt v3", "secret name.txt v2"]],
@@ -159,8 +162,9 @@ async fn case_08_events_of_many_versions_end_with_the_newest_in_whatever_order_t
 
 #[test]
 fn key_that_names_no_submission_is_registered_too() {
-    let object = Version { key: "submissions/a/b/c.txt".to_owned(), ..version("x", "v1", true, 60) };
-    let found = compared(&[object], &[]);
+    let mut unassigned = version("x", "v1", true, 60);
+    unassigned.object.key = "submissions/a/b/c.txt".to_owned();
+    let found = compared(&[unassigned], &[]);
     assert_eq!(
         found.unannounced[0][0].0.submission_id,
         SubmissionId::unassigned(),
@@ -224,7 +228,7 @@ async fn encoded_keys_and_markers_are_decoded_page_by_page() {
     let mut listing = Listing::new(&s3, "uploads", None);
     let mut keys = Vec::new();
     while let Some(page) = listing.page().await.unwrap() {
-        keys.extend(page.into_iter().map(|version| version.key));
+        keys.extend(page.into_iter().map(|version| version.object.key));
     }
     assert_eq!(keys, ["submissions/s1/a +%", "submissions/s1/教"]);
 }

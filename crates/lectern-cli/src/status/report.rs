@@ -1,26 +1,28 @@
-//! The stack's standing as people read it.
+//! The stack's status as people read it.
 
 use std::io::{self, Write};
 
-use lectern::{document::DocumentRef, document::submission::Submission, error::rfc3339};
+use lectern::{
+    document::{DocumentRef, submission::Submission},
+    error::rfc3339,
+};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::trouble::{Alarm, Trouble};
 use crate::{
-    console::Report,
-    dlq::letters::Depth,
+    console::{Report, write_todo},
+    dlq::queue::Depth,
     limiter::Limiter,
-    stack::DeadLetters,
+    stack::{DeadLetterQueue, Stack},
     text::{count, duration, time},
 };
 
-/// So many submissions are named.
+/// So many submissions with failed documents are named.
 const MAX_NAMED: usize = 5;
 /// So many documents are named whose executions broke off.
 const MAX_BROKEN_OFF: usize = 10;
 
-/// All of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusReport {
@@ -35,37 +37,33 @@ pub(super) struct StatusReport {
     #[serde(rename = "do")]
     todo: Vec<String>,
     #[serde(skip)]
-    breaker: String,
-    #[serde(skip)]
     now: OffsetDateTime,
 }
 
-/// One queue with its dead letters.
+/// One queue with its dead-letter queue.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueRow {
     queue: String,
-    /// None for functions that are invoked without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `None` for functions that are invoked without a queue.
     waiting: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at_work: Option<u64>,
-    /// Those that another command is at work on included.
-    dead: u64,
+    in_flight: Option<u64>,
+    /// Including those that another command is working on.
+    dead_letters: u64,
 }
 
 impl QueueRow {
-    pub(super) fn new(queue: &DeadLetters, source: Option<Depth>, dead: Depth) -> Self {
+    pub(super) fn new(queue: &DeadLetterQueue, source: Option<Depth>, dead: Depth) -> Self {
         Self {
             queue: queue.name.clone(),
             waiting: source.map(|depth| depth.visible),
-            at_work: source.map(|depth| depth.hidden),
-            dead: dead.visible + dead.hidden,
+            in_flight: source.map(|depth| depth.hidden),
+            dead_letters: dead.visible + dead.hidden,
         }
     }
 }
 
-/// Submissions of one state, and their documents.
+/// The submissions of one state, and their documents.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Submissions {
@@ -91,28 +89,28 @@ impl Submissions {
         }
     }
 
-    fn told(&self, state: &str) -> String {
+    fn text(&self, one: &str, more: &str) -> String {
         let at_least = if self.at_least { "at least " } else { "" };
-        let plural = if self.number == 1 { "" } else { "s" };
-        format!("{at_least}{} submission{plural} {state}", self.number)
+        let number = count(usize::try_from(self.number).unwrap_or(usize::MAX), "submission");
+        format!("{at_least}{number} {}", if self.number == 1 { one } else { more })
     }
 }
 
 impl StatusReport {
     pub(super) fn new(
-        stack: String,
+        stack: &Stack,
         limiter: Limiter,
         queues: Vec<QueueRow>,
         [needs_attention, in_progress]: [Submissions; 2],
         trouble: Trouble,
-        mut todo: Vec<String>,
         now: OffsetDateTime,
     ) -> Self {
         let Trouble { alarms, broken_off, unread } = &trouble;
+        let mut todo = limiter.todo(stack.api_key.as_deref());
         todo.extend(alarms.iter().map(|one| format!("docs/operating.md, {}    the alarm is on", one.alarm)));
         todo.extend(unread.iter().cloned());
-        if queues.iter().any(|queue| queue.dead > 0) {
-            todo.push("lectern dlq list    what is dead, and why".to_owned());
+        if queues.iter().any(|queue| queue.dead_letters > 0) {
+            todo.push("lectern dlq list    shows the dead-letter messages".to_owned());
         }
         todo.extend(broken_off.iter().take(MAX_BROKEN_OFF).map(|one| {
             let DocumentRef { submission_id, document_id } = &one.document;
@@ -124,21 +122,10 @@ impl StatusReport {
         let failed = needs_attention.newest_failed.iter().chain(&in_progress.newest_failed);
         todo.extend(failed.take(MAX_NAMED).map(|id| format!("lectern explain {id}")));
         if needs_attention.failed + in_progress.failed > 0 {
-            todo.push("lectern redrive --failed    what could be started again".to_owned());
+            todo.push("lectern redrive --failed    shows what could be started again".to_owned());
         }
-        let breaker = limiter.breaker_text(now);
-        Self {
-            stack,
-            at: rfc3339(now),
-            limiter,
-            queues,
-            needs_attention,
-            in_progress,
-            trouble,
-            todo,
-            breaker,
-            now,
-        }
+        let (stack, at) = (stack.name.clone(), rfc3339(now));
+        Self { stack, at, limiter, queues, needs_attention, in_progress, trouble, todo, now }
     }
 }
 
@@ -146,27 +133,23 @@ impl Report for StatusReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{} at {}", self.stack, self.at.replacen('T', " ", 1))?;
         writeln!(out)?;
-        writeln!(out, "Limits  {}", self.breaker)?;
+        writeln!(out, "Limits  {}", self.limiter.breaker_text(self.now))?;
         writeln!(out, "        {}", self.limiter.numbers())?;
         writeln!(out)?;
-        writeln!(out, "{:<20} {:>8} {:>8} {:>8}", "QUEUE", "WAITING", "AT WORK", "DEAD")?;
+        writeln!(out, "{:<20} {:>8} {:>9} {:>12}", "QUEUE", "WAITING", "IN FLIGHT", "DEAD LETTERS")?;
         for row in &self.queues {
-            let number =
-                |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |found| found.to_string());
-            let (waiting, at_work) = (number(row.waiting), number(row.at_work));
-            let mark = if row.dead > 0 { " !" } else { "" };
-            writeln!(out, "{:<20} {waiting:>8} {at_work:>8} {:>8}{mark}", row.queue, row.dead)?;
+            let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+            let (waiting, in_flight) = (number(row.waiting), number(row.in_flight));
+            let mark = if row.dead_letters > 0 { " !" } else { "" };
+            writeln!(out, "{:<20} {waiting:>8} {in_flight:>9} {:>12}{mark}", row.queue, row.dead_letters)?;
         }
         writeln!(out)?;
         let Submissions { failed, rejected, .. } = &self.needs_attention;
-        let number = self.needs_attention.told("to be looked at");
-        writeln!(out, "{number}: {failed} failed and {rejected} rejected documents in them.")?;
+        let number = self.needs_attention.text("needs attention", "need attention");
+        writeln!(out, "{number}: {failed} failed and {rejected} rejected documents.")?;
         let Submissions { open, failed, .. } = &self.in_progress;
-        writeln!(
-            out,
-            "{}: {open} open and {failed} failed documents.",
-            self.in_progress.told("in progress")
-        )?;
+        let number = self.in_progress.text("is in progress", "are in progress");
+        writeln!(out, "{number}: {open} open and {failed} failed documents.")?;
         let Trouble { alarms, broken_off, unread } = &self.trouble;
         let on = |alarm: &Alarm| match alarm.since.as_deref().and_then(time) {
             Some(since) => format!("{} for {}", alarm.alarm, duration(self.now - since)),
@@ -178,18 +161,12 @@ impl Report for StatusReport {
         }
         if !broken_off.is_empty() {
             let number = count(broken_off.len(), "execution");
-            writeln!(out, "{number} broke off, and nothing moves what they were to move.")?;
+            writeln!(out, "{number} ended before the document did, and nothing moves these documents on.")?;
         }
         if alarms.is_empty() && broken_off.is_empty() && unread.is_empty() {
-            writeln!(out, "No alarm is on, and no execution broke off.")?;
+            writeln!(out, "No alarm is on, and no execution ended before its document.")?;
         }
         writeln!(out)?;
-        match self.todo.split_first() {
-            None => writeln!(out, "Do     Nothing."),
-            Some((first, rest)) => {
-                writeln!(out, "Do     {first}")?;
-                rest.iter().try_for_each(|line| writeln!(out, "       {line}"))
-            }
-        }
+        write_todo(out, &self.todo)
     }
 }

@@ -1,4 +1,4 @@
-//! What the first command at night says.
+//! What the first command on a bad night shows.
 
 use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     console::Report as _,
     limiter::Breaker,
-    test_support::{answer, client, cloud, document},
+    testing::{answer, client, cloud, document},
 };
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 03:12:00 UTC);
@@ -43,16 +43,16 @@ fn shown(report: &StatusReport) -> String {
 
 #[test]
 fn bad_night_is_told_with_what_to_do() {
-    let stack = crate::stack::Stack::of("lectern-prod", &crate::stack::tests::resources()).unwrap();
+    let stack = crate::stack::Stack::of("lectern-prod", &crate::testing::resources()).unwrap();
     let breaker = Breaker {
         cause: Cause::Unauthorized,
-        trial_at: "2026-11-20T03:14:10.000Z".to_owned(),
-        has_trial: true,
+        probe_at: "2026-11-20T03:14:10.000Z".to_owned(),
+        has_probe: true,
     };
     let limiter =
-        Limiter { breaker: Some(breaker), waiting: 1204, places_taken: 12, places: Some(50), slowdown: 4 };
-    let depth = |visible, hidden| crate::dlq::letters::Depth { visible, hidden };
-    let queues = stack.dead_letters.iter().map(|queue| match &queue.source {
+        Limiter { breaker: Some(breaker), waiting: 1204, leases: 12, max_leases: Some(50), slowdown: 4 };
+    let depth = |visible, hidden| crate::dlq::queue::Depth { visible, hidden };
+    let queues = stack.dead_letter_queues.iter().map(|queue| match &queue.source {
         Source::Queue(_) => QueueRow::new(queue, Some(depth(3, 10)), depth(2, 1)),
         Source::Invocations => QueueRow::new(queue, None, depth(0, 0)),
     });
@@ -62,7 +62,6 @@ fn bad_night_is_told_with_what_to_do() {
     ]);
     let mut in_progress = counted(&[submission("spring-3", Counts { open: 1204, ..Counts::default() })]);
     in_progress.at_least = true;
-    let todo = limiter.todo(stack.api_key.as_deref());
     let aborted = BrokenOff {
         document: document(DocumentState::Processing).reference,
         state: "Processing",
@@ -79,7 +78,7 @@ fn bad_night_is_told_with_what_to_do() {
         unread: Vec::new(),
     };
     let counts = [looked_at, in_progress];
-    let report = StatusReport::new(stack.name.clone(), limiter, queues.collect(), counts, trouble, todo, NOW);
+    let report = StatusReport::new(&stack, limiter, queues.collect(), counts, trouble, NOW);
     insta::assert_snapshot!(shown(&report));
 }
 
@@ -97,7 +96,7 @@ fn no_executions() -> aws_sdk_sfn::Client {
     )
 }
 
-async fn told(cloud: &Cloud) -> (String, serde_json::Value) {
+async fn shown_of(cloud: &Cloud) -> (String, serde_json::Value) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = status(cloud, NOW, &Console::new(&mut out, &mut err, false)).await.unwrap();
     (shown(&report), serde_json::to_value(&report).unwrap())
@@ -105,12 +104,12 @@ async fn told(cloud: &Cloud) -> (String, serde_json::Value) {
 
 #[tokio::test]
 async fn quiet_night_is_read_by_keys_and_the_index_and_nothing_is_to_be_done() {
-    let (text, json) = told(&quiet(no_executions(), &[])).await;
+    let (text, json) = shown_of(&quiet(no_executions(), &[])).await;
     for expected in [
-        "The third party is believed to work.",
-        "0 documents wait in line; 0 of 2 places are taken.",
-        "0 submissions to be looked at",
-        "No alarm is on, and no execution broke off.",
+        "The circuit breaker is closed: documents are sent as the limits allow.",
+        "0 documents wait for a permit; 0 of 2 leases are held.",
+        "0 submissions need attention: ",
+        "No alarm is on, and no execution ended before its document.",
         "Do     Nothing.",
     ] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
@@ -118,7 +117,7 @@ async fn quiet_night_is_read_by_keys_and_the_index_and_nothing_is_to_be_done() {
     assert_eq!((&json["alarms"], &json["brokenOff"]), (&json!([]), &json!([])));
     assert_eq!(json["queues"].as_array().unwrap().len(), 3);
     assert_eq!(
-        (&json["queues"][0]["queue"], &json["queues"][0]["dead"]),
+        (&json["queues"][0]["queue"], &json["queues"][0]["deadLetters"]),
         (&json!("AdmitDocument"), &json!(0))
     );
 }
@@ -145,7 +144,7 @@ async fn alarm_that_is_on_is_named_by_its_heading_in_the_guide_and_another_stack
                 .build()
         });
     let cloudwatch = client!(aws_sdk_cloudwatch, describe);
-    let (text, json) = told(&Cloud { cloudwatch, ..quiet(no_executions(), &[]) }).await;
+    let (text, json) = shown_of(&Cloud { cloudwatch, ..quiet(no_executions(), &[]) }).await;
     assert!(text.contains("1 alarm on: BreakerOpenAlarm for 10 min 0 s."), "{text}");
     assert!(text.contains("Do     docs/operating.md, BreakerOpenAlarm    the alarm is on"), "{text}");
     let since = json!([{ "alarm": "BreakerOpenAlarm", "since": "2026-11-20T03:02:00.000Z" }]);
@@ -178,7 +177,7 @@ async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_
             "executionArn": "a", "stateMachineArn": "m", "name": name, "status": filter, "startDate": 1
         });
         let mut all = vec![first.clone()];
-        // One that is of no document of ours.
+        // An execution that is not of a document.
         all.push(json!({ "name": "by hand", "executionArn": "a", "stateMachineArn": "m", "status": filter, "startDate": 1 }));
         MockResponse::Http(answer(200, json!({ "executions": all }).to_string()))
     });
@@ -192,7 +191,7 @@ async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_
         });
         MockResponse::Http(answer(200, body.to_string()))
     });
-    let (text, json) = told(&quiet(client!(aws_sdk_sfn, list, describe), &[document])).await;
+    let (text, json) = shown_of(&quiet(client!(aws_sdk_sfn, list, describe), &[document])).await;
     let Some(how) = expected else {
         assert!(text.contains("Do     Nothing."), "{text}");
         return;
@@ -205,9 +204,9 @@ async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_
 #[tokio::test]
 async fn what_could_not_be_read_is_told_and_nothing_is_not_said() {
     let denied = mock!(aws_sdk_sfn::Client::list_executions)
-        .then_http_response(|| crate::test_support::json_error("AccessDeniedException"));
-    let (text, json) = told(&quiet(client!(aws_sdk_sfn, denied), &[])).await;
-    assert!(text.contains("Do     The executions could not be read: ListExecutions"), "{text}");
+        .then_http_response(|| crate::testing::json_error("AccessDeniedException"));
+    let (text, json) = shown_of(&quiet(client!(aws_sdk_sfn, denied), &[])).await;
+    assert!(text.contains("Do     The executions could not be read: AWS answered ListExecutions"), "{text}");
     assert!(text.contains("AWS_PROFILE") && !text.contains("Nothing."), "{text}");
     assert_eq!(json["unread"].as_array().unwrap().len(), 1);
 }

@@ -1,5 +1,4 @@
-//! What the queues and the table do not tell: alarms that are on, and executions that broke off before their documents
-//! had ended.
+//! Alarms that are on, and executions that ended before their documents.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_sfn::types::ExecutionStatus;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lectern::{
-    document::{DocumentId, DocumentRef},
+    document::{Document, DocumentId, DocumentRef},
     error::rfc3339,
     ports::Load as _,
 };
@@ -15,68 +14,58 @@ use serde::Serialize;
 
 use crate::{cloud::Cloud, executions::Status, problem::Problem, text::aws_time};
 
-/// So many executions are looked at of each way to break off, newest first.
+/// So many of the newest executions of each status are looked at.
 const NEWEST: i32 = 100;
 const AT_A_TIME: usize = 8;
 
-/// All of it.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Trouble {
     pub(super) alarms: Vec<Alarm>,
     pub(super) broken_off: Vec<BrokenOff>,
-    /// What could not be looked at, and what to do about it. The rest is worth telling all the same.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// What could not be read, and what to do about it. It does not hide the rest.
     pub(super) unread: Vec<String>,
 }
 
-/// An alarm that is on.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alarm {
-    /// Its resource in the template, which is its heading in the guide.
+    /// Its resource in the template, which is its heading in docs/operating.md.
     pub(super) alarm: String,
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
 }
 
-/// A document that nothing moves any more.
+/// An open document whose newest execution has ended.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BrokenOff {
     #[serde(flatten)]
     pub(super) document: DocumentRef,
     pub(super) state: &'static str,
-    /// How its execution ended.
+    /// How the execution ended.
     pub(super) execution: &'static str,
 }
 
 impl Trouble {
     pub(super) async fn read(cloud: &Cloud) -> Self {
-        let mut trouble = Self::default();
-        let mut note = |what: &str, problem: Problem| {
-            trouble.unread.push(format!("{what} could not be read: {problem}. {}", problem.todo));
+        let mut unread = Vec::new();
+        let mut note = |what: &str, problem: &Problem| {
+            unread.push(format!("{what} could not be read: {}", problem.text()));
         };
-        let alarms = alarms(cloud).await.unwrap_or_else(|problem| {
-            note("The alarms", problem);
-            Vec::new()
-        });
-        let broken_off = broken_off(cloud).await.unwrap_or_else(|problem| {
-            note("The executions", problem);
-            Vec::new()
-        });
-        Self { alarms, broken_off, ..trouble }
+        let alarms = alarms(cloud).await.inspect_err(|problem| note("The alarms", problem));
+        let broken_off = broken_off(cloud).await.inspect_err(|problem| note("The executions", problem));
+        Self { alarms: alarms.unwrap_or_default(), broken_off: broken_off.unwrap_or_default(), unread }
     }
 }
 
-/// The stack's own alarms: another stack's name may begin like its name.
+/// Only alarms of this stack: another stack's name may begin with this one's.
 async fn alarms(cloud: &Cloud) -> Result<Vec<Alarm>, Problem> {
     let request = cloud.cloudwatch.describe_alarms().alarm_name_prefix(format!("{}-", cloud.stack.name));
     let mut pages = request.state_value(StateValue::Alarm).into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| Problem::aws("DescribeAlarms", &error))?;
+        let page = page.map_err(Problem::aws("DescribeAlarms"))?;
         found.extend(page.metric_alarms.unwrap_or_default().into_iter().filter_map(|alarm| {
             let since = alarm.state_transitioned_timestamp.or(alarm.state_updated_timestamp);
             let name = cloud.stack.alarms.get(alarm.alarm_name.as_deref()?)?;
@@ -87,8 +76,7 @@ async fn alarms(cloud: &Cloud) -> Result<Vec<Alarm>, Problem> {
     Ok(found)
 }
 
-/// Documents that are open though the newest of their executions was aborted, timed out, or failed without being able to
-/// end its document.
+/// Open documents whose newest execution was aborted, timed out, or failed.
 async fn broken_off(cloud: &Cloud) -> Result<Vec<BrokenOff>, Problem> {
     let mut documents = BTreeSet::new();
     for status in [ExecutionStatus::Aborted, ExecutionStatus::TimedOut, ExecutionStatus::Failed] {
@@ -99,7 +87,7 @@ async fn broken_off(cloud: &Cloud) -> Result<Vec<BrokenOff>, Problem> {
     found.try_filter_map(async |found| Ok(found)).try_collect().await
 }
 
-/// An execution is named by its document, and by the number of its redrive.
+/// An execution is named `<document id>` or `<document id>-redrive-<n>`.
 fn document_of(execution: &str) -> Option<DocumentId> {
     execution.split("-redrive-").next()?.parse().ok()
 }
@@ -107,17 +95,15 @@ fn document_of(execution: &str) -> Option<DocumentId> {
 async fn look(cloud: &Cloud, document_id: DocumentId) -> Result<Option<BrokenOff>, Problem> {
     let Some(submission_id) = cloud.executions.submission_of(document_id).await? else { return Ok(None) };
     let reference = DocumentRef { submission_id, document_id };
-    let found = cloud.store.load(&reference).await.map_err(|error| Problem::store(&error))?;
-    let is_open = |document: &lectern::document::Document| {
-        !document.state.is_terminal() && document.superseded_by.is_none()
-    };
+    let found = cloud.store.load(&reference).await?;
+    let is_open = |document: &Document| !document.state.is_terminal() && document.superseded_by.is_none();
     let Some(document) = found.filter(is_open) else { return Ok(None) };
     let newest = cloud.executions.find(&reference, document.redrives).await?;
     Ok(match newest.map(|execution| execution.status) {
         Some(Status::Broken(how)) => {
             Some(BrokenOff { document: reference, state: document.state.as_str(), execution: how })
         }
-        // One that goes on again; or one that somebody is just about to start.
+        // No execution yet: another command may be about to start it.
         Some(Status::Running | Status::Succeeded) | None => None,
     })
 }

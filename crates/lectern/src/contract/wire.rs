@@ -3,9 +3,8 @@
 //! Both sides use these types: the adapter and the callback's reader in Lectern, and the reference third party.
 //! Field names on the wire are camelCase, sizes are bytes, times are RFC 3339, hashes are lower-case hex SHA-256.
 
+use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
-
-use crate::media_type::MediaType;
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -2,24 +2,23 @@
 //! knows the document or the order of files.
 
 use bytes::Bytes;
+use lectern_content::{ContentError, Cue, MediaType, docx, essence, mp4, srt, text, vtt};
 use serde::de::DeserializeOwned;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
 use crate::{
-    content::{Cue, docx, mp4, srt, text, vtt},
     contract::wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
     error::rfc3339,
     limits,
-    media_type::MediaType,
 };
 
 /// Why a returned file cannot be part of a record: a stable camelCase word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused(pub(super) &'static str);
 
-impl From<crate::content::ContentError> for Refused {
-    fn from(error: crate::content::ContentError) -> Self {
+impl From<ContentError> for Refused {
+    fn from(error: ContentError) -> Self {
         Self(error.code())
     }
 }
@@ -113,8 +112,8 @@ pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<String, Refus
     Ok(text::decode(bytes)?)
 }
 
-/// Whether an attachment of this type can be opened to see that it is sound. A PDF is not: its parser's memory and
-/// time are bounded too loosely for a function (see [`crate::content::pdf`]).
+/// Whether an attachment of this type can be opened to see that it is sound. A PDF cannot: no parser is known that
+/// reads any PDF within the memory and time of a function.
 pub(super) fn can_open(media_type: &str) -> bool {
     matches!(media_type.parse(), Ok(MediaType::Docx | MediaType::Mp4))
 }
@@ -131,8 +130,4 @@ pub(super) fn open(media_type: &str, bytes: &Bytes) -> Result<(), Refused> {
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     serde_json::from_str(&text::decode(bytes)?).map_err(|_| Refused("badJson"))
-}
-
-fn essence(media_type: &str) -> String {
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -5,6 +5,7 @@
 //! done so far is found as done.
 
 use bytes::Bytes;
+use lectern_content::{MediaType, sniff};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -13,13 +14,11 @@ use crate::{
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
     error::Error,
     limits::SNIFF_BYTES,
-    media_type::MediaType,
     message::{self, Retryable, Unreadable},
     ports::{
         Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer,
         StartExecution, Uploads,
     },
-    sniff::sniff,
     telemetry::metrics,
     telemetry::trace::TraceParent,
 };

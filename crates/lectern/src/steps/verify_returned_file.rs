@@ -3,6 +3,7 @@
 //! Invoked by the state machine, once for each file. The bytes stream into quarantine while they are hashed; only a
 //! file whose size, SHA-256 and sniffed type fit is copied to where others read.
 
+use lectern_content::fits_declared_type;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     error::Error,
     limits::MAX_RETURNED_FILE_BYTES,
     ports::{Fetch, Load, Promoted, ReturnedFiles, StreamFacts},
-    sniff::agrees,
     telemetry::trace::{self, TraceParent},
 };
 
@@ -125,7 +125,7 @@ fn check_content(file: &ReturnedFile, facts: &StreamFacts) -> Result<(), Error> 
     if !facts.sha256.eq_ignore_ascii_case(&file.sha256) {
         return Err(mismatch("wrongHash", "The processing service returned other bytes than it declared."));
     }
-    if !agrees(&file.media_type, &facts.first_bytes) {
+    if !fits_declared_type(&file.media_type, &facts.first_bytes) {
         return Err(mismatch(
             "wrongType",
             "The processing service returned a file of another type than it declared.",

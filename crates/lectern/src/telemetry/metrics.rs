@@ -10,12 +10,12 @@
 
 use std::collections::BTreeMap;
 
+use lectern_content::MediaType;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     document::{Document, DocumentState, Reason},
     error::Error,
-    media_type::MediaType,
     steps::probe_job::Status,
 };
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lectern_content::MediaType;
 use time::OffsetDateTime;
 
 use super::{
@@ -16,7 +17,6 @@ use crate::{
         Round, SubmissionId, TaskToken,
     },
     error::rfc3339,
-    media_type::MediaType,
     ports::{Finish, NewDocument, Recorded, ResultContext, Sequencer},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
     telemetry::trace::TraceParent,

@@ -1,14 +1,12 @@
-//! Captions as `WebVTT` that say what is known: one cue for each second of the video.
+//! `WebVTT` captions made from the facts of a video: one cue for each second.
 
-use lectern::{
-    content::{Cue, vtt::write_vtt},
-    contract::wire::MediaFile,
-};
+use lectern::contract::wire::MediaFile;
+use lectern_content::{Cue, vtt::write_vtt};
 
-/// A video that claims to be longer gets cues for its first six hours.
+/// Longer videos get cues for their first six hours.
 const MAX_CUES: u64 = 6 * 60 * 60;
 
-/// `WEBVTT` with a cue a second, or a single cue if the length is not known.
+/// A cue for each second, or a single cue if the length is unknown.
 pub(super) fn vtt(facts: &MediaFile, size_bytes: u64) -> String {
     let picture = match (facts.width_px, facts.height_px) {
         (Some(width), Some(height)) => format!("; {width}×{height}"),
@@ -34,7 +32,7 @@ fn cue(start_ms: u64, end_ms: u64, text: String) -> Cue {
 
 #[cfg(test)]
 mod tests {
-    use lectern::content::vtt::parse;
+    use lectern_content::vtt::parse;
 
     use super::*;
 

@@ -1,17 +1,14 @@
-//! Written documents: their text, what proofreading finds in it, and a report.
+//! Written documents: text, findings of the proofreading, and a report.
 
 use std::fmt::Write as _;
 
-use lectern::{
-    content::{docx, pdf, proofread, text},
-    contract::wire::{FileFinding, FileRole, FindingsFile, JobError},
-    media_type::MediaType,
-};
+use lectern::contract::wire::{FileFinding, FileRole, FindingsFile, JobError};
+use lectern_content::{MediaType, docx, text};
 
 use super::{Produced, content_error, disk_error, error, json};
-use crate::intake::Incoming;
+use crate::{intake::Incoming, pdf, proofread};
 
-/// Larger ones are not read into memory.
+/// Larger documents are refused, because the parsers hold a document in memory.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
 pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {
@@ -20,7 +17,7 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     }
     let bytes = std::fs::read(&incoming.path).map_err(|error| disk_error(&error))?;
     let (text, pages) = match media_type {
-        MediaType::Docx => docx::extract_text(&bytes).map(|found| (found.text, None)),
+        MediaType::Docx => docx::extract_text(&bytes).map(|text| (text, None)),
         MediaType::Pdf => pdf::extract_text(&bytes).map(|found| (found.text, Some(found.pages))),
         MediaType::Text | MediaType::Mp4 | MediaType::WebM => text::decode(&bytes).map(|text| (text, None)),
     }

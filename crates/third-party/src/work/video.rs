@@ -1,11 +1,14 @@
-//! Videos: their facts, and captions made of the facts, since nothing here recognises speech.
+//! Videos: their facts, and captions made from the facts, because nothing here recognises speech.
 
 use std::{fs::File, io::BufReader};
 
 use lectern::{
-    content::mp4,
-    contract::wire::{FileRole, JobError},
-    media_type::MediaType,
+    contract::wire::{FileRole, JobError, MediaFile},
+    error::rfc3339,
+};
+use lectern_content::{
+    MediaType,
+    mp4::{self, VideoFacts},
 };
 
 use super::{Produced, captions, content_error, disk_error, json, webm};
@@ -15,9 +18,9 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     let file = File::open(&incoming.path).map_err(|error| disk_error(&error))?;
     let size_bytes = incoming.received.size_bytes;
     let facts = match media_type {
-        MediaType::Mp4 => {
-            mp4::facts(BufReader::new(file), size_bytes).map_err(|error| content_error(&error))?
-        }
+        MediaType::Mp4 => mp4::facts(BufReader::new(file), size_bytes)
+            .map(to_wire)
+            .map_err(|error| content_error(&error))?,
         MediaType::WebM | MediaType::Docx | MediaType::Pdf | MediaType::Text => webm::facts(file)?,
     };
     let captions = captions::vtt(&facts, size_bytes);
@@ -35,4 +38,15 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
             bytes: captions.into_bytes(),
         },
     ])
+}
+
+fn to_wire(facts: VideoFacts) -> MediaFile {
+    MediaFile {
+        duration_ms: facts.duration_ms,
+        width_px: facts.width_px,
+        height_px: facts.height_px,
+        video_codec: facts.video_codec,
+        audio_codec: facts.audio_codec,
+        recorded_at: facts.recorded_at.map(rfc3339),
+    }
 }

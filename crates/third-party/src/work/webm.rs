@@ -1,4 +1,4 @@
-//! The few facts of a `WebM` that stand near its start: EBML elements of the first megabyte, nothing further.
+//! The facts of a `WebM`, from the EBML elements of its first megabyte.
 //!
 //! Element ids: <https://www.matroska.org/technical/elements.html>.
 
@@ -29,7 +29,7 @@ const PIXEL_HEIGHT: u32 = 0xBA;
 const CLUSTER: u32 = 0x1F43_B675;
 const DATE_ORIGIN: OffsetDateTime = datetime!(2001-01-01 00:00 UTC);
 
-/// Reads the facts. What is not found in the first megabyte is left out.
+/// Reads the facts. A fact that is not in the first megabyte is left out.
 pub(super) fn facts(file: impl Read) -> Result<MediaFile, JobError> {
     let mut head = Vec::new();
     file.take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| disk_error(&error))?;
@@ -112,7 +112,7 @@ fn tracks(content: &[u8], media: &mut MediaFile) {
     }
 }
 
-/// The elements of some bytes: ids and contents. An element of unknown or excessive size reaches to the end.
+/// Iterates over ids and contents of elements. An element of unknown or excessive size reaches to the end.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {
@@ -128,8 +128,8 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// A number whose first byte's leading zeros tell its length; an id keeps the marker bit, a size loses it. The size
-/// with all bits set means "unknown", which is larger than anything that is left.
+/// A number whose length follows from the leading zeros of its first byte, and the bytes after it. An id keeps the
+/// marker bit, a size loses it. A size with all bits set is unknown and becomes [`u64::MAX`].
 fn variable(bytes: &[u8], max_length: usize, keep_marker: bool) -> Option<(u64, &[u8])> {
     let first = *bytes.first()?;
     let length = usize::try_from(first.leading_zeros()).ok()? + 1;
@@ -157,7 +157,7 @@ fn float(bytes: &[u8]) -> Option<f64> {
 }
 
 fn milliseconds(ticks: f64, scale_ns: u64) -> Option<u64> {
-    // Only a scale of some nanoseconds is usual; what a float cannot hold of a larger one does not matter.
+    // Usual scales are below a second, so a scale beyond 32 bits is not supported.
     let scale_ns = f64::from(u32::try_from(scale_ns).ok()?);
     let duration = std::time::Duration::try_from_secs_f64(ticks * scale_ns / 1e9).ok()?;
     u64::try_from(duration.as_millis()).ok()

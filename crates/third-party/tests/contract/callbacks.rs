@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use lectern::{
     contract::webhook::VerifyError,
-    contract::wire::{CallbackEvent, JobStatus},
+    contract::wire::{CallbackEvent, FileRole, JobStatus},
 };
 use third_party::{CallbackDefect, Contradiction, JobFault, ReportedStatus, Secrets};
 use tokio::time::Instant;
@@ -225,6 +225,16 @@ async fn a_callback_can_declare_too_many_files() {
     let house = House::start().await;
     house.fault(JobFault::ManyFiles { count: 51 });
     assert_eq!(house.notes_result().await.files.len(), 51);
+}
+
+#[tokio::test]
+async fn a_job_can_return_the_document_itself() {
+    let house = House::start().await;
+    house.fault(JobFault::ReturnDocument);
+    let result = house.notes_result().await;
+    let file = result.files.last().unwrap();
+    assert_eq!((file.role, file.media_type.as_str()), (FileRole::Attachment, "text/plain"));
+    assert_eq!(house.download(file).await.bytes().await.unwrap(), NOTES);
 }
 
 #[tokio::test]

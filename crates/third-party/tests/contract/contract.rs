@@ -8,8 +8,8 @@ use lectern::{
     contract::webhook::{SigningSecret, sign},
     contract::wire::{self, *},
     limits,
-    media_type::MediaType,
 };
+use lectern_content::MediaType;
 use serde_json::{Value, json};
 use third_party::{Limits, Route};
 

@@ -4,10 +4,10 @@ use aws_sdk_s3::operation::{get_object::GetObjectOutput, put_object::PutObjectOu
 use aws_smithy_mocks::mock;
 use lectern::{
     limits::MAX_INLINE_RECORD_BYTES,
-    media_type::MediaType,
     ports::{Browse as _, FinalOutcome, Finish, Finishing as _},
     record::{Provenance, Record, SCHEMA_VERSION, Source},
 };
+use lectern_content::MediaType;
 
 use super::*;
 use crate::{

@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::{Client, operation::get_item::GetItemOutput};
 use aws_smithy_mocks::mock;
 use lectern::{
     document::{CallbackId, DocumentId, DocumentRef},
-    media_type::MediaType,
     ports::{NewDocument, Register as _, Registration, Sequencer},
 };
+use lectern_content::MediaType;
 use rstest::rstest;
 
 use super::*;

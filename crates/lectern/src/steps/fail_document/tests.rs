@@ -8,8 +8,8 @@ use time::Duration;
 use super::*;
 use crate::{
     contract::wire::{CallbackEvent, JobError, JobFailed},
-    document::{Attempt, DocumentState, ObjectVersion, Round},
-    ports::{Reopening as _, Transfers as _},
+    document::{Attempt, DocumentState, ObjectVersion},
+    ports::Reopening as _,
     testing::{
         Cut,
         world::{MemoryWorld, START, failed, object, s3_event},

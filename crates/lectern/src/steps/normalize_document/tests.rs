@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use lectern_content::MediaType;
 use proptest::prelude::*;
 use rstest::rstest;
 use time::macros::datetime;
@@ -12,7 +13,6 @@ use crate::{
     contract::wire::{FileRole, ReturnedFile},
     document::submission::SubmissionState,
     document::{CallbackId, Reason},
-    media_type::MediaType,
     message,
     ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,

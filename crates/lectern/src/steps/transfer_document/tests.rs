@@ -104,10 +104,7 @@ async fn request_tells_size_type_and_the_opaque_callback_url_and_no_token() {
     world.transfer_by(DeliveryMode::Push, &asked, input(&document, 1000, 2, "token")).await.unwrap();
     let request = asked.0.lock().unwrap().pop().unwrap();
     assert_eq!(request.idempotency_key, format!("{}-2", document.document_id));
-    assert_eq!(
-        (request.size_bytes, request.media_type),
-        (PDF.len() as u64, crate::media_type::MediaType::Pdf)
-    );
+    assert_eq!((request.size_bytes, request.media_type), (PDF.len() as u64, lectern_content::MediaType::Pdf));
     assert_eq!(request.callback_url, "https://lectern.example/callbacks/callback-0");
 }
 

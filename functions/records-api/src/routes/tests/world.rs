@@ -11,12 +11,12 @@ use lambda_http::request::RequestContext;
 use lectern::{
     contract::wire::{FileRole, JobSucceeded, ReturnedFile},
     document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
-    media_type::MediaType,
     ports::{FinalOutcome, Finishing as _, NewDocument, Register as _, Results as _, Sequencer},
     record,
     telemetry::trace::TraceParent,
     testing::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
 };
+use lectern_content::MediaType;
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tower::ServiceExt as _;

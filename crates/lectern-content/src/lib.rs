@@ -1,0 +1,128 @@
+//! Parsers of untrusted files: what a teacher uploads and what a third party returns.
+//!
+//! [`sniff`] names a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read what the
+//! file holds. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
+//! stay within [`Limits`], and they never allocate by a size that the file declares.
+
+mod cue;
+pub mod docx;
+mod media_type;
+pub mod mp4;
+#[cfg(feature = "testing")]
+pub mod samples;
+mod sniff;
+pub mod srt;
+pub mod text;
+pub mod vtt;
+
+pub use cue::Cue;
+pub use media_type::{MediaType, UnknownMediaType, essence};
+pub use sniff::{fits_declared_type, sniff};
+
+/// Why a file could not be read. The same bytes always give the same error, so a retry does not help.
+///
+/// `Display` is a sentence for the teacher. It quotes nothing of the file's content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The file has no content.
+    #[error("The file is empty.")]
+    Empty,
+    /// The file ends before its own structure does.
+    #[error("The file is incomplete: it ends too early. Please upload it again.")]
+    Truncated,
+    /// The file needs a password, or it is under rights management.
+    #[error("The file is encrypted. Please save it without a password and upload it again.")]
+    Encrypted,
+    /// The file exceeds one of the [`Limits`].
+    #[error("The file is too large or too complicated to be read.")]
+    TooComplex,
+    /// The file breaks the rules of its format. The text says which one.
+    #[error("The file is damaged: {0}.")]
+    Malformed(String),
+    /// The text has another encoding than UTF-8, or UTF-16 with a byte order mark.
+    #[error("The text is not in UTF-8. Please save it as UTF-8 and upload it again.")]
+    NotUtf8,
+    /// The parser does not read this variant of the format. The text says which one.
+    #[error("The file cannot be read: {0}.")]
+    Unsupported(&'static str),
+}
+
+impl ContentError {
+    /// The error's name on the wire (`JobError.code`) and in a document's failure reason, in camelCase.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Truncated => "truncated",
+            Self::Encrypted => "encrypted",
+            Self::TooComplex => "tooComplex",
+            Self::Malformed(_) => "malformed",
+            Self::NotUtf8 => "notUtf8",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+
+    /// [`ContentError::Malformed`] from a clause that completes "The file is damaged: …".
+    pub fn malformed(what: &str) -> Self {
+        Self::Malformed(what.to_owned())
+    }
+}
+
+/// The limits of the parsers. A file that exceeds one of them is [`ContentError::TooComplex`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits;
+
+impl Limits {
+    /// Bytes of a text file, before decoding.
+    pub const TEXT_BYTES: usize = 32 * 1024 * 1024;
+    /// Bytes of a VTT or SRT file, before decoding.
+    pub const CAPTION_BYTES: usize = 16 * 1024 * 1024;
+    /// Cues of a VTT or SRT file: one cue per second for more than a day.
+    pub const CUES: usize = 100_000;
+    /// Characters of the text of a document: about 5,000 pages.
+    pub const EXTRACTED_CHARS: usize = 10_000_000;
+    /// Bytes of a DOCX.
+    pub const ZIP_BYTES: usize = 256 * 1024 * 1024;
+    /// Entries in the directory of a DOCX.
+    pub const ZIP_ENTRIES: usize = 10_000;
+    /// Bytes that the parser inflates from one DOCX.
+    pub const ZIP_INFLATED_BYTES: u64 = 64 * 1024 * 1024;
+    /// The highest ratio of inflated to packed bytes of an entry that inflates to more than
+    /// [`Self::ZIP_RATIO_FROM_BYTES`].
+    pub const ZIP_RATIO: u64 = 200;
+    /// An entry that inflates to fewer bytes may have any ratio: a small document full of blanks is not a bomb.
+    pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
+    /// Nested XML elements. Word itself nests fewer than 100.
+    pub const XML_DEPTH: usize = 256;
+    /// Tags, texts and references of one XML file.
+    pub const XML_EVENTS: usize = 10_000_000;
+    /// Bytes of the `moov` box of an MP4: about 40 hours of video.
+    pub const MOOV_BYTES: u64 = 64 * 1024 * 1024;
+    /// Boxes at the top level of an MP4. A fragmented MP4 has two for every few seconds.
+    pub const TOP_LEVEL_BOXES: usize = 100_000;
+    /// Tracks of an MP4.
+    pub const TRACKS: usize = 256;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_own_camel_case_code_and_a_sentence() {
+        let all = [
+            ContentError::Empty,
+            ContentError::Truncated,
+            ContentError::Encrypted,
+            ContentError::TooComplex,
+            ContentError::malformed("a reason"),
+            ContentError::NotUtf8,
+            ContentError::Unsupported("a reason"),
+        ];
+        let codes: std::collections::BTreeSet<_> = all.iter().map(ContentError::code).collect();
+        assert_eq!(codes.len(), all.len());
+        for error in &all {
+            assert!(error.code().chars().all(|c| c.is_ascii_alphanumeric()), "{error:?}");
+            assert!(error.to_string().ends_with('.'), "{error:?}");
+        }
+    }
+}

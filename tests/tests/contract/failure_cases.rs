@@ -1,0 +1,188 @@
+//! `docs/failure-cases.md` lists each numbered case and each finding with the tests that carry its number, and no others.
+//!
+//! A test carries `case_NN` for each case that it holds (`case_19_case_20_…`) and `dNN` or `vNN` for a finding. After a
+//! test was added, renamed or removed, `UPDATE_FAILURE_CASES=1` makes this test write the lists anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::sources::{captures, read, regex, root, rust_files};
+
+const LIST: &str = "docs/failure-cases.md";
+/// The cases that Lectern has to survive with nothing lost.
+const CASES: std::ops::RangeInclusive<u32> = 1..=53;
+/// Cases that belong to features to come.
+const TO_COME: [u32; 3] = [46, 47, 52];
+/// How a section without tests begins the sentence that says which issue they belong to.
+const NOT_YET: &str = "Not yet";
+
+/// A case or a finding, as in a test's name and in a section's heading.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    Case(u32),
+    Finding(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Case(number) => write!(f, "Case {number}"),
+            Self::Finding(id) => f.write_str(id),
+        }
+    }
+}
+
+/// The ids at the beginning of a test's name: `case_19_case_20_d01_…`. `case_25_413_…` is of case 25 only.
+fn ids(test: &str) -> Vec<Id> {
+    let mut found = Vec::new();
+    let mut words = test.split('_');
+    while let Some(word) = words.next() {
+        let id = match word {
+            "case" => words.next().and_then(|number| number.parse().ok()).map(Id::Case),
+            word if is_finding(word) => Some(Id::Finding(word.to_uppercase())),
+            _ => None,
+        };
+        let Some(id) = id else { break };
+        found.push(id);
+    }
+    found
+}
+
+fn is_finding(word: &str) -> bool {
+    let is_number = |digits: &str| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    word.strip_prefix(['d', 'v']).is_some_and(is_number)
+}
+
+/// The tests of the code by id.
+fn tests_of_the_code() -> BTreeMap<Id, BTreeSet<String>> {
+    let mut tests: BTreeMap<Id, BTreeSet<String>> = BTreeMap::new();
+    for file in rust_files(&["crates", "functions", "tests/tests"]) {
+        for test in captures(r"(?m)^\s*(?:async )?fn ((?:case_\d|[dv]\d{2}_)\w*)\s*[(<]", &file.text) {
+            for id in ids(&test) {
+                tests.entry(id).or_default().insert(test.clone());
+            }
+        }
+    }
+    tests
+}
+
+/// A section of the list: its heading, what it says, and the tests that it names.
+struct Section {
+    id: Id,
+    heading: String,
+    prose: Vec<String>,
+    tests: Vec<String>,
+}
+
+/// The text before the first section, and the sections. A heading of a higher level counts to the section before it.
+fn sections(text: &str) -> (String, Vec<Section>) {
+    let heading = regex(r"^### (?:Case (\d+)|([DV]\d{2})): ");
+    let test = regex(r"^- `(\w+)`$");
+    let (mut before, mut found) = (String::new(), Vec::<Section>::new());
+    for line in text.lines() {
+        if let Some(of) = heading.captures(line) {
+            let id = match of.get(1) {
+                Some(number) => Id::Case(number.as_str().parse().unwrap()),
+                None => Id::Finding(of[2].to_owned()),
+            };
+            found.push(Section { id, heading: line.to_owned(), prose: Vec::new(), tests: Vec::new() });
+        } else if let Some(section) = found.last_mut() {
+            match test.captures(line) {
+                Some(of) => section.tests.push(of[1].to_owned()),
+                None => section.prose.push(line.to_owned()),
+            }
+        } else {
+            before.push_str(line);
+            before.push('\n');
+        }
+    }
+    (before, found)
+}
+
+fn is_not_yet(section: &Section) -> bool {
+    section.prose.iter().any(|line| line.starts_with(NOT_YET))
+}
+
+/// The list with the tests of the code.
+fn updated(text: &str, tests: &BTreeMap<Id, BTreeSet<String>>) -> String {
+    let (mut whole, sections) = sections(text);
+    for section in sections {
+        let named = tests.get(&section.id);
+        // A heading of a higher level stays behind the tests.
+        let behind = section.prose.iter().position(|line| line.starts_with("## "));
+        let (prose, rest) = section.prose.split_at(behind.unwrap_or(section.prose.len()));
+        let prose = prose.iter().filter(|line| named.is_none() || !line.starts_with(NOT_YET));
+        let prose = prose.cloned().collect::<Vec<_>>().join("\n");
+        whole.push_str(&format!("{}\n\n{}\n\n", section.heading, prose.trim()));
+        for test in named.into_iter().flatten() {
+            whole.push_str(&format!("- `{test}`\n"));
+        }
+        whole.push_str(if named.is_some() { "\n" } else { "" });
+        if !rest.is_empty() {
+            whole.push_str(&format!("{}\n\n", rest.join("\n").trim()));
+        }
+    }
+    whole.trim_end().to_owned() + "\n"
+}
+
+#[test]
+fn every_test_of_a_case_is_in_the_list_and_every_test_in_the_list_exists() {
+    let tests = tests_of_the_code();
+    if std::env::var_os("UPDATE_FAILURE_CASES").is_some() {
+        std::fs::write(root().join(LIST), updated(&read(LIST), &tests)).unwrap();
+    }
+    let (_, sections) = sections(&read(LIST));
+    let mut problems = Vec::new();
+    let mut described = BTreeSet::new();
+    for section in &sections {
+        let id = &section.id;
+        if !described.insert(id.clone()) {
+            problems.push(format!("{id} has two sections: merge them"));
+        }
+        let none = BTreeSet::new();
+        let (named, existing) = (section.tests.iter().cloned().collect(), tests.get(id).unwrap_or(&none));
+        for test in existing.difference(&named) {
+            problems.push(format!("{id} lacks the test {test}: add the line - `{test}`"));
+        }
+        for test in named.difference(existing) {
+            problems.push(format!(
+                "{id} names {test}, which is no test with that number: remove it, or correct the name"
+            ));
+        }
+        let may_lack_tests = match id {
+            Id::Case(number) => TO_COME.contains(number),
+            Id::Finding(_) => true,
+        };
+        match (existing.is_empty(), is_not_yet(section)) {
+            (true, _) if !may_lack_tests => {
+                problems.push(format!("{id} has no test: write one that carries its number"));
+            }
+            (true, false) => problems.push(format!(
+                "{id} has no test: add a sentence that begins with {NOT_YET:?} and names the issue"
+            )),
+            (false, true) => problems.push(format!("{id} has tests: remove {NOT_YET:?}")),
+            _ => {}
+        }
+    }
+    let needed = CASES.map(Id::Case).chain(tests.keys().cloned()).collect::<BTreeSet<_>>();
+    for id in needed.difference(&described) {
+        problems.push(format!("{id} has no section: add ### {id}: what happens, and what is right"));
+    }
+    assert!(
+        problems.is_empty(),
+        "{LIST} differs from the tests. For the tests' names alone run\n\
+         UPDATE_FAILURE_CASES=1 cargo test -p lectern-tests --test contract failure_cases\nand read the difference.\n{}",
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn ids_are_read_from_the_beginning_of_a_name_only() {
+    let of = |test: &str| ids(test).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    assert_eq!(of("case_19_case_20_killed_in_case_1"), "Case 19, Case 20");
+    assert_eq!(of("case_25_413_with_retry_in_is_honoured"), "Case 25");
+    assert_eq!(of("d01_d12_case_27_asks_by_key"), "D01, D12, Case 27");
+    assert_eq!(of("v1a_signature_is_read"), "");
+}

@@ -1,0 +1,93 @@
+"""Starts MiniStack with what AWS does and MiniStack 1.5.33 does not.
+
+- S3 answers a ranged read of a named version with 206 and the range. MiniStack sends the whole object with 200.
+- The endpoint of an HTTP API has a host that every client resolves. MiniStack's `….execute-api.localhost` resolves in
+  curl and in browsers only.
+- A web page in the developer's browser must not reach the local cloud, so requests with an `Origin` are refused.
+
+Run as `python -m tools.local.ministack`. A new version of MiniStack may need none of this: look at each point, then
+change VERSION.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+from typing import Any, Mapping
+
+VERSION = "1.5.33"
+
+
+def main() -> None:
+    found = importlib.metadata.version("ministack")
+    if found != VERSION:
+        sys.exit(f"tools/local/ministack.py corrects MiniStack {VERSION}, and {found} is installed.")
+    from ministack import app
+    from ministack.services import apigateway, s3
+    from ministack.services.cloudformation import provisioners
+
+    s3._get_object = ranged(s3)
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
+    handlers["create"] = with_path_endpoint(handlers["create"], apigateway._apis)
+    app.app = without_web_pages(app.app)
+    app.main()
+
+
+def ranged(s3: Any) -> Any:
+    """MiniStack's GetObject, which then also honours `Range` where a version is named."""
+    get_object = s3._get_object
+
+    def corrected(bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, Any] | None = None) -> Any:
+        asked = headers.get("range", "")
+        # Like AWS, ignore a range that is malformed or has several parts.
+        if "versionId" not in (query or {}) or not re.fullmatch(r"bytes=(\d+-\d*|-\d+)", asked):
+            return get_object(bucket, key, headers, query)
+        # The checksum is one of the whole object, which AWS does not send with a part of it.
+        plain = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
+        status, answer, body = get_object(bucket, key, plain, query)
+        if status != 200:
+            return status, answer, body
+        size = len(body)
+        found = s3._parse_range(asked, size)
+        if found is None:
+            error = s3._xml_body(s3._range_error_xml(bucket, key))
+            return 416, {"Content-Type": "application/xml", "Content-Range": f"bytes */{size}"}, error
+        start, end = found
+        part = body[start : end + 1]
+        answer |= {"Content-Length": str(len(part)), "Content-Range": f"bytes {start}-{end}/{size}"}
+        return 206, answer, part
+
+    return corrected
+
+
+def with_path_endpoint(create: Any, apis: Any) -> Any:
+    """CloudFormation's creation of an HTTP API whose endpoint is MiniStack's path form."""
+
+    def corrected(logical_id: str, properties: Mapping[str, Any], stack_name: str) -> Any:
+        api_id, attributes = create(logical_id, properties, stack_name)
+        endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}/_aws/execute-api/{api_id}/$default"
+        apis[api_id]["apiEndpoint"] = endpoint
+        return api_id, attributes | {"ApiEndpoint": endpoint}
+
+    return corrected
+
+
+def without_web_pages(app: Any) -> Any:
+    """The ASGI application behind a refusal of every request that a web page sends to another site."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if not any(name.lower() == b"origin" for name, _ in scope.get("headers", [])):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    return guarded
+
+
+if __name__ == "__main__":
+    main()
