@@ -2,7 +2,6 @@
 
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
-    admission::Gate,
     contract::wire::{JobError, JobFailed, JobSucceeded},
     document::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,

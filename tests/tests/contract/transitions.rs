@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lectern::{
     contract::wire::JobSucceeded,
     document::{Attempt, CallbackId, Document, DocumentState, JobResult, ObjectVersion, Round, transitions},
-    media_type::MediaType,
 };
+use lectern_content::MediaType;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, macros::datetime};
 

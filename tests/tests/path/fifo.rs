@@ -63,10 +63,10 @@ impl Fifo {
     }
 
     /// The messages that were received stay, except those that were received too often: their bodies are returned.
-    pub(crate) fn dead(&mut self) -> Vec<String> {
-        let dead = self.messages.iter().filter(|message| message.receives >= MAX_RECEIVES);
-        let dead = dead.map(|message| message.body.clone()).collect();
+    pub(crate) fn take_dead_letters(&mut self) -> Vec<String> {
+        let letters = self.messages.iter().filter(|message| message.receives >= MAX_RECEIVES);
+        let letters = letters.map(|message| message.body.clone()).collect();
         self.messages.retain(|message| message.receives < MAX_RECEIVES);
-        dead
+        letters
     }
 }

@@ -162,10 +162,10 @@ impl ThirdParty for Observed<'_> {
             _ => self.inside.status(idempotency_key).await,
         };
         // A gateway's answer is no answer of the third party.
-        let answer = answer.map_err(|error| match error {
-            Error::OutcomeUnknown(detail) => Error::Unavailable(detail),
-            error => error,
-        });
+        let answer = match answer {
+            Err(Error::OutcomeUnknown(detail)) => Err(Error::Unavailable(detail)),
+            answer => answer,
+        };
         let (key, at, answered) = (idempotency_key.to_owned(), self.now, answer.is_ok());
         self.log.questions().push(Question { key, at, answered });
         answer

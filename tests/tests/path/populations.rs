@@ -231,7 +231,7 @@ fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
     for number in 1..=submissions {
         population.upload(&format!("s{number}"), kind, 60 / submissions, Duration::ZERO);
     }
-    population.upload("s1", Kind::Good, 72, Duration::from_mins(10));
+    population.upload("s1", Kind::Good, 48, Duration::from_mins(10));
     population.run_until_served();
     let queues = 2 * u32::try_from(submissions).unwrap();
     // Good documents that come every ten minutes may wait for each other as long as a lease lasts.
@@ -248,7 +248,7 @@ fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
 #[case::in_four_submissions(4)]
 fn d01_good_documents_of_a_crowd_are_served_within_a_bound(
     #[case] submissions: usize,
-    #[values(3, 4, 5)] seed: u64,
+    #[values(3, 4)] seed: u64,
 ) {
     const OTHERS: [Kind; 4] =
         [Kind::Slow, Kind::Failing, Kind::Doubtful(Behind::NoJob), Kind::Doubtful(Behind::Job)];
@@ -343,11 +343,11 @@ fn d04_scattered_failures_never_open_the_circuit_breaker(
 ) {
     let mut population = Population::new(seed);
     population.simulation.scattered_failures = percent;
-    population.upload("s1", Kind::Good, 250, Duration::ZERO);
-    population.upload("s2", Kind::Good, 250, Duration::from_secs(1));
+    population.upload("s1", Kind::Good, 150, Duration::ZERO);
+    population.upload("s2", Kind::Good, 150, Duration::from_secs(1));
     population.run_until_served();
     let requests = population.simulation.log.requests().len();
-    assert!(requests > 500 + 2 * percent, "{requests} requests");
+    assert!(requests > 300 + percent, "{requests} requests");
     assert_eq!(population.simulation.half_open_probes(), 0, "the breaker opened");
 }
 

@@ -142,6 +142,19 @@ fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
     assert!(simulation.most_in_flight > 1, "otherwise nothing is shown");
 }
 
+/// The first execution gave up while the document waited for a permit, so its queue position is still there.
+#[test]
+fn case_48_document_that_failed_in_its_queue_leaves_no_position_behind_when_it_is_redriven() {
+    let (mut simulation, object) = uploaded(GOOD);
+    simulation.world.limits.max_in_flight = 0;
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("timeout"));
+    simulation.world.limits.max_in_flight = 1;
+    redriven(&mut simulation, &object, false);
+    assert_eq!((simulation.end(&object), jobs(&simulation)), (ready(), 1));
+    simulation.assert_that_no_permit_is_left();
+}
+
 /// The operator has abandoned the first job, so its result says nothing about the second one.
 #[test]
 fn case_48_late_failure_of_an_abandoned_job_is_not_taken_for_the_new_jobs() {

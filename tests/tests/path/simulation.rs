@@ -271,16 +271,16 @@ impl Simulation {
             }
             if let Some(start) = self.world.states.start_of(&document) {
                 self.arrived.remove(&document);
-                self.start(document, &start);
+                self.start(&document, &start);
             }
         }
     }
 
-    fn start(&mut self, document: DocumentRef, start: &StartExecution) {
+    fn start(&mut self, document: &DocumentRef, start: &StartExecution) {
         let execution = Execution::start(&self.machine, execution_input(start), self.world.clock.now());
         self.sender.documents.insert(document.document_id, document.clone());
         self.executions.insert(document.clone(), execution);
-        self.refresh(&document);
+        self.refresh(document);
     }
 
     /// An operator redrives a failed document.
@@ -293,7 +293,7 @@ impl Simulation {
         if discard_result {
             self.abandoned.insert(failed.reference.clone());
         }
-        self.start(failed.reference, &StartExecution::of(&opened));
+        self.start(&failed.reference, &StartExecution::of(&opened));
     }
 
     async fn handle(&mut self, message: &Message) -> Handled {

@@ -1,15 +1,12 @@
 //! What a redrive does with a document, by its state and its newest execution.
 
-use std::time::Duration;
-
 use aws_sdk_sfn::Client;
 use aws_smithy_mocks::{MockResponse, Rule, mock};
 use lectern::{
-    admission::{Gate, Limits},
-    document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round},
-    ports::{Clock as _, Resume, StartExecution},
+    document::{Attempt, Document, DocumentId, DocumentRef, DocumentState},
+    ports::{Resume, StartExecution},
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket, SystemClock};
+use lectern_aws::{DynamoDbStore, ReturnedBucket};
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -81,9 +81,9 @@ impl Simulation {
             Ok(()) => self.admissions.done(),
             Err(error) => {
                 assert_eq!(error.name(), "Store.Unavailable");
-                let dead = self.admissions.dead().into_iter();
+                let letters = self.admissions.take_dead_letters().into_iter();
                 let message = |body| Message { queue: ADMISSIONS, body, receives: 20, again: false };
-                self.dead_letters.extend(dead.map(message));
+                self.dead_letters.extend(letters.map(message));
             }
         }
     }

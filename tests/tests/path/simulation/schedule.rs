@@ -91,10 +91,10 @@ impl Simulation {
             return self.next_by_the_clock(now);
         }
         let impatient = self.roughness.timeouts > 0 && self.dice.percent(4);
-        if count == 0 || impatient {
-            if let Some(document) = self.choose_timeout(count == 0) {
-                return Some(Activity::TimeOut(document));
-            }
+        if (count == 0 || impatient)
+            && let Some(document) = self.choose_timeout(count == 0)
+        {
+            return Some(Activity::TimeOut(document));
         }
         if count == 0 {
             return None;
