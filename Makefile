@@ -115,6 +115,10 @@ deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans
 	cargo deny --locked check --hide-inclusion-graph --allow unused-wrapper licenses bans sources
 	cargo machete
 
+.PHONY: advisories
+advisories: $(TOOLS)/bin/cargo-deny ## Compare the dependencies with the RustSec advisories; needs the network
+	cargo deny --locked check --hide-inclusion-graph advisories
+
 .PHONY: unit
 unit: rust ## Run the unit, adapter, contract and path tests
 	cargo test --workspace --locked
