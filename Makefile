@@ -32,6 +32,7 @@ PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyM
 	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30
 DOCUMENTS ?= 500
 SEED ?=
+TEST ?=
 ROUNDS ?= 10
 FUZZ_SECONDS ?= 20
 
@@ -84,8 +85,9 @@ cli: rust ## Build the command lectern (where is this file, why, what do I do) a
 	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
 
 .PHONY: stop
-stop: $(VENV)/.stamp ## Stop the local cloud; its logs stay in .local/logs
+stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; their logs stay in .local
 	@$(LOCAL) down
+	@if [ -e .local/test/processes.json ]; then $(LOCAL) down --dir .local/test; fi
 
 # ---- checking it ----------------------------------------------------------------------------------------------------
 
@@ -151,6 +153,13 @@ e2e-quick: export SFN_WAIT_SCALE := 0.05
 e2e-quick: $(VENV)/.stamp
 	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --test-threads=24; \
 	$(E2E) --ignored --skip paced:: --test-threads=1)
+
+.PHONY: e2e-one
+e2e-one: export SFN_WAIT_SCALE := 0.05
+e2e-one: $(VENV)/.stamp ## Run the end-to-end tests named TEST=… on a stack that stays up until make stop
+	@test -n "$(TEST)" || { echo 'Failed: no test is named.'; echo 'Name one: make e2e-one TEST=case_31'; exit 1; }
+	@$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS))
+	@LECTERN_STACK="$(CURDIR)/.local/test/stack.json" $(E2E) --include-ignored --nocapture --test-threads=1 $(TEST)
 
 .PHONY: e2e-paced
 e2e-paced: $(VENV)/.stamp

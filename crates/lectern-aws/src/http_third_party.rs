@@ -136,11 +136,12 @@ impl ThirdParty for HttpThirdParty {
         if says_unknown_job(status, &body) {
             return Ok(None);
         }
-        Err(match error_of(status, &headers, &body, SystemClock.now()) {
-            error @ (Error::RateLimited { .. } | Error::Unauthorized) => error,
-            // A refused question says nothing about the document.
-            _ => Error::Unavailable(format!("it answered {} to a question", status.as_u16())),
-        })
+        let error = error_of(status, &headers, &body, SystemClock.now());
+        if matches!(error, Error::RateLimited { .. } | Error::Unauthorized) {
+            return Err(error);
+        }
+        // A refused question says nothing about the document.
+        Err(Error::Unavailable(format!("it answered {} to a question", status.as_u16())))
     }
 
     fn verify_callback(
@@ -251,13 +252,10 @@ impl SourceProgress {
 
     /// The third party takes no document that was not sent to its end.
     fn refine(&self, error: Error) -> Error {
-        match error {
-            Error::OutcomeUnknown(_) if self.has_failed.load(Relaxed) => {
-                Error::SourceUnavailable("reading it failed in the middle".to_owned())
-            }
-            error if self.unread_bytes.load(Relaxed) > 0 => no_job(error),
-            error => error,
+        if matches!(error, Error::OutcomeUnknown(_)) && self.has_failed.load(Relaxed) {
+            return Error::SourceUnavailable("reading it failed in the middle".to_owned());
         }
+        if self.unread_bytes.load(Relaxed) > 0 { no_job(error) } else { error }
     }
 }
 
@@ -300,10 +298,7 @@ fn unavailable(error: &reqwest::Error) -> Error {
 
 /// The same error where there can be no job: after a question, a download, or a document that was not sent to its end.
 fn no_job(error: Error) -> Error {
-    match error {
-        Error::OutcomeUnknown(what) => Error::Unavailable(what),
-        error => error,
-    }
+    if let Error::OutcomeUnknown(what) = error { Error::Unavailable(what) } else { error }
 }
 
 fn mismatch(code: &str, message: &str) -> Error {

@@ -24,8 +24,8 @@ fn inspect() -> Result<(), Box<dyn Error>> {
     match media_type {
         Some(MediaType::Mp4) => println!("{:?}", mp4::facts(Cursor::new(&bytes), bytes.len() as u64)?),
         Some(MediaType::Docx) => println!("{}", docx::extract_text(&bytes)?),
-        Some(MediaType::Text) if path.ends_with(".vtt") => print(&vtt::parse(&bytes)?),
-        Some(MediaType::Text) if path.ends_with(".srt") => print(&srt::parse(&bytes)?),
+        Some(MediaType::Text) if path.to_ascii_lowercase().ends_with(".vtt") => print(&vtt::parse(&bytes)?),
+        Some(MediaType::Text) if path.to_ascii_lowercase().ends_with(".srt") => print(&srt::parse(&bytes)?),
         Some(MediaType::Text) => println!("{}", text::decode(&bytes)?),
         Some(MediaType::WebM | MediaType::Pdf) | None => {}
     }

@@ -79,7 +79,7 @@ struct Section {
 /// The text before the first section, and the sections. A heading of a higher level counts to the section before it.
 fn sections(text: &str) -> (String, Vec<Section>) {
     let heading = regex(r"^### (?:Case (\d+)|([DV]\d{2})): ");
-    let test = regex(r"^- `(\w+)`$");
+    let listed = regex(r"^- `(\w+)`$");
     let (mut before, mut found) = (String::new(), Vec::<Section>::new());
     for line in text.lines() {
         if let Some(of) = heading.captures(line) {
@@ -89,7 +89,7 @@ fn sections(text: &str) -> (String, Vec<Section>) {
             };
             found.push(Section { id, heading: line.to_owned(), prose: Vec::new(), tests: Vec::new() });
         } else if let Some(section) = found.last_mut() {
-            match test.captures(line) {
+            match listed.captures(line) {
                 Some(of) => section.tests.push(of[1].to_owned()),
                 None => section.prose.push(line.to_owned()),
             }
@@ -115,13 +115,13 @@ fn updated(text: &str, tests: &BTreeMap<Id, BTreeSet<String>>) -> String {
         let (prose, rest) = section.prose.split_at(behind.unwrap_or(section.prose.len()));
         let prose = prose.iter().filter(|line| named.is_none() || !line.starts_with(NOT_YET));
         let prose = prose.cloned().collect::<Vec<_>>().join("\n");
-        whole.push_str(&format!("{}\n\n{}\n\n", section.heading, prose.trim()));
+        whole.extend([&section.heading, "\n\n", prose.trim(), "\n\n"]);
         for test in named.into_iter().flatten() {
-            whole.push_str(&format!("- `{test}`\n"));
+            whole.extend(["- `", test, "`\n"]);
         }
         whole.push_str(if named.is_some() { "\n" } else { "" });
         if !rest.is_empty() {
-            whole.push_str(&format!("{}\n\n", rest.join("\n").trim()));
+            whole.extend([rest.join("\n").trim(), "\n\n"]);
         }
     }
     whole.trim_end().to_owned() + "\n"

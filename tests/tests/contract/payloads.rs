@@ -200,7 +200,7 @@ fn transfer_has_the_output_that_the_state_machine_reads() {
     let state = Machine::load().state("TransferDocument").to_string();
     let read_fields = captures(r"\$states\.result\.(\w+)", &state);
     let code = read("crates/lectern/src/steps/transfer_document.rs");
-    let given = captures(r#"tasks\.succeed\(&input\.task_token, json!\((.*)\)\)\.await"#, &code);
+    let given = captures(r"tasks\.succeed\(&input\.task_token, json!\((.*)\)\)\.await", &code);
     let given = captures(r#""(\w+)":"#, given.first().unwrap());
     assert!(!read_fields.is_empty() && read_fields.is_subset(&given), "{read_fields:?} {given:?}");
 }

@@ -64,7 +64,7 @@ fn messages_are_received_at_least_five_times() {
     }
 }
 
-/// An order that fails blocks all others and is delivered again with them, for as long as DynamoDB may be down.
+/// An order that fails blocks all others and is delivered again with them, for as long as `DynamoDB` may be down.
 #[test]
 fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
     let template = Template::load();

@@ -1,4 +1,4 @@
-//! The state machine's shape: names of errors, timeouts, ends, JSONata only, and no secret in the history.
+//! The state machine's shape: names of errors, timeouts, ends, `JSONata` only, and no secret in the history.
 
 use std::collections::BTreeSet;
 

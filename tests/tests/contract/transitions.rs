@@ -68,7 +68,7 @@ fn documents() -> Vec<Document> {
     all
 }
 
-/// Applies the update of a state to a document's item as DynamoDB does, and refuses expressions that it does not know.
+/// Applies the update of a state to a document's item as `DynamoDB` does, and refuses expressions that it does not know.
 fn update(arguments: &Value, item: &Value) -> Option<Value> {
     let name = |word: &str| arguments["ExpressionAttributeNames"][word].as_str().unwrap_or(word).to_owned();
     let value = |word: &str| {
@@ -94,7 +94,9 @@ fn update(arguments: &Value, item: &Value) -> Option<Value> {
     let old = item.clone();
     let assignment = regex(r"([\w#.]+) = (if_not_exists\([\w#.]+, :\w+\)|[\w#.:]+)(?:, |$)");
     for assigned in assignment.captures_iter(&parts[1]) {
-        let pointer = |path: &str| path.split('.').map(|part| format!("/{}", name(part))).collect::<String>();
+        let pointer = |path: &str| {
+            path.split('.').flat_map(|part| ["/".to_owned(), name(part).clone()]).collect::<String>()
+        };
         let is_default = captures(r"^if_not_exists\(([\w#.]+), :", &assigned[2]).into_iter().next();
         let operand = assigned[2].trim_start_matches("if_not_exists(").trim_end_matches(')');
         let operand = operand.split(", ").last().unwrap();

@@ -4,10 +4,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
-use lectern::{
-    document::{DocumentId, DocumentRef},
-    keys,
-};
+use lectern::document::{DocumentId, DocumentRef, keys};
 use third_party::{FaultRule, JobFault};
 
 use crate::{

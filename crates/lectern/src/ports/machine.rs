@@ -43,10 +43,12 @@ impl StartExecution {
             document: document.reference.clone(),
             traceparent: document.traceparent,
             redrives: document.redrives,
-            resume: match document.state {
-                DocumentState::Processing if document.redrives > 0 => Resume::Ask,
-                DocumentState::Verifying if document.redrives > 0 => Resume::Verify,
-                _ => Resume::Transfer,
+            resume: if document.redrives > 0 && document.state == DocumentState::Processing {
+                Resume::Ask
+            } else if document.redrives > 0 && document.state == DocumentState::Verifying {
+                Resume::Verify
+            } else {
+                Resume::Transfer
             },
             round: document.round,
             attempt: document.attempt.unwrap_or_default(),

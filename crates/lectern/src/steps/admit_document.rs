@@ -4,7 +4,7 @@
 //! all the same. One write decides on a whole batch, then the task tokens of the granted permits are answered. Documents
 //! without a permit wait in the table and get one when a lease is released, so nothing looks for work.
 //!
-//! If DynamoDB or Step Functions does not answer, the batch stays on its queue and blocks the messages behind it until it
+//! If `DynamoDB` or Step Functions does not answer, the batch stays on its queue and blocks the messages behind it until it
 //! is delivered again; the permits of the last write are then answered again. A request that is delivered twice is
 //! enqueued twice; its second position is skipped, because its task token is answered by then. A document that waits
 //! repeats its request every hour and keeps its position, so that leases that end by themselves are noticed.
@@ -264,7 +264,10 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
             self.changes.positions.retain(|_, newest| newest.as_ref() != Some(&position));
         } else {
             self.changes.waiting.insert(position, None);
-            self.changes.positions.insert(document.clone(), None);
+            // A newer position of the same document stays.
+            if !matches!(self.changes.positions.get(document), Some(Some(_))) {
+                self.changes.positions.insert(document.clone(), None);
+            }
         }
     }
 }
