@@ -15,7 +15,8 @@ import importlib.metadata
 import os
 import re
 import sys
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 VERSION = "1.5.33"
 
