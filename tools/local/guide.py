@@ -202,7 +202,7 @@ def poison_is_sorted_out(day: Day) -> None:
         "documentId": document,
         "attempt": 1000001,
         "round": 1,
-        "turnEndsAt": "2026-11-20T20:00:00.000Z",
+        "permitExpiresAt": "2026-11-20T20:00:00.000Z",
         "taskToken": "?",
     }
     sqs.send_message(QueueUrl=dead["transferDocument"], MessageBody=json.dumps(letter))
