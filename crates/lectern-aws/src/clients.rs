@@ -10,7 +10,7 @@ use aws_smithy_http_client::{
 use crate::config::Config;
 
 /// The configuration of the clients. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
-/// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (ARCHITECTURE.md, decisions).
+/// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (docs/decisions/0010-rustls-with-ring.md).
 #[derive(Clone, Debug)]
 pub struct Clients {
     shared: SdkConfig,

@@ -1,4 +1,4 @@
-//! The state store on one `DynamoDB` table. ARCHITECTURE.md lists each access pattern with the key that serves it.
+//! The state store on one `DynamoDB` table. docs/data-model.md lists each access pattern with the key that serves it.
 //!
 //! The pure functions of [`lectern::document::transitions`] decide what a move changes; this module writes it. A document's
 //! item has a `revision` that every write raises: a move reads the item, decides, and writes on the condition that the
