@@ -264,10 +264,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
             self.changes.positions.retain(|_, newest| newest.as_ref() != Some(&position));
         } else {
             self.changes.waiting.insert(position, None);
-            // A newer position of the same document stays.
-            if !matches!(self.changes.positions.get(document), Some(Some(_))) {
-                self.changes.positions.insert(document.clone(), None);
-            }
+            self.changes.positions.insert(document.clone(), None);
         }
     }
 }
