@@ -1,6 +1,6 @@
 //! Parsers of untrusted files: what a teacher uploads and what a third party returns.
 //!
-//! [`sniff`] names a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read what the
+//! [`sniff()`] names a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read what the
 //! file holds. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
 //! stay within [`Limits`], and they never allocate by a size that the file declares.
 

@@ -16,7 +16,7 @@ pub enum MediaType {
     /// Office Open XML word processing document.
     #[serde(rename = "application/vnd.openxmlformats-officedocument.wordprocessingml.document")]
     Docx,
-    /// `application/pdf`.
+    /// Portable Document Format.
     #[serde(rename = "application/pdf")]
     Pdf,
     /// Text in UTF-8, or in UTF-16 with a byte order mark.

@@ -3,6 +3,7 @@
 //!
 //! Tests start it inside their own process: [`serve`] takes a bound listener and returns a running [`Server`].
 //! It keeps its jobs in memory, so that a restart forgets them; documents and results lie in the data folder.
+//! [`pdf`] and [`proofread`] are public for the fuzz targets.
 
 mod admin;
 mod admission;
