@@ -139,7 +139,7 @@ def third_party_is_gone(day: Day) -> None:
         waiting = next(
             str(document["documentId"])
             for document in day.documents(submission)
-            if "in AwaitTurn" in day.lectern("explain", document["documentId"])
+            if "in AwaitPermit" in day.lectern("explain", document["documentId"])
         )
         day.show("explain", waiting)
     day.wait("all are Ready", lambda: day.all_are(submission, "Ready", 8))

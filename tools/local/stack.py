@@ -28,7 +28,7 @@ EVALUATOR_GROUP = "evaluators"
 
 @dataclass(frozen=True)
 class OtherThirdParty:
-    """A service that keeps the house contract and runs somewhere else."""
+    """A service that keeps the contract and runs somewhere else."""
 
     url: str
     signing_secret: str

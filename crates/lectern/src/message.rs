@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// The version that this code writes. It reads this one and the one before, so that a deployment may happen while
-/// messages are under way.
+/// The version that this code reads and writes. No other one was ever deployed.
 pub const SCHEMA_VERSION: u64 = 2;
 
 /// A message that cannot be read. Whoever received it leaves it, untouched, for the dead-letter queue.
@@ -17,7 +16,7 @@ pub enum Unreadable {
     #[error("the message is not of the expected form ({0})")]
     Form(String),
     /// Of a version that this code does not know.
-    #[error("the message has schema version {0}, this code reads up to {SCHEMA_VERSION}")]
+    #[error("the message has schema version {0}, this code reads version {SCHEMA_VERSION}")]
     Version(String),
 }
 
@@ -39,11 +38,8 @@ pub enum Retryable {
 pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
     let value: Value = serde_json::from_str(body).map_err(|error| form(&error))?;
     let version = value.get("schemaVersion").and_then(Value::as_u64);
-    let oldest = SCHEMA_VERSION.saturating_sub(1).max(1);
     match version {
-        Some(version) if (oldest..=SCHEMA_VERSION).contains(&version) => {
-            serde_json::from_value(value).map_err(|error| form(&error))
-        }
+        Some(SCHEMA_VERSION) => serde_json::from_value(value).map_err(|error| form(&error)),
         Some(version) => Err(Unreadable::Version(version.to_string())),
         None => Err(Unreadable::Version("(none)".to_owned())),
     }
@@ -78,15 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn case_50_current_version_and_the_one_before_are_read() {
+    fn case_50_only_the_current_version_is_read() {
         let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
         let body = |version: u64| {
             format!(r#"{{"schemaVersion":{version},"submissionId":"s","documentId":"{id}","more":1}}"#)
         };
-        for version in [SCHEMA_VERSION - 1, SCHEMA_VERSION] {
-            assert_eq!(parse::<DocumentRef>(&body(version)).unwrap().submission_id.as_str(), "s");
-        }
-        for version in [0, SCHEMA_VERSION + 1] {
+        assert_eq!(parse::<DocumentRef>(&body(SCHEMA_VERSION)).unwrap().submission_id.as_str(), "s");
+        for version in [0, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1] {
             assert!(parse::<DocumentRef>(&body(version)).is_err(), "{version}");
         }
     }

@@ -244,7 +244,7 @@ pub struct JobRequest {
     pub content: Content,
 }
 
-/// The service that processes documents. The house contract is `docs/third-party.openapi.yaml`; a service with
+/// The service that processes documents. The contract is `docs/third-party.openapi.yaml`; a service with
 /// another one is another implementation of this trait.
 pub trait ThirdParty: Send + Sync {
     /// Fetches what a request needs beforehand, such as our credentials, so that a [`submit`](Self::submit) right after it

@@ -1,4 +1,4 @@
-//! The reference third party: a server that keeps the house contract (`docs/third-party.openapi.yaml`), does real
+//! The reference third party: a server that keeps the contract (`docs/third-party.openapi.yaml`), does real
 //! work on the bytes it is given, and misbehaves on demand.
 //!
 //! Tests start it inside their own process: [`serve`] takes a bound listener and returns a running [`Server`].

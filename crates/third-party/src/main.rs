@@ -1,4 +1,4 @@
-//! The command `third-party`: reads its settings, serves the house contract until it is told to stop.
+//! The command `third-party`: reads its settings, serves the contract until it is told to stop.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the house contract; prints `{"listening":"http://…"}` once it is ready.
+    /// Serve the contract; prints `{"listening":"http://…"}` once it is ready.
     Serve(ServeArgs),
 }
 

@@ -1,4 +1,4 @@
-//! Errors as `application/problem+json` (RFC 9457), with the house contract's `code` and `message`.
+//! Errors as `application/problem+json` (RFC 9457), with the contract's `code` and `message`.
 
 use axum::{
     body::Body,
@@ -33,7 +33,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// 401 for callers of the house contract and of the admin endpoints.
+    /// 401 for callers of the contract and of the admin endpoints.
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The bearer key is missing or wrong.")
     }

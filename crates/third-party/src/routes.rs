@@ -1,4 +1,4 @@
-//! The routes of the house contract, as one list, and the router that is built from it.
+//! The routes of the contract, as one list, and the router that is built from it.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::{
     submit,
 };
 
-/// A route of the house contract.
+/// A route of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Route {
     /// Submit a document as the request's body.
@@ -76,7 +76,7 @@ impl Route {
     }
 }
 
-/// The whole server: the house contract, the admin endpoints, and a problem for everything else.
+/// The whole server: the contract, the admin endpoints, and a problem for everything else.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {

@@ -1,4 +1,4 @@
-//! How the house contract's HTTP answers become workflow errors.
+//! How the contract's HTTP answers become workflow errors.
 
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;

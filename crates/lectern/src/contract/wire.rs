@@ -1,4 +1,4 @@
-//! The wire types of the house contract with the third party: `docs/third-party.openapi.yaml`.
+//! The wire types of the contract with the third party: `docs/third-party.openapi.yaml`.
 //!
 //! Both sides use these types: the adapter and the callback's reader in Lectern, and the reference third party.
 //! Field names on the wire are camelCase, sizes are bytes, times are RFC 3339, hashes are lower-case hex SHA-256.

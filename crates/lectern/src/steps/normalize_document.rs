@@ -33,7 +33,7 @@ pub struct Input {
     pub attempt: Option<Attempt>,
     /// Whom to tell.
     pub task_token: TaskToken,
-    /// The document's trace; executions that were started by version 1 have none.
+    /// The document's trace.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
 }

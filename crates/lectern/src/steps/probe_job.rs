@@ -29,7 +29,7 @@ pub struct Input {
     pub attempt: Attempt,
     /// The round whose job is overdue.
     pub round: Round,
-    /// The document's trace; executions that were started by version 1 have none.
+    /// The document's trace.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
 }

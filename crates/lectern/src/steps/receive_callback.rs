@@ -102,7 +102,7 @@ pub enum CallbackError {
     Limit(&'static str),
 }
 
-/// The house contract's way to verify a callback: Standard Webhooks over the raw body, then [`parse`].
+/// The contract's way to verify a callback: Standard Webhooks over the raw body, then [`parse`].
 ///
 /// # Errors
 /// [`VerifyError`] if the signature does not fit.

@@ -296,9 +296,9 @@ async fn case_44_record_too_large_for_an_item_reaches_the_store_whole() {
 #[case::no_version(
     r#"{"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#
 )]
-#[case::bad_submission(r#"{"schemaVersion":1,"submissionId":"../secret","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"t"}"#)]
+#[case::bad_submission(r#"{"schemaVersion":2,"submissionId":"../secret","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"t"}"#)]
 #[case::no_token(
-    r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f"}"#
+    r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f"}"#
 )]
 fn case_18_unreadable_message_is_a_typed_error_that_quotes_nothing(#[case] body: &str) {
     let error = message::parse::<Input>(body).unwrap_err().to_string();
@@ -307,7 +307,7 @@ fn case_18_unreadable_message_is_a_typed_error_that_quotes_nothing(#[case] body:
 
 #[test]
 fn message_of_the_state_machine_is_read() {
-    let body = r#"{"schemaVersion":1,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
+    let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
                    "attempt":2001,"taskToken":"token"}"#;
     let input: Input = message::parse(body).unwrap();
     assert_eq!((input.attempt, input.task_token.expose()), (Some(Attempt(2001)), "token"));

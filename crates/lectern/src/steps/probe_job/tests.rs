@@ -23,7 +23,7 @@ async fn overdue() -> (MemoryWorld, Input) {
     world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.store.await_callback(&document, TaskToken::new("token"), START);
     world.states.expire(&TaskToken::new("token"));
-    (world, Input { schema_version: 1, document, attempt: Attempt(1000), round: Round(1), traceparent: None })
+    (world, Input { schema_version: 2, document, attempt: Attempt(1000), round: Round(1), traceparent: None })
 }
 
 fn job() -> JobSucceeded {

@@ -30,7 +30,7 @@ async fn returned(file: ReturnedFile, served: &[u8]) -> (MemoryWorld, Input) {
     world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     world.call_back(&document, succeeded(&[file])).await;
-    (world, Input { schema_version: 1, document, attempt: Attempt(1000), index: 0, traceparent: None })
+    (world, Input { schema_version: 2, document, attempt: Attempt(1000), index: 0, traceparent: None })
 }
 
 fn code(error: &Error) -> String {
@@ -230,7 +230,7 @@ async fn index_beyond_the_files_and_a_failed_job_are_mismatches() {
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let document = world.document(&object).unwrap().reference;
     let input = Input {
-        schema_version: 1,
+        schema_version: 2,
         document: document.clone(),
         attempt: Attempt(1000),
         index: 0,

@@ -141,7 +141,7 @@ async fn normalized_document() -> (MemoryWorld, DocumentRef) {
     pass(&world, 5);
     world.objects.put_returned(&keys::returned_file(&document, 0), TEXT);
     let input = normalize_document::Input {
-        schema_version: 1,
+        schema_version: 2,
         document: document.clone(),
         attempt: None,
         traceparent: None,
@@ -157,7 +157,7 @@ async fn failed_document(code: &str) {
     let (world, document) = awaited_document().await;
     world.call_back(&document, failed(code)).await;
     let input = fail_document::Input {
-        schema_version: 1,
+        schema_version: 2,
         document,
         attempt: Attempt(1000),
         traceparent: None,
@@ -180,7 +180,7 @@ async fn probe(status: Option<JobStatus>, refuse: Option<Error>) {
         world.third_party.refuse_next(error);
     }
     let input =
-        probe_job::Input { schema_version: 1, document, attempt: Attempt(1000), round, traceparent: None };
+        probe_job::Input { schema_version: 2, document, attempt: Attempt(1000), round, traceparent: None };
     let _ = world.probe(input.clone()).await;
 }
 
@@ -377,7 +377,7 @@ fn callback_that_came_before_it_was_asked_for_is_not_missed() {
         world.states.expire(&TaskToken::new("token"));
         world.call_back(&document, good()).await;
         let (attempt, round) = (Attempt(1000), Round(1));
-        let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+        let input = probe_job::Input { schema_version: 2, document, attempt, round, traceparent: None };
         world.probe(input).await.unwrap();
     });
     assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
@@ -414,7 +414,7 @@ fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
         let (attempt, round) = (Attempt(1000), Round(1));
         let third_party = CallsBack(&world, &document);
         let input = probe_job::Input {
-            schema_version: 1,
+            schema_version: 2,
             document: document.clone(),
             attempt,
             round,
@@ -436,7 +436,7 @@ fn callback_that_is_missing_is_counted_once_at_most() {
             let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
             let key = idempotency_key(document.document_id, round);
             world.third_party.set_status(&key, JobStatus::Failed(job));
-            let input = probe_job::Input { schema_version: 1, document, attempt, round, traceparent: None };
+            let input = probe_job::Input { schema_version: 2, document, attempt, round, traceparent: None };
             world.faults.cut_next("record_result", cut);
             for _ in 0..3 {
                 let _ = world.probe(input.clone()).await;
