@@ -1,7 +1,7 @@
 //! An HTTP API request, payload format 2.0, with its raw body.
 //!
-//! These are types of our own, because the signature of a webhook covers the raw bytes, and a library may merge or repair
-//! headers. Pinned by `events/receive-callback/`.
+//! `aws_lambda_events` refuses the whole event if one header is not a valid header value, so that a stranger could make
+//! invocations fail. This type leaves such a header out, and the signature then does not fit. Pinned by `events/receive-callback/`.
 
 use std::collections::BTreeMap;
 

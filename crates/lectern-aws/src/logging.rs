@@ -50,7 +50,7 @@ pub fn init(config: Config) -> Result<(), ConfigError> {
 
 /// The span of one invocation. `xrayTraceId` is what X-Ray knows it by, as Lambda gives it. `traceId` is the document's
 /// trace as soon as it is known, here or in a span below; until then it is the invocation's, in the same form. The
-/// document's ids can be recorded later.
+/// document's ids and the attempt can be recorded later.
 pub fn invocation_span(function: &str, xray_header: Option<&str>) -> Span {
     let root = xray_header.and_then(|header| {
         header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).or(Some(header))
@@ -62,7 +62,8 @@ pub fn invocation_span(function: &str, xray_header: Option<&str>) -> Span {
         traceId = trace_id.as_deref().unwrap_or("none"),
         xrayTraceId = root,
         submissionId = Empty,
-        documentId = Empty
+        documentId = Empty,
+        attempt = Empty
     )
 }
 

@@ -1,16 +1,17 @@
 //! SQS: orders to `admit-document`, redeliveries and dead-letter queues.
 
+use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 
 use lectern::{
     document::{Attempt, DocumentRef},
     error::Error,
-    message::SCHEMA_VERSION,
+    message::Envelope,
     ports::Leases,
     steps::admit_document::{Input, Order},
 };
 
-use crate::{lambda::SqsMessage, sfn::unavailable};
+use crate::{lambda::receive_count, sfn::unavailable};
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +39,8 @@ impl AdmissionQueue {
 
 impl Leases for AdmissionQueue {
     async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
-        let (schema_version, document, order) =
-            (SCHEMA_VERSION, document.clone(), Order::Release { attempt });
-        let order = Input { schema_version, document, traceparent: None, order };
+        let envelope = Envelope::new(document.clone(), attempt);
+        let order = Input { envelope, order: Order::Release };
         let body =
             serde_json::to_string(&order).map_err(|error| Error::StoreUnavailable(error.to_string()))?;
         let request = self.client.send_message().queue_url(&self.url).message_group_id(Self::GROUP);
@@ -69,29 +69,28 @@ impl SourceQueue {
             .client
             .send_message()
             .queue_url(dead_letter_url)
-            .message_body(&message.body)
+            .set_message_body(message.body.clone())
             .message_group_id("unreadable")
-            .message_deduplication_id(&message.message_id);
+            .set_message_deduplication_id(message.message_id.clone());
         request.send().await.map(drop).map_err(|error| unavailable("SendMessage", &error))
     }
 
     /// Makes SQS deliver a failed message again soon: the cause is usually a write conflict. If this call fails, SQS delivers
     /// the message after the visibility timeout.
-    pub(crate) async fn pause(&self, receipt_handle: &str, receive_count: &str) {
-        let Some(pause_s) = pause_s(receive_count) else { return };
+    pub(crate) async fn redeliver_soon(&self, message: &SqsMessage) {
+        let Some(pause_s) = pause_s(receive_count(message)) else { return };
         let request = self
             .client
             .change_message_visibility()
             .queue_url(&self.url)
-            .receipt_handle(receipt_handle)
+            .set_receipt_handle(message.receipt_handle.clone())
             .visibility_timeout(pause_s);
         if let Err(error) = request.send().await {
-            tracing::warn!(detail = %unavailable("ChangeMessageVisibility", &error), "A message comes again late.");
+            tracing::warn!(detail = %unavailable("ChangeMessageVisibility", &error), "SQS delivers a message again later than asked.");
         }
     }
 }
 
-fn pause_s(receive_count: &str) -> Option<i32> {
-    let received: usize = receive_count.parse().ok()?;
-    FIRST_PAUSES_S.get(received.checked_sub(1)?).copied()
+fn pause_s(receive_count: usize) -> Option<i32> {
+    FIRST_PAUSES_S.get(receive_count.checked_sub(1)?).copied()
 }

@@ -1,18 +1,48 @@
-//! Queue messages: every one carries a schema version, and an unreadable one stays on its queue. What the state machine
-//! gives a function directly carries one too, but is deployed together with its reader and is not checked.
+//! What the state machine sends to functions, through a queue or directly. Everything has the same [`Envelope`].
+//!
+//! A message whose schema version is unknown stays on its queue. The input of a function that the state machine invokes
+//! directly has a schema version too, but [`parse`] does not check it, because both are deployed together.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{
+    document::{Attempt, DocumentRef},
+    error::Error,
+    telemetry::trace::{self, TraceParent},
+};
 
 /// The version that this code reads and writes. No other one was ever deployed.
 pub const SCHEMA_VERSION: u64 = 2;
 
-/// A message that cannot be read. Whoever received it leaves it, untouched, for the dead-letter queue.
+/// What every message and every input of a task carries beside the fields that its step needs:
+/// `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "traceparent"?}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u64,
+    /// The document that the message is about.
+    #[serde(flatten)]
+    pub document: DocumentRef,
+    /// The document's newest attempt; 0 before the first one.
+    pub attempt: Attempt,
+    /// The document's trace. A text that is no `traceparent` is ignored, so that it holds up no document.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
+    pub traceparent: Option<TraceParent>,
+}
+
+impl Envelope {
+    /// An envelope of the current version without a trace.
+    pub fn new(document: DocumentRef, attempt: Attempt) -> Self {
+        Self { schema_version: SCHEMA_VERSION, document, attempt, traceparent: None }
+    }
+}
+
+/// A message that cannot be read. Its receiver leaves it unchanged for the dead-letter queue.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Not JSON, or not of the expected shape. The text tells where, never what was there.
+    /// Not JSON, or not of the expected shape. The text says where, and quotes nothing.
     #[error("the message is not of the expected form ({0})")]
     Form(String),
     /// Of a version that this code does not know.
@@ -23,15 +53,15 @@ pub enum Unreadable {
 /// Why a message stays on its queue.
 #[derive(Debug, thiserror::Error)]
 pub enum Retryable {
-    /// It will never be readable: the dead-letter queue gets it.
+    /// No delivery of the message will be readable: SQS moves it to the dead-letter queue.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// AWS did not answer: it is delivered again.
+    /// AWS did not answer: SQS delivers the message again.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-/// Reads a message.
+/// Reads a message from a queue.
 ///
 /// # Errors
 /// [`Unreadable`], without quoting the message.
@@ -39,10 +69,18 @@ pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
     let value: Value = serde_json::from_str(body).map_err(|error| form(&error))?;
     let version = value.get("schemaVersion").and_then(Value::as_u64);
     match version {
-        Some(SCHEMA_VERSION) => serde_json::from_value(value).map_err(|error| form(&error)),
+        Some(SCHEMA_VERSION) => input(value),
         Some(version) => Err(Unreadable::Version(version.to_string())),
         None => Err(Unreadable::Version("(none)".to_owned())),
     }
+}
+
+/// Reads the input of a task that the state machine invokes directly.
+///
+/// # Errors
+/// [`Unreadable::Form`], without quoting the input.
+pub fn input<T: DeserializeOwned>(payload: Value) -> Result<T, Unreadable> {
+    serde_json::from_value(payload).map_err(|error| form(&error))
 }
 
 pub(crate) fn form(error: &serde_json::Error) -> Unreadable {

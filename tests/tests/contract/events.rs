@@ -1,6 +1,10 @@
 //! `events/<function>/<case>.json`: each parses into what its function really reads, and is of AWS's own shape.
 
-use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs};
+use aws_lambda_events::{
+    apigw::ApiGatewayV2httpRequest,
+    s3::S3Event,
+    sqs::{SqsEvent, SqsMessage},
+};
 use lambda_http::request::RequestContext;
 use lectern::{
     api::Evaluator,
@@ -16,7 +20,7 @@ use lectern::{
     steps::verify_returned_file,
     telemetry::trace::TRACEPARENT,
 };
-use lectern_aws::{http_api::HttpRequest, lambda::SqsEvent};
+use lectern_aws::http_api::HttpRequest;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
@@ -46,18 +50,19 @@ fn every_function_has_events_and_every_folder_of_events_a_function() {
     }
 }
 
+fn body(message: &SqsMessage) -> &str {
+    message.body.as_deref().unwrap()
+}
+
 /// Checks that the batch is of AWS's shape and that each message's body can be read, but one of a poisonous batch.
 #[track_caller]
 fn assert_batches(function: &str, readable: impl Fn(&str) -> Result<(), String>) {
     for event in events(function) {
-        let SqsEvent { records } = parsed(&event);
-        let oracle: sqs::SqsEvent = parsed(&event);
-        let bodies: Vec<&str> = oracle.records.iter().filter_map(|record| record.body.as_deref()).collect();
-        assert_eq!(records.iter().map(|record| record.body.as_str()).collect::<Vec<_>>(), bodies);
-        assert!(
-            records.iter().all(|record| !record.message_id.is_empty() && !record.receipt_handle.is_empty())
-        );
-        assert!(records.iter().all(|record| record.attributes.receive_count.parse::<u32>().is_ok()));
+        let SqsEvent { records, .. } = parsed(&event);
+        let bodies: Vec<&str> = records.iter().map(body).collect();
+        assert!(records.iter().all(|record| record.message_id.is_some() && record.receipt_handle.is_some()));
+        let receive_count = |record: &SqsMessage| record.attributes["ApproximateReceiveCount"].parse::<u32>();
+        assert!(records.iter().all(|record| receive_count(record).is_ok()));
         let unreadable: Vec<String> = bodies.iter().filter_map(|body| readable(body).err()).collect();
         let expected = usize::from(event.path.contains("poisonous"));
         assert_eq!(unreadable.len(), expected, "{}: correct the messages: {unreadable:?}", event.path);
@@ -86,8 +91,8 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
     let messages = |case: &str| -> Vec<usize> {
         let event = events("receive-upload").into_iter().find(|event| event.path.ends_with(case));
         let event = event.unwrap_or_else(|| panic!("add events/receive-upload/{case}"));
-        let SqsEvent { records } = parsed(&event);
-        records.iter().map(|record| parse_event(&record.body).map_or(0, |found| found.len())).collect()
+        let SqsEvent { records, .. } = parsed(&event);
+        records.iter().map(|record| parse_event(body(record)).map_or(0, |found| found.len())).collect()
     };
     assert_eq!(messages("object-created.json"), [1]);
     assert_eq!(messages("test-event.json"), [0]);
@@ -100,10 +105,10 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
 fn events_of_admit_document_parse_and_show_every_kind_of_order() {
     assert_batches("admit-document", task_message::<admit_document::Input>);
     let every = events("admit-document").into_iter().find(|event| event.path.ends_with("every-order.json"));
-    let SqsEvent { records } = parsed(&every.unwrap());
+    let SqsEvent { records, .. } = parsed(&every.unwrap());
     let kinds: std::collections::BTreeSet<String> = records
         .iter()
-        .map(|record| serde_json::from_str::<serde_json::Value>(&record.body).unwrap()["kind"].to_string())
+        .map(|record| serde_json::from_str::<serde_json::Value>(body(record)).unwrap()["kind"].to_string())
         .collect();
     assert_eq!(kinds, ["\"request\"", "\"report\"", "\"renew\"", "\"release\""].map(str::to_owned).into());
 }
@@ -140,13 +145,16 @@ fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret()
 #[test]
 fn events_of_the_state_machines_functions_parse() {
     for event in events("probe-job") {
-        assert_eq!(parsed::<probe_job::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(parsed::<probe_job::Input>(&event).envelope.schema_version, message::SCHEMA_VERSION);
     }
     for event in events("verify-returned-file") {
-        assert_eq!(parsed::<verify_returned_file::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(
+            parsed::<verify_returned_file::Input>(&event).envelope.schema_version,
+            message::SCHEMA_VERSION
+        );
     }
     for event in events("fail-document") {
-        assert_eq!(parsed::<fail_document::Input>(&event).schema_version, message::SCHEMA_VERSION);
+        assert_eq!(parsed::<fail_document::Input>(&event).envelope.schema_version, message::SCHEMA_VERSION);
     }
 }
 

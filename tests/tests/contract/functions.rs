@@ -34,8 +34,8 @@ fn every_function_is_found_by_one_name() {
         );
         let main = read(&format!("functions/{name}/src/main.rs"));
         assert!(
-            main.contains(&module) || main.contains("mod routes;"),
-            "{name}: main.rs wires lectern::steps::{module}"
+            main.contains(&format!("functions::{module}()")) || main.contains("mod routes;"),
+            "{name}: main.rs calls lectern_aws::functions::{module}"
         );
         assert!(root().join("events").join(&name).is_dir(), "add events/{name}/<case>.json");
         let cargo = read(&format!("functions/{name}/Cargo.toml"));

@@ -82,24 +82,24 @@ fn main_files_are_wiring_only() {
             decides.is_empty(),
             "functions/{function}/src/main.rs decides ({decides:?}); put it into the domain"
         );
-        assert!(main.lines().count() <= 60, "functions/{function}/src/main.rs is long for wiring");
+        assert!(main.lines().count() <= 20, "functions/{function}/src/main.rs only names its step");
     }
 }
 
 #[test]
 fn clients_are_built_once_for_each_process() {
-    for function in folders("functions") {
-        let main = read(&format!("functions/{function}/src/main.rs"));
-        let (before, run) =
-            main.split_once("::run").unwrap_or_else(|| panic!("functions/{function} runs nothing"));
-        assert_eq!(
-            before.matches("Clients::load").count(),
-            1,
-            "functions/{function}: load the clients once, at the start"
-        );
+    let functions = read("crates/lectern-aws/src/functions.rs");
+    let mut codes: Vec<&str> = functions.split("pub async fn ").skip(1).collect();
+    let api = read("functions/records-api/src/main.rs");
+    codes.push(api.split_once("async fn ").unwrap().1);
+    assert_eq!(codes.len(), folders("functions").len(), "each function has its code in functions.rs");
+    for code in codes {
+        let name = code.split('(').next().unwrap();
+        assert_eq!(code.matches("Environment::load()").count(), 1, "{name}: load the environment once");
+        let (_, run) = code.split_once("::run").unwrap_or_else(|| panic!("{name} runs nothing"));
         assert!(
-            !run.contains("clients.") || function == "records-api",
-            "functions/{function}: build ports before it runs"
+            !run.contains("env.") || name == "main",
+            "{name}: build the ports before the first invocation, not for each one"
         );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lectern::{
     document::{Attempt, DocumentRef, DocumentState, Round, TaskToken},
-    message,
+    message::{self, Envelope},
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,
@@ -30,17 +30,19 @@ fn keys(value: &Value) -> BTreeSet<String> {
 }
 
 fn order(order: admit_document::Order) -> BTreeSet<String> {
+    fields(admit_document::Input { envelope: envelope(), order })
+}
+
+/// An envelope with all its fields.
+fn envelope() -> Envelope {
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
-    let schema_version = message::SCHEMA_VERSION;
-    fields(admit_document::Input { schema_version, document: document(), traceparent, order })
+    Envelope { traceparent, ..Envelope::new(document(), Attempt(1_000_001)) }
 }
 
 /// The states that send orders, and the fields that `admit-document` reads of these.
 fn orders() -> [(&'static str, BTreeSet<String>); 7] {
-    let attempt = Attempt(1_000_001);
-    let report =
-        || order(admit_document::Order::Report { attempt, error: String::new(), cause: String::new() });
-    let release = || order(admit_document::Order::Release { attempt });
+    let report = || order(admit_document::Order::Report { error: String::new(), cause: String::new() });
+    let release = || order(admit_document::Order::Release);
     // A success has no cause, and the field has a default.
     let mut success = report();
     success.remove("cause");
@@ -56,7 +58,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 7] {
         ("ReportSuccess", success),
         ("ReportFailure", report()),
         ("ReportDoubt", report()),
-        ("RenewLease", order(admit_document::Order::Renew { attempt, count: 0 })),
+        ("RenewLease", order(admit_document::Order::Renew { count: 0 })),
         ("ReleaseLease", release()),
         ("ReleaseUnknownJob", release()),
     ]
@@ -69,63 +71,28 @@ fn fields(input: impl Serialize) -> BTreeSet<String> {
 
 #[test]
 fn payloads_have_just_the_fields_that_the_inputs_read() {
-    let (schema_version, document, task_token) = (message::SCHEMA_VERSION, document(), TaskToken::new("t"));
-    let (attempt, round) = (Attempt(1_000_001), Round(1));
+    let (round, task_token) = (Round(1), TaskToken::new("t"));
     let permit_expires_at = time::OffsetDateTime::UNIX_EPOCH;
-    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
     let inputs = [
         (
             "TransferDocument",
             fields(transfer_document::Input {
-                schema_version,
-                document: document.clone(),
-                attempt,
+                envelope: envelope(),
                 permit_expires_at,
                 round,
                 task_token: task_token.clone(),
-                traceparent,
             }),
         ),
-        (
-            "ProbeJob",
-            fields(probe_job::Input {
-                schema_version,
-                document: document.clone(),
-                attempt,
-                round,
-                traceparent,
-            }),
-        ),
-        (
-            "VerifyReturnedFile",
-            fields(verify_returned_file::Input {
-                schema_version,
-                document: document.clone(),
-                attempt,
-                index: 0,
-                traceparent,
-            }),
-        ),
-        (
-            "NormalizeDocument",
-            fields(normalize_document::Input {
-                schema_version,
-                document: document.clone(),
-                attempt: Some(attempt),
-                task_token,
-                traceparent,
-            }),
-        ),
+        ("ProbeJob", fields(probe_job::Input { envelope: envelope(), round })),
+        ("VerifyReturnedFile", fields(verify_returned_file::Input { envelope: envelope(), index: 0 })),
+        ("NormalizeDocument", fields(normalize_document::Input { envelope: envelope(), task_token })),
         (
             "FailDocument",
             fields(fail_document::Input {
-                schema_version,
-                document,
-                attempt,
+                envelope: envelope(),
                 error: "States.Timeout".to_owned(),
                 redrives: 0,
                 cause: String::new(),
-                traceparent,
             }),
         ),
     ];

@@ -21,7 +21,7 @@ use crate::{
 const OF_NO_DOCUMENT: [&str; 8] = [
     "A batch stays on its queue.",
     "A message goes to the dead-letter queue.",
-    "It could not be put there and stays.",
+    "A message could not be sent to the dead-letter queue and stays on its queue.",
     "An event that is none of our business was acknowledged.",
     "A message stays on its queue.",
     "A callback was refused for its signature.",

@@ -12,7 +12,7 @@ use lectern::{
         Attempt, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken,
     },
     error::Error,
-    message,
+    message::{self, Envelope},
     ports::{Clock as _, Reopened, Reopening as _, StartExecution},
     steps::admit_document::{self, Batch, Order},
     steps::normalize_document,
@@ -304,7 +304,7 @@ impl Simulation {
             },
             TRANSFERS => {
                 let input: transfer_document::Input = message::parse(&message.body).unwrap();
-                self.assert_trace(&input.document, input.traceparent);
+                self.assert_trace(&input.envelope.document, input.envelope.traceparent);
                 match self.transfer(input).await {
                     Ok(transfer_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
@@ -313,7 +313,7 @@ impl Simulation {
             }
             _ => {
                 let input: normalize_document::Input = message::parse(&message.body).unwrap();
-                self.assert_trace(&input.document, input.traceparent);
+                self.assert_trace(&input.envelope.document, input.envelope.traceparent);
                 match self.world.normalize(input).await {
                     Ok(normalize_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,

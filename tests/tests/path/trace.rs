@@ -59,5 +59,5 @@ fn case_50_execution_without_a_trace_goes_on() {
         | Work::Over => None,
     });
     let sent = sent.expect("it sends its first message").to_string();
-    assert_eq!(message::parse::<admit_document::Input>(&sent).unwrap().traceparent, None);
+    assert_eq!(message::parse::<admit_document::Input>(&sent).unwrap().envelope.traceparent, None);
 }

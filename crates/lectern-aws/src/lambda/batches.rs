@@ -2,13 +2,14 @@
 
 use std::future::Future;
 
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lectern::{error::Error, message};
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
-use super::{BatchResponse, SqsEvent};
-use crate::{config::Config, logging, sqs::SourceQueue};
+use super::receive_count;
+use crate::{Environment, logging, sqs::SourceQueue};
 
 #[cfg(test)]
 mod tests;
@@ -19,18 +20,14 @@ mod tests;
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
-pub async fn run_batches<I, H, F, T>(
-    config: Config,
-    queue: SourceQueue,
-    handle: H,
-) -> Result<(), lambda_runtime::Error>
+pub async fn run_batches<I, H, F, T>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
 where
     I: DeserializeOwned,
     H: Fn(Vec<I>, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let function = config.function_name()?;
-    let dead_letters = config.dead_letter_queue_url()?;
+    let (function, queue) = (env.function_name()?, env.source_queue()?);
+    let dead_letters = env.dead_letter_queue_url()?;
     let (function, dead_letters, queue, handle) = (&function, &dead_letters, &queue, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let span = logging::invocation_span(function, event.context.xray_trace_id.as_deref());
@@ -45,16 +42,16 @@ pub(crate) async fn handle_all<I, H, F, T>(
     queue: &SourceQueue,
     handle: &H,
     event: SqsEvent,
-) -> BatchResponse
+) -> SqsBatchResponse
 where
     I: DeserializeOwned,
     H: Fn(Vec<I>, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let mut response = BatchResponse::default();
+    let mut response = SqsBatchResponse::default();
     let (mut readable, mut inputs) = (Vec::new(), Vec::new());
     for message in event.records {
-        let error = match message::parse(&message.body) {
+        let error = match message::parse(message.body.as_deref().unwrap_or_default()) {
             Ok(input) => {
                 inputs.push(input);
                 readable.push(message);
@@ -64,19 +61,19 @@ where
         };
         tracing::error!(messageId = message.message_id, detail = %error, "A message goes to the dead-letter queue.");
         if let Err(error) = queue.send_to_dlq(dead_letters, &message).await {
-            tracing::error!(messageId = message.message_id, detail = %error, "It could not be put there and stays.");
-            response.fail(message.message_id);
+            tracing::error!(messageId = message.message_id, detail = %error, "A message could not be sent to the dead-letter queue and stays on its queue.");
+            response.add_failure(message.message_id.unwrap_or_default());
         }
     }
     if inputs.is_empty() {
         return response;
     }
-    let again = readable.iter().any(|message| message.attributes.receive_count != "1");
+    let again = readable.iter().any(|message| receive_count(message) != 1);
     if let Err(error) = handle(inputs, again).await {
         tracing::error!(messages = readable.len(), detail = %error, "A batch stays on its queue.");
         for message in readable {
-            queue.pause(&message.receipt_handle, &message.attributes.receive_count).await;
-            response.fail(message.message_id);
+            queue.redeliver_soon(&message).await;
+            response.add_failure(message.message_id.unwrap_or_default());
         }
     }
     response

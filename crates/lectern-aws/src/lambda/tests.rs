@@ -43,7 +43,7 @@ fn message(attempt: u32) -> String {
     .to_string()
 }
 
-fn ids(response: &BatchResponse) -> Value {
+fn ids(response: &SqsBatchResponse) -> Value {
     serde_json::to_value(response).unwrap()
 }
 
@@ -72,7 +72,7 @@ async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
     ];
     let (rule, handled) = (visibility(), Mutex::new(Vec::new()));
     let handle = async |input: transfer_document::Input| {
-        handled.lock().unwrap().push(input.attempt);
+        handled.lock().unwrap().push(input.envelope.attempt);
         Ok(())
     };
     let parse = |received: Received| handle_message(&handle, received.body);
@@ -131,23 +131,23 @@ async fn sender_of_a_message_gives_the_trace_and_else_the_invocation() {
         Ok::<_, &str>(())
     };
     let mut event = batch(&[message(1000), message(1001)]);
-    event.records[1].attributes.trace_header = None;
+    event.records[1].attributes.remove("AWSTraceHeader");
     handle_batch("f", Some("Root=1-b"), &queue(&visibility()), &handle, event).await;
     let seen = seen.lock().unwrap();
     assert_eq!(seen.iter().flatten().collect::<Vec<_>>(), ["Root=1-a;Sampled=1", "Root=1-b"]);
 }
 
 #[test]
-fn what_a_message_says_of_itself_is_read_even_if_the_message_is_not() {
+fn log_fields_of_an_unreadable_message_are_read() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = message(1000)
         .replace("\"schemaVersion\":2", &format!("\"schemaVersion\":99,\"traceparent\":\"{trace}\""));
-    let about = About::in_message(&body);
-    assert_eq!(about.document, Some(reference()));
-    assert_eq!(about.traceparent, Some(trace.parse().unwrap()));
+    let fields = LogFields::of(&body);
+    assert_eq!((fields.document, fields.attempt), (Some(reference()), Some(Attempt(1000))));
+    assert_eq!(fields.traceparent, Some(trace.parse().unwrap()));
     let nameless = r#"{"submissionId":"../etc","documentId":"secret","traceparent":"secret"}"#;
     for body in ["not json", "[]", "{}", nameless] {
-        let about = About::in_message(body);
-        assert!(about.document.is_none() && about.traceparent.is_none(), "{body}");
+        let fields = LogFields::of(body);
+        assert!(fields.document.is_none() && fields.traceparent.is_none(), "{body}");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use aws_lambda_events::sqs::SqsEvent;
 use aws_smithy_mocks::mock;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
@@ -31,7 +32,7 @@ use serde_json::json;
 use super::{filter::Wanted, subscriber};
 use crate::{
     SourceQueue, StateMachine,
-    lambda::{Received, SqsEvent, handle_batch, handle_message, handle_task},
+    lambda::{Received, handle_batch, handle_message, handle_task},
     sfn::TaskTokens,
     test_support::{Captured, NOW, client, json_error, sha256, xml_error},
 };
@@ -94,9 +95,11 @@ impl World {
             "s3": {"bucket": {"name": "uploads"}, "object": {"key": key, "versionId": "v1", "sequencer": "0A"}}
         }]});
         let handle = async |received: Received| {
-            let (uploads, store, states) = (&self.objects, &self.store, &self.states);
+            let (uploads, store, executions) = (&self.objects, &self.store, &self.states);
+            let (clock, random, max_upload_bytes) = (&self.clock, &OneCallback, 1 << 20);
+            let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };
             let message = Message { body: &received.body, xray_header: received.xray_header.as_deref() };
-            receive_upload::handle(uploads, store, states, &self.clock, &OneCallback, 1 << 20, message).await
+            ports.handle(message).await
         };
         handle_batch("receive-upload", Some("Root=1-a"), &self.queue, &handle, batch(&event.to_string()))
             .await;
@@ -106,9 +109,10 @@ impl World {
         let base = format!("https://callbacks.example/{MARK}");
         let settings = Settings { delivery, callback_base_url: base };
         let handle = async |input: transfer_document::Input| {
-            let (store, uploads, tasks) = (&self.store, &self.objects, &self.states);
-            transfer_document::handle(store, uploads, &self.third_party, tasks, &self.clock, &settings, input)
-                .await
+            let Self { store, objects: uploads, third_party, states: tasks, clock, .. } = self;
+            let settings = &settings;
+            let ports = transfer_document::Ports { store, uploads, third_party, tasks, clock, settings };
+            ports.handle(input).await
         };
         let permit_expires_at = "2026-11-20T13:00:00Z";
         let message =
@@ -119,8 +123,9 @@ impl World {
 
     async fn normalize(&self) {
         let handle = async |input: normalize_document::Input| {
-            let (store, files, tasks) = (&self.store, &self.objects, &self.states);
-            normalize_document::handle(store, files, tasks, &self.clock, "the-service", input).await
+            let Self { store, objects: files, states: tasks, clock, .. } = self;
+            let ports = normalize_document::Ports { store, files, tasks, clock, provider: "the-service" };
+            ports.handle(input).await
         };
         let message = self.message(&json!({ "attempt": 1000 }));
         let parse = |received: Received| handle_message(&handle, received.body);
@@ -150,17 +155,16 @@ impl World {
         headers.insert("traceparent", trace.parse().unwrap());
         let delivery =
             receive_callback::WebhookRequest { callback_id, headers: &headers, body: body.as_bytes() };
-        let (store, tasks, third_party) = (&self.store, &self.states, &self.third_party);
-        receive_callback::handle::<MemoryThirdParty>(store, tasks, tasks, third_party, &self.clock, delivery)
-            .await;
+        let Self { store, states: tasks, third_party: secrets, clock, .. } = self;
+        let ports = receive_callback::Ports { store, tasks, leases: tasks, secrets, clock };
+        ports.handle::<MemoryThirdParty>(delivery).await;
     }
 
     async fn verify(&self) -> Result<verify_returned_file::Output, Diagnostic> {
-        let input: verify_returned_file::Input =
-            serde_json::from_str(&self.message(&json!({ "attempt": 1000, "index": 0 }))).unwrap();
-        let handle = async |input| {
-            verify_returned_file::handle(&self.store, &self.third_party, &self.objects, input).await
-        };
+        let input = serde_json::from_str(&self.message(&json!({ "attempt": 1000, "index": 0 }))).unwrap();
+        let Self { store, third_party, objects: files, .. } = self;
+        let ports = verify_returned_file::Ports { store, third_party, files };
+        let handle = async |input| ports.handle(input).await;
         handle_task("verify-returned-file", None, &handle, input).await
     }
 }
@@ -250,7 +254,8 @@ async fn call_back(world: &World) {
 async fn finish(world: &World) {
     let document = world.document().reference;
     let input = serde_json::from_str(&world.message(&json!({ "attempt": 1000, "round": 1 }))).unwrap();
-    probe_job::handle(&world.store, &world.third_party, &world.clock, input).await.unwrap();
+    let World { store, third_party, clock, .. } = world;
+    probe_job::Ports { store, third_party, clock }.handle(input).await.unwrap();
     world.store.begin_verify(&document, world.clock.now()).unwrap();
     for wrong in [&b"mArKeD other bytes"[..], TEXT] {
         world.third_party.serve(&returned().url, wrong);
@@ -267,7 +272,7 @@ async fn finish(world: &World) {
     let cause = r#"{"reason":{"code":"x","message":"mArKeD"}}"#.to_owned();
     let failure = json!({ "attempt": 1000, "error": "States.Timeout", "cause": cause, "redrives": 0 });
     let input = serde_json::from_str(&world.message(&failure)).unwrap();
-    fail_document::handle(&world.store, &world.clock, input).await.unwrap();
+    fail_document::Ports { store, clock }.handle(input).await.unwrap();
 }
 
 /// The adapters when a service quotes the request in its error.

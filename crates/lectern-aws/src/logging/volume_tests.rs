@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lambda_events::sqs::SqsEvent;
 use aws_smithy_mocks::mock;
 use lectern::{
     contract::wire::{FileRole, ReturnedFile},
@@ -18,14 +19,13 @@ use lectern::{
         world::{MemoryWorld, object, returned_file, s3_event, succeeded},
     },
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::{filter::Wanted, invocation_span, subscriber};
 use crate::{
     SourceQueue,
-    lambda::{Received, SqsEvent, handle_batch, handle_message, handle_task},
+    lambda::{Received, handle_batch, handle_message, handle_task},
     test_support::{Captured, client, json_error},
 };
 
@@ -62,10 +62,6 @@ impl Workflow {
     }
 
     /// A message of the state machine, as its payloads are.
-    fn order<I: DeserializeOwned>(&self, more: &Value) -> I {
-        serde_json::from_value(self.message(more)).unwrap()
-    }
-
     fn message(&self, more: &Value) -> Value {
         let document = self.world.document(&self.object).unwrap();
         let start = self.world.states.start_of(&document.reference).unwrap();
@@ -104,7 +100,7 @@ impl Workflow {
 
     async fn probe(&self) {
         let handle = async |input| self.world.probe(input).await;
-        let input = self.order(&json!({ "attempt": 1000, "round": 1 }));
+        let input = self.message(&json!({ "attempt": 1000, "round": 1 }));
         let _ = handle_task("probe-job", None, &handle, input).await;
     }
 
@@ -116,7 +112,7 @@ impl Workflow {
 
     async fn verify(&self, index: usize) {
         let handle = async |input| self.world.verify(input).await;
-        let input = self.order(&json!({ "attempt": 1000, "index": index }));
+        let input = self.message(&json!({ "attempt": 1000, "index": index }));
         let _ = handle_task("verify-returned-file", None, &handle, input).await;
     }
 
@@ -130,7 +126,7 @@ impl Workflow {
     async fn fail(&self) {
         let handle = async |input| self.world.fail(input).await;
         let input = self
-            .order(&json!({ "attempt": 1000, "error": "ThirdParty.Overdue", "cause": "", "redrives": 0 }));
+            .message(&json!({ "attempt": 1000, "error": "ThirdParty.Overdue", "cause": "", "redrives": 0 }));
         let _ = handle_task("fail-document", None, &handle, input).await;
     }
 

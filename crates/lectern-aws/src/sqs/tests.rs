@@ -9,9 +9,17 @@ use aws_smithy_mocks::mock;
 use super::*;
 use crate::test_support::{Seen, client, json_error, reference};
 
+fn message(body: &str, receive_count: u32) -> SqsMessage {
+    let message = serde_json::json!({
+        "messageId": "m1", "receiptHandle": "receipt", "body": body,
+        "attributes": { "ApproximateReceiveCount": receive_count.to_string() }
+    });
+    serde_json::from_value(message).unwrap()
+}
+
 #[test]
 fn first_redeliveries_are_soon_and_later_ones_after_the_visibility_timeout() {
-    assert_eq!(["1", "2", "3", "0", "x"].map(pause_s), [Some(2), Some(10), None, None, None]);
+    assert_eq!([1, 2, 3, 0].map(pause_s), [Some(2), Some(10), None, None]);
 }
 
 #[tokio::test]
@@ -23,8 +31,8 @@ async fn pause_is_set_for_just_this_delivery() {
         ChangeMessageVisibilityOutput::builder().build()
     });
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
-    queue.pause("receipt", "2").await;
-    queue.pause("receipt", "3").await;
+    queue.redeliver_soon(&message("body", 2)).await;
+    queue.redeliver_soon(&message("body", 3)).await;
     let request = seen.only();
     assert_eq!(request.queue_url(), Some("https://queue"));
     assert_eq!(request.receipt_handle(), Some("receipt"));
@@ -47,7 +55,8 @@ async fn lease_is_released_by_an_order_that_admit_document_reads() {
         (Some("https://admission.fifo"), Some("admission"))
     );
     let order: Input = lectern::message::parse(request.message_body().unwrap()).unwrap();
-    assert_eq!((order.document, order.order), (reference(), Order::Release { attempt: Attempt(1_000_007) }));
+    let released = Input { envelope: Envelope::new(reference(), Attempt(1_000_007)), order: Order::Release };
+    assert_eq!(order, released);
 }
 
 #[tokio::test]
@@ -59,11 +68,7 @@ async fn case_18_unreadable_message_is_put_into_the_dead_letter_queue_as_it_is_a
         SendMessageOutput::builder().build()
     });
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
-    let message = serde_json::from_value(serde_json::json!({
-        "messageId": "m1", "receiptHandle": "r", "body": "not json",
-        "attributes": { "ApproximateReceiveCount": "1" }
-    }));
-    queue.send_to_dlq("https://dlq.fifo", &message.unwrap()).await.unwrap();
+    queue.send_to_dlq("https://dlq.fifo", &message("not json", 1)).await.unwrap();
     let request = seen.only();
     assert_eq!((request.queue_url(), request.message_body()), (Some("https://dlq.fifo"), Some("not json")));
     assert!(request.message_group_id().is_some(), "a FIFO queue takes no message without a group");
@@ -78,11 +83,7 @@ async fn case_18_unreadable_message_is_put_into_the_dead_letter_queue_as_it_is_a
 async fn message_that_cannot_be_put_into_the_dead_letter_queue_is_an_error() {
     let rule = mock!(Client::send_message).then_http_response(|| json_error("AccessDenied"));
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
-    let message = serde_json::from_value(serde_json::json!({
-        "messageId": "m1", "receiptHandle": "r", "body": "secret body",
-        "attributes": { "ApproximateReceiveCount": "1" }
-    }));
-    let error = queue.send_to_dlq("https://dlq.fifo", &message.unwrap()).await.unwrap_err();
+    let error = queue.send_to_dlq("https://dlq.fifo", &message("secret body", 1)).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(!error.to_string().contains("secret"), "{error}");
 }
@@ -92,6 +93,6 @@ async fn pause_that_cannot_be_set_is_ignored() {
     let rule =
         mock!(Client::change_message_visibility).then_http_response(|| json_error("ReceiptHandleIsInvalid"));
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
-    queue.pause("receipt", "1").await;
+    queue.redeliver_soon(&message("body", 1)).await;
     assert_eq!(rule.num_calls(), 1);
 }

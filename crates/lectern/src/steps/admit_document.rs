@@ -19,27 +19,20 @@ use tracing::Instrument as _;
 
 use crate::{
     admission::{AdmissionState, LimiterSnapshot, Limits, Permit, QueuePosition, Report, WaitingDocument},
-    document::{Attempt, DocumentRef, TaskToken},
+    document::{DocumentRef, TaskToken},
     error::{Error, rfc3339},
+    message::Envelope,
     ports::{AdmissionStore, Clock, Tasks, TokenUse},
-    telemetry::{
-        metrics,
-        trace::{self, TraceParent},
-    },
+    telemetry::{metrics, trace::TraceParent},
 };
 
-/// An order of the state machine: `{"schemaVersion": 2, "submissionId", "documentId", "traceparent"?, "kind", …}`.
+/// The message: the [`Envelope`] with an [`Order`]. Its attempt is the one that the order is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The document's trace.
-    #[serde(default, deserialize_with = "trace::optional", skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<TraceParent>,
+    pub envelope: Envelope,
     /// The order.
     #[serde(flatten)]
     pub order: Order,
@@ -60,8 +53,6 @@ pub enum Order {
     },
     /// An attempt is over.
     Report {
-        /// The attempt.
-        attempt: Attempt,
         /// The error's name; empty if the third party has the document.
         error: String,
         /// The error's cause, as [`Error::cause`] gives it.
@@ -70,16 +61,11 @@ pub enum Order {
     },
     /// The attempt's job is at work: its lease starts anew.
     Renew {
-        /// The attempt.
-        attempt: Attempt,
         /// How often the lease was renewed, so that SQS does not take two orders for one.
         count: u32,
     },
     /// The third party has no job of this attempt any more.
-    Release {
-        /// The attempt.
-        attempt: Attempt,
-    },
+    Release,
 }
 
 /// Orders that are decided at once.
@@ -89,6 +75,19 @@ pub struct Batch {
     pub inputs: Vec<Input>,
     /// Whether one of them was delivered before: its earlier reader may have died before it answered task tokens.
     pub again: bool,
+}
+
+/// The ports and settings of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, T, C> {
+    /// The admission state and the queues.
+    pub store: &'p S,
+    /// The task tokens of the state machine.
+    pub tasks: &'p T,
+    /// The time.
+    pub clock: &'p C,
+    /// The third party's limits.
+    pub limits: &'p Limits,
 }
 
 /// What is written beside the admission state; `None` removes an item.
@@ -107,74 +106,66 @@ const MAX_LOOKED_AT: usize = 35;
 /// Writes for one batch: enough to admit a large crowd.
 const MAX_WRITES: usize = 8;
 
-/// Decides on a batch, then on all other documents that may be admitted now.
-///
-/// # Errors
-/// `Store.Unavailable`: the batch stays on its queue.
-pub async fn handle(
-    store: &impl AdmissionStore,
-    tasks: &impl Tasks,
-    clock: &impl Clock,
-    limits: &Limits,
-    batch: Batch,
-) -> Result<LimiterSnapshot, Error> {
-    let mut decision = decide(store, tasks, clock, limits, batch).await?;
-    for _ in 1..MAX_WRITES {
-        if !decision.is_full {
-            break;
+impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
+    /// Decides on a batch, then on all other documents that may be admitted now.
+    ///
+    /// # Errors
+    /// `Store.Unavailable`: the batch stays on its queue.
+    pub async fn handle(&self, batch: Batch) -> Result<LimiterSnapshot, Error> {
+        let mut decision = self.decide(batch).await?;
+        for _ in 1..MAX_WRITES {
+            if !decision.is_full {
+                break;
+            }
+            decision = self.decide(Batch { inputs: Vec::new(), again: false }).await?;
         }
-        decision = decide(store, tasks, clock, limits, Batch { inputs: Vec::new(), again: false }).await?;
+        Ok(decision.snapshot)
     }
-    Ok(decision.snapshot)
+
+    async fn decide(&self, batch: Batch) -> Result<Decision, Error> {
+        let Self { store, tasks, clock, limits } = *self;
+        let (mut state, revision) = store.admission_state().await?;
+        let now = clock.now();
+        let mut notified = BTreeSet::new();
+        if batch.again {
+            try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
+            notified
+                .extend(state.granted().iter().map(|permit| permit.waiting.task_token.expose().to_owned()));
+        }
+        state.clear_granted();
+        state.advance_to(now);
+        let (changes, new) = (QueueChanges::default(), BTreeSet::new());
+        let mut admission = AdmissionBatch { store, state, limits, now, changes, new };
+        for input in batch.inputs {
+            let is_answered = |token: &TaskToken| notified.contains(token.expose());
+            if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
+                admission.take(input).await?;
+            }
+        }
+        // Once more, since a half-open probe ends with its lease.
+        admission.state.advance_to(now);
+        let is_full = admission.admit(tasks).await?;
+        let AdmissionBatch { mut state, changes, .. } = admission;
+        state.note_progress(now);
+        store.commit(&state, revision, changes).await?;
+        try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
+        let snapshot = state.snapshot();
+        metrics::limiter(&metrics::Limiter {
+            granted_after: state.granted().iter().map(wait).collect(),
+            documents_waiting: snapshot.waiting,
+            leases_held: snapshot.leases as u64,
+            breaker_open: snapshot.breaker_open,
+            rate_slowdown: snapshot.slowdown.into(),
+            stalled: state.stalled_for(now),
+        });
+        Ok(Decision { snapshot, is_full })
+    }
 }
 
 struct Decision {
     snapshot: LimiterSnapshot,
     /// Whether the write took as much as it can, so that further documents may be admitted by another one.
     is_full: bool,
-}
-
-async fn decide(
-    store: &impl AdmissionStore,
-    tasks: &impl Tasks,
-    clock: &impl Clock,
-    limits: &Limits,
-    batch: Batch,
-) -> Result<Decision, Error> {
-    let (mut state, revision) = store.admission_state().await?;
-    let now = clock.now();
-    let mut notified = BTreeSet::new();
-    if batch.again {
-        try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
-        notified.extend(state.granted().iter().map(|permit| permit.waiting.task_token.expose().to_owned()));
-    }
-    state.clear_granted();
-    state.advance_to(now);
-    let (changes, new) = (QueueChanges::default(), BTreeSet::new());
-    let mut admission = AdmissionBatch { store, state, limits, now, changes, new };
-    for input in batch.inputs {
-        let is_answered = |token: &TaskToken| notified.contains(token.expose());
-        if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
-            admission.take(input).await?;
-        }
-    }
-    // Once more, since a half-open probe ends with its lease.
-    admission.state.advance_to(now);
-    let is_full = admission.admit(tasks).await?;
-    let AdmissionBatch { mut state, changes, .. } = admission;
-    state.note_progress(now);
-    store.commit(&state, revision, changes).await?;
-    try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
-    let snapshot = state.snapshot();
-    metrics::limiter(&metrics::Limiter {
-        granted_after: state.granted().iter().map(wait).collect(),
-        documents_waiting: snapshot.waiting,
-        leases_held: snapshot.leases as u64,
-        breaker_open: snapshot.breaker_open,
-        rate_slowdown: snapshot.slowdown.into(),
-        stalled: state.stalled_for(now),
-    });
-    Ok(Decision { snapshot, is_full })
 }
 
 /// A batch under way.
@@ -189,7 +180,8 @@ struct AdmissionBatch<'a, S> {
 }
 
 impl<S: AdmissionStore> AdmissionBatch<'_, S> {
-    async fn take(&mut self, Input { document, traceparent, order, .. }: Input) -> Result<(), Error> {
+    async fn take(&mut self, Input { envelope, order }: Input) -> Result<(), Error> {
+        let Envelope { document, attempt, traceparent, .. } = envelope;
         match order {
             Order::Request { task_token, failed_transfers, repeats } => {
                 let enqueued_at = self.now.into();
@@ -199,11 +191,11 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
                     self.enqueue(waiting);
                 }
             }
-            Order::Report { attempt, error, cause } => {
+            Order::Report { error, cause } => {
                 self.state.report(attempt, report(&error, &cause), self.now);
             }
-            Order::Renew { attempt, .. } => self.state.renew(attempt, self.limits, self.now),
-            Order::Release { attempt } => self.state.release(attempt),
+            Order::Renew { .. } => self.state.renew(attempt, self.limits, self.now),
+            Order::Release => self.state.release(attempt),
         }
         Ok(())
     }

@@ -9,25 +9,20 @@ use serde_json::Value;
 
 use crate::{
     contract::response::job_reason,
-    document::{Attempt, Document, DocumentRef, JobResult, Reason},
+    document::{Document, JobResult, Reason},
     error::Error,
+    message::Envelope,
     ports::{Clock, Failure, FinalOutcome, Finish, Finishing, Load},
     telemetry::metrics,
-    telemetry::trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "error", "cause", "redrives",
-/// "traceparent"?}`.
+/// The task's input: the [`Envelope`] with `{"error", "cause", "redrives"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The newest transfer attempt, for the log.
-    pub attempt: Attempt,
+    pub envelope: Envelope,
     /// The error's name, one of ours or of Step Functions' own.
     pub error: String,
     /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
@@ -35,9 +30,15 @@ pub struct Input {
     pub cause: String,
     /// The number of redrives before this execution: a late execution ends nothing of a later one.
     pub redrives: u32,
-    /// The document's trace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
-    pub traceparent: Option<TraceParent>,
+}
+
+/// The ports of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, C> {
+    /// The documents.
+    pub store: &'p S,
+    /// The time.
+    pub clock: &'p C,
 }
 
 /// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
@@ -48,32 +49,30 @@ pub struct Output {
     pub code: String,
 }
 
-/// Records the failure once. A document that has ended stays as it is.
-///
-/// # Errors
-/// `Store.Unavailable`, for the state machine to try again.
-pub async fn handle(
-    store: &(impl Load + Finishing),
-    clock: &impl Clock,
-    input: Input,
-) -> Result<Output, Error> {
-    let document = store.load(&input.document).await?;
-    let reason = reason_of(&input, document.as_ref());
-    let now = clock.now();
-    let failure = Failure { reason: reason.clone(), redrives: input.redrives };
-    match store.finish(&input.document, FinalOutcome::Failed(failure), now).await? {
-        Finish::Finished => {
-            tracing::error!(error = input.error, reason = reason.code, "The document failed.");
-            if let Some(document) = &document {
-                metrics::ended(document, Some(&reason), now);
+impl<S: Load + Finishing, C: Clock> Ports<'_, S, C> {
+    /// Records the failure once. A document that has ended stays as it is.
+    ///
+    /// # Errors
+    /// `Store.Unavailable`, for the state machine to try again.
+    pub async fn handle(&self, input: Input) -> Result<Output, Error> {
+        let document = self.store.load(&input.envelope.document).await?;
+        let reason = reason_of(&input, document.as_ref());
+        let now = self.clock.now();
+        let failure = Failure { reason: reason.clone(), redrives: input.redrives };
+        match self.store.finish(&input.envelope.document, FinalOutcome::Failed(failure), now).await? {
+            Finish::Finished => {
+                tracing::error!(error = input.error, reason = reason.code, "The document failed.");
+                if let Some(document) = &document {
+                    metrics::ended(document, Some(&reason), now);
+                }
             }
+            Finish::AlreadyTerminal => {
+                tracing::warn!(error = input.error, "The document had ended before or was redriven since.");
+            }
+            Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
         }
-        Finish::AlreadyTerminal => {
-            tracing::warn!(error = input.error, "The document had ended before or was redriven since.");
-        }
-        Finish::Unknown => tracing::error!(error = input.error, "There is no such document to fail."),
+        Ok(Output { code: reason.code })
     }
-    Ok(Output { code: reason.code })
 }
 
 fn reason_of(input: &Input, document: Option<&Document>) -> Reason {

@@ -10,32 +10,39 @@ use serde_json::json;
 
 use crate::{
     document::keys,
-    document::{Attempt, Document, DocumentRef, DocumentState, JobResult, TaskToken},
+    document::{Document, DocumentRef, DocumentState, JobResult, TaskToken},
     error::Error,
     limits,
+    message::Envelope,
     ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks, TokenUse},
     record::{Draft, Record},
     telemetry::metrics,
-    telemetry::trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "taskToken", "traceparent"?}`.
+/// The message: the [`Envelope`] with `{"taskToken"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The transfer attempt that led here, for the log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<Attempt>,
-    /// Whom to tell.
+    pub envelope: Envelope,
+    /// The task token that the outcome answers.
     pub task_token: TaskToken,
-    /// The document's trace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
-    pub traceparent: Option<TraceParent>,
+}
+
+/// The ports and settings of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, F, T, C> {
+    /// The documents.
+    pub store: &'p S,
+    /// The bucket of returned files.
+    pub files: &'p F,
+    /// The task tokens of the state machine.
+    pub tasks: &'p T,
+    /// The time.
+    pub clock: &'p C,
+    /// The third party's name in records.
+    pub provider: &'p str,
 }
 
 /// What became of the message.
@@ -49,110 +56,96 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Handles one message.
-///
-/// # Errors
-/// Only when nothing could be reported: the message stays on the queue.
-pub async fn handle(
-    store: &(impl Finishing + Load),
-    files: &impl ReturnedFiles,
-    tasks: &impl Tasks,
-    clock: &impl Clock,
-    provider: &str,
-    input: Input,
-) -> Result<Outcome, Error> {
-    if tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
-        tracing::info!("Nobody waits for this record any more; its message was dropped.");
-        return Ok(Outcome::Dropped);
-    }
-    match normalize(store, files, clock, provider, &input.document).await {
-        Ok(Some(())) => {
-            tasks.succeed(&input.task_token, json!({ "state": DocumentState::Ready })).await?;
-            tracing::info!("The record can be read.");
-            Ok(Outcome::Ready)
+impl<S: Finishing + Load, F: ReturnedFiles, T: Tasks, C: Clock> Ports<'_, S, F, T, C> {
+    /// Handles one message.
+    ///
+    /// # Errors
+    /// Only when nothing could be reported: the message stays on the queue.
+    pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
+        if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
+            tracing::info!("Nobody waits for this record any more; its message was dropped.");
+            return Ok(Outcome::Dropped);
         }
-        Ok(None) => {
-            tracing::warn!("A message for a document that does not exist was dropped.");
-            Ok(Outcome::Dropped)
-        }
-        Err(error) => {
-            tracing::debug!(error = error.name(), detail = %error, "The record's error is reported.");
-            tasks.fail(&input.task_token, &error).await?;
-            // After it, so that a report that fails is the one line of this delivery.
-            tracing::warn!(error = error.name(), detail = %error, "The record was not written.");
-            Ok(Outcome::Reported(error.name()))
+        match self.normalize(&input.envelope.document).await {
+            Ok(Some(())) => {
+                self.tasks.succeed(&input.task_token, json!({ "state": DocumentState::Ready })).await?;
+                tracing::info!("The record can be read.");
+                Ok(Outcome::Ready)
+            }
+            Ok(None) => {
+                tracing::warn!("A message for a document that does not exist was dropped.");
+                Ok(Outcome::Dropped)
+            }
+            Err(error) => {
+                tracing::debug!(error = error.name(), detail = %error, "The record's error is reported.");
+                self.tasks.fail(&input.task_token, &error).await?;
+                // After it, so that a report that fails is the one line of this delivery.
+                tracing::warn!(error = error.name(), detail = %error, "The record was not written.");
+                Ok(Outcome::Reported(error.name()))
+            }
         }
     }
-}
 
-/// Writes the record unless it is written. `None` if there is no such document.
-async fn normalize(
-    store: &(impl Finishing + Load),
-    files: &impl ReturnedFiles,
-    clock: &impl Clock,
-    provider: &str,
-    reference: &DocumentRef,
-) -> Result<Option<()>, Error> {
-    let Begin::Begun(document) = store.begin_normalize(reference, clock.now()).await? else {
-        return ended(store, reference).await;
-    };
-    let record = read_record(files, clock, provider, &document).await?;
-    let now = clock.now();
-    match store.finish(reference, ports::FinalOutcome::Ready(Box::new(record)), now).await? {
-        Finish::Finished => {
-            metrics::ended(&document, None, now);
-            Ok(Some(()))
-        }
-        Finish::AlreadyTerminal => ended(store, reference).await,
-        Finish::Unknown => Ok(None),
-    }
-}
-
-/// How a document ended that was not ended here: an earlier run of this message, or the state machine's Catch.
-///
-/// # Errors
-/// The document's own reason, if it failed, so that a task that waits for it ends at once and not by its timeout.
-async fn ended(store: &impl Load, reference: &DocumentRef) -> Result<Option<()>, Error> {
-    let Some(document) = store.load(reference).await? else { return Ok(None) };
-    match (document.state, document.reason) {
-        (DocumentState::Ready, _) => Ok(Some(())),
-        (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::RecordInvalid(reason)),
-        (state, _) => {
-            Err(Error::StoreUnavailable(format!("the document is {state} and cannot be normalised")))
-        }
-    }
-}
-
-/// Reads the returned files one after the other, holding one at a time.
-async fn read_record(
-    files: &impl ReturnedFiles,
-    clock: &impl Clock,
-    provider: &str,
-    document: &Document,
-) -> Result<Record, Error> {
-    let mut draft = Draft::new(document, provider)?;
-    let returned = match &document.result {
-        Some(JobResult::Succeeded(job)) => job.files.as_slice(),
-        Some(JobResult::Failed(_)) | None => &[],
-    };
-    for (index, file) in returned.iter().enumerate() {
-        let content = if draft.reads(file) {
-            files
-                .read(&keys::returned_file(&document.reference, index), limits::MAX_PARSED_FILE_BYTES)
-                .await?
-        } else {
-            None
+    /// Writes the record unless it is written. `None` if there is no such document.
+    async fn normalize(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
+        let Begin::Begun(document) = self.store.begin_normalize(reference, self.clock.now()).await? else {
+            return self.ended(reference).await;
         };
-        let read_bytes = content.as_ref().map(bytes::Bytes::len);
-        tracing::debug!(
-            index,
-            sizeBytes = file.size_bytes,
-            readBytes = read_bytes,
-            "A returned file is added to the record."
-        );
-        draft.add(file, content.as_ref())?;
+        let record = self.read_record(&document).await?;
+        let now = self.clock.now();
+        match self.store.finish(reference, ports::FinalOutcome::Ready(Box::new(record)), now).await? {
+            Finish::Finished => {
+                metrics::ended(&document, None, now);
+                Ok(Some(()))
+            }
+            Finish::AlreadyTerminal => self.ended(reference).await,
+            Finish::Unknown => Ok(None),
+        }
     }
-    draft.finish(clock.now())
+
+    /// How a document ended that was not ended here: an earlier run of this message, or the state machine's Catch.
+    ///
+    /// # Errors
+    /// The document's own reason, if it failed, so that a task that waits for it ends at once and not by its timeout.
+    async fn ended(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
+        let Some(document) = self.store.load(reference).await? else { return Ok(None) };
+        match (document.state, document.reason) {
+            (DocumentState::Ready, _) => Ok(Some(())),
+            (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => {
+                Err(Error::RecordInvalid(reason))
+            }
+            (state, _) => {
+                Err(Error::StoreUnavailable(format!("the document is {state} and cannot be normalised")))
+            }
+        }
+    }
+
+    /// Reads the returned files one after the other, holding one at a time.
+    async fn read_record(&self, document: &Document) -> Result<Record, Error> {
+        let mut draft = Draft::new(document, self.provider)?;
+        let returned = match &document.result {
+            Some(JobResult::Succeeded(job)) => job.files.as_slice(),
+            Some(JobResult::Failed(_)) | None => &[],
+        };
+        for (index, file) in returned.iter().enumerate() {
+            let content = if draft.reads(file) {
+                self.files
+                    .read(&keys::returned_file(&document.reference, index), limits::MAX_PARSED_FILE_BYTES)
+                    .await?
+            } else {
+                None
+            };
+            let read_bytes = content.as_ref().map(bytes::Bytes::len);
+            tracing::debug!(
+                index,
+                sizeBytes = file.size_bytes,
+                readBytes = read_bytes,
+                "A returned file is added to the record."
+            );
+            draft.add(file, content.as_ref())?;
+        }
+        draft.finish(self.clock.now())
+    }
 }
 
 #[cfg(test)]

@@ -7,31 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     contract::wire::JobStatus,
-    document::{Attempt, DocumentRef, JobResult, Round},
+    document::{JobResult, Round},
     error::Error,
+    message::Envelope,
     ports::{Clock, Load, Recorded, Results, ThirdParty},
     steps::receive_callback::{check_limits, contract_broken},
     steps::transfer_document::idempotency_key,
     telemetry::metrics,
-    telemetry::trace::{self, TraceParent},
 };
 
-/// The state machine's question: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "round", "traceparent"?}`.
+/// The task's input: the [`Envelope`] with `{"round"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The newest transfer attempt, for the log.
-    pub attempt: Attempt,
+    pub envelope: Envelope,
     /// The round whose job is overdue.
     pub round: Round,
-    /// The document's trace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
-    pub traceparent: Option<TraceParent>,
+}
+
+/// The ports of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, P, C> {
+    /// The documents and their results.
+    pub store: &'p S,
+    /// The third party.
+    pub third_party: &'p P,
+    /// The time.
+    pub clock: &'p C,
 }
 
 /// The answer, `{"status": "resultKept" | "working" | "unknown"}`.
@@ -65,57 +69,54 @@ impl Status {
     }
 }
 
-/// Asks once.
-///
-/// # Errors
-/// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`, for the state machine to decide.
-pub async fn handle(
-    store: &(impl Load + Results),
-    third_party: &impl ThirdParty,
-    clock: &impl Clock,
-    input: Input,
-) -> Result<Output, Error> {
-    let document = store.load(&input.document).await?;
-    if document.is_some_and(|document| document.result.is_some()) {
-        tracing::info!(probe = "resultKept", "A late result is there already.");
-        return Ok(Output { status: Status::ResultKept });
-    }
-    let key = idempotency_key(input.document.document_id, input.round);
-    let answer = third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
-    let result = match answer {
-        Some(JobStatus::Succeeded(job)) => {
-            if let Err(error) = check_limits(&job.files) {
-                tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
-                contract_broken(job.job_id)
-            } else {
-                JobResult::Succeeded(job)
+impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`, for the state machine to decide.
+    pub async fn handle(&self, input: Input) -> Result<Output, Error> {
+        let document = self.store.load(&input.envelope.document).await?;
+        if document.is_some_and(|document| document.result.is_some()) {
+            tracing::info!(probe = "resultKept", "A late result is there already.");
+            return Ok(Output { status: Status::ResultKept });
+        }
+        let key = idempotency_key(input.envelope.document.document_id, input.round);
+        let answer = self.third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
+        let result = match answer {
+            Some(JobStatus::Succeeded(job)) => {
+                if let Err(error) = check_limits(&job.files) {
+                    tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
+                    contract_broken(job.job_id)
+                } else {
+                    JobResult::Succeeded(job)
+                }
             }
-        }
-        Some(JobStatus::Failed(job)) => JobResult::Failed(job),
-        Some(JobStatus::Working { .. }) => {
-            tracing::info!(probe = "working", "The third party is still at it.");
-            metrics::probed(Status::Working, false, None);
-            return Ok(Output { status: Status::Working });
-        }
-        None => {
-            tracing::warn!(probe = "unknown", "The third party does not know the job.");
-            metrics::probed(Status::Unknown, true, None);
-            return Ok(Output { status: Status::Unknown });
-        }
-    };
-    // Unless it is the first result, a callback came while the third party was asked.
-    let (missed, took) = match store.record_result(&input.document, &result).await? {
-        Recorded::First(context) => (true, metrics::third_party_time(&context.times, clock.now())),
-        Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
-        Recorded::Forgotten => {
-            tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");
-            metrics::probed(Status::Unknown, false, None);
-            return Ok(Output { status: Status::Unknown });
-        }
-    };
-    tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
-    metrics::probed(Status::ResultKept, missed, took);
-    Ok(Output { status: Status::ResultKept })
+            Some(JobStatus::Failed(job)) => JobResult::Failed(job),
+            Some(JobStatus::Working { .. }) => {
+                tracing::info!(probe = "working", "The third party is still at it.");
+                metrics::probed(Status::Working, false, None);
+                return Ok(Output { status: Status::Working });
+            }
+            None => {
+                tracing::warn!(probe = "unknown", "The third party does not know the job.");
+                metrics::probed(Status::Unknown, true, None);
+                return Ok(Output { status: Status::Unknown });
+            }
+        };
+        // Unless it is the first result, a callback came while the third party was asked.
+        let (missed, took) = match self.store.record_result(&input.envelope.document, &result).await? {
+            Recorded::First(context) => (true, metrics::third_party_time(&context.times, self.clock.now())),
+            Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
+            Recorded::Forgotten => {
+                tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");
+                metrics::probed(Status::Unknown, false, None);
+                return Ok(Output { status: Status::Unknown });
+            }
+        };
+        tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
+        metrics::probed(Status::ResultKept, missed, took);
+        Ok(Output { status: Status::ResultKept })
+    }
 }
 
 #[cfg(test)]

@@ -21,22 +21,155 @@ use crate::{
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
 
-/// Handles one delivery and says with which status to answer it.
-pub async fn handle<T: ThirdParty>(
-    store: &impl Results,
-    tasks: &impl Tasks,
-    leases: &impl Leases,
-    secrets: &impl Secrets,
-    clock: &impl Clock,
-    delivery: WebhookRequest<'_>,
-) -> Answer {
-    match receive::<T>(store, tasks, leases, secrets, clock, delivery).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
-            metrics::callback(CallbackOutcome::NotKept, None);
-            Answer::Unavailable
+/// The ports of the step.
+#[derive(Debug)]
+pub struct Ports<'p, R, T, L, S, C> {
+    /// The results of documents.
+    pub store: &'p R,
+    /// The task tokens of the state machine.
+    pub tasks: &'p T,
+    /// The leases of attempts.
+    pub leases: &'p L,
+    /// The signing secrets.
+    pub secrets: &'p S,
+    /// The time.
+    pub clock: &'p C,
+}
+
+impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S, C> {
+    /// Handles one delivery of the callback of `P` and says with which status to answer it.
+    pub async fn handle<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Answer {
+        match self.receive::<P>(delivery).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(error = error.name(), detail = %error, "A callback could not be kept; it will be sent again.");
+                metrics::callback(CallbackOutcome::NotKept, None);
+                Answer::Unavailable
+            }
         }
+    }
+
+    async fn receive<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Result<Answer, Error> {
+        if delivery.body.len() > MAX_CALLBACK_BYTES {
+            tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
+            metrics::callback(CallbackOutcome::TooLarge, None);
+            return Ok(Answer::TooLarge);
+        }
+        let now = self.clock.now();
+        let verified = match P::verify_callback(
+            delivery.headers,
+            delivery.body,
+            &self.secrets.signing_secrets().await?,
+            now,
+        ) {
+            Ok(verified) => verified,
+            Err(error) => {
+                tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
+                metrics::callback(CallbackOutcome::BadSignature, None);
+                return Ok(Answer::Unauthorized);
+            }
+        };
+        let target = self.store.resolve(&CallbackId::new(delivery.callback_id)).await?;
+        let Some(CallbackTarget { document, traceparent }) = target else {
+            self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+            tracing::warn!(
+                callback = "unknown",
+                "A well-signed callback belongs to no document; it was kept."
+            );
+            metrics::callback(CallbackOutcome::Unknown, None);
+            return Ok(Answer::KeptUnknown);
+        };
+        let span = tracing::info_span!(
+            "callback",
+            submissionId = %document.submission_id,
+            documentId = %document.document_id,
+            traceId = traceparent.map(TraceParent::trace_id)
+        );
+        span.in_scope(|| compare_traces(traceparent, delivery.headers));
+        self.receive_verified(&document, verified, delivery, now).instrument(span).await
+    }
+
+    async fn receive_verified(
+        &self,
+        document: &DocumentRef,
+        verified: VerifiedCallback,
+        delivery: WebhookRequest<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Answer, Error> {
+        match verified.result {
+            Ok(result) => {
+                let (outcome, took) = self.keep(document, &result, now).await?;
+                metrics::callback(outcome, took);
+                Ok(Answer::Kept)
+            }
+            Err(error) => {
+                self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+                if error == CallbackError::UnknownType {
+                    tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
+                    metrics::callback(CallbackOutcome::UnknownType, None);
+                    return Ok(Answer::KeptUnknown);
+                }
+                tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
+                let (_, took) = self.keep(document, &contract_broken(String::new()), now).await?;
+                metrics::callback(CallbackOutcome::ContractBroken, took);
+                Ok(Answer::Kept)
+            }
+        }
+    }
+
+    /// Keeps the result once and wakes the execution. Says what the callback was, and how long the third party took if it
+    /// brought the result.
+    async fn keep(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Result<(CallbackOutcome, Option<Duration>), Error> {
+        let (context, first) = match self.store.record_result(document, result).await? {
+            Recorded::First(context) => (context, true),
+            Recorded::Same(context) => (context, false),
+            Recorded::Conflict => {
+                tracing::error!(
+                    callback = "contradictory",
+                    "A different result of the same job had been kept before; that one stands."
+                );
+                return Ok((CallbackOutcome::Contradictory, None));
+            }
+            Recorded::OtherJob | Recorded::Forgotten => {
+                tracing::warn!(
+                    callback = "otherJob",
+                    "The document has the result of another job, or waits for it; this one is not taken."
+                );
+                return Ok((CallbackOutcome::OtherJob, None));
+            }
+            Recorded::Unknown => {
+                return Err(Error::StoreUnavailable(
+                    "a callback id belongs to a document that is not there".to_owned(),
+                ));
+            }
+        };
+        // The execution is over, and left the lease to the job, which has now ended.
+        if context.state == DocumentState::Failed
+            && let Some(attempt) = context.attempt
+            && let Err(error) = self.leases.release(document, attempt).await
+        {
+            tracing::warn!(detail = %error, "The lease could not be released; it ends by itself.");
+        }
+        let woken = match &context.token {
+            Some(token) => Some(self.tasks.succeed(token, serde_json::json!({})).await?),
+            None => None,
+        };
+        let outcome = match woken {
+            // Also the delivery that makes good for one that stored the result and died before waking anybody.
+            Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
+            _ if !first => CallbackOutcome::Duplicate,
+            None if !context.state.is_terminal() => CallbackOutcome::Early,
+            // The wait is over: a probe is on its way, the next round began, or the document was given up.
+            Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
+        };
+        let message = if first { "The result was kept." } else { "The same result had been kept before." };
+        tracing::info!(callback = outcome.as_str(), "{message}");
+        Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
     }
 }
 
@@ -156,81 +289,6 @@ pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(),
     Ok(())
 }
 
-async fn receive<T: ThirdParty>(
-    store: &impl Results,
-    tasks: &impl Tasks,
-    leases: &impl Leases,
-    secrets: &impl Secrets,
-    clock: &impl Clock,
-    delivery: WebhookRequest<'_>,
-) -> Result<Answer, Error> {
-    if delivery.body.len() > MAX_CALLBACK_BYTES {
-        tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
-        metrics::callback(CallbackOutcome::TooLarge, None);
-        return Ok(Answer::TooLarge);
-    }
-    let now = clock.now();
-    let verified = match T::verify_callback(
-        delivery.headers,
-        delivery.body,
-        &secrets.signing_secrets().await?,
-        now,
-    ) {
-        Ok(verified) => verified,
-        Err(error) => {
-            tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
-            metrics::callback(CallbackOutcome::BadSignature, None);
-            return Ok(Answer::Unauthorized);
-        }
-    };
-    let target = store.resolve(&CallbackId::new(delivery.callback_id)).await?;
-    let Some(CallbackTarget { document, traceparent }) = target else {
-        store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
-        tracing::warn!(callback = "unknown", "A well-signed callback belongs to no document; it was kept.");
-        metrics::callback(CallbackOutcome::Unknown, None);
-        return Ok(Answer::KeptUnknown);
-    };
-    let span = tracing::info_span!(
-        "callback",
-        submissionId = %document.submission_id,
-        documentId = %document.document_id,
-        traceId = traceparent.map(TraceParent::trace_id)
-    );
-    span.in_scope(|| compare_traces(traceparent, delivery.headers));
-    receive_verified(store, tasks, leases, &document, verified, delivery, now).instrument(span).await
-}
-
-async fn receive_verified(
-    store: &impl Results,
-    tasks: &impl Tasks,
-    leases: &impl Leases,
-    document: &DocumentRef,
-    verified: VerifiedCallback,
-    delivery: WebhookRequest<'_>,
-    now: OffsetDateTime,
-) -> Result<Answer, Error> {
-    match verified.result {
-        Ok(result) => {
-            let (outcome, took) = keep(store, tasks, leases, document, &result, now).await?;
-            metrics::callback(outcome, took);
-            Ok(Answer::Kept)
-        }
-        Err(error) => {
-            store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
-            if error == CallbackError::UnknownType {
-                tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
-                metrics::callback(CallbackOutcome::UnknownType, None);
-                return Ok(Answer::KeptUnknown);
-            }
-            tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
-            let (_, took) =
-                keep(store, tasks, leases, document, &contract_broken(String::new()), now).await?;
-            metrics::callback(CallbackOutcome::ContractBroken, took);
-            Ok(Answer::Kept)
-        }
-    }
-}
-
 /// The document's own trace is the one that counts: the header is the third party's word, and not signed.
 fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
     let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
@@ -267,63 +325,6 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
             error.column()
         )),
     }
-}
-
-/// Keeps the result once and wakes the execution. Says what the callback was, and how long the third party took if it
-/// brought the result.
-async fn keep(
-    store: &impl Results,
-    tasks: &impl Tasks,
-    leases: &impl Leases,
-    document: &DocumentRef,
-    result: &JobResult,
-    now: OffsetDateTime,
-) -> Result<(CallbackOutcome, Option<Duration>), Error> {
-    let (context, first) = match store.record_result(document, result).await? {
-        Recorded::First(context) => (context, true),
-        Recorded::Same(context) => (context, false),
-        Recorded::Conflict => {
-            tracing::error!(
-                callback = "contradictory",
-                "A different result of the same job had been kept before; that one stands."
-            );
-            return Ok((CallbackOutcome::Contradictory, None));
-        }
-        Recorded::OtherJob | Recorded::Forgotten => {
-            tracing::warn!(
-                callback = "otherJob",
-                "The document has the result of another job, or waits for it; this one is not taken."
-            );
-            return Ok((CallbackOutcome::OtherJob, None));
-        }
-        Recorded::Unknown => {
-            return Err(Error::StoreUnavailable(
-                "a callback id belongs to a document that is not there".to_owned(),
-            ));
-        }
-    };
-    // The execution is over, and left the lease to the job, which has now ended.
-    if context.state == DocumentState::Failed
-        && let Some(attempt) = context.attempt
-        && let Err(error) = leases.release(document, attempt).await
-    {
-        tracing::warn!(detail = %error, "The lease could not be released; it ends by itself.");
-    }
-    let woken = match &context.token {
-        Some(token) => Some(tasks.succeed(token, serde_json::json!({})).await?),
-        None => None,
-    };
-    let outcome = match woken {
-        // Also the delivery that makes good for one that stored the result and died before waking anybody.
-        Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
-        _ if !first => CallbackOutcome::Duplicate,
-        None if !context.state.is_terminal() => CallbackOutcome::Early,
-        // The wait is over: a probe is on its way, the next round began, or the document was given up.
-        Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
-    };
-    let message = if first { "The result was kept." } else { "The same result had been kept before." };
-    tracing::info!(callback = outcome.as_str(), "{message}");
-    Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
 }
 
 #[cfg(test)]

@@ -23,43 +23,113 @@ use crate::{
     telemetry::trace::TraceParent,
 };
 
-/// Handles one message: an S3 event with any number of records. A new document's trace is decided here.
-///
-/// # Errors
-/// [`Retryable`] whenever the message has to stay on the queue.
-pub async fn handle(
-    uploads: &impl Uploads,
-    store: &impl Register,
-    executions: &impl Executions,
-    clock: &impl Clock,
-    random: &impl Random,
-    max_upload_bytes: u64,
-    message: Message<'_>,
-) -> Result<Summary, Retryable> {
-    let mut summary = Summary::default();
-    for record in parse_event(message.body)? {
-        let Some(found) = Found::in_record(record) else {
-            tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
-            summary.ignored += 1;
-            continue;
-        };
-        let trace = TraceParent::begin(message.xray_header, random);
-        let span = tracing::info_span!(
-            "upload",
-            submissionId = %found.reference.submission_id,
-            documentId = %found.reference.document_id,
-            traceId = trace.trace_id()
-        );
-        let registered = receive(uploads, store, executions, clock, random, max_upload_bytes, found, trace)
-            .instrument(span)
-            .await?;
-        if registered.state == DocumentState::Rejected {
-            summary.rejected += 1;
-        } else {
-            summary.accepted += 1;
+/// The ports and settings of the step.
+#[derive(Debug)]
+pub struct Ports<'p, U, S, E, C, R> {
+    /// The uploads bucket.
+    pub uploads: &'p U,
+    /// The documents.
+    pub store: &'p S,
+    /// The executions of the state machine.
+    pub executions: &'p E,
+    /// The time.
+    pub clock: &'p C,
+    /// The source of callback ids and traces.
+    pub random: &'p R,
+    /// The largest upload that is accepted.
+    pub max_upload_bytes: u64,
+}
+
+impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S, E, C, R> {
+    /// Handles one message: an S3 event with any number of records. A new document's trace is decided here.
+    ///
+    /// # Errors
+    /// [`Retryable`] whenever the message has to stay on the queue.
+    pub async fn handle(&self, message: Message<'_>) -> Result<Summary, Retryable> {
+        let mut summary = Summary::default();
+        for record in parse_event(message.body)? {
+            let Some(found) = Found::in_record(record) else {
+                tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
+                summary.ignored += 1;
+                continue;
+            };
+            let trace = TraceParent::begin(message.xray_header, self.random);
+            let span = tracing::info_span!(
+                "upload",
+                submissionId = %found.reference.submission_id,
+                documentId = %found.reference.document_id,
+                traceId = trace.trace_id()
+            );
+            let registered = self.receive(found, trace).instrument(span).await?;
+            if registered.state == DocumentState::Rejected {
+                summary.rejected += 1;
+            } else {
+                summary.accepted += 1;
+            }
         }
+        Ok(summary)
     }
-    Ok(summary)
+
+    async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Document, Error> {
+        let judged = match found.invalid_key {
+            Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
+            None => self.judge(&found.object).await?,
+        };
+        let new = NewDocument {
+            reference: found.reference,
+            object: found.object,
+            sequencer: found.sequencer,
+            size_bytes: judged.size_bytes,
+            media_type: judged.media_type,
+            rejected: judged.rejected,
+            callback_id: self.random.callback_id(),
+            traceparent,
+            now: self.clock.now(),
+        };
+        let document = match self.store.register(new).await? {
+            Registration::New(document) => {
+                let reason = document.reason.as_ref().map(|reason| reason.code.as_str());
+                tracing::info!(state = %document.state, reason, sizeBytes = document.size_bytes, "The upload was registered.");
+                metrics::registered(&document);
+                document
+            }
+            Registration::Known(document) => {
+                // The trace that was decided first stands.
+                if let Some(trace) = document.traceparent {
+                    tracing::Span::current().record("traceId", trace.trace_id());
+                }
+                tracing::info!(state = %document.state, "The upload had been registered before.");
+                document
+            }
+        };
+        // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
+        if document.state == DocumentState::Received {
+            self.executions.start(&StartExecution::of(&document)).await?;
+        }
+        Ok(document)
+    }
+
+    async fn judge(&self, object: &ObjectVersion) -> Result<Judged, Error> {
+        let max_upload_bytes = self.max_upload_bytes;
+        let Some(head) = self.uploads.head(object).await? else {
+            let reason = Reason::new("sourceGone", "The file was deleted before it could be looked at.");
+            return Ok(Judged { size_bytes: 0, media_type: None, rejected: Some(reason) });
+        };
+        let size_bytes = head.size_bytes;
+        let rejected = |reason| Judged { size_bytes, media_type: None, rejected: Some(reason) };
+        if size_bytes == 0 {
+            return Ok(rejected(Reason::new("empty", "The file is empty. Upload it again.")));
+        }
+        if size_bytes > max_upload_bytes {
+            let message = format!("The file is larger than {max_upload_bytes} bytes. Upload a smaller one.");
+            return Ok(rejected(Reason::new("tooLarge", message)));
+        }
+        let first_bytes = self.uploads.first_bytes(object, SNIFF_BYTES).await?;
+        Ok(match agreed_type(&object.key, &head, &first_bytes) {
+            Ok(media_type) => Judged { size_bytes, media_type: Some(media_type), rejected: None },
+            Err(reason) => rejected(reason),
+        })
+    }
 }
 
 /// One message of the queue that S3 feeds.
@@ -82,7 +152,8 @@ pub struct Summary {
     pub ignored: usize,
 }
 
-/// One record of an S3 event, with just the fields used.
+/// One record of an S3 event, with just the fields used. `aws_lambda_events` demands fields that Lectern does not need, such as
+/// `eventTime`, and does not know the test event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRecord {
@@ -179,84 +250,10 @@ impl Found {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the ports, and what was found")]
-async fn receive(
-    uploads: &impl Uploads,
-    store: &impl Register,
-    executions: &impl Executions,
-    clock: &impl Clock,
-    random: &impl Random,
-    max_upload_bytes: u64,
-    found: Found,
-    traceparent: TraceParent,
-) -> Result<Document, Error> {
-    let judged = match found.invalid_key {
-        Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
-        None => judge(uploads, max_upload_bytes, &found.object).await?,
-    };
-    let new = NewDocument {
-        reference: found.reference,
-        object: found.object,
-        sequencer: found.sequencer,
-        size_bytes: judged.size_bytes,
-        media_type: judged.media_type,
-        rejected: judged.rejected,
-        callback_id: random.callback_id(),
-        traceparent,
-        now: clock.now(),
-    };
-    let document = match store.register(new).await? {
-        Registration::New(document) => {
-            let reason = document.reason.as_ref().map(|reason| reason.code.as_str());
-            tracing::info!(state = %document.state, reason, sizeBytes = document.size_bytes, "The upload was registered.");
-            metrics::registered(&document);
-            document
-        }
-        Registration::Known(document) => {
-            // The trace that was decided first stands.
-            if let Some(trace) = document.traceparent {
-                tracing::Span::current().record("traceId", trace.trace_id());
-            }
-            tracing::info!(state = %document.state, "The upload had been registered before.");
-            document
-        }
-    };
-    // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
-    if document.state == DocumentState::Received {
-        executions.start(&StartExecution::of(&document)).await?;
-    }
-    Ok(document)
-}
-
 struct Judged {
     size_bytes: u64,
     media_type: Option<MediaType>,
     rejected: Option<Reason>,
-}
-
-async fn judge(
-    uploads: &impl Uploads,
-    max_upload_bytes: u64,
-    object: &ObjectVersion,
-) -> Result<Judged, Error> {
-    let Some(head) = uploads.head(object).await? else {
-        let reason = Reason::new("sourceGone", "The file was deleted before it could be looked at.");
-        return Ok(Judged { size_bytes: 0, media_type: None, rejected: Some(reason) });
-    };
-    let size_bytes = head.size_bytes;
-    let rejected = |reason| Judged { size_bytes, media_type: None, rejected: Some(reason) };
-    if size_bytes == 0 {
-        return Ok(rejected(Reason::new("empty", "The file is empty. Upload it again.")));
-    }
-    if size_bytes > max_upload_bytes {
-        let message = format!("The file is larger than {max_upload_bytes} bytes. Upload a smaller one.");
-        return Ok(rejected(Reason::new("tooLarge", message)));
-    }
-    let first_bytes = uploads.first_bytes(object, SNIFF_BYTES).await?;
-    Ok(match agreed_type(&object.key, &head, &first_bytes) {
-        Ok(media_type) => Judged { size_bytes, media_type: Some(media_type), rejected: None },
-        Err(reason) => rejected(reason),
-    })
 }
 
 /// The type that extension, declaration and content agree on. A declaration that says nothing agrees with anything.

@@ -8,29 +8,25 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::{
-    document::{Attempt, Document, DocumentId, DocumentRef, DocumentState, Round, TaskToken},
+    document::{Document, DocumentId, DocumentState, Round, TaskToken},
     error::Error,
     limits::CONNECT_TIMEOUT,
+    message::Envelope,
     ports::{
         Begin, Clock, Content, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, UploadReader,
         Uploads,
     },
     telemetry::metrics,
-    telemetry::trace::{self, TraceParent},
 };
 
-/// The message: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "permitExpiresAt", "round", "taskToken",
-/// "traceparent"?}`.
+/// The message: the [`Envelope`], whose attempt is the one that the permit was granted to, with `{"permitExpiresAt", "round",
+/// "taskToken"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The attempt that the permit was granted to.
-    pub attempt: Attempt,
+    pub envelope: Envelope,
     /// The third party may not be sent a request later than this.
     #[serde(with = "time::serde::rfc3339")]
     pub permit_expires_at: OffsetDateTime,
@@ -38,9 +34,6 @@ pub struct Input {
     pub round: Round,
     /// The task token that the outcome answers.
     pub task_token: TaskToken,
-    /// The document's trace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
-    pub traceparent: Option<TraceParent>,
 }
 
 /// How documents are handed over.
@@ -61,6 +54,23 @@ pub struct Settings {
     pub callback_base_url: String,
 }
 
+/// The ports and settings of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, U, P, T, C> {
+    /// The documents.
+    pub store: &'p S,
+    /// The uploads bucket.
+    pub uploads: &'p U,
+    /// The third party.
+    pub third_party: &'p P,
+    /// The task tokens of the state machine.
+    pub tasks: &'p T,
+    /// The time.
+    pub clock: &'p C,
+    /// How documents are handed over.
+    pub settings: &'p Settings,
+}
+
 /// What became of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -72,47 +82,123 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Handles one message.
-///
-/// # Errors
-/// Only when nothing could be reported: the message stays on the queue.
-pub async fn handle(
-    store: &(impl Transfers + Load),
-    uploads: &(impl Uploads + UploadReader),
-    third_party: &impl ThirdParty,
-    tasks: &impl Tasks,
-    clock: &impl Clock,
-    settings: &Settings,
-    input: Input,
-) -> Result<Outcome, Error> {
-    if tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
-        tracing::info!("Nobody waits for this transfer any more; its message was dropped.");
-        return Ok(Outcome::Dropped);
+impl<S, U, P, T, C> Ports<'_, S, U, P, T, C>
+where
+    S: Transfers + Load,
+    U: Uploads + UploadReader,
+    P: ThirdParty,
+    T: Tasks,
+    C: Clock,
+{
+    /// Handles one message.
+    ///
+    /// # Errors
+    /// Only when nothing could be reported: the message stays on the queue.
+    pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
+        if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
+            tracing::info!("Nobody waits for this transfer any more; its message was dropped.");
+            return Ok(Outcome::Dropped);
+        }
+        match self.transfer(&input).await {
+            Ok(Some(Submitted { job_id, sent })) => {
+                self.tasks.succeed(&input.task_token, json!({ "jobId": job_id, "sent": sent })).await?;
+                tracing::info!("The third party has the document.");
+                Ok(Outcome::Transferred)
+            }
+            Ok(None) => {
+                tracing::info!("A message of an attempt that is over was dropped.");
+                Ok(Outcome::Dropped)
+            }
+            Err(error) => {
+                tracing::debug!(error = error.name(), detail = %error, "The transfer's error is reported.");
+                self.tasks.fail(&input.task_token, &error).await?;
+                // After it, so that a report that fails is the one line of this delivery.
+                tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
+                Ok(Outcome::Reported(error.name()))
+            }
+        }
     }
-    match transfer(store, uploads, third_party, clock, settings, &input).await {
-        Ok(Some(Submitted { job_id, sent })) => {
-            tasks.succeed(&input.task_token, json!({ "jobId": job_id, "sent": sent })).await?;
-            tracing::info!("The third party has the document.");
-            Ok(Outcome::Transferred)
+
+    async fn transfer(&self, input: &Input) -> Result<Option<Submitted>, Error> {
+        let Envelope { document: reference, attempt, .. } = &input.envelope;
+        let begun = self.store.begin_transfer(reference, *attempt, input.round, self.clock.now()).await?;
+        let Begin::Begun(document) = begun else {
+            return self.not_begun(input).await;
+        };
+        if document.result.is_some() {
+            tracing::info!("A late result is there already; the document is not sent again.");
+            return Ok(Some(Submitted { job_id: document.job_id.unwrap_or_default(), sent: false }));
         }
-        Ok(None) => {
-            tracing::info!("A message of an attempt that is over was dropped.");
-            Ok(Outcome::Dropped)
+        tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
+        let request = self.request(input, &document).await.map_err(unused)?;
+        self.third_party.prepare().await.map_err(unused)?;
+        let sending_since = self.clock.now();
+        // A connection may take that long, and the request must arrive before the permit expires (D10).
+        if sending_since + CONNECT_TIMEOUT > input.permit_expires_at {
+            metrics::permit_missed();
+            return Err(Error::PermitExpired("its time has passed"));
         }
-        Err(error) => {
-            tracing::debug!(error = error.name(), detail = %error, "The transfer's error is reported.");
-            tasks.fail(&input.task_token, &error).await?;
-            // After it, so that a report that fails is the one line of this delivery.
-            tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
-            Ok(Outcome::Reported(error.name()))
+        let job_id = self.third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
+        metrics::transferred(document.size_bytes, self.clock.now() - sending_since);
+        // The document is not sent again because of our own store: the state machine asks for the job (D12).
+        self.store.record_job(reference, *attempt, &job_id).await.map_err(|error| {
+            tracing::warn!(detail = %error, "The third party accepted the document; its job id could not be stored.");
+            Error::PermitAlreadyUsed("the job's id could not be stored")
+        })?;
+        Ok(Some(Submitted { job_id, sent: true }))
+    }
+
+    /// Why this attempt may not work on the document, so that the task that waits for it ends at once: the document has
+    /// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on, so
+    /// that no task waits.
+    async fn not_begun(&self, input: &Input) -> Result<Option<Submitted>, Error> {
+        let Some(document) = self.store.load(&input.envelope.document).await? else { return Ok(None) };
+        match (document.state, document.reason) {
+            (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
+            _ if document.attempt == Some(input.envelope.attempt) => {
+                metrics::permit_missed();
+                Err(Error::PermitAlreadyUsed("an earlier delivery died"))
+            }
+            _ => Ok(None),
         }
+    }
+
+    async fn request(&self, input: &Input, document: &Document) -> Result<JobRequest, Error> {
+        let media_type = document
+            .media_type
+            .ok_or_else(|| Error::SourceGone("its media type was never known".to_owned()))?;
+        match self.uploads.current_version(&document.object).await? {
+            Some(current) if current == document.object.version_id => {}
+            Some(_) => return Err(Error::SourceGone("a newer version has replaced it".to_owned())),
+            None => return Err(Error::SourceGone("it was deleted".to_owned())),
+        }
+        let content = match self.settings.delivery {
+            DeliveryMode::Push => {
+                Content::Push(self.uploads.open(&document.object, document.size_bytes).await?)
+            }
+            DeliveryMode::Pull => Content::Pull(self.uploads.presign(&document.object).await?),
+        };
+        Ok(JobRequest {
+            idempotency_key: idempotency_key(input.envelope.document.document_id, input.round),
+            media_type,
+            size_bytes: document.size_bytes,
+            callback_url: format!(
+                "{}/callbacks/{}",
+                self.settings.callback_base_url,
+                document.callback_id.expose()
+            ),
+            traceparent: document
+                .traceparent
+                .map(|trace| trace.child(&format!("attempt-{}", input.envelope.attempt.0))),
+            content,
+        })
     }
 }
 
 /// The third party has the document.
 struct Submitted {
     job_id: String,
-    /// Whether this attempt sent it: only then its success says anything about the third party.
+    /// Whether this attempt sent the document: only then its success says anything about the third party.
     sent: bool,
 }
 
@@ -121,89 +207,12 @@ pub fn idempotency_key(document: DocumentId, round: Round) -> String {
     format!("{document}-{}", round.0)
 }
 
-async fn transfer(
-    store: &(impl Transfers + Load),
-    uploads: &(impl Uploads + UploadReader),
-    third_party: &impl ThirdParty,
-    clock: &impl Clock,
-    settings: &Settings,
-    input: &Input,
-) -> Result<Option<Submitted>, Error> {
-    let Input { document: reference, attempt, round, .. } = input;
-    let Begin::Begun(document) = store.begin_transfer(reference, *attempt, *round, clock.now()).await? else {
-        return not_begun(store, input).await;
-    };
-    if document.result.is_some() {
-        tracing::info!("A late result is there already; the document is not sent again.");
-        return Ok(Some(Submitted { job_id: document.job_id.unwrap_or_default(), sent: false }));
-    }
-    tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
-    let request = request(uploads, settings, input, &document).await.map_err(unused)?;
-    third_party.prepare().await.map_err(unused)?;
-    let began = clock.now();
-    // A connection may take that long, and the request must arrive before the permit expires (D10).
-    if began + CONNECT_TIMEOUT > input.permit_expires_at {
-        metrics::permit_missed();
-        return Err(Error::PermitExpired("its time has passed"));
-    }
-    let job_id = third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
-    metrics::transferred(document.size_bytes, clock.now() - began);
-    // The document is not sent again because of our own store: the state machine asks for the job (D12).
-    store.record_job(&input.document, input.attempt, &job_id).await.map_err(|error| {
-        tracing::warn!(detail = %error, "The third party accepted the document; its job id could not be stored.");
-        Error::PermitAlreadyUsed("the job's id could not be stored")
-    })?;
-    Ok(Some(Submitted { job_id, sent: true }))
-}
-
 /// The permit belongs to this attempt, so a redelivery could not use it; and nothing was sent yet.
 fn unused(error: Error) -> Error {
     let Error::StoreUnavailable(detail) = &error else { return error };
     tracing::debug!(detail, "The permit was not used.");
     metrics::permit_missed();
     Error::PermitExpired("AWS did not answer")
-}
-
-/// Why this attempt may not work on the document, so that the task that waits for it ends at once: the document has
-/// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on, so
-/// that no task waits.
-async fn not_begun(store: &impl Load, input: &Input) -> Result<Option<Submitted>, Error> {
-    let Some(document) = store.load(&input.document).await? else { return Ok(None) };
-    match (document.state, document.reason) {
-        (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
-        _ if document.attempt == Some(input.attempt) => {
-            metrics::permit_missed();
-            Err(Error::PermitAlreadyUsed("an earlier delivery died"))
-        }
-        _ => Ok(None),
-    }
-}
-
-async fn request(
-    uploads: &(impl Uploads + UploadReader),
-    settings: &Settings,
-    input: &Input,
-    document: &Document,
-) -> Result<JobRequest, Error> {
-    let media_type =
-        document.media_type.ok_or_else(|| Error::SourceGone("its media type was never known".to_owned()))?;
-    match uploads.current_version(&document.object).await? {
-        Some(current) if current == document.object.version_id => {}
-        Some(_) => return Err(Error::SourceGone("a newer version has replaced it".to_owned())),
-        None => return Err(Error::SourceGone("it was deleted".to_owned())),
-    }
-    let content = match settings.delivery {
-        DeliveryMode::Push => Content::Push(uploads.open(&document.object, document.size_bytes).await?),
-        DeliveryMode::Pull => Content::Pull(uploads.presign(&document.object).await?),
-    };
-    Ok(JobRequest {
-        idempotency_key: idempotency_key(input.document.document_id, input.round),
-        media_type,
-        size_bytes: document.size_bytes,
-        callback_url: format!("{}/callbacks/{}", settings.callback_base_url, document.callback_id.expose()),
-        traceparent: document.traceparent.map(|trace| trace.child(&format!("attempt-{}", input.attempt.0))),
-        content,
-    })
 }
 
 #[cfg(test)]

@@ -9,29 +9,33 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contract::wire::ReturnedFile,
     document::keys,
-    document::{Attempt, DocumentRef, JobResult, Reason},
+    document::{JobResult, Reason},
     error::Error,
     limits::MAX_RETURNED_FILE_BYTES,
+    message::Envelope,
     ports::{Fetch, Load, Promoted, ReturnedFiles, StreamFacts},
-    telemetry::trace::{self, TraceParent},
 };
 
-/// The state machine's order: `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "index", "traceparent"?}`.
+/// The task's input: the [`Envelope`] with `{"index"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// See [`crate::message::SCHEMA_VERSION`].
-    pub schema_version: u64,
-    /// The document.
+    /// What every message carries.
     #[serde(flatten)]
-    pub document: DocumentRef,
-    /// The newest transfer attempt, for the log.
-    pub attempt: Attempt,
+    pub envelope: Envelope,
     /// Which of the files that the result declares.
     pub index: usize,
-    /// The document's trace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
-    pub traceparent: Option<TraceParent>,
+}
+
+/// The ports of the step.
+#[derive(Debug)]
+pub struct Ports<'p, S, P, F> {
+    /// The documents.
+    pub store: &'p S,
+    /// The third party's files.
+    pub third_party: &'p P,
+    /// The bucket of returned files.
+    pub files: &'p F,
 }
 
 /// The answer: `{"sizeBytes": 123}`.
@@ -42,51 +46,48 @@ pub struct Output {
     pub size_bytes: u64,
 }
 
-/// Fetches and checks one file. A file that was promoted before is not fetched again; the file of an earlier job, which
-/// stands under the same key, is replaced.
-///
-/// # Errors
-/// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
-pub async fn handle(
-    store: &impl Load,
-    third_party: &impl Fetch,
-    files: &impl ReturnedFiles,
-    input: Input,
-) -> Result<Output, Error> {
-    let document = store.load(&input.document).await?;
-    let result = document.and_then(|document| document.result);
-    let Some(JobResult::Succeeded(job)) = &result else {
-        return Err(mismatch("noResult", "The job has no files."));
-    };
-    let file =
-        job.files.get(input.index).ok_or_else(|| mismatch("noSuchFile", "The job has fewer files."))?;
-    let key = keys::returned_file(&input.document, input.index);
-    if files.promoted(&key).await?.is_some_and(|promoted| is_declared(file, &promoted)) {
-        tracing::info!(index = input.index, "The returned file had been checked before.");
-        return Ok(Output { size_bytes: file.size_bytes });
+impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
+    /// Fetches and checks one file. A file that was promoted before is not fetched again; the file of an earlier job, which
+    /// stands under the same key, is replaced.
+    ///
+    /// # Errors
+    /// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
+    pub async fn handle(&self, input: Input) -> Result<Output, Error> {
+        let document = self.store.load(&input.envelope.document).await?;
+        let result = document.and_then(|document| document.result);
+        let Some(JobResult::Succeeded(job)) = &result else {
+            return Err(mismatch("noResult", "The job has no files."));
+        };
+        let file =
+            job.files.get(input.index).ok_or_else(|| mismatch("noSuchFile", "The job has fewer files."))?;
+        let key = keys::returned_file(&input.envelope.document, input.index);
+        if self.files.promoted(&key).await?.is_some_and(|promoted| is_declared(file, &promoted)) {
+            tracing::info!(index = input.index, "The returned file had been checked before.");
+            return Ok(Output { size_bytes: file.size_bytes });
+        }
+        check_declaration(file)?;
+        let body = self.third_party.fetch(file).await?;
+        let quarantine_key = keys::quarantined_file(&input.envelope.document, input.index);
+        let facts = self.files.quarantine(&quarantine_key, body, file.size_bytes).await?;
+        tracing::debug!(
+            index = input.index,
+            declaredBytes = file.size_bytes,
+            sizeBytes = facts.size_bytes,
+            "The returned file is in quarantine."
+        );
+        check_content(file, &facts)?;
+        // Meanwhile the document may have been opened again, and have another job's files.
+        if self.store.load(&input.envelope.document).await?.and_then(|document| document.result) != result {
+            return Err(mismatch("noResult", "The document does not have this result any more."));
+        }
+        self.files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
+        tracing::info!(
+            index = input.index,
+            sizeBytes = facts.size_bytes,
+            "The returned file is what was declared."
+        );
+        Ok(Output { size_bytes: facts.size_bytes })
     }
-    check_declaration(file)?;
-    let body = third_party.fetch(file).await?;
-    let quarantine_key = keys::quarantined_file(&input.document, input.index);
-    let facts = files.quarantine(&quarantine_key, body, file.size_bytes).await?;
-    tracing::debug!(
-        index = input.index,
-        declaredBytes = file.size_bytes,
-        sizeBytes = facts.size_bytes,
-        "The returned file is in quarantine."
-    );
-    check_content(file, &facts)?;
-    // Meanwhile the document may have been opened again, and have another job's files.
-    if store.load(&input.document).await?.and_then(|document| document.result) != result {
-        return Err(mismatch("noResult", "The document does not have this result any more."));
-    }
-    files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
-    tracing::info!(
-        index = input.index,
-        sizeBytes = facts.size_bytes,
-        "The returned file is what was declared."
-    );
-    Ok(Output { size_bytes: facts.size_bytes })
 }
 
 /// Whether what stands where others read is this file.

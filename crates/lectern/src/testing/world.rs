@@ -94,14 +94,22 @@ impl MemoryWorld {
         executions: &impl Executions,
         body: &str,
     ) -> Result<Summary, Retryable> {
-        let Self { objects, store, clock, random, .. } = self;
-        let message = receive_upload::Message { body, xray_header: None };
-        receive_upload::handle(objects, store, executions, clock, random, MAX_UPLOAD_BYTES, message).await
+        let Self { objects: uploads, store, clock, random, .. } = self;
+        let ports = receive_upload::Ports {
+            uploads,
+            store,
+            executions,
+            clock,
+            random,
+            max_upload_bytes: MAX_UPLOAD_BYTES,
+        };
+        ports.handle(receive_upload::Message { body, xray_header: None }).await
     }
 
     /// `admit-document` of a batch.
     pub async fn admit(&self, batch: admit_document::Batch) -> Result<LimiterSnapshot, Error> {
-        admit_document::handle(&self.store, &self.states, &self.clock, &self.limits, batch).await
+        let Self { store, states: tasks, clock, limits, .. } = self;
+        admit_document::Ports { store, tasks, clock, limits }.handle(batch).await
     }
 
     /// `transfer-document` of one message, pushing the bytes.
@@ -119,17 +127,17 @@ impl MemoryWorld {
         third_party: &impl ThirdParty,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        let Self { store, objects, states, clock, .. } = self;
-        let settings = Settings { delivery, callback_base_url: "https://lectern.example".to_owned() };
-        transfer_document::handle(store, objects, third_party, states, clock, &settings, input).await
+        let Self { store, objects: uploads, states: tasks, clock, .. } = self;
+        let settings = &Settings { delivery, callback_base_url: "https://lectern.example".to_owned() };
+        transfer_document::Ports { store, uploads, third_party, tasks, clock, settings }.handle(input).await
     }
 
     /// `receive-callback` of one delivery.
     pub async fn callback(&self, callback_id: &str, headers: &HeaderMap, body: &[u8]) -> Answer {
+        let Self { store, states, third_party: secrets, clock, .. } = self;
+        let ports = receive_callback::Ports { store, tasks: states, leases: states, secrets, clock };
         let delivery = receive_callback::WebhookRequest { callback_id, headers, body };
-        let Self { store, states, third_party, clock, .. } = self;
-        receive_callback::handle::<MemoryThirdParty>(store, states, states, third_party, clock, delivery)
-            .await
+        ports.handle::<MemoryThirdParty>(delivery).await
     }
 
     /// `receive-callback` of this event for this document, well signed just now.
@@ -142,7 +150,8 @@ impl MemoryWorld {
 
     /// `probe-job`.
     pub async fn probe(&self, input: probe_job::Input) -> Result<probe_job::Output, Error> {
-        probe_job::handle(&self.store, &self.third_party, &self.clock, input).await
+        let Self { store, third_party, clock, .. } = self;
+        probe_job::Ports { store, third_party, clock }.handle(input).await
     }
 
     /// `verify-returned-file`.
@@ -159,7 +168,8 @@ impl MemoryWorld {
         third_party: &impl Fetch,
         input: verify_returned_file::Input,
     ) -> Result<verify_returned_file::Output, Error> {
-        verify_returned_file::handle(&self.store, third_party, &self.objects, input).await
+        let Self { store, objects: files, .. } = self;
+        verify_returned_file::Ports { store, third_party, files }.handle(input).await
     }
 
     /// `normalize-document` of one message.
@@ -167,13 +177,13 @@ impl MemoryWorld {
         &self,
         input: normalize_document::Input,
     ) -> Result<normalize_document::Outcome, Error> {
-        let Self { store, objects, states, clock, .. } = self;
-        normalize_document::handle(store, objects, states, clock, "memory", input).await
+        let Self { store, objects: files, states: tasks, clock, .. } = self;
+        normalize_document::Ports { store, files, tasks, clock, provider: "memory" }.handle(input).await
     }
 
     /// `fail-document`.
     pub async fn fail(&self, input: fail_document::Input) -> Result<fail_document::Output, Error> {
-        fail_document::handle(&self.store, &self.clock, input).await
+        fail_document::Ports { store: &self.store, clock: &self.clock }.handle(input).await
     }
 
     /// The document of one version of an object, if it is registered.

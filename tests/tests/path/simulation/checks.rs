@@ -7,8 +7,8 @@ impl Simulation {
     pub(super) fn observe(&mut self) {
         let now = self.world.clock.now();
         for (document, attempt) in self.world.states.take_released() {
-            let (schema_version, order) = (message::SCHEMA_VERSION, Order::Release { attempt });
-            let order = admit_document::Input { schema_version, document, traceparent: None, order };
+            let envelope = Envelope::new(document, attempt);
+            let order = admit_document::Input { envelope, order: Order::Release };
             self.admissions.send(serde_json::to_string(&order).unwrap(), now);
         }
         let new = self.log.requests()[self.requests_seen..]

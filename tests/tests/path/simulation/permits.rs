@@ -71,8 +71,8 @@ impl Simulation {
     pub(super) async fn admit(&mut self) {
         let batch = self.admissions.receive(&mut self.dice);
         let renews = |input: &admit_document::Input| match input.order {
-            Order::Renew { attempt, .. } => Some(attempt),
-            Order::Request { .. } | Order::Report { .. } | Order::Release { .. } => None,
+            Order::Renew { .. } => Some(input.envelope.attempt),
+            Order::Request { .. } | Order::Report { .. } | Order::Release => None,
         };
         let renewed: Vec<Attempt> = batch.inputs.iter().filter_map(renews).collect();
         match self.decide(batch, &renewed).await {
@@ -93,7 +93,7 @@ impl Simulation {
         let before = self.world.store.admission_now();
         let MemoryWorld { store, states, clock, limits, .. } = &self.world;
         let tasks = Notified { states, tokens: Mutex::default() };
-        let answer = admit_document::handle(store, &tasks, clock, limits, batch).await;
+        let answer = admit_document::Ports { store, tasks: &tasks, clock, limits }.handle(batch).await;
         let after = store.admission_now();
         for attempt in renewed {
             let starts_at = |state: &AdmissionState| state.lease(*attempt).map(|lease| lease.starts_at);

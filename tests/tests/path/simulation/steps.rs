@@ -7,7 +7,7 @@ impl Simulation {
         &mut self,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        let (document, attempt) = (input.document.clone(), input.attempt);
+        let (document, attempt) = (input.envelope.document.clone(), input.envelope.attempt);
         let fails = self.dice.percent(self.scattered_failures);
         let instead = fails.then_some(Behaviour::Fails).or_else(|| self.instead.pop_front());
         let before = self.log.requests().len();
@@ -171,8 +171,10 @@ impl Simulation {
             "ProbeJob" => {
                 let input: probe_job::Input = serde_json::from_value(payload).unwrap();
                 let MemoryWorld { store, clock, .. } = &self.world;
-                let third_party = self.observed(input.attempt, None);
-                serde_json::to_value(probe_job::handle(store, &third_party, clock, input).await?)
+                let third_party = self.observed(input.envelope.attempt, None);
+                serde_json::to_value(
+                    probe_job::Ports { store, third_party: &third_party, clock }.handle(input).await?,
+                )
             }
             "VerifyReturnedFile" => {
                 serde_json::to_value(self.world.verify(serde_json::from_value(payload).unwrap()).await?)

@@ -57,8 +57,8 @@ async fn run(rules: [&Rule; 2], messages: &[(String, u32)], fails: bool) -> (Vec
     let handled = Mutex::new(Vec::new());
     let handle = async |inputs: Vec<Input>, again: bool| {
         let counts = inputs.iter().map(|input| match &input.order {
-            Order::Renew { count, .. } => *count,
-            order @ (Order::Request { .. } | Order::Report { .. } | Order::Release { .. }) => {
+            Order::Renew { count } => *count,
+            order @ (Order::Request { .. } | Order::Report { .. } | Order::Release) => {
                 panic!("{order:?}")
             }
         });

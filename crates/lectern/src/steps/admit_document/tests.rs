@@ -11,7 +11,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::{
-    document::DocumentId,
+    document::{Attempt, DocumentId},
     testing::{
         Cut,
         world::{MemoryWorld, START},
@@ -41,15 +41,18 @@ impl Orders {
         Self { world, queue: VecDeque::new(), requests: 0 }
     }
 
-    fn order(&mut self, document: &DocumentRef, order: Order) {
-        let document = document.clone();
-        self.queue.push_back(Input { schema_version: 2, document, traceparent: None, order });
+    fn order(&mut self, document: &DocumentRef, attempt: Attempt, order: Order) {
+        self.queue.push_back(Input { envelope: Envelope::new(document.clone(), attempt), order });
     }
 
     fn request_with(&mut self, document: &DocumentRef, failed_transfers: u32, repeats: u32) -> TaskToken {
         self.requests += 1;
         let task_token = TaskToken::new(format!("token-{}", self.requests));
-        self.order(document, Order::Request { task_token: task_token.clone(), failed_transfers, repeats });
+        self.order(
+            document,
+            Attempt(0),
+            Order::Request { task_token: task_token.clone(), failed_transfers, repeats },
+        );
         task_token
     }
 
@@ -65,19 +68,19 @@ impl Orders {
 
     fn release(&mut self, document: &DocumentRef, token: &TaskToken) {
         if let Some(attempt) = self.attempt(token) {
-            self.order(document, Order::Release { attempt });
+            self.order(document, attempt, Order::Release);
         }
     }
 
     fn report(&mut self, document: &DocumentRef, token: &TaskToken, error: &Error) {
         let attempt = self.attempt(token).expect("only a permit is reported");
         let (error, cause) = (error.name().to_owned(), error.cause().to_string());
-        self.order(document, Order::Report { attempt, error, cause });
+        self.order(document, attempt, Order::Report { error, cause });
     }
 
     fn accepted(&mut self, document: &DocumentRef, token: &TaskToken) {
         let attempt = self.attempt(token).expect("only a permit is reported");
-        self.order(document, Order::Report { attempt, error: String::new(), cause: String::new() });
+        self.order(document, attempt, Order::Report { error: String::new(), cause: String::new() });
     }
 
     /// Delivers all orders in batches; a batch that fails is delivered again before the others.
@@ -156,28 +159,29 @@ async fn starts_are_whole_seconds_that_are_never_early() {
     Order::Request { task_token: TaskToken::new("sesame"), failed_transfers: 3, repeats: 2 }
 )]
 #[case::success(
-    json!({ "kind": "report", "attempt": 7, "error": "" }),
-    Order::Report { attempt: Attempt(7), error: String::new(), cause: String::new() }
+    json!({ "kind": "report", "error": "" }),
+    Order::Report { error: String::new(), cause: String::new() }
 )]
 #[case::failure(
-    json!({ "kind": "report", "attempt": 7, "error": "Permit.Expired", "cause": "{}" }),
-    Order::Report { attempt: Attempt(7), error: "Permit.Expired".to_owned(), cause: "{}".to_owned() }
+    json!({ "kind": "report", "error": "Permit.Expired", "cause": "{}" }),
+    Order::Report { error: "Permit.Expired".to_owned(), cause: "{}".to_owned() }
 )]
-#[case::renew(json!({ "kind": "renew", "attempt": 7, "count": 2 }), Order::Renew { attempt: Attempt(7), count: 2 })]
-#[case::release(json!({ "kind": "release", "attempt": 7 }), Order::Release { attempt: Attempt(7) })]
+#[case::renew(json!({ "kind": "renew", "count": 2 }), Order::Renew { count: 2 })]
+#[case::release(json!({ "kind": "release" }), Order::Release)]
 fn orders_are_read_and_print_no_token(#[case] mut body: Value, #[case] order: Order) {
     let document = document("s1", 1);
     body["schemaVersion"] = json!(2);
     body["submissionId"] = json!(document.submission_id);
     body["documentId"] = json!(document.document_id);
+    body["attempt"] = json!(7);
     let input: Input = crate::message::parse(&body.to_string()).unwrap();
-    assert_eq!(input, Input { schema_version: 2, document, traceparent: None, order });
+    assert_eq!(input, Input { envelope: Envelope::new(document, Attempt(7)), order });
     assert!(!format!("{input:?}").contains("sesame"));
 }
 
 #[test]
 fn order_of_an_unknown_kind_is_unreadable() {
-    let body = json!({ "schemaVersion": 2, "submissionId": "s1", "documentId": document("s1", 1).document_id, "kind": "borrow" });
+    let body = json!({ "schemaVersion": 2, "submissionId": "s1", "documentId": document("s1", 1).document_id, "attempt": 7, "kind": "borrow" });
     assert!(crate::message::parse::<Input>(&body.to_string()).is_err());
 }
 

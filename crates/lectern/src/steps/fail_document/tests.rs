@@ -8,7 +8,7 @@ use time::Duration;
 use super::*;
 use crate::{
     contract::wire::{CallbackEvent, JobError, JobFailed},
-    document::{Attempt, DocumentState, ObjectVersion},
+    document::{Attempt, DocumentRef, DocumentState, ObjectVersion},
     ports::Reopening as _,
     testing::{
         Cut,
@@ -27,13 +27,10 @@ async fn registered() -> (MemoryWorld, DocumentRef) {
 
 fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
     Input {
-        schema_version: 2,
-        document: document.clone(),
-        attempt: Attempt(1000),
+        envelope: Envelope::new(document.clone(), Attempt(1000)),
         error: error.to_owned(),
         cause: cause.to_owned(),
         redrives: 0,
-        traceparent: None,
     }
 }
 

@@ -12,10 +12,11 @@ use super::*;
 use crate::{
     contract::wire::{FileRole, ReturnedFile},
     document::submission::SubmissionState,
-    document::{CallbackId, Reason},
+    document::{Attempt, CallbackId, Reason},
     message,
     ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,
+    telemetry::trace::TraceParent,
     testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, world::failed_for},
 };
 
@@ -68,14 +69,13 @@ impl World {
     }
 
     async fn run(&self, token: &str) -> Result<Outcome, Error> {
-        let input = Input {
-            schema_version: message::SCHEMA_VERSION,
-            document: self.document.clone(),
-            attempt: Some(Attempt(1000)),
-            task_token: TaskToken::new(token),
-            traceparent: None,
-        };
-        handle(&self.store, &self.files, &self.states, &self.clock, "house", input).await
+        let envelope = Envelope::new(self.document.clone(), Attempt(1000));
+        self.ports().handle(Input { envelope, task_token: TaskToken::new(token) }).await
+    }
+
+    fn ports(&self) -> Ports<'_, MemoryStore, MemoryObjects, MemoryStates, MemoryClock> {
+        let Self { store, files, states: tasks, clock, .. } = self;
+        Ports { store, files, tasks, clock, provider: "the-service" }
     }
 
     fn answer(&self, token: &str) -> Option<Result<serde_json::Value, &'static str>> {
@@ -182,7 +182,7 @@ async fn unusable_returned_file_is_reported_and_the_document_is_not_ended(
     assert_eq!(world.state(), DocumentState::Normalizing, "fail-document ends it, told by the state machine");
     assert_eq!(world.record().await, None);
     let document = world.store.get(&world.document).unwrap();
-    let error = read_record(&world.files, &world.clock, "house", &document).await.unwrap_err();
+    let error = world.ports().read_record(&document).await.unwrap_err();
     assert_eq!(error.reason().code, code);
 }
 
@@ -292,13 +292,13 @@ async fn case_44_record_too_large_for_an_item_reaches_the_store_whole() {
 
 #[rstest]
 #[case::not_json("token secret")]
-#[case::newer(r#"{"schemaVersion":3,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#)]
+#[case::newer(r#"{"schemaVersion":3,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1,"taskToken":"secret"}"#)]
 #[case::no_version(
-    r#"{"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"secret"}"#
+    r#"{"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1,"taskToken":"secret"}"#
 )]
-#[case::bad_submission(r#"{"schemaVersion":2,"submissionId":"../secret","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","taskToken":"t"}"#)]
+#[case::bad_submission(r#"{"schemaVersion":2,"submissionId":"../secret","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1,"taskToken":"t"}"#)]
 #[case::no_token(
-    r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f"}"#
+    r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f","attempt":1}"#
 )]
 fn case_18_unreadable_message_is_a_typed_error_that_quotes_nothing(#[case] body: &str) {
     let error = message::parse::<Input>(body).unwrap_err().to_string();
@@ -310,7 +310,7 @@ fn message_of_the_state_machine_is_read() {
     let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
                    "attempt":2001,"taskToken":"token"}"#;
     let input: Input = message::parse(body).unwrap();
-    assert_eq!((input.attempt, input.task_token.expose()), (Some(Attempt(2001)), "token"));
+    assert_eq!((input.envelope.attempt, input.task_token.expose()), (Attempt(2001), "token"));
     assert!(!format!("{input:?}").contains("\"token\""));
 }
 

@@ -23,7 +23,7 @@ async fn overdue() -> (MemoryWorld, Input) {
     world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.store.await_callback(&document, TaskToken::new("token"), START);
     world.states.expire(&TaskToken::new("token"));
-    (world, Input { schema_version: 2, document, attempt: Attempt(1000), round: Round(1), traceparent: None })
+    (world, Input { envelope: Envelope::new(document, Attempt(1000)), round: Round(1) })
 }
 
 fn job() -> JobSucceeded {
@@ -32,7 +32,7 @@ fn job() -> JobSucceeded {
 }
 
 fn set(world: &MemoryWorld, input: &Input, status: JobStatus) {
-    world.third_party.set_status(&idempotency_key(input.document.document_id, input.round), status);
+    world.third_party.set_status(&idempotency_key(input.envelope.document.document_id, input.round), status);
 }
 
 fn status_of(event: CallbackEvent) -> JobStatus {
@@ -47,7 +47,7 @@ async fn case_33_result_of_a_callback_that_never_came_is_adopted() {
     let (world, input) = overdue().await;
     set(&world, &input, JobStatus::Succeeded(job()));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
-    assert_eq!(world.store.begin_verify(&input.document, START), Some(JobResult::Succeeded(job())));
+    assert_eq!(world.store.begin_verify(&input.envelope.document, START), Some(JobResult::Succeeded(job())));
     assert_eq!(world.count("status"), 1, "it asks once");
 }
 
@@ -56,18 +56,18 @@ async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
     let (world, input) = overdue().await;
     set(&world, &input, status_of(failed("encrypted")));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
-    assert!(matches!(world.store.begin_verify(&input.document, START), Some(JobResult::Failed(_))));
+    assert!(matches!(world.store.begin_verify(&input.envelope.document, START), Some(JobResult::Failed(_))));
 }
 
 /// It had to be a new job; a third party that answers with the old one has none for this round.
 #[tokio::test]
 async fn answer_with_a_job_that_was_failed_for_is_no_result() {
     let (world, input) = overdue().await;
-    world.store.record_job(&input.document, Attempt(1000), "job").await.unwrap();
-    world.store.reopen(&input.document, 0, true, START).await.unwrap();
+    world.store.record_job(&input.envelope.document, Attempt(1000), "job").await.unwrap();
+    world.store.reopen(&input.envelope.document, 0, true, START).await.unwrap();
     set(&world, &input, JobStatus::Succeeded(job()));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::Unknown);
-    assert_eq!(world.store.get(&input.document).unwrap().result, None);
+    assert_eq!(world.store.get(&input.envelope.document).unwrap().result, None);
 }
 
 #[rstest]
@@ -97,11 +97,14 @@ async fn question_is_about_the_job_of_its_round() {
 #[tokio::test]
 async fn case_34_late_result_wins_and_nobody_is_asked() {
     let (world, input) = overdue().await;
-    world.call_back(&input.document, succeeded(&[])).await;
+    world.call_back(&input.envelope.document, succeeded(&[])).await;
     set(&world, &input, status_of(failed("encrypted")));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
     assert_eq!(world.count("status"), 0);
-    assert!(matches!(world.store.begin_verify(&input.document, START), Some(JobResult::Succeeded(_))));
+    assert!(matches!(
+        world.store.begin_verify(&input.envelope.document, START),
+        Some(JobResult::Succeeded(_))
+    ));
 }
 
 #[tokio::test]
@@ -109,8 +112,8 @@ async fn case_40_callback_that_contradicts_an_adopted_answer_changes_nothing() {
     let (world, input) = overdue().await;
     set(&world, &input, JobStatus::Succeeded(job()));
     world.probe(input.clone()).await.unwrap();
-    world.call_back(&input.document, failed("late")).await;
-    assert_eq!(world.store.get(&input.document).unwrap().result, Some(JobResult::Succeeded(job())));
+    world.call_back(&input.envelope.document, failed("late")).await;
+    assert_eq!(world.store.get(&input.envelope.document).unwrap().result, Some(JobResult::Succeeded(job())));
 }
 
 #[tokio::test]
@@ -119,7 +122,7 @@ async fn answer_that_breaks_the_contracts_limits_fails_the_job() {
     let file = ReturnedFile { sha256: "short".to_owned(), ..job().files.remove(0) };
     set(&world, &input, JobStatus::Succeeded(JobSucceeded { files: vec![file], ..job() }));
     assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
-    let result = world.store.begin_verify(&input.document, START);
+    let result = world.store.begin_verify(&input.envelope.document, START);
     assert!(matches!(result, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"));
 }
 
@@ -157,7 +160,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
             for _ in 0..2 {
                 assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
             }
-            let stored = world.store.get(&input.document).unwrap();
+            let stored = world.store.get(&input.envelope.document).unwrap();
             assert_eq!(stored.result, Some(JobResult::Succeeded(job())), "{call} {cut:?}");
             assert_eq!(stored.state, DocumentState::Processing, "{call} {cut:?}");
         }

@@ -350,10 +350,11 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
 async fn receive(world: &MemoryWorld, object: &ObjectVersion, xray_header: Option<&str>) {
-    let MemoryWorld { objects, store, states, clock, random, .. } = world;
+    let MemoryWorld { objects: uploads, store, states: executions, clock, random, .. } = world;
+    let max_upload_bytes = MAX_UPLOAD_BYTES;
     let event = s3_event(&[(object, "01")]);
     let message = Message { body: &event, xray_header };
-    handle(objects, store, states, clock, random, MAX_UPLOAD_BYTES, message).await.unwrap();
+    Ports { uploads, store, executions, clock, random, max_upload_bytes }.handle(message).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::{
-    document::{DocumentState, JobResult, ObjectVersion, Reason},
+    document::{Attempt, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason},
     ports::{ByteStream, ObjectHead, Results as _},
     testing::{
         Cut,
@@ -30,13 +30,10 @@ async fn registered() -> (MemoryWorld, DocumentRef) {
 
 fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input {
     Input {
-        schema_version: 2,
-        document: document.clone(),
-        attempt: Attempt(attempt),
+        envelope: Envelope::new(document.clone(), Attempt(attempt)),
         permit_expires_at: START + time::Duration::hours(1),
         round: Round(round),
         task_token: TaskToken::new(token),
-        traceparent: None,
     }
 }
 
@@ -194,14 +191,15 @@ async fn case_26_v01_stream_of_ours_that_breaks_is_no_fault_of_the_third_party_a
     let (world, document) = registered().await;
     let uploads = BreaksOnce(&world, AtomicBool::new(false));
     let settings =
-        Settings { delivery: DeliveryMode::Push, callback_base_url: "https://l.example".to_owned() };
-    let MemoryWorld { store, third_party, states, clock, .. } = &world;
+        &Settings { delivery: DeliveryMode::Push, callback_base_url: "https://l.example".to_owned() };
+    let MemoryWorld { store, third_party, states: tasks, clock, .. } = &world;
+    let ports = Ports { store, uploads: &uploads, third_party, tasks, clock, settings };
     let first = input(&document, 1000, 1, "first");
-    let outcome = handle(store, &uploads, third_party, states, clock, &settings, first).await.unwrap();
+    let outcome = ports.handle(first).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("Source.Unavailable"));
     assert!(third_party.jobs().is_empty(), "no half job");
     let second = input(&document, 1001, 1, "second");
-    let outcome = handle(store, &uploads, third_party, states, clock, &settings, second).await.unwrap();
+    let outcome = ports.handle(second).await.unwrap();
     assert_eq!(outcome, Outcome::Transferred);
     assert_eq!(third_party.jobs()[&idempotency_key(document.document_id, Round(1))], PDF);
 }
@@ -346,7 +344,7 @@ fn message_is_read_and_prints_no_token() {
     let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
                    "attempt":2001,"permitExpiresAt":"2026-11-20T16:00:01.800Z","round":2,"taskToken":"sesame"}"#;
     let input: Input = crate::message::parse(body).unwrap();
-    assert_eq!((input.attempt, input.round), (Attempt(2001), Round(2)));
+    assert_eq!((input.envelope.attempt, input.round), (Attempt(2001), Round(2)));
     assert_eq!(input.permit_expires_at, datetime!(2026-11-20 16:00:01.8 UTC));
     assert!(!format!("{input:?}").contains("sesame"));
 }

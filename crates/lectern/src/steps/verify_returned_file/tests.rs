@@ -30,7 +30,7 @@ async fn returned(file: ReturnedFile, served: &[u8]) -> (MemoryWorld, Input) {
     world.store.begin_transfer(&document, Attempt(1000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     world.call_back(&document, succeeded(&[file])).await;
-    (world, Input { schema_version: 2, document, attempt: Attempt(1000), index: 0, traceparent: None })
+    (world, Input { envelope: Envelope::new(document, Attempt(1000)), index: 0 })
 }
 
 fn code(error: &Error) -> String {
@@ -39,15 +39,15 @@ fn code(error: &Error) -> String {
 }
 
 fn assert_not_readable(world: &MemoryWorld, input: &Input) {
-    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, input.index)), None);
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, input.index)), None);
 }
 
 #[tokio::test]
 async fn file_that_is_as_declared_is_put_where_others_read() {
     let (world, input) = returned(declared(), CONTENT).await;
     assert_eq!(world.verify(input.clone()).await.unwrap(), Output { size_bytes: CONTENT.len() as u64 });
-    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), CONTENT);
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)), None);
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), CONTENT);
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)), None);
 }
 
 #[tokio::test]
@@ -57,17 +57,17 @@ async fn file_that_was_checked_before_is_not_fetched_again() {
     world.third_party.serve(&declared().url, b"something else".as_slice());
     assert_eq!(world.verify(input.clone()).await.unwrap(), first);
     assert_eq!(world.count("fetch"), 1);
-    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), CONTENT);
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), CONTENT);
 }
 
 /// As `lectern redrive --anew` does: the document is opened again, and its next job returns this file.
 async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, served: &'static [u8]) {
-    world.store.reopen(&input.document, 0, true, START).await.unwrap();
-    world.store.begin_transfer(&input.document, Attempt(2000), Round(1), START).await.unwrap();
+    world.store.reopen(&input.envelope.document, 0, true, START).await.unwrap();
+    world.store.begin_transfer(&input.envelope.document, Attempt(2000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     let CallbackEvent::Succeeded(job) = succeeded(std::slice::from_ref(file)) else { unreachable!() };
     let job = JobSucceeded { job_id: "another job".to_owned(), ..job };
-    world.call_back(&input.document, CallbackEvent::Succeeded(job)).await;
+    world.call_back(&input.envelope.document, CallbackEvent::Succeeded(job)).await;
 }
 
 /// Seen in review: only the size was compared, and the first job's bytes stood under the second one's hash.
@@ -82,9 +82,9 @@ async fn file_of_another_job_is_fetched_and_replaces_the_first_ones_though_it_ha
     for _ in 0..2 {
         world.verify(input.clone()).await.unwrap();
         assert_eq!(world.count("fetch"), 2, "once for each job");
-        assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), OTHER);
+        assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), OTHER);
     }
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)), None);
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)), None);
 }
 
 #[tokio::test]
@@ -94,7 +94,10 @@ async fn file_of_another_job_is_checked_like_the_first_ones() {
     let other = ReturnedFile { sha256: "0".repeat(64), ..declared() };
     another_job(&world, &input, &other, CONTENT).await;
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "wrongHash");
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)).unwrap(), CONTENT);
+    assert_eq!(
+        world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)).unwrap(),
+        CONTENT
+    );
 }
 
 #[tokio::test]
@@ -115,7 +118,7 @@ async fn same_bytes_of_another_job_are_fetched_only_if_they_are_declared_as_anot
 #[tokio::test]
 async fn file_that_stands_there_without_its_hash_is_fetched_once_more() {
     let (world, input) = returned(declared(), CONTENT).await;
-    world.objects.put_returned(&keys::returned_file(&input.document, 0), CONTENT);
+    world.objects.put_returned(&keys::returned_file(&input.envelope.document, 0), CONTENT);
     for _ in 0..2 {
         world.verify(input.clone()).await.unwrap();
         assert_eq!(world.count("fetch"), 1);
@@ -131,7 +134,7 @@ async fn file_that_stands_there_without_its_hash_is_fetched_once_more() {
 async fn case_42_file_with_other_bytes_stays_in_quarantine(#[case] served: &[u8], #[case] expected: &str) {
     let (world, input) = returned(declared(), served).await;
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), expected);
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)).unwrap(), served);
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)).unwrap(), served);
     assert_not_readable(&world, &input);
 }
 
@@ -139,7 +142,7 @@ async fn case_42_file_with_other_bytes_stays_in_quarantine(#[case] served: &[u8]
 async fn case_42_file_of_ten_times_the_size_is_cut_off_and_stays_in_quarantine() {
     let (world, input) = returned(declared(), &CONTENT.repeat(10)).await;
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "wrongSize");
-    let kept = world.objects.returned(&keys::quarantined_file(&input.document, 0)).unwrap();
+    let kept = world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)).unwrap();
     assert_eq!(kept.len(), CONTENT.len() + 1, "no more is read than shows that it is too much");
     assert_not_readable(&world, &input);
 }
@@ -155,7 +158,10 @@ async fn case_42_file_of_another_type_stays_in_quarantine(#[case] media_type: &s
     let file = returned_file("file", FileRole::Attachment, media_type, content);
     let (world, input) = returned(file, content).await;
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "wrongType");
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)).unwrap(), content);
+    assert_eq!(
+        world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)).unwrap(),
+        content
+    );
     assert_not_readable(&world, &input);
 }
 
@@ -190,8 +196,8 @@ async fn case_42_file_that_is_right_at_the_second_fetch_is_taken() {
     world.verify(input.clone()).await.unwrap_err();
     world.third_party.serve(&declared().url, CONTENT);
     world.verify(input.clone()).await.unwrap();
-    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), CONTENT);
-    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.document, 0)), None);
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), CONTENT);
+    assert_eq!(world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)), None);
 }
 
 /// Serves a body that breaks off.
@@ -229,13 +235,7 @@ async fn index_beyond_the_files_and_a_failed_job_are_mismatches() {
     world.objects.upload(&object, None, b"%PDF-1.7".as_slice());
     world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let document = world.document(&object).unwrap().reference;
-    let input = Input {
-        schema_version: 2,
-        document: document.clone(),
-        attempt: Attempt(1000),
-        index: 0,
-        traceparent: None,
-    };
+    let input = Input { envelope: Envelope::new(document.clone(), Attempt(1000)), index: 0 };
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "noResult");
     world.call_back(&document, failed("encrypted")).await;
     assert_eq!(code(&world.verify(input).await.unwrap_err()), "noResult");
@@ -266,7 +266,7 @@ async fn run_that_outlasts_its_execution_does_not_replace_the_next_jobs_file() {
     assert_eq!(NEWER.len(), CONTENT.len());
     let error = world.verify_from(&Slow(&world, &input), input.clone()).await.unwrap_err();
     assert_eq!(code(&error), "noResult");
-    assert_eq!(world.objects.returned(&keys::returned_file(&input.document, 0)).unwrap(), NEWER);
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), NEWER);
 }
 
 /// Cases 19 and 20, for this step.
@@ -288,9 +288,9 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
                 let output = world.verify(input.clone()).await.unwrap();
                 assert_eq!(output.size_bytes, CONTENT.len() as u64, "{call} {cut:?}");
             }
-            let readable = world.objects.returned(&keys::returned_file(&input.document, 0));
+            let readable = world.objects.returned(&keys::returned_file(&input.envelope.document, 0));
             assert_eq!(readable.unwrap(), CONTENT, "{call} {cut:?}");
-            let quarantined = world.objects.returned(&keys::quarantined_file(&input.document, 0));
+            let quarantined = world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0));
             assert_eq!(quarantined, None, "{call} {cut:?}");
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus},
     document::keys,
     document::{Attempt, DocumentRef, ObjectVersion, Round, TaskToken},
+    message::Envelope,
     ports::{Clock as _, Finishing as _, JobRequest, ThirdParty, Transfers as _},
     steps::fail_document,
     steps::normalize_document,
@@ -141,10 +142,7 @@ async fn normalized_document() -> (MemoryWorld, DocumentRef) {
     pass(&world, 5);
     world.objects.put_returned(&keys::returned_file(&document, 0), TEXT);
     let input = normalize_document::Input {
-        schema_version: 2,
-        document: document.clone(),
-        attempt: None,
-        traceparent: None,
+        envelope: Envelope::new(document.clone(), Attempt(1000)),
         task_token: TaskToken::new("normalize"),
     };
     let outcome = world.normalize(input.clone()).await.unwrap();
@@ -157,10 +155,7 @@ async fn failed_document(code: &str) {
     let (world, document) = awaited_document().await;
     world.call_back(&document, failed(code)).await;
     let input = fail_document::Input {
-        schema_version: 2,
-        document,
-        attempt: Attempt(1000),
-        traceparent: None,
+        envelope: Envelope::new(document, Attempt(1000)),
         error: "ThirdParty.Rejected".to_owned(),
         cause: String::new(),
         redrives: 0,
@@ -179,8 +174,7 @@ async fn probe(status: Option<JobStatus>, refuse: Option<Error>) {
     if let Some(error) = refuse {
         world.third_party.refuse_next(error);
     }
-    let input =
-        probe_job::Input { schema_version: 2, document, attempt: Attempt(1000), round, traceparent: None };
+    let input = probe_job::Input { envelope: Envelope::new(document, Attempt(1000)), round };
     let _ = world.probe(input.clone()).await;
 }
 
@@ -377,7 +371,7 @@ fn callback_that_came_before_it_was_asked_for_is_not_missed() {
         world.states.expire(&TaskToken::new("token"));
         world.call_back(&document, good()).await;
         let (attempt, round) = (Attempt(1000), Round(1));
-        let input = probe_job::Input { schema_version: 2, document, attempt, round, traceparent: None };
+        let input = probe_job::Input { envelope: Envelope::new(document, attempt), round };
         world.probe(input).await.unwrap();
     });
     assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
@@ -413,14 +407,11 @@ fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
         let (world, document) = awaited_document().await;
         let (attempt, round) = (Attempt(1000), Round(1));
         let third_party = CallsBack(&world, &document);
-        let input = probe_job::Input {
-            schema_version: 2,
-            document: document.clone(),
-            attempt,
-            round,
-            traceparent: None,
-        };
-        probe_job::handle(&world.store, &third_party, &world.clock, input).await.unwrap();
+        let input = probe_job::Input { envelope: Envelope::new(document.clone(), attempt), round };
+        probe_job::Ports { store: &world.store, third_party: &third_party, clock: &world.clock }
+            .handle(input)
+            .await
+            .unwrap();
     });
     assert_eq!(told.values("Status"), ["resultKept"]);
     assert_eq!(told.values("CallbackMissed"), [json!(0)], "the callback's own");
@@ -436,7 +427,7 @@ fn callback_that_is_missing_is_counted_once_at_most() {
             let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
             let key = idempotency_key(document.document_id, round);
             world.third_party.set_status(&key, JobStatus::Failed(job));
-            let input = probe_job::Input { schema_version: 2, document, attempt, round, traceparent: None };
+            let input = probe_job::Input { envelope: Envelope::new(document, attempt), round };
             world.faults.cut_next("record_result", cut);
             for _ in 0..3 {
                 let _ = world.probe(input.clone()).await;
@@ -452,13 +443,10 @@ fn permits_that_are_not_used_are_counted_whether_late_or_used_before() {
         let (world, document) = registered_document("lesson.txt", TEXT).await;
         let transfer = async |attempt: u32, expires_at: OffsetDateTime, token: &str| {
             let input = transfer_document::Input {
-                schema_version: 2,
-                document: document.clone(),
-                attempt: Attempt(attempt),
+                envelope: Envelope::new(document.clone(), Attempt(attempt)),
                 permit_expires_at: expires_at,
                 round: Round(1),
                 task_token: TaskToken::new(token),
-                traceparent: None,
             };
             world.transfer(input).await
         };

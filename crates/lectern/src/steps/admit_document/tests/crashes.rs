@@ -219,7 +219,7 @@ proptest! {
         prop_assert!(executions.waits.is_empty(), "{:?}", executions.waits);
         // Leases of stopped executions end by themselves.
         orders.world.clock.advance(Duration::from_hours(6));
-        orders.order(&document_of(0), Order::Release { attempt: Attempt(0) });
+        orders.order(&document_of(0), Attempt(0), Order::Release);
         let snapshot = block_on(orders.deliver()).unwrap();
         prop_assert_eq!((snapshot.leases, snapshot.waiting), (0, 0));
         prop_assert!(orders.is_empty());

@@ -123,7 +123,8 @@ async fn case_29_write_never_has_more_than_a_hundred_parts() {
     }
     let store = Weighed(&orders.world, Mutex::new(Vec::new()));
     let batch = Batch { inputs: orders.queue.drain(..).collect(), again: false };
-    handle(&store, &orders.world.states, &orders.world.clock, &orders.world.limits, batch).await.unwrap();
+    let MemoryWorld { states: tasks, clock, limits, .. } = &orders.world;
+    Ports { store: &store, tasks, clock, limits }.handle(batch).await.unwrap();
     let writes = store.1.lock().unwrap().clone();
     assert!(writes.len() > 1 && writes.iter().all(|parts| *parts <= 100), "{writes:?}");
     assert!(writes.iter().max() > Some(&70), "{writes:?}");

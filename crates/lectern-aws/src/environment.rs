@@ -1,0 +1,100 @@
+//! The one place that builds the clients and the ports of the functions, once for each process, from their settings.
+
+use crate::{
+    AdmissionQueue, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
+    SigningSecretsSource, SourceQueue, StateMachine, UploadsBucket, config::ConfigError,
+    http_third_party::ReturnedFileFetcher, logging, sfn::TaskTokens,
+};
+
+/// The settings and the clients of a function. Each method reads only the settings that its port needs, so that a function
+/// needs no setting of a port that it does not use.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub(crate) config: Config,
+    clients: Clients,
+}
+
+impl Environment {
+    /// Initialises the log and loads the clients.
+    ///
+    /// # Errors
+    /// If a setting of the log is missing or malformed.
+    pub async fn load() -> Result<Self, ConfigError> {
+        let config = Config::from_env();
+        logging::init(config)?;
+        Ok(Self { config, clients: Clients::load(config).await })
+    }
+
+    /// The function's own name.
+    pub fn function_name(&self) -> Result<String, ConfigError> {
+        self.config.function_name()
+    }
+
+    /// The queue that feeds the function.
+    pub fn source_queue(&self) -> Result<SourceQueue, ConfigError> {
+        Ok(SourceQueue::new(self.clients.sqs(), self.config.queue_url()?))
+    }
+
+    /// The dead-letter queue of [`Self::source_queue`].
+    pub fn dead_letter_queue_url(&self) -> Result<String, ConfigError> {
+        self.config.dead_letter_queue_url()
+    }
+
+    /// The state store.
+    pub fn store(&self) -> Result<DynamoDbStore, ConfigError> {
+        Ok(DynamoDbStore::new(self.clients.dynamodb(), self.config.table_name()?, self.returned_files()?))
+    }
+
+    /// The bucket of uploads.
+    pub fn uploads(&self) -> UploadsBucket {
+        UploadsBucket::new(self.clients.s3())
+    }
+
+    /// The bucket of returned files and records.
+    pub fn returned_files(&self) -> Result<ReturnedBucket, ConfigError> {
+        Ok(ReturnedBucket::new(self.clients.s3(), self.config.returned_bucket()?))
+    }
+
+    /// The task tokens of the state machine.
+    pub fn task_tokens(&self) -> TaskTokens {
+        TaskTokens::new(self.clients.sfn())
+    }
+
+    /// The executions of the state machine.
+    pub fn state_machine(&self) -> Result<StateMachine, ConfigError> {
+        Ok(StateMachine::new(self.clients.sfn(), self.config.state_machine_arn()?))
+    }
+
+    /// The queue of `admit-document`.
+    pub fn admission_queue(&self) -> Result<AdmissionQueue, ConfigError> {
+        Ok(AdmissionQueue::new(self.clients.sqs(), self.config.admit_document_queue_url()?))
+    }
+
+    /// The third party's API.
+    ///
+    /// # Errors
+    /// If a setting is missing or malformed, or the HTTP client cannot be built.
+    pub fn third_party(&self) -> Result<HttpThirdParty, lambda_runtime::Error> {
+        let api_key = CachedSecret::new(self.clients.secrets_manager(), self.config.api_key_secret_arn()?);
+        Ok(HttpThirdParty::new(self.config.third_party_url()?, api_key, self.config.request_timeout()?)?)
+    }
+
+    /// The third party's files.
+    ///
+    /// # Errors
+    /// If a setting is missing or malformed, or the HTTP client cannot be built.
+    pub fn returned_file_fetcher(&self) -> Result<ReturnedFileFetcher, lambda_runtime::Error> {
+        Ok(ReturnedFileFetcher::new(
+            &self.config.third_party_url()?,
+            self.config.returned_file_hosts()?,
+            self.config.third_party_network()?,
+            self.config.request_timeout()?,
+        )?)
+    }
+
+    /// The secrets that callbacks are signed with.
+    pub fn signing_secrets(&self) -> Result<SigningSecretsSource, ConfigError> {
+        let secret = CachedSecret::new(self.clients.secrets_manager(), self.config.signing_secret_arn()?);
+        Ok(SigningSecretsSource::new(secret))
+    }
+}

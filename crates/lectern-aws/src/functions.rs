@@ -1,0 +1,98 @@
+//! The functions: each one connects its step to its ports, and to the event that invokes it.
+
+use lambda_runtime::Error;
+use lectern::steps::{
+    admit_document, fail_document, normalize_document, probe_job, receive_callback, receive_upload,
+    transfer_document, verify_returned_file,
+};
+
+use crate::{
+    Environment, HttpThirdParty, SystemClock,
+    clock::SystemRandom,
+    lambda::{self, HttpRequest, Received},
+};
+
+/// `admit-document`: batches of orders from its FIFO queue.
+///
+/// # Errors
+/// If a setting is missing or the runtime fails; the same holds for each function of this module.
+pub async fn admit_document() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, tasks) = (&env.store()?, &env.task_tokens());
+    let limits = &env.config.third_party_limits()?;
+    let ports = admit_document::Ports { store, tasks, clock: &SystemClock, limits };
+    lambda::run_batches(env, async |inputs, again| {
+        ports.handle(admit_document::Batch { inputs, again }).await
+    })
+    .await
+}
+
+/// `fail-document`: a task of the state machine.
+pub async fn fail_document() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let ports = fail_document::Ports { store: &env.store()?, clock: &SystemClock };
+    lambda::run_task(env, async |input| ports.handle(input).await).await
+}
+
+/// `normalize-document`: messages of the state machine.
+pub async fn normalize_document() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, files, tasks) = (&env.store()?, &env.returned_files()?, &env.task_tokens());
+    let provider = &env.config.third_party_name()?;
+    let ports = normalize_document::Ports { store, files, tasks, clock: &SystemClock, provider };
+    lambda::run_messages(env, async |input| ports.handle(input).await).await
+}
+
+/// `probe-job`: a task of the state machine.
+pub async fn probe_job() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, third_party) = (&env.store()?, &env.third_party()?);
+    let ports = probe_job::Ports { store, third_party, clock: &SystemClock };
+    lambda::run_task(env, async |input| ports.handle(input).await).await
+}
+
+/// `receive-callback`: requests to the webhook.
+pub async fn receive_callback() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, tasks, leases) = (&env.store()?, &env.task_tokens(), &env.admission_queue()?);
+    let secrets = &env.signing_secrets()?;
+    let ports = receive_callback::Ports { store, tasks, leases, secrets, clock: &SystemClock };
+    lambda::run_webhook(env, async |request: HttpRequest| {
+        let (callback_id, headers, body) = (request.path_id(), &request.headers, request.body.as_slice());
+        let request = receive_callback::WebhookRequest { callback_id, headers, body };
+        ports.handle::<HttpThirdParty>(request).await.status()
+    })
+    .await
+}
+
+/// `receive-upload`: events of S3 from its queue.
+pub async fn receive_upload() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (uploads, store, executions) = (&env.uploads(), &env.store()?, &env.state_machine()?);
+    let max_upload_bytes = env.config.max_upload_bytes()?;
+    let (clock, random) = (&SystemClock, &SystemRandom);
+    let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };
+    lambda::run_sqs(env, async |Received { body, xray_header }| {
+        ports.handle(receive_upload::Message { body: &body, xray_header: xray_header.as_deref() }).await
+    })
+    .await
+}
+
+/// `transfer-document`: messages of the state machine.
+pub async fn transfer_document() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, uploads, tasks) = (&env.store()?, &env.uploads(), &env.task_tokens());
+    let (third_party, settings) = (&env.third_party()?, &env.config.transfer_settings()?);
+    let clock = &SystemClock;
+    let ports = transfer_document::Ports { store, uploads, third_party, tasks, clock, settings };
+    lambda::run_messages(env, async |input| ports.handle(input).await).await
+}
+
+/// `verify-returned-file`: a task of the state machine.
+pub async fn verify_returned_file() -> Result<(), Error> {
+    let env = &Environment::load().await?;
+    let (store, files) = (&env.store()?, &env.returned_files()?);
+    let third_party = &env.returned_file_fetcher()?;
+    let ports = verify_returned_file::Ports { store, third_party, files };
+    lambda::run_task(env, async |input| ports.handle(input).await).await
+}
