@@ -33,7 +33,8 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
         let read = accessors.get(&accessor);
         variables.extend(read.unwrap_or_else(|| panic!("Config has no accessor {accessor}")).clone());
     }
-    // logging::init reads the filter, the submission to debug and the metrics' namespace; lambda.rs reads the function name.
+    // logging::init reads the filter, the submission to debug and the metrics' namespace; lambda.rs reads the function
+    // name.
     assert!(main.contains("logging::init(config)?"), "functions/{function}: initialise logging");
     variables.extend(["LOG_FILTER", "DEBUG_SUBMISSION", "METRICS_NAMESPACE"].map(str::to_owned));
     if main.contains("lambda::run_batches(") {
