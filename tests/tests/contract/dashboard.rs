@@ -119,7 +119,7 @@ fn third_partys_latency_is_shown_by_its_percentiles() {
 
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html>
 #[test]
-fn widgets_lie_on_the_grid_side_by_side() {
+fn widgets_fit_the_grid_without_overlap() {
     let dashboard = dashboard(&Template::load());
     let mut taken = BTreeSet::new();
     let mut flow = Vec::new();

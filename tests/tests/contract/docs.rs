@@ -104,7 +104,7 @@ fn every_promise_of_the_documents_names_tests_that_exist() {
 
 /// The command parses every command line that the documents show.
 #[tokio::test]
-async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
+async fn every_command_line_of_the_readme_and_the_guide_parses() {
     let mut count = 0;
     for document in ["README.md", GUIDE] {
         for line in command_lines(&read(document)) {

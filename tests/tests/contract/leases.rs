@@ -86,7 +86,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
 
 /// If the third party has the job, submitting the document again at once would waste a permit (D01).
 #[test]
-fn d01_unclear_hand_over_leads_to_a_question_by_key_before_the_document_queues_again() {
+fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
     let machine = Machine::load();
     let catcher = machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown");
     assert_eq!(catcher["ErrorEquals"], json!(["ThirdParty.OutcomeUnknown", "Permit.AlreadyUsed"]));
@@ -133,7 +133,7 @@ fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
 
 /// A second job would take a second lease while the first job is still in progress.
 #[test]
-fn case_33_no_second_job_is_asked_for_while_the_first_one_works() {
+fn case_33_no_second_job_is_requested_while_the_first_one_is_in_progress() {
     let machine = Machine::load();
     let choices = machine.state("CheckProbe")["Choices"].as_array().unwrap();
     let next: Vec<(String, &str)> = choices

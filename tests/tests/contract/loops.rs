@@ -105,7 +105,7 @@ fn loop_whose_counter_does_not_grow_or_is_set_back_is_found() {
 
 /// Without an answer it is unknown whether the lease is needed, so the probe repeats until the lease has ended.
 #[test]
-fn question_without_an_answer_is_repeated_only_while_the_lease_lasts() {
+fn unanswered_probe_is_repeated_only_while_the_lease_lasts() {
     let machine = Machine::load();
     let again: Vec<Edge> = machine
         .edges()

@@ -1,4 +1,5 @@
-//! The functions read exactly what the state machine sends, and the DynamoDB adapter reads what it writes to the table.
+//! The functions read exactly what the state machine sends, and the `DynamoDB` adapter reads what it writes to the
+//! table.
 
 use std::collections::BTreeSet;
 

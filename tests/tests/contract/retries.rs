@@ -95,7 +95,7 @@ fn assert_exponential(rule: &Value, context: &str) {
 }
 
 #[test]
-fn question_that_the_third_party_does_not_answer_is_repeated_by_the_state_machine() {
+fn unanswered_probe_is_repeated_by_the_state_machine() {
     let machine = Machine::load();
     for error in ["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized"] {
         assert_eq!(machine.catcher("ProbeJob", error)["Next"], "CheckProbeTime", "{error}");
@@ -159,7 +159,7 @@ fn case_29_retries_outlast_eight_hours_without_the_third_party() {
 /// While the third party does not answer, the lease of an overdue job is renewed when it ends, as often as the lease of
 /// a job in progress.
 #[test]
-fn case_29_questions_about_an_overdue_job_outlast_eight_hours_without_the_third_party() {
+fn case_29_probes_of_an_overdue_job_outlast_eight_hours_without_the_third_party() {
     let (template, machine) = (Template::load(), Machine::load());
     let parameter = |name: &str| template.number(&serde_json::json!({ "Ref": name }));
     let probes = machine.limit("CheckProbeTime", "probeCount");

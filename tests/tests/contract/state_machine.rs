@@ -98,7 +98,7 @@ fn nothing_in_the_state_machine_searches_a_text() {
 }
 
 #[test]
-fn errors_that_admit_document_tells_apart_are_those_of_the_domain() {
+fn errors_that_admit_document_distinguishes_are_those_of_the_domain() {
     let code = read("crates/lectern/src/steps/admit_document.rs");
     let function = code.split("fn report(error: &str").nth(1).unwrap().split("\n}\n").next().unwrap();
     let told_apart = captures(r#""([^"]+)" =>"#, function);

@@ -236,7 +236,7 @@ fn success_is_reported_only_after_a_failure() {
 }
 
 #[test]
-fn case_19_permit_that_was_used_without_a_report_leads_to_a_question_about_the_same_job() {
+fn case_19_permit_that_was_used_without_a_report_leads_to_a_probe_of_the_same_job() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.callback_time = CallbackTime::WhenAwaited;
     simulation.world.faults.cut_next("succeed", Cut::Before);
@@ -297,7 +297,7 @@ fn d01_document_whose_handover_always_ends_in_doubt_fails_after_a_bounded_number
 }
 
 #[test]
-fn case_27_after_a_lost_answer_the_question_finds_the_job() {
+fn case_27_after_a_lost_answer_the_probe_finds_the_job() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.faults.cut_next("submit", Cut::After);
     block_on(simulation.run());

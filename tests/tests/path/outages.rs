@@ -98,7 +98,7 @@ fn case_29_eight_hours_without_the_third_party_fail_no_document_and_cost_few_req
 /// The jobs that were in progress before the outage are probed in vain. Meanwhile they keep their leases, and their
 /// documents are not submitted a second time.
 #[test]
-fn case_29_jobs_about_which_questions_get_no_answer_keep_their_leases() {
+fn case_29_jobs_whose_probes_get_no_answer_keep_their_leases() {
     for error in [|| Error::Unavailable("503".to_owned()), || Error::OutcomeUnknown("no answer".to_owned())] {
         let (beginning, lasting) = (Duration::from_mins(30), Duration::from_hours(8));
         let simulation = after_an_outage(beginning, lasting, error, CallBack::OnlyIfAsked);

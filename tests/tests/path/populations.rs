@@ -269,7 +269,7 @@ fn d01_good_documents_of_a_crowd_are_served_within_a_bound(
 
 /// No probe about their jobs is answered, so each attempt keeps its lease until the lease ends.
 #[test]
-fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_question_is_answered() {
+fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_probe_is_answered() {
     const DOUBTFUL: Kind = Kind::Doubtful(Behind::NoAnswer);
     let mut population = Population::new(6);
     population.upload("s1", DOUBTFUL, 3, Duration::ZERO);

@@ -31,7 +31,7 @@ fn redriven(simulation: &mut Simulation, object: &ObjectVersion, discard_result:
 
 /// An earlier redrive created a second job while the first was in progress, and both shared one lease.
 #[test]
-fn case_48_while_its_job_is_at_work_a_redriven_document_gets_no_second_one() {
+fn case_48_redriven_document_gets_no_second_job_while_the_first_one_is_in_progress() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
     assert_eq!((simulation.end(&object), leases(&simulation)), (failed("overdue"), 1));
     redriven(&mut simulation, &object, false);
