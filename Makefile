@@ -1,7 +1,7 @@
-# Everything Lectern is built, run and tested with. Bare `make` lists the targets.
+# Builds, runs, tests and deploys Lectern. `make` without a target lists the targets.
 #
-# Needs: Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. The rest is brought along: Python tools
-# into .venv, Cargo tools into .local/tools.
+# Needs Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. The Makefile installs everything else: Python
+# tools into .venv, Cargo tools into .local/tools.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -14,18 +14,18 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 FILE ?=
 SUBMISSION ?=
-# Where `make deploy` goes, for which processor, and with which further parameters (KEY=VALUE …) of template.yaml.
+# The stage, the processor architecture and further parameters of template.yaml (KEY=VALUE …) for `make deploy`.
 STAGE ?= dev
 ARCHITECTURE ?= arm64
 PARAMETERS ?=
-# What the end-to-end tests are deployed with: short waits, and a small limit that a test can exceed. The functions'
-# timeouts are long, so that none is killed because the machine is busy; what has to be killed, a test kills.
+# Parameters of the end-to-end tests' stack: short waits, and a small upload limit that a test can exceed. The functions'
+# timeouts are long, so that a busy machine ends none of them; tests that need a dying function kill it.
 E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
 	ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=250 \
 	TransferTimeoutSeconds=40 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
 	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30
-# What the load and chaos tests are deployed with: limits that a run of a minute reaches, in tests/…/paced/load.rs too.
+# Parameters of the load and chaos tests' stack: limits that a run of a minute reaches. tests/…/paced/load.rs repeats them.
 PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyMaxInFlight=16 \
 	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	TransferTimeoutSeconds=25 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
@@ -45,11 +45,11 @@ VENV := $(CURDIR)/.venv
 TOOLS := $(CURDIR)/.local/tools
 LOCAL := $(VENV)/bin/python tools/local.py
 
-# One target triple for `cargo test` and for the functions, so that nothing is compiled twice. tools/local/build.py adds
-# what only the local build needs.
+# `cargo test` and the functions share one target triple, so that nothing is compiled twice. tools/local/build.py adds the
+# settings that only the local build needs.
 export CARGO_BUILD_TARGET := $(HOST)
-# What the tests throw dice with is the same each time, so that a red run is the change's; `make explore` and `make chaos`
-# throw anew.
+# Random tests use the same seed in each run, so that a failure comes from a change. `make explore` and `make chaos` use
+# new seeds.
 export PROPTEST_RNG_SEED := $(or $(SEED),1)
 export LECTERN_SEED := $(or $(SEED),1)
 export CARGO_NET_RETRY ?= 10
@@ -58,7 +58,7 @@ export SAM_CLI_TELEMETRY := 0
 export __SAM_CLI_APP_DIR := $(VENV)/sam
 export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
 
-# ---- using it -------------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------------------
 
 .PHONY: help
 help: ## List the targets
@@ -66,33 +66,33 @@ help: ## List the targets
 		| while IFS=$$'\t' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: run
-run: $(VENV)/.stamp ## Start the local cloud, deploy, send samples/ through and show each one's way and record
+run: $(VENV)/.stamp ## Start the local cloud, deploy, send samples/ through the workflow and print states and records
 	@$(LOCAL) run
 
 .PHONY: upload
-upload: $(VENV)/.stamp ## Send one more file through the running stack: FILE=… (SUBMISSION=…)
-	@test -n "$(FILE)" || { echo 'Failed: no file is named.'; echo 'Name one: make upload FILE=path/to/lesson.mp4'; exit 1; }
+upload: $(VENV)/.stamp ## Send another file through the running stack: FILE=… (SUBMISSION=…)
+	@test -n "$(FILE)" || { echo 'Failed: FILE is missing.'; echo 'Example: make upload FILE=path/to/lesson.mp4'; exit 1; }
 	@$(LOCAL) upload --submission "$(SUBMISSION)" "$(FILE)"
 
 .PHONY: status
-status: $(VENV)/.stamp ## Say what is up
+status: $(VENV)/.stamp ## Show what is running
 	@$(LOCAL) status
 
 .PHONY: cli
-cli: rust ## Build the command lectern (where is this file, why, what do I do) and say where it is
-	@echo 'Building the command in its release form (the first time some minutes) …'
+cli: rust ## Build the operator's command lectern and print its path
+	@echo 'Building the command lectern in the release profile (some minutes the first time) …'
 	@cargo build --release --locked --quiet -p lectern-cli
 	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
 
 .PHONY: stop
-stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; their logs stay in .local
+stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; keep their logs in .local
 	@$(LOCAL) down
 	@if [ -e .local/test/processes.json ]; then $(LOCAL) down --dir .local/test; fi
 
-# ---- checking it ----------------------------------------------------------------------------------------------------
+# ---- checking -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint validate deny unit e2e ## Run every check and every test, end to end too
+test: lint validate deny unit e2e ## Run every check and every test, including the end-to-end tests
 
 .PHONY: fmt
 fmt: $(VENV)/.stamp ## Format the Rust and Python code
@@ -126,14 +126,14 @@ unit: rust ## Run the unit, adapter, contract and path tests
 	cargo test --workspace --locked
 
 .PHONY: explore
-explore: rust ## Run the unit, adapter, contract and path tests with new random seeds, which are printed: ROUNDS=10
+explore: rust ## Run the unit, adapter, contract and path tests with new random seeds and print the seeds: ROUNDS=10
 	@cargo test --workspace --locked --no-run
 	@for round in $$(seq $(ROUNDS)); do \
 		export PROPTEST_RNG_SEED="$$RANDOM$$RANDOM"; echo "== SEED=$$PROPTEST_RNG_SEED"; \
 		cargo test --workspace --locked --quiet --tests; \
 	done
 
-# The local cloud of a run ends with it, whatever happens. $(1) is its directory, $(2) its parameters, $(3) the tests.
+# Runs $(3) on a local cloud in the directory $(1) with the parameters $(2). The local cloud ends with the run.
 define on_a_local_cloud
 	@mkdir -p $(1)/logs
 	@trap 'code=$$?; trap "" INT TERM; $(LOCAL) down --dir $(1) >$(1)/logs/down.log 2>&1 || { \
@@ -146,7 +146,7 @@ endef
 E2E := cargo test -p lectern-tests --features end-to-end --test end_to_end --locked --
 
 .PHONY: e2e
-e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each part on a local cloud of its own, which ends with it
+e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each group on its own temporary local cloud
 
 .PHONY: e2e-quick
 e2e-quick: export SFN_WAIT_SCALE := 0.05
@@ -157,7 +157,7 @@ e2e-quick: $(VENV)/.stamp
 .PHONY: e2e-one
 e2e-one: export SFN_WAIT_SCALE := 0.05
 e2e-one: $(VENV)/.stamp ## Run the end-to-end tests named TEST=… on a stack that stays up until make stop
-	@test -n "$(TEST)" || { echo 'Failed: no test is named.'; echo 'Name one: make e2e-one TEST=case_31'; exit 1; }
+	@test -n "$(TEST)" || { echo 'Failed: TEST is missing.'; echo 'Example: make e2e-one TEST=case_31'; exit 1; }
 	@$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS))
 	@LECTERN_STACK="$(CURDIR)/.local/test/stack.json" $(E2E) --include-ignored --nocapture --test-threads=1 $(TEST)
 
@@ -168,31 +168,31 @@ e2e-paced: $(VENV)/.stamp
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
 chaos: export LECTERN_SEED := $(SEED)
-chaos: e2e-paced ## Run the load and chaos tests large: DOCUMENTS=500, SEED=… repeats a bad day
+chaos: e2e-paced ## Run the load and chaos tests with many documents: DOCUMENTS=500; SEED=… repeats a run
 
 .PHONY: guide
-guide: $(VENV)/.stamp ## Play the bad days of docs/operating.md on a local cloud and write its outputs anew
+guide: $(VENV)/.stamp ## Play the scenes of docs/operating.md on a local cloud and replace the outputs in it
 	$(call on_a_local_cloud,.local/guide,CallbackTimeoutSeconds=30,$(LOCAL) guide --dir .local/guide)
 
 .PHONY: fuzz
-fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of foreign content for a bounded time: FUZZ_SECONDS=20 for each
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of untrusted content for a bounded time: FUZZ_SECONDS=20 for each
 	@for target in $$(cargo fuzz list); do \
 		echo "== $$target, $(FUZZ_SECONDS) s"; \
 		cargo fuzz run --sanitizer none "$$target" -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=0 -verbosity=0; \
 	done
 
-# ---- measuring it ---------------------------------------------------------------------------------------------------
+# ---- measuring ------------------------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: rust ## Measure the memory that streaming a 4 GiB file takes, both ways, in the release profile
+bench: rust ## Measure the memory for streaming a 4 GiB file, in both directions, in the release profile
 	@cargo run --release --locked --quiet -p lectern-aws --example stream_memory
 
 .PHONY: bench-latency
-bench-latency: $(VENV)/.stamp ## Measure what a document takes in the running stack beyond the third party's own delay
+bench-latency: $(VENV)/.stamp ## Measure a document's time in the running stack beyond the third party's delay
 	@$(LOCAL) latency
 
-# ---- building and deploying it to AWS -------------------------------------------------------------------------------
+# ---- building and deploying to AWS ----------------------------------------------------------------------------------
 
 .PHONY: build
 build: $(VENV)/.stamp ## Build the functions for AWS (release; ARCHITECTURE=arm64|x86_64)
@@ -201,26 +201,26 @@ build: $(VENV)/.stamp ## Build the functions for AWS (release; ARCHITECTURE=arm6
 .PHONY: deploy
 deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
 	@grep -q '^\[$(STAGE)\.deploy\.parameters\]' samconfig.toml && test "$(STAGE)" != local || { \
-		echo 'Failed: there is no stage $(STAGE) to deploy to.'; echo 'Give STAGE=dev or STAGE=prod.'; exit 1; }
+		echo 'Failed: unknown stage $(STAGE).'; echo 'Use STAGE=dev or STAGE=prod.'; exit 1; }
 	sam deploy --config-env $(STAGE) \
 		--parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)
 
 .PHONY: clean
-clean: ## Stop the local clouds and remove everything that was built or downloaded here
+clean: ## Stop the local clouds and remove everything that was built or downloaded
 	@for dir in .local/test .local/paced .local/guide .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target
 
-# ---- what it brings along -------------------------------------------------------------------------------------------
+# ---- installing tools -----------------------------------------------------------------------------------------------
 
 .PHONY: rust
 rust:
 	@test -n "$(HOST)" || { echo 'Failed: rustc does not run.'; echo 'Install Rust with rustup, see the README.'; exit 1; }
 
-# SAM CLI asks the network for a newer version of itself once a week, unless it was told that it just did.
+# SAM CLI checks for a newer version once a week; the file metadata.json says that it just did.
 $(VENV)/.stamp: requirements.txt | rust
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo 'Failed: $(PYTHON) is missing or older than 3.10.'; echo 'Name another one: make PYTHON=python3.12 …'; exit 1; }
+		echo 'Failed: $(PYTHON) is missing or older than 3.10.'; echo 'Use another one: make PYTHON=python3.12 …'; exit 1; }
 	@echo 'Installing the Python tools into .venv (about a minute) …'
 	@$(PYTHON) -m venv --clear "$(VENV)"
 	@"$(VENV)/bin/python" -m pip install --quiet --no-deps --require-hashes --disable-pip-version-check \
@@ -229,7 +229,7 @@ $(VENV)/.stamp: requirements.txt | rust
 	@echo '{"telemetryEnabled": false, "lastVersionCheck": 32503680000}' >"$(VENV)/sam/metadata.json"
 	@touch $@
 
-# Debug builds: they are made in a third of the time, and are quick enough.
+# Debug builds take a third of the time, and the tools are fast enough.
 define cargo_tool
 	@echo 'Building $(1) $(2) into .local/tools (about a minute) …'
 	@env -u CARGO_BUILD_TARGET cargo install --quiet --locked --debug --root "$(TOOLS)" --version $(2) $(1)

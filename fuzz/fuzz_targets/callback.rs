@@ -1,4 +1,4 @@
-//! Fuzzes the body of a callback, behind its signature.
+//! Fuzzes the parser of a callback's body, which runs after the signature check.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes DOCX: any bytes are a text or a typed error, within the limits. The proofreading reads each text.
+//! Fuzzes DOCX: any bytes give a text or a typed error, within the limits. Each text is also proofread.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the events of S3, as they come out of the queue.
+//! Fuzzes the parser of S3 events in SQS messages.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes MP4: any bytes are facts or a typed error, within the limits.
+//! Fuzzes MP4: any bytes give facts or a typed error, within the limits.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes PDF: any bytes are a text or a typed error, within the limits.
+//! Fuzzes PDF: any bytes give a text or a typed error, within the limits.
 
 #![no_main]
 

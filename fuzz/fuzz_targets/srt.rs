@@ -1,4 +1,4 @@
-//! Fuzzes SubRip captions: any bytes are sorted cues or a typed error.
+//! Fuzzes SubRip captions: any bytes give sorted cues or a typed error.
 
 #![no_main]
 

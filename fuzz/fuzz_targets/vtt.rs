@@ -1,4 +1,4 @@
-//! Fuzzes WebVTT captions: any bytes are cues or a typed error, and the cues can be written and read again.
+//! Fuzzes WebVTT captions: any bytes give cues or a typed error, and written cues can be read back.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
-"""Builds the functions and the reference third party, and deploys the template as it is to the local cloud.
+"""Builds the functions and the reference third party, and deploys the unchanged template to the local cloud.
 
-The flags here and in the Makefile agree, so that nothing is compiled twice: the same target triple for `cargo test`
-and for the functions, and features unified over the whole workspace although SAM builds one function at a time.
+The Makefile and this module use the same flags so that nothing is compiled twice: `cargo test` and the functions share
+one target triple, and the first build unifies Cargo's features over the whole workspace, which SAM's build of one
+function at a time would not do.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TOOLS = Path(sys.executable).parent
 
 @functools.cache
 def target_triple() -> str:
-    """The triple that everything is built for: this machine's own."""
+    """The target triple of every build: `CARGO_BUILD_TARGET` if it is set, otherwise this machine's triple."""
     given = os.environ.get("CARGO_BUILD_TARGET")
     if given:
         return given
@@ -39,25 +40,25 @@ def target_triple() -> str:
 
 
 def architecture() -> str:
-    """This machine's processor, as the template's parameter names it."""
+    """This machine's processor architecture, as a value of the template's parameter `Architecture`."""
     return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
 
 
 @functools.cache
 def cargo_metadata_target() -> Path:
-    """Cargo's target directory, wherever the caller's settings put it."""
+    """Cargo's target directory, which the caller's Cargo settings may have moved."""
     command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     return Path(json.loads(shown)["target_directory"])
 
 
 def binary(name: str) -> Path:
-    """A program of this workspace, as the local build makes it."""
+    """The path of a binary that the local build compiles."""
     return cargo_metadata_target() / target_triple() / "debug" / name
 
 
 def tool_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """`base` with the tools of `.venv` first, and with what keeps SAM and cargo-lambda to the quick local build."""
+    """`base`, with the tools of `.venv` first in `PATH` and the settings that make SAM and cargo-lambda build fast."""
     return dict(base) | {
         "PATH": f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "CARGO_BUILD_TARGET": target_triple(),
@@ -70,7 +71,7 @@ def tool_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def build(place: Place) -> None:
-    """Compiles the whole workspace once, then lets SAM collect the functions, which finds everything fresh."""
+    """Compiles the whole workspace once; `sam build` then finds every function compiled and only collects it."""
     env = tool_environment(cloud.clean_environment())
     cargo = ["cargo", "build", "--workspace", "--bins", "--locked"]
     run_step("Compiling", cargo, place.logs / "cargo-build.log", env, ROOT, BUILD_BOUND_S)
@@ -80,7 +81,7 @@ def build(place: Place) -> None:
 
 
 def deploy(place: Place, endpoint: str, parameters: Mapping[str, str]) -> None:
-    """Runs `sam deploy` of the built template; without a change it is a no-op."""
+    """Runs `sam deploy` of the built template, which does nothing if the template has not changed."""
     env = tool_environment(cloud.client_environment(endpoint))
     command = ["sam", "deploy", "--config-env", "local", "--config-file", str(ROOT / "samconfig.toml")]
     command += ["--template-file", str(place.build / "template.yaml"), "--stack-name", STACK_NAME]

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one command; every failure ends with lines that say what failed and what to do."""
+    """Runs one command; a failure prints what failed and what to do about it."""
     options = parser().parse_args(arguments)
     place = Place(Path(options.dir).resolve())
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,22 +50,24 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser("up", parents=[shared, deploying], help="start the local cloud and deploy the stack")
     add.set_defaults(command=up)
-    add = commands.add_parser("run", parents=[shared, deploying], help="up, then send the samples and check their ends")
+    add = commands.add_parser(
+        "run", parents=[shared, deploying], help="up, then send the samples and check the state each one reaches"
+    )
     add.set_defaults(command=run)
     add = commands.add_parser("upload", parents=[shared], help="send one more file through a running stack")
     add.add_argument("file", type=Path)
-    add.add_argument("--submission", default="", help="the submission it belongs to; a fresh one if not given")
+    add.add_argument("--submission", default="", help="the id of its submission; the default is a new submission")
     add.set_defaults(command=upload)
     add = commands.add_parser(
-        "latency", parents=[shared], help="measure a document's way beyond the third party's delay"
+        "latency", parents=[shared], help="measure a document's time beyond the third party's delay"
     )
     add.set_defaults(command=measure_latency)
     add = commands.add_parser(
-        "guide", parents=[shared], help="play the operating guide's bad days and write its outputs"
+        "guide", parents=[shared], help="play the scenes of the operating guide and write their outputs into it"
     )
     add.set_defaults(command=play_guide)
     commands.add_parser("down", parents=[shared], help="end everything; the logs stay").set_defaults(command=down)
-    commands.add_parser("status", parents=[shared], help="say what is up").set_defaults(command=status)
+    commands.add_parser("status", parents=[shared], help="show what is running").set_defaults(command=status)
     return top
 
 
@@ -83,7 +85,7 @@ def run(place: Place, options: argparse.Namespace) -> int:
     running = place.stack()
     api = documents.Evaluator(place, running)
     stamp = stack.timestamp()
-    say("\nThe samples on their way:")
+    say("\nState changes of the samples:")
     sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
     documents.follow(api, sent, callback_hint(running))
     documents.show_records(api, sent)
@@ -92,7 +94,7 @@ def run(place: Place, options: argparse.Namespace) -> int:
     if wrong:
         cloud.save_function_logs(running["endpoint"], place.logs)
         raise Problem("; ".join(wrong) + ".", look_at(place, sent))
-    say("\nEvery sample reached the end it should. The stack is still up: `make upload FILE=…`, `make stop`.")
+    say("\nEvery sample reached its expected state. The stack is still up: `make upload FILE=…`, `make stop`.")
     return 0
 
 
@@ -104,7 +106,7 @@ def upload(place: Place, options: argparse.Namespace) -> int:
     cloud.need(place, running)
     api = documents.Evaluator(place, running)
     submission = options.submission or f"upload-{stack.timestamp()}"
-    say(f"{path.name} on its way, submission {submission}:")
+    say(f"State changes of {path.name} in submission {submission}:")
     sent = documents.send(running, [(path, submission)])
     documents.follow(api, sent, callback_hint(running))
     documents.show_records(api, sent)
@@ -141,19 +143,19 @@ def status(place: Place, _options: argparse.Namespace) -> int:
 
 
 def callback_hint(running: Mapping[str, Any]) -> str:
-    """Where callbacks are expected, for a third party that is not the reference one."""
+    """The address that callbacks have to reach; empty for the reference third party, which reaches it."""
     if running["thirdPartyAdminKey"] is not None:
         return ""
     return (
-        f"  No callback has come for a while. Callbacks are expected at {running['callbackBaseUrl']}/callbacks/…\n"
-        "  If the third party cannot reach that address, put a tunnel before it: make run CALLBACK_BASE_URL=https://…"
+        f"  No callback has come for a while. Callbacks have to reach {running['callbackBaseUrl']}/callbacks/…\n"
+        "  If it cannot reach that address, open a tunnel and name its URL: make run CALLBACK_BASE_URL=https://…"
     )
 
 
 def look_at(place: Place, sent: Sequence[documents.Sent]) -> str:
     ids = [document.document_id for document in sent if document.document_id]
     hint = f" Search them for a document id, such as {ids[0]}." if ids else ""
-    return f"The functions' logs are in {place.logs / 'functions'}, the others in {place.logs}.{hint}"
+    return f"The functions' logs are in {place.logs / 'functions'}, the other logs in {place.logs}.{hint}"
 
 
 def parse_parameters(given: Sequence[str]) -> Mapping[str, str]:
@@ -161,6 +163,6 @@ def parse_parameters(given: Sequence[str]) -> Mapping[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise Problem(f"--parameter {text} is not KEY=VALUE.", "Give for example --parameter Delivery=pull")
+            raise Problem(f"--parameter {text} is not KEY=VALUE.", "For example: --parameter Delivery=pull")
         parameters[name] = value
     return parameters

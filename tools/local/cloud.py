@@ -1,4 +1,4 @@
-"""MiniStack: how it is started so that two checkouts do not disturb each other, and how it is talked to."""
+"""Starts MiniStack so that two checkouts do not disturb each other, and makes clients for it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .place import ROOT, Place
 
 REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
-# With AUTH on, MiniStack takes the access key of its own environment for the account's root; every other key needs
-# a role or a user, as on AWS.
+# With AUTH on, MiniStack treats the access key in its own environment as the account's root user. Every other key
+# needs a role or a user, as on AWS.
 ACCESS_KEY_ID = "test"
 SECRET_ACCESS_KEY = "test"
 READY_BOUND_S = 60.0
@@ -30,7 +30,7 @@ PROCESS = "ministack"
 
 
 def clean_environment() -> dict[str, str]:
-    """The caller's environment without what would lead to another account, endpoint or secret."""
+    """The caller's environment without the variables that would select another account, endpoint or secret."""
     foreign = ("AWS_", "THIRD_PARTY_", "MINISTACK_", "LOCALSTACK_", "SAM_CLI_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
@@ -38,7 +38,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def client_environment(endpoint: str) -> dict[str, str]:
-    """What a command line tool needs to use the local cloud in place of AWS."""
+    """The environment in which a command-line tool uses the local cloud in place of AWS."""
     return clean_environment() | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
@@ -59,7 +59,7 @@ def start(place: Place) -> str:
     shutil.rmtree(place.cloud_state, ignore_errors=True)
     temporary = place.cloud_state / "tmp"
     temporary.mkdir(parents=True)
-    # The functions are children of this process and inherit its environment.
+    # MiniStack runs the functions as child processes, which inherit this environment.
     env = client_environment(endpoint) | {
         "AUTH": "true",
         "GATEWAY_PORT": str(port),
@@ -69,7 +69,7 @@ def start(place: Place) -> str:
         "STATE_DIR": str(place.cloud_state / "state"),
         "S3_DATA_DIR": str(place.cloud_state / "s3"),
         "TMPDIR": str(temporary),
-        "IOT_MTLS_ENABLED": "0",  # listens on a fixed port of every interface
+        "IOT_MTLS_ENABLED": "0",  # would listen on a fixed port of every interface
         "SFTP_ENABLED": "0",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
     }
@@ -83,7 +83,7 @@ def start(place: Place) -> str:
 
 
 def is_healthy(endpoint: str) -> bool:
-    """Whether a MiniStack with IAM enforced answers there."""
+    """Whether a MiniStack that enforces IAM answers at the endpoint."""
     try:
         with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2) as answer:
             return json.load(answer).get("auth") == "enabled"
@@ -92,7 +92,7 @@ def is_healthy(endpoint: str) -> bool:
 
 
 def client(endpoint: str, service: str) -> Any:
-    """A boto3 client for the local cloud, whatever the caller's own AWS settings are."""
+    """A boto3 client for the local cloud that ignores the caller's own AWS settings."""
     session = boto3.session.Session(
         aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
     )
@@ -107,7 +107,7 @@ def client(endpoint: str, service: str) -> Any:
 
 
 def save_function_logs(endpoint: str, logs: Path) -> list[Path]:
-    """Copies what the functions wrote from the local CloudWatch Logs into one file for each function."""
+    """Copies each function's log from the local CloudWatch Logs into a file of its own."""
     target = logs / "functions"
     target.mkdir(parents=True, exist_ok=True)
     cloudwatch = client(endpoint, "logs")
@@ -126,6 +126,6 @@ def save_function_logs(endpoint: str, logs: Path) -> list[Path]:
 
 
 def need(place: Place, stack: dict[str, Any]) -> None:
-    """Fails if the stack that `up` wrote down is not there any more."""
+    """Fails if the stack that `up` described no longer answers."""
     if not is_healthy(stack["endpoint"]):
         raise Problem(f"The stack of {place.directory} does not answer.", "Start it with `make run`.")

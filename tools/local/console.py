@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: steps with their time, and errors that say what to do."""
+"""Terminal output: the progress of steps, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_LINES = 25
 
 
 class Problem(Exception):
-    """Something failed that a person can act on: `what` failed, and what `to_do` about it."""
+    """A failure that a person can act on: `what` failed, and what `to_do` about it."""
 
     def __init__(self, what: str, to_do: str) -> None:
         super().__init__(what)
@@ -25,12 +25,13 @@ class Problem(Exception):
 
 
 def say(text: str = "") -> None:
-    """Prints one line at once, also into a pipe."""
+    """Prints one line and flushes it, so that it appears at once in a pipe, too."""
     print(text, flush=True)
 
 
 def run_step(name: str, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path, bound_s: float) -> None:
-    """Runs `command` with its whole output in `log`; shows its name, its time and now and then its last line."""
+    """Runs `command` and writes its whole output to `log`. Shows its name, its duration and, every ten seconds, its
+    newest line of output."""
     started = time.monotonic()
     say(f"{name} …")
     with log.open("wb") as out:
@@ -53,12 +54,12 @@ def run_step(name: str, command: Sequence[str], log: Path, env: Mapping[str, str
         for line in last_lines(log, TAIL_LINES):
             say(f"    {line}")
         outcome = f"took longer than {bound_s:.0f} s" if code is None else f"failed with exit code {code}"
-        raise Problem(f"“{name}” {outcome}.", f"Its whole output is in {log}.")
+        raise Problem(f"“{name}” {outcome}.", f"Its full output is in {log}.")
     say(f"{name}: done in {elapsed:.1f} s")
 
 
 def wait_with_beats(process: subprocess.Popen[bytes], log: Path, started: float, bound_s: float) -> int | None:
-    """The exit code, or `None` if the process was ended because it took longer than `bound_s`."""
+    """The exit code; `None` if the process took longer than `bound_s` and was terminated."""
     while True:
         try:
             return process.wait(timeout=BEAT_S)
@@ -72,7 +73,7 @@ def wait_with_beats(process: subprocess.Popen[bytes], log: Path, started: float,
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends a step with all it started, such as the compilers under SAM."""
+    """Terminates a step and its child processes, such as the compilers that SAM starts."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:
@@ -84,7 +85,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log that are not blank."""
+    """The last `count` lines of a log, blank lines not counted."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -98,7 +99,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def fail(problem: Problem) -> int:
-    """Prints the last lines of a failed command."""
+    """Prints what failed and what to do; returns the exit code."""
     sys.stdout.flush()
     print(f"\nFailed: {problem.what}\n{problem.to_do}", file=sys.stderr, flush=True)
     return 1

@@ -1,4 +1,4 @@
-"""Sends files through a running stack and shows each one's way, read through the records API as an evaluator."""
+"""Sends files through a running stack and shows their states, which it reads as an evaluator from the records API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEDIA_TYPES = {
 
 @dataclass
 class Sent:
-    """One file on its way."""
+    """An uploaded file and the state that its document has reached."""
 
     path: Path
     submission: str
@@ -49,7 +49,7 @@ class Sent:
 
 
 class Evaluator:
-    """The records API, signed in as the evaluator whom `up` created."""
+    """A client of the records API, signed in as the evaluator that `up` created."""
 
     def __init__(self, place: Place, stack: Mapping[str, Any]) -> None:
         self.base = stack["apiUrlLocal"]
@@ -63,11 +63,11 @@ class Evaluator:
             AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
         )
         self.token = answer["AuthenticationResult"]["IdToken"]
-        # Proxies of the caller's environment have no business with the loopback interface.
+        # The API is on the loopback interface, so the proxies of the caller's environment do not apply.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The answer, or `None` for what does not exist (yet)."""
+        """The answer, or `None` for a resource that does not exist, or does not exist yet."""
         request = urllib.request.Request(self.base + path, headers={"Authorization": f"Bearer {self.token}"})
         try:
             with self.opener.open(request, timeout=10) as answer:
@@ -77,13 +77,13 @@ class Evaluator:
                 return None
             detail = error.read(400).decode("utf-8", "replace")
             what = f"The records API answered {error.code} to GET {path}: {detail}"
-            raise Problem(what, "See the functions' output in the local cloud's log, `make status`.") from error
+            raise Problem(what, "Look at the local cloud's log; `make status` prints its path.") from error
         except OSError as error:
             raise Problem(f"The records API does not answer: {error}", "Start the stack with `make run`.") from error
 
 
 def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Sent]:
-    """Uploads each file under its submission."""
+    """Uploads each file into the submission that it is paired with."""
     s3 = cloud.client(stack["endpoint"], "s3")
     sent = []
     for path, submission in files:
@@ -99,9 +99,9 @@ def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Se
 
 
 def follow(api: Evaluator, sent: Sequence[Sent], hint: str = "", bound_s: float = BOUND_S) -> None:
-    """Shows every change of state until each document has reached an end, or the bound is over.
+    """Prints every change of state until each document has reached a final state or `bound_s` has passed.
 
-    Says `hint` once if a document waits long for its callback.
+    Prints `hint` once if documents wait for their callbacks and nothing changes for a while.
     """
     began = time.monotonic()
     beat = news = began
@@ -121,12 +121,12 @@ def follow(api: Evaluator, sent: Sequence[Sent], hint: str = "", bound_s: float 
         if time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             waiting = sum(document.took_s is None for document in sent)
-            say(f"  {beat - began:5.1f} s  still on their way: {waiting} of {len(sent)}")
+            say(f"  {beat - began:5.1f} s  documents in progress: {waiting} of {len(sent)}")
         time.sleep(POLL_S)
 
 
 def advance(document: Sent, shown: Mapping[str, Any], elapsed: float, width: int) -> bool:
-    """Takes over what the API shows, and prints it if it is new; whether it was."""
+    """Updates the document from the API's answer and prints a change of state; returns whether there was one."""
     document.document_id = shown["documentId"]
     if shown["state"] == document.state:
         return False
@@ -142,7 +142,7 @@ def advance(document: Sent, shown: Mapping[str, Any], elapsed: float, width: int
 
 
 def show_records(api: Evaluator, sent: Sequence[Sent]) -> None:
-    """Fetches and prints the record of every document that is ready."""
+    """Fetches and prints the record of every document that is `Ready`."""
     for document in sent:
         if document.state != "Ready" or document.document_id is None:
             continue
@@ -150,13 +150,13 @@ def show_records(api: Evaluator, sent: Sequence[Sent]) -> None:
         document.record = api.get(path)
         say(f"\nRecord of {document.path.name}")
         if document.record is None:
-            say("  (there is none)")
+            say("  (the API has no record)")
         else:
             say(json.dumps(shortened(document.record), indent=2, ensure_ascii=False))
 
 
 def shortened(value: Any) -> Any:
-    """The same JSON with long texts and long lists cut, for reading."""
+    """The same JSON with long strings and long lists shortened for reading."""
     if isinstance(value, str):
         return shorten(value, 140)
     if isinstance(value, list):

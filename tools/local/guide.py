@@ -1,7 +1,7 @@
-"""Plays the bad days of docs/operating.md on a running stack, and writes what the commands print into it anew.
+"""Plays the scenes of docs/operating.md on a running stack and replaces the guide's outputs with the new ones.
 
-The stack has to be fresh, with `CallbackTimeoutSeconds=30`. What happens is a scene each, in the guide's order; a scene
-names the command lines that the guide shows of it, in their order.
+The stack must be new and have `CallbackTimeoutSeconds=30`. The scenes are functions in the guide's order. Each scene
+runs the commands that the guide shows in it, in the same order.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ IDENTIFIER = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 TIMELINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 BOUND_S = 300.0
 POLL_S = 0.5
-# How long a function uses a secret before it reads it again, and a little more.
+# A little longer than a function caches a secret.
 SECRET_LIFETIME_S = 125.0
 
 
 class Day:
-    """One run of all scenes, and what the guide shows of it."""
+    """One run of all scenes, and the outputs that it collects for the guide."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -49,12 +49,12 @@ class Day:
         return cloud.client(self.stack["endpoint"], service)
 
     def lectern(self, *arguments: str) -> str:
-        """What the command prints, to both of its streams."""
+        """Runs the command `lectern`; returns its standard output and standard error together."""
         command = [str(binary("lectern")), "--stack-file", str(self.place.stack_file), *arguments]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
 
     def show(self, *arguments: str) -> str:
-        """Runs the command for the guide; lines of a timeline that it has shown before are left out."""
+        """Runs the command for the guide, and leaves out timeline lines that the guide has already shown."""
         printed = self.lectern(*arguments)
         lines: list[str] = []
         for line in printed.rstrip().splitlines():
@@ -81,7 +81,7 @@ class Day:
         return (self.api.get(f"/submissions/{submission}") or {}).get("documents", [])
 
     def document(self, submission: str, state: str) -> str:
-        """The id of the submission's only document, as soon as it has this state."""
+        """Waits until the submission's only document has this state; returns the document's id."""
         self.wait(f"{submission} is {state}", lambda: self.all_are(submission, state, 1))
         return str(self.documents(submission)[0]["documentId"])
 
@@ -93,12 +93,12 @@ class Day:
         bound = time.monotonic() + BOUND_S
         while not is_so():
             if time.monotonic() > bound:
-                raise Problem(f"After {BOUND_S:.0f} s it is not so that {what}.", f"The logs are in {self.place.logs}.")
+                raise Problem(f"Not true after {BOUND_S:.0f} s: {what}.", f"The logs are in {self.place.logs}.")
             time.sleep(POLL_S)
 
     @contextlib.contextmanager
     def fault(self, fault: Mapping[str, Any]) -> Iterator[None]:
-        """The third party misbehaves towards every document meanwhile."""
+        """Applies a fault of the reference third party to every document for the duration of the context."""
         number = self.admin("POST", "faults", {"match": {"any": True}, "fault": fault})["id"]
         yield
         self.admin("DELETE", f"faults/{number}")
@@ -133,7 +133,7 @@ def third_party_is_gone(day: Day) -> None:
     with day.fault({"kind": "unreachable"}):
         for number in range(1, 9):
             day.upload(submission, f"{number}.txt")
-        day.wait("six wait and the breaker is open", lambda: "6 documents wait for a permit" in day.lectern("status"))
+        day.wait("six documents wait for a permit", lambda: "6 documents wait for a permit" in day.lectern("status"))
         day.show("status")
         day.show("explain", submission)
         waiting = next(
@@ -142,7 +142,7 @@ def third_party_is_gone(day: Day) -> None:
             if "in AwaitPermit" in day.lectern("explain", document["documentId"])
         )
         day.show("explain", waiting)
-    day.wait("all are Ready", lambda: day.all_are(submission, "Ready", 8))
+    day.wait("all documents are Ready", lambda: day.all_are(submission, "Ready", 8))
     day.wait("the execution has ended", lambda: "The execution " in day.lectern("explain", waiting))
     day.show("explain", submission)
     day.show("explain", waiting)
@@ -186,7 +186,7 @@ def document_fails_and_is_redriven(day: Day) -> None:
     day.show("redrive", document)
     day.show("redrive", document)
     day.document(submission, "Ready")
-    day.wait("it has ended again", lambda: "The execution succeeded" in day.lectern("explain", document))
+    day.wait("the redriven execution has ended", lambda: "The execution succeeded" in day.lectern("explain", document))
     day.show("explain", document)
 
 
@@ -206,13 +206,13 @@ def poison_is_sorted_out(day: Day) -> None:
         "taskToken": "?",
     }
     sqs.send_message(QueueUrl=dead["transferDocument"], MessageBody=json.dumps(letter))
-    turns = {
-        "QueueUrl": day.stack["queueUrls"]["admitDocument"],
-        "MessageGroupId": "admission",
-        "MessageDeduplicationId": "poison",
-    }
-    sqs.send_message(**turns, MessageBody="this is not an order but plain text")
-    day.wait("both are dead letters", lambda: day.lectern("dlq", "list").count("readable  ") == 2)
+    sqs.send_message(
+        QueueUrl=day.stack["queueUrls"]["admitDocument"],
+        MessageGroupId="admission",
+        MessageDeduplicationId="poison",
+        MessageBody="this is not an order but plain text",
+    )
+    day.wait("both messages are in dead-letter queues", lambda: day.lectern("dlq", "list").count("readable  ") == 2)
     day.show("dlq", "list")
     day.show("dlq", "list", "transfer-document", "--bodies")
     day.show("dlq", "redrive", "--all")
@@ -257,15 +257,15 @@ SCENES: list[Callable[[Day], None]] = [
 
 
 def write(guide: Path, blocks: list[str]) -> None:
-    """Puts each output in its place; the guide shows the same command lines, but for the identifiers in them."""
+    """Replaces each output in the guide. The guide must show the same command lines, apart from identifiers."""
     text = guide.read_text(encoding="utf-8")
     there = [command_line(block) for block in BLOCK.findall(text)]
     played = [command_line(block) for block in blocks]
     for shown, ran in itertools.zip_longest(there, played):
         if shown != ran:
             raise Problem(
-                f"Where the guide shows {shown}, what was played is {ran}.",
-                f"Bring {guide.relative_to(ROOT)} and {Path(__file__).relative_to(ROOT)} together.",
+                f"The guide shows the command {shown}, but the scene ran {ran}.",
+                f"Make {guide.relative_to(ROOT)} and {Path(__file__).relative_to(ROOT)} agree.",
             )
     outputs = iter(blocks)
     guide.write_text(BLOCK.sub(lambda _: next(outputs), text), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Measures what a document's way through a running stack takes beyond the third party's own delay."""
+"""Measures how long a document takes in a running stack beyond the third party's own delay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMISED_S = 3.0
 
 
 def measure(stack: Mapping[str, Any], api: Evaluator) -> None:
-    """Sends documents one after the other, the first two to warm up, and prints the overhead of the others."""
+    """Sends documents one after the other and prints the overhead of all but the first two, which warm the stack up."""
     s3 = cloud.client(stack["endpoint"], "s3")
     overheads = []
     for number in range(DOCUMENTS):
@@ -36,11 +36,11 @@ def measure(stack: Mapping[str, Any], api: Evaluator) -> None:
     median, worst = statistics.median(overheads), max(overheads)
     say(f"Beyond the third party's delay: median {median:.2f} s, worst {worst:.2f} s, promised {PROMISED_S:.1f} s.")
     if worst > PROMISED_S:
-        raise Problem("A document took longer than is promised.", "Measure again on an idle machine.")
+        raise Problem(f"A document took longer than {PROMISED_S:.1f} s.", "Measure again on an idle machine.")
 
 
 def ended(api: Evaluator, submission: str) -> datetime.datetime:
-    """When the submission's only document became `Ready`, by the store's own time."""
+    """Waits for the submission's only document to become `Ready`; returns the time that the record API shows for it."""
     bound = time.monotonic() + BOUND_S
     while time.monotonic() < bound:
         answer = api.get(f"/submissions/{urllib.parse.quote(submission)}") or {}
@@ -48,6 +48,6 @@ def ended(api: Evaluator, submission: str) -> datetime.datetime:
             if document["state"] == "Ready":
                 return datetime.datetime.fromisoformat(document["times"]["Ready"].replace("Z", "+00:00"))
             if document["state"] in ENDS:
-                raise Problem(f"A document ended as {document['state']}.", "Run `make run` and see what it says.")
+                raise Problem(f"A document ended as {document['state']}.", "Run `make run` and read its output.")
         time.sleep(0.2)
-    raise Problem(f"A document did not end within {BOUND_S:.0f} s.", "Run `make run` and see what it says.")
+    raise Problem(f"A document did not end within {BOUND_S:.0f} s.", "Run `make run` and read its output.")

@@ -1,12 +1,13 @@
-"""Starts MiniStack with what AWS does and MiniStack 1.5.33 does not.
+"""Starts MiniStack 1.5.33 with three corrections.
 
-- S3 answers a ranged read of a named version with 206 and the range. MiniStack sends the whole object with 200.
-- The endpoint of an HTTP API has a host that every client resolves. MiniStack's `….execute-api.localhost` resolves in
-  curl and in browsers only.
-- A web page in the developer's browser must not reach the local cloud, so requests with an `Origin` are refused.
+- A ranged read of a named version is answered with 206 and the range, as S3 does. MiniStack sends the whole object
+  with 200.
+- The endpoint of an HTTP API has a host name that every client resolves. MiniStack's own
+  `….execute-api.localhost` resolves in curl and in browsers only.
+- Requests with an `Origin` header are refused, so that no web page in the developer's browser reaches the local cloud.
 
-Run as `python -m tools.local.ministack`. A new version of MiniStack may need none of this: look at each point, then
-change VERSION.
+Run as `python -m tools.local.ministack`. Before you change VERSION, check whether the new version of MiniStack still
+needs each correction.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ VERSION = "1.5.33"
 def main() -> None:
     found = importlib.metadata.version("ministack")
     if found != VERSION:
-        sys.exit(f"tools/local/ministack.py corrects MiniStack {VERSION}, and {found} is installed.")
+        sys.exit(f"tools/local/ministack.py corrects MiniStack {VERSION}, but version {found} is installed.")
     from ministack import app
     from ministack.services import apigateway, s3
     from ministack.services.cloudformation import provisioners
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def ranged(s3: Any) -> Any:
-    """MiniStack's GetObject, which then also honours `Range` where a version is named."""
+    """Wraps MiniStack's GetObject so that it honours `Range` for a named version, too."""
     get_object = s3._get_object
 
     def corrected(bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, Any] | None = None) -> Any:
@@ -45,7 +46,7 @@ def ranged(s3: Any) -> Any:
         # Like AWS, ignore a range that is malformed or has several parts.
         if "versionId" not in (query or {}) or not re.fullmatch(r"bytes=(\d+-\d*|-\d+)", asked):
             return get_object(bucket, key, headers, query)
-        # The checksum is one of the whole object, which AWS does not send with a part of it.
+        # MiniStack's checksum covers the whole object; AWS sends no such checksum with a range.
         plain = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
         status, answer, body = get_object(bucket, key, plain, query)
         if status != 200:
@@ -64,7 +65,7 @@ def ranged(s3: Any) -> Any:
 
 
 def with_path_endpoint(create: Any, apis: Any) -> Any:
-    """CloudFormation's creation of an HTTP API whose endpoint is MiniStack's path form."""
+    """Wraps CloudFormation's creation of an HTTP API so that its endpoint uses MiniStack's path form."""
 
     def corrected(logical_id: str, properties: Mapping[str, Any], stack_name: str) -> Any:
         api_id, attributes = create(logical_id, properties, stack_name)
@@ -76,7 +77,7 @@ def with_path_endpoint(create: Any, apis: Any) -> Any:
 
 
 def without_web_pages(app: Any) -> Any:
-    """The ASGI application behind a refusal of every request that a web page sends to another site."""
+    """Wraps the ASGI application so that it refuses requests from web pages, which carry an `Origin` header."""
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         if not any(name.lower() == b"origin" for name, _ in scope.get("headers", [])):

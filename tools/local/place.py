@@ -1,4 +1,4 @@
-"""Where one local cloud keeps its files, and what it remembers between two commands."""
+"""The directory of one local cloud, with the files that commands leave for later commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Place:
-    """The directory of one local cloud, `.local` unless told otherwise."""
+    """The directory of one local cloud; the default is `.local`."""
 
     directory: Path
 
@@ -58,7 +58,7 @@ class Place:
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def stack(self) -> dict[str, Any]:
-        """What `up` wrote."""
+        """The description of the stack that `up` wrote."""
         stack = read_json(self.stack_file)
         if stack is None:
             raise Problem(f"No stack is up in {self.directory}.", "Start one with `make run`.")
@@ -66,30 +66,30 @@ class Place:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps two commands from changing one local cloud at the same time."""
+        """Prevents two commands from changing one local cloud at the same time."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Problem(
-                    f"Another command is at work in {self.directory}.", "Wait for it to end, then try again."
+                    f"Another command is using {self.directory}.", "Wait until it has ended, then try again."
                 ) from error
             yield
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file, or `None` without the file."""
+    """The JSON object in a file; `None` if there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise Problem(f"{path} is damaged.", "Run `make stop`, then start anew.") from error
+        raise Problem(f"{path} is damaged.", "Run `make stop`, then start again.") from error
 
 
 def write_private_json(path: Path, value: Any) -> None:
-    """Writes a file that only its owner reads, whole or not at all."""
+    """Writes a file that only its owner can read. The file appears whole or not at all."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:

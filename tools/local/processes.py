@@ -1,4 +1,4 @@
-"""The processes of one local cloud: each leads its own group, so that it is ended with all its children."""
+"""The processes of one local cloud. Each leads its own process group, so that its children end with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_BOUND_S = 10.0
 def start(
     place: Place, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path
 ) -> subprocess.Popen[bytes]:
-    """Starts a process in its own group and remembers it before anything else happens."""
+    """Starts a process in its own group and records its id at once, so that `stop` finds it whatever happens next."""
     with (place.logs / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -42,18 +42,18 @@ def remembered(place: Place) -> dict[str, dict[str, object]]:
 
 
 def pids(place: Place) -> dict[str, int]:
-    """The processes of this place that are alive."""
+    """The ids of this local cloud's running processes, by name."""
     return {name: int(str(entry["pid"])) for name, entry in remembered(place).items() if is_alive(entry)}
 
 
 def is_alive(entry: Mapping[str, object]) -> bool:
-    """Whether the remembered process runs, and its number was not given to another one since."""
+    """Whether the recorded process runs; the start time tells it from a later process with the same id."""
     born = birth(int(str(entry["pid"])))
     return born is not None and born == entry["started"]
 
 
 def birth(pid: int) -> str | None:
-    """When a process was started, in whatever unit the system tells it; `None` if it does not run."""
+    """When a process was started, in the system's own format; `None` if the process does not run."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]
@@ -64,14 +64,14 @@ def birth(pid: int) -> str | None:
 
 
 def stop(place: Place, names: Sequence[str] | None = None) -> list[str]:
-    """Ends the named processes, or all, with their groups; returns the names of those that were still there."""
+    """Ends the process groups of the named processes, or of all; returns the names of those that were running."""
     known = remembered(place)
     chosen = [name for name in known if names is None or name in names]
     ended = []
     for name in chosen:
         entry = known[name]
         pid = int(str(entry["pid"]))
-        # A group outlives its leader; a leader born at another time is a stranger's.
+        # A group can outlive its leader. A leader with another start time is a foreign process.
         if (birth(pid) is None or is_alive(entry)) and signal_group(pid, signal.SIGTERM):
             ended.append(name)
     deadline = time.monotonic() + STOP_BOUND_S
@@ -80,7 +80,7 @@ def stop(place: Place, names: Sequence[str] | None = None) -> list[str]:
         killed = False
         while group_is_there(pid):
             if time.monotonic() > deadline:
-                # What was killed and is still there is a zombie that its parent has not collected.
+                # A process that survives SIGKILL is a zombie that its parent has not reaped.
                 if killed:
                     break
                 killed = signal_group(pid, signal.SIGKILL)
@@ -107,13 +107,13 @@ def group_is_there(pid: int) -> bool:
 
 
 def reap(pid: int) -> None:
-    """Collects a child of this very command, which would otherwise stay as a zombie of its group."""
+    """Reaps a child of this process, which would otherwise remain in its group as a zombie."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
 
 def held_port() -> socket.socket:
-    """A free port of the loopback interface, kept from others until the socket is closed."""
+    """A bound socket that reserves a free port of the loopback interface until it is closed."""
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind(("127.0.0.1", 0))
@@ -123,7 +123,7 @@ def held_port() -> socket.socket:
 def wait_until(
     what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, bound_s: float
 ) -> None:
-    """Waits for a started process to be ready."""
+    """Waits until a started process is ready, and fails if the process ends or takes longer than `bound_s`."""
     started = time.monotonic()
     while not ready():
         code = process.poll()

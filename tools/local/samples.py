@@ -1,4 +1,4 @@
-"""The files of `samples/` and the ends they should reach, which `samples/expected.json` says."""
+"""The files in `samples/`, and the states in `samples/expected.json` that they should reach."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLES = ROOT / "samples"
 
 @dataclass(frozen=True)
 class Sample:
-    """One file and the end it should reach."""
+    """One file and the final state that its document should reach."""
 
     path: Path
     bad: bool
@@ -27,7 +27,7 @@ class Sample:
 
 
 def read_samples() -> list[Sample]:
-    """Every sample; a file without an expectation and an expectation without a file are both mistakes."""
+    """Every sample; a file without an expectation, or an expectation without a file, is an error."""
     expected = (read_json(SAMPLES / "expected.json") or {}).get("documents", {})
     found = {
         path.relative_to(SAMPLES).as_posix(): path
@@ -38,7 +38,7 @@ def read_samples() -> list[Sample]:
         differing = ", ".join(sorted(set(found) ^ set(expected))) or "no samples at all"
         raise Problem(
             f"samples/ and samples/expected.json differ: {differing}.",
-            "Say in expected.json what becomes of each file.",
+            "Give each file its expected state in expected.json.",
         )
     return [
         Sample(path, name.startswith("bad/"), expected[name]["state"], expected[name].get("reason"))
@@ -47,10 +47,10 @@ def read_samples() -> list[Sample]:
 
 
 def summarise(pairs: list[tuple[Sample, Sent]], is_reference: bool = True) -> list[str]:
-    """Prints a table of what became of each sample; returns what is wrong, one line for each.
+    """Prints a table of the state that each sample reached; returns one line for each wrong state.
 
-    Only the reference third party has to refuse what it does: to another one the contract leaves what it makes of a
-    damaged file.
+    The contract leaves open what a third party does with a damaged file. So only the reference third party has to fail
+    the samples that are expected to fail.
     """
     header = ("Sample", "Expected", "Reached", "Time")
     rows = []

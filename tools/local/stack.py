@@ -1,4 +1,4 @@
-"""Brings a stack up, or an existing one up to date, and takes it down again."""
+"""Starts and deploys the local stack, updates a running one, and stops it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVALUATOR_GROUP = "evaluators"
 
 @dataclass(frozen=True)
 class OtherThirdParty:
-    """A service that keeps the contract and runs somewhere else."""
+    """Another third party that implements the contract, with the secrets that it shares with the stack."""
 
     url: str
     signing_secret: str
@@ -59,7 +59,7 @@ class OtherThirdParty:
 
 
 def up(place: Place, parameters: Mapping[str, str], other: OtherThirdParty | None) -> dict[str, Any]:
-    """Builds, starts what does not run yet, deploys, and writes `stack.json`."""
+    """Builds, starts the processes that do not run yet, deploys, and writes `stack.json`."""
     place.create()
     build.build(place)
     existing = running_stack(place)
@@ -70,17 +70,17 @@ def up(place: Place, parameters: Mapping[str, str], other: OtherThirdParty | Non
         endpoint = existing["endpoint"] if existing else cloud.start(place)
         stack = deploy_and_describe(place, endpoint, existing, parameters, other)
     except BaseException:
-        # What this very call started ends with it; a stack that was up before stays.
+        # End what this call started; a stack that was running before keeps running.
         if existing is None:
             processes.stop(place)
         raise
     write_private_json(place.stack_file, stack)
-    say(f"The stack is up; {place.stack_file} says where.")
+    say(f"The stack is up. {place.stack_file} holds its addresses.")
     return stack
 
 
 def running_stack(place: Place) -> dict[str, Any] | None:
-    """The stack of this place, if its cloud is up and well."""
+    """The description of the stack, if its local cloud runs and answers."""
     stack = read_json(place.stack_file)
     well = stack is not None and cloud.PROCESS in processes.pids(place) and cloud.is_healthy(stack["endpoint"])
     return stack if well else None
@@ -140,7 +140,7 @@ def store_secrets(endpoint: str, outputs: Mapping[str, str], other: OtherThirdPa
 
 
 def start_third_party(place: Place, endpoint: str, outputs: Mapping[str, str], holder: socket.socket) -> str:
-    """Starts the reference third party with the stack's own secrets on the port that `holder` keeps."""
+    """Starts the reference third party with the stack's secrets, on the port that `holder` reserves."""
     client = cloud.client(endpoint, "secretsmanager")
 
     def secret(name: str) -> str:
@@ -173,7 +173,7 @@ def start_third_party(place: Place, endpoint: str, outputs: Mapping[str, str], h
 
 
 def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) -> None:
-    """A user who may read records; the credentials stay in a file of their owner."""
+    """Creates a Cognito user in the group `evaluators` and stores its credentials in a private file."""
     pool = output(outputs, "UserPoolId")
     known = read_json(place.evaluator_file)
     if known is not None and known.get("userPoolId") == pool:
@@ -193,7 +193,7 @@ def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) ->
 
 
 def new_password() -> str:
-    """Long and random, with a character of each class that a password policy may ask for."""
+    """A long random password with a character of each class that a password policy may require."""
     alphabet = string.ascii_letters + string.digits
     return "".join(secrets.choice(alphabet) for _ in range(28)) + "aA1-"
 
@@ -201,7 +201,7 @@ def new_password() -> str:
 def describe(
     place: Place, endpoint: str, outputs: Mapping[str, str], third_party_url: str, admin_key: str | None
 ) -> dict[str, Any]:
-    """What `stack.json` holds."""
+    """The content of `stack.json`."""
     queues = {
         "receiveUpload": "ReceiveUpload",
         "admitDocument": "AdmitDocument",
@@ -236,7 +236,7 @@ def describe(
 
 
 def local_api_url(endpoint: str) -> str:
-    """The HTTP API under MiniStack's path form, which needs no `*.localhost` names to resolve."""
+    """The HTTP API's URL in MiniStack's path form, which works where `*.localhost` names do not resolve."""
     resources = cloud.client(endpoint, "cloudformation").describe_stack_resources(StackName=build.STACK_NAME)
     for resource in resources["StackResources"]:
         if resource["ResourceType"] == "AWS::ApiGatewayV2::Api":
@@ -245,7 +245,7 @@ def local_api_url(endpoint: str) -> str:
 
 
 def down(place: Place) -> None:
-    """Ends every process of this place and removes its state; the logs stay."""
+    """Ends every process of this local cloud and deletes its state; the logs stay."""
     if not place.directory.exists():
         say(f"Nothing is up in {place.directory}.")
         return
@@ -259,22 +259,22 @@ def down(place: Place) -> None:
 
 
 def keep_function_logs(place: Place) -> None:
-    """The functions' logs live in the local cloud's memory; they are worth a try, never worth a failure."""
+    """Saves the functions' logs, which the local cloud holds in memory only. A failure must not prevent `down`."""
     stack = running_stack(place)
     if stack is None:
         return
     try:
         cloud.save_function_logs(stack["endpoint"], place.logs)
     except Exception as error:  # noqa: BLE001
-        say(f"The functions' logs could not be kept: {error}")
+        say(f"The functions' logs could not be saved: {error}")
 
 
 def status(place: Place) -> bool:
-    """Says what is up; whether the stack is usable."""
+    """Prints what is running; returns whether the stack is usable."""
     alive = processes.pids(place)
     stack = running_stack(place)
     for name, pid in alive.items():
-        say(f"{name}: runs, process {pid}, log {place.logs / (name + '.log')}")
+        say(f"{name}: running as process {pid}, log {place.logs / (name + '.log')}")
     if stack is None:
         say(f"No stack is up in {place.directory}. Start one with `make run`.")
         return False

@@ -1,4 +1,4 @@
-//! Prints what a file is and what it holds: `cargo run -p lectern-content --example inspect -- samples/lesson.mp4`.
+//! Prints the type and the content of a file: `cargo run -p lectern-content --example inspect -- samples/lesson.mp4`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the output of the example")]
 

@@ -9,7 +9,7 @@ pub struct Cue {
     pub start_ms: u64,
     /// Milliseconds from the start of the video; at least `start_ms`.
     pub end_ms: u64,
-    /// The words: not empty, without markup and blank lines, with `\n` between lines.
+    /// The spoken text: not empty, without markup and blank lines, with `\n` between lines.
     pub text: String,
     /// The speaker, if a voice tag names one.
     pub speaker: Option<String>,
@@ -52,9 +52,9 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<String, ContentError> {
 
 /// Reads `start --> end …` and ignores the settings or coordinates after the end.
 ///
-/// `None` if the line has no arrow, or if it is part of a cue's text and does not start like a time. A time that
-/// cannot be read is `Malformed`. Tools that shift captions write negative times, which become zero. An end before its
-/// start becomes the start, because the words matter more than the times.
+/// `None` if the line has no arrow, or if it is part of a cue's text and does not start like a time. An unreadable time
+/// is `Malformed`. Tools that shift captions write negative times, which become zero. An end before its start becomes
+/// the start, because the text matters more than the times.
 pub(crate) fn timing(
     line: &str,
     line_number: usize,
@@ -66,7 +66,7 @@ pub(crate) fn timing(
     match (timestamp(start.trim()), timestamp(end)) {
         (Some(start), Some(end)) => Ok(Some((start, end.max(start)))),
         _ if in_cue_text && !starts_like_time => Ok(None),
-        _ => Err(ContentError::Malformed(format!("line {line_number} has a time that cannot be read"))),
+        _ => Err(ContentError::Malformed(format!("line {line_number} has an unreadable time"))),
     }
 }
 
@@ -137,7 +137,7 @@ fn flush(voices: &mut Vec<(Option<String>, String)>, speaker: Option<String>, te
 /// The tag at the start of `text`, which follows a `<`.
 fn tag(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
-    // The search for `>` starts only where a tag can start, so that many bare `<` stay cheap.
+    // Search for `>` only where a tag can start; otherwise many bare `<` would make the search slow.
     let may_start_tag = first.is_ascii_alphabetic() || first == '/' || first.is_ascii_digit();
     let tag = may_start_tag.then(|| text.find('>').map(|end| &text[..end])).flatten()?;
     (!first.is_ascii_digit() || timestamp(tag).is_some()).then_some(tag)
@@ -145,7 +145,7 @@ fn tag(text: &str) -> Option<&str> {
 
 /// Decodes the entities of `WebVTT` and numeric ones. Any other `&` stays as it is.
 fn decode_entities(text: &str) -> String {
-    /// Bytes of `&#x10FFFF;` without its ampersand.
+    /// The length of `&#x10FFFF;` without its ampersand.
     const LONGEST: usize = 9;
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;

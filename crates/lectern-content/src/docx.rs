@@ -18,8 +18,7 @@ use crate::{ContentError, Limits};
 ///
 /// The function reads the ZIP's directory and inflates one entry, `word/document.xml`. It counts inflated bytes as
 /// they come out of the inflater and compares them with [`Limits::ZIP_INFLATED_BYTES`] and [`Limits::ZIP_RATIO`]. It
-/// refuses a `DOCTYPE`, so no entity can expand. In memory it holds
-/// the text, one run of the document and buffers.
+/// refuses a `DOCTYPE`, so no entity can expand. It holds only the text, one run of the document and buffers in memory.
 pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
     check_container(bytes)?;
     let mut archive = ZipIterable::try_new(Cursor::new(bytes), Config::default()).map_err(zip_error)?;
@@ -30,8 +29,8 @@ pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
     for entry in archive.files().map_err(zip_error)? {
         let entry = entry.map_err(zip_error)?;
         if entry.name_raw() == b"word/document.xml" && document.replace(entry).is_some() {
-            // Two programs could show two different documents.
-            return Err(ContentError::malformed("it holds two documents under one name"));
+            // Two programs could show different documents for the same file.
+            return Err(ContentError::malformed("it contains two documents with the same name"));
         }
     }
     let document = document.ok_or_else(|| ContentError::malformed("it is a ZIP, but not a Word document"))?;
@@ -45,11 +44,11 @@ pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
     word_xml::extract(Budgeted { inner: inflated, left: budget })
 }
 
-/// Checks what the first and last bytes show.
+/// Checks the signature and the end of the file.
 fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
     const COMPOUND_FILE: &[u8] = &[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
     const END_OF_DIRECTORY: &[u8] = b"PK\x05\x06";
-    /// Bytes of that record and of the longest comment.
+    /// The length of that record with the longest comment.
     const END_BYTES: usize = 22 + 65_535;
 
     if bytes.is_empty() {
@@ -64,7 +63,9 @@ fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
         return Err(if bytes.windows(name.len()).any(|window| window == name) {
             ContentError::Encrypted
         } else {
-            ContentError::Unsupported("it is a document of an old Word; please save it as .docx")
+            ContentError::Unsupported(
+                "it is in the format of an old version of Word; please save it as .docx",
+            )
         });
     }
     if !bytes.starts_with(b"PK") {
@@ -90,7 +91,7 @@ fn zip_error(error: ZipError) -> ContentError {
             ContentError::Encrypted
         }
         ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
-            ContentError::Unsupported("it is packed in an unusual way")
+            ContentError::Unsupported("it uses an unusual compression method")
         }
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => ContentError::Truncated,
         ZipError::Io(_) | ZipError::InvalidArchive(_) | ZipError::FileNotFound | _ => {
@@ -99,7 +100,7 @@ fn zip_error(error: ZipError) -> ContentError {
     }
 }
 
-/// The inner error of the [`io::Error`] that [`Budgeted`] returns.
+/// The error inside the [`io::Error`] that [`Budgeted`] returns.
 #[derive(Debug, thiserror::Error)]
 #[error("over the budget")]
 struct OverBudget;

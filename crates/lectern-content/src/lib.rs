@@ -1,7 +1,7 @@
-//! Parsers of untrusted files: what a teacher uploads and what a third party returns.
+//! Parsers of untrusted files: uploads of teachers, and files that a third party returns.
 //!
-//! [`sniff()`] names a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read what the
-//! file holds. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
+//! [`sniff()`] detects a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read the
+//! file's content. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
 //! stay within [`Limits`], and they never allocate by a size that the file declares.
 
 mod cue;
@@ -30,19 +30,19 @@ pub enum ContentError {
     /// The file ends before its own structure does.
     #[error("The file is incomplete: it ends too early. Please upload it again.")]
     Truncated,
-    /// The file needs a password, or it is under rights management.
+    /// The file needs a password, or rights management protects it.
     #[error("The file is encrypted. Please save it without a password and upload it again.")]
     Encrypted,
     /// The file exceeds one of the [`Limits`].
-    #[error("The file is too large or too complicated to be read.")]
+    #[error("The file is too large or too complex to be read.")]
     TooComplex,
-    /// The file breaks the rules of its format. The text says which one.
+    /// The file violates the rules of its format. The text names the violation.
     #[error("The file is damaged: {0}.")]
     Malformed(String),
-    /// The text has another encoding than UTF-8, or UTF-16 with a byte order mark.
+    /// The text is neither UTF-8 nor UTF-16 with a byte order mark.
     #[error("The text is not in UTF-8. Please save it as UTF-8 and upload it again.")]
     NotUtf8,
-    /// The parser does not read this variant of the format. The text says which one.
+    /// The parser does not support this variant of the format. The text names the variant.
     #[error("The file cannot be read: {0}.")]
     Unsupported(&'static str),
 }
@@ -89,7 +89,7 @@ impl Limits {
     /// The highest ratio of inflated to packed bytes of an entry that inflates to more than
     /// [`Self::ZIP_RATIO_FROM_BYTES`].
     pub const ZIP_RATIO: u64 = 200;
-    /// An entry that inflates to fewer bytes may have any ratio: a small document full of blanks is not a bomb.
+    /// Entries that inflate to fewer bytes may have any ratio, because small documents full of blanks are harmless.
     pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
     /// Nested XML elements. Word itself nests fewer than 100.
     pub const XML_DEPTH: usize = 256;

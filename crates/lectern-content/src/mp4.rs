@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::{ContentError, Limits};
 
-/// The facts of a video. A fact that the file does not state, or states absurdly, is `None`.
+/// The facts of a video. A fact that is missing from the file or has an absurd value is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VideoFacts {
     /// Length in milliseconds.
@@ -53,7 +53,9 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
         }
         let header = read_header(&mut reader, at, size_bytes)?;
         match &header.kind {
-            b"moov" if moov.is_some() => return Err(ContentError::malformed("it has two indexes")),
+            b"moov" if moov.is_some() => {
+                return Err(ContentError::malformed("it contains two indexes (moov boxes)"));
+            }
             b"moov" => moov = Some(read_body(&mut reader, &header)?),
             b"mdat" | b"moof" => has_media = true,
             _ => {}
@@ -62,7 +64,7 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
     }
     match moov {
         Some(moov) if has_media => Movie::read(&moov, size_bytes)?.facts(),
-        // Programs write `moov` and `mdat` in either order, so the missing one would have followed.
+        // `moov` and `mdat` may come in either order, so the missing one should have followed.
         Some(_) => Err(ContentError::Truncated),
         None if has_media => Err(ContentError::Truncated),
         None => Err(ContentError::malformed("it has neither video nor audio")),
@@ -74,7 +76,7 @@ fn check_signature(reader: &mut (impl Read + Seek)) -> Result<(), ContentError> 
     if read_array(reader)? == *b"ftyp" {
         Ok(())
     } else {
-        Err(ContentError::malformed("it does not start as an MP4 does"))
+        Err(ContentError::malformed("it does not start like an MP4 file"))
     }
 }
 
@@ -111,7 +113,7 @@ fn read_body(reader: &mut impl Read, header: &Header) -> Result<Vec<u8>, Content
     if size > Limits::MOOV_BYTES {
         return Err(ContentError::TooComplex);
     }
-    // The buffer grows with the bytes that are read, not by the declared size.
+    // The buffer grows with the bytes read, not with the declared size.
     let mut body = Vec::new();
     let count = reader.take(size).read_to_end(&mut body).map_err(|_| ContentError::Truncated)?;
     if count as u64 == size { Ok(body) } else { Err(ContentError::Truncated) }
@@ -277,7 +279,7 @@ fn entries<const N: usize>(body: &[u8]) -> Result<&[[u8; N]], ContentError> {
 }
 
 fn require(parent: &[u8], kind: [u8; 4]) -> Result<&[u8], ContentError> {
-    find(parent, kind)?.ok_or_else(|| ContentError::malformed("a box is missing that every track has"))
+    find(parent, kind)?.ok_or_else(|| ContentError::malformed("a box that every track must have is missing"))
 }
 
 fn find(parent: &[u8], kind: [u8; 4]) -> Result<Option<&[u8]>, ContentError> {
@@ -306,7 +308,7 @@ fn children(parent: &[u8]) -> impl Iterator<Item = Result<(&[u8; 4], &[u8]), Con
 type Child<'a> = (&'a [u8; 4], &'a [u8], &'a [u8]);
 
 fn split_child(bytes: &[u8]) -> Result<Child<'_>, ContentError> {
-    let broken = || ContentError::malformed("a box is larger than the one it is in");
+    let broken = || ContentError::malformed("a box is larger than its parent box");
     let (size, after) = bytes.split_first_chunk().ok_or_else(broken)?;
     let (kind, after) = after.split_first_chunk().ok_or_else(broken)?;
     let (size, header_bytes) = match u32::from_be_bytes(*size) {
@@ -353,7 +355,7 @@ impl<'a> Fields<'a> {
         self.take().map(u32::from_be_bytes)
     }
 
-    /// A number of 64 bits in version 1, and of 32 bits in other versions.
+    /// A 64-bit number in version 1, a 32-bit number in other versions.
     fn number(&mut self) -> Result<u64, ContentError> {
         if self.version == 1 { self.take().map(u64::from_be_bytes) } else { self.u32().map(u64::from) }
     }

@@ -1,11 +1,11 @@
-//! The type of a file, from its first bytes.
+//! Detects the type of a file from its first bytes.
 
 use crate::{MediaType, essence};
 
 /// The media type that the first bytes show; `None` if Lectern does not accept that type.
 ///
-/// Pass at least 4 KiB: a Matroska file names its document type late, and a DOCX shows only in the names of its first
-/// ZIP entries. Nothing is decompressed.
+/// Pass at least 4 KiB: a Matroska file names its document type late, and a DOCX is recognised by the names of its
+/// first ZIP entries. Nothing is decompressed.
 pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
     if first_bytes.is_empty() {
         return None;
@@ -20,15 +20,15 @@ pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
         Some("video/quicktime") if contains(&first_bytes[..first_bytes.len().min(64)], b"ftyp") => {
             Some(MediaType::Mp4)
         }
-        // `infer` calls some plain texts scripts or markup. They are still text.
+        // `infer` reports some plain texts as scripts or markup. They are still text.
         Some(_) | None => is_text(first_bytes).then_some(MediaType::Text),
     }
 }
 
 /// Whether a file that starts with `first_bytes` can have the declared media type.
 ///
-/// For the types that Lectern parses, the bytes must show that type. For all other types, the bytes only must not
-/// clearly show another one.
+/// For the types that Lectern parses, the bytes must have that type. For all other types, the bytes must not clearly
+/// have another type.
 pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
     let essence = essence(declared);
     if let Ok(known) = essence.parse::<MediaType>() {
@@ -40,7 +40,7 @@ pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
             is_text(first_bytes) && starts_after_bom(first_bytes, |text| text.starts_with(b"WEBVTT"))
         }
         "application/x-subrip" => is_text(first_bytes),
-        // This type stands for any bytes.
+        // This type allows any bytes.
         "application/octet-stream" => true,
         "application/xml" => fits_declared_type("text/xml", first_bytes),
         "application/json" => {

@@ -7,10 +7,10 @@ use crate::{
 
 /// Reads the cues and sorts them by their start. Cues may overlap.
 ///
-/// - Accepted and changed as in [`crate::vtt::parse`]. Accepted too: a dot instead of the comma, missing numbers, a
+/// - Accepted and changed: as in [`crate::vtt::parse`]. Also accepted: a dot instead of the comma, missing numbers, a
 ///   missing blank line between cues, blank lines in a cue's text.
 /// - Dropped: overrides such as `{\an8}`, coordinates, markup, and cues without text.
-/// - Refused: text before the first cue, no cue at all, a time that cannot be read, another encoding.
+/// - Refused: text before the first cue, a file without cues, an unreadable time, another encoding.
 ///
 /// Time and memory are linear in the input, at most `Limits::CAPTION_BYTES` and `Limits::CUES`.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
@@ -53,7 +53,7 @@ fn is_number(lines: &[&str], index: usize) -> bool {
     number && lines.get(index + 1).is_some_and(|next| next.contains("-->"))
 }
 
-/// Drops `{\…}`, with which ASS and SSA tools place and style a text.
+/// Removes `{\…}`, with which ASS and SSA tools position and style a text.
 fn without_overrides(line: &str) -> String {
     let mut kept = String::with_capacity(line.len());
     let mut rest = line;

@@ -16,7 +16,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, ContentError> {
         utf8 => utf_8(utf8.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(utf8))?,
     };
     if text.contains('\0') {
-        return Err(ContentError::malformed("it contains a NUL character, so it is no text"));
+        return Err(ContentError::malformed("it contains a NUL character, so it is not text"));
     }
     Ok(text)
 }

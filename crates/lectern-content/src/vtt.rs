@@ -13,7 +13,7 @@ use crate::{
 /// - Changed: a negative time becomes zero; an end before its start becomes the start; a cue with several voices
 ///   becomes one cue per voice.
 /// - Dropped: notes, styles, regions, cue ids, settings, markup, and cues without text.
-/// - Refused: no `WEBVTT` at the start, a time that cannot be read, another encoding.
+/// - Refused: no `WEBVTT` at the start, an unreadable time, another encoding.
 ///
 /// Time and memory are linear in the input, at most `Limits::CAPTION_BYTES` and `Limits::CUES`.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {

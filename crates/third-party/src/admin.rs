@@ -1,4 +1,4 @@
-//! The admin endpoints, by which a test asks for misbehaviour and looks at what happened. No part of the contract.
+//! The admin endpoints, with which a test sets faults and reads what happened. They are not part of the contract.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::{
     usage::UsageView,
 };
 
-/// `/admin/faults`, `/admin/jobs`, `/admin/limits`, `/admin/requests` and `/admin/usage`, behind the admin key.
+/// The routes `/admin/faults`, `/admin/jobs`, `/admin/limits`, `/admin/requests` and `/admin/usage`. All need the admin
+/// key.
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/faults", get(list_faults).post(add_fault).delete(clear_faults))
@@ -29,10 +30,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/usage", get(show_usage).delete(reset_usage))
 }
 
-/// A rule with its number; `times` is what is left of it.
+/// A rule with its number; `times` counts how often the rule can still apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultEntry {
-    /// Its number.
+    /// The rule's number.
     pub id: u64,
     /// The rule.
     #[serde(flatten)]

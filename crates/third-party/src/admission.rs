@@ -1,19 +1,19 @@
-//! Who is let in: by the API key, by what is measured and limited, and by a service that cannot be reached.
+//! Decides whether a request is admitted: by its API key, the limits, and the fault of an unreachable service.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
-    app::App, faults::SubmissionFault, limits::Place, problem::Problem, refusal::Refusal,
+    app::App, faults::SubmissionFault, limits::Lease, problem::Problem, refusal::Refusal,
     requests::SubmissionView,
 };
 
-/// Lets a submission in whose headers have arrived. Each one with a valid API key is measured and counts for the
-/// rate, whatever becomes of it.
+/// Admits or refuses a submission as soon as its headers have arrived. Every submission with a valid API key is
+/// measured and counts towards the rate limit, even if it is refused later.
 ///
 /// # Errors
-/// The key is wrong, the service is not to be reached, or the submission comes too fast.
+/// The API key is wrong, a fault makes the service unreachable, or the rate limit is exceeded.
 pub(crate) fn admit(app: &App, headers: &HeaderMap, note: &mut SubmissionView) -> Result<(), Refusal> {
     app.authorize(headers)?;
     let within = app.limits.admit(app.usage.arrived());
@@ -27,27 +27,27 @@ pub(crate) fn admit(app: &App, headers: &HeaderMap, note: &mut SubmissionView) -
     })
 }
 
-/// Lets a request for a job's status in; `key` is the job's.
+/// Admits or refuses a request for the status of the job with this idempotency key.
 ///
 /// # Errors
-/// The API key is wrong, or the service is not to be reached.
-pub(crate) fn admit_question(app: &App, headers: &HeaderMap, key: &str) -> Result<(), Refusal> {
+/// The API key is wrong, or a fault makes the service unreachable.
+pub(crate) fn admit_status_request(app: &App, headers: &HeaderMap, key: &str) -> Result<(), Refusal> {
     app.authorize(headers)?;
     if app.faults.unreachable(key) { Err(Refusal::Cut) } else { Ok(()) }
 }
 
-/// Takes the place in flight of the job that `key` is to have.
+/// Takes a lease for the job of this idempotency key.
 ///
 /// # Errors
-/// There is none.
-pub(crate) fn reserve(app: &App, key: &str) -> Result<Place, Problem> {
+/// All leases are taken.
+pub(crate) fn reserve(app: &App, key: &str) -> Result<Lease, Problem> {
     app.limits.reserve(key).ok_or_else(|| {
         app.usage.refused_by_in_flight();
         come_back("tooManyJobs", "Too many documents are being processed.", Duration::from_secs(1))
     })
 }
 
-/// 429, with the wait in whole seconds that are never too few.
+/// A 429 whose `Retry-After` is `wait`, rounded up to whole seconds.
 fn come_back(code: &str, message: &str, wait: Duration) -> Problem {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Problem {

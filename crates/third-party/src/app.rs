@@ -1,4 +1,4 @@
-//! What every handler and every job shares.
+//! The state that all handlers and jobs share.
 
 use std::{
     future::Future,
@@ -22,18 +22,17 @@ use crate::{
     usage::Meter,
 };
 
-/// Documents that are worked on at one time: each may hold some 32 MiB and what was read out of it.
+/// How many documents are processed at once. Each one may take 32 MiB of memory and the memory for its content.
 const WORK_AT_ONCE: usize = 4;
-/// Callbacks that are under way at one time.
+/// How many callbacks are sent at once.
 const CALLBACKS_AT_ONCE: usize = 64;
 
-/// The state of one server.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) config: Config,
-    /// Base of the result files' URLs, without a slash at its end.
+    /// The base of the result files' URLs, without a trailing slash.
     pub(crate) public_url: Url,
-    /// Where documents are taken in.
+    /// The folder for incoming documents.
     pub(crate) incoming_dir: PathBuf,
     pub(crate) jobs: Jobs,
     pub(crate) files: Files,
@@ -48,10 +47,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The state of a server that has seen nothing yet. `run_dir` has the folders `incoming` and `files`.
+    /// The state of a new server. `run_dir` must contain the folders `incoming` and `files`.
     ///
     /// # Errors
-    /// The limits in `config` make no sense.
+    /// The limits in `config` are invalid.
     pub(crate) fn new(
         config: Config,
         public_url: Url,
@@ -75,14 +74,14 @@ impl App {
         })
     }
 
-    /// Runs a job in the background, until it ends or the server stops.
+    /// Runs a job in the background until it ends or the server stops.
     pub(crate) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(job);
     }
 
-    /// Ends all jobs that still run.
+    /// Aborts all running jobs.
     pub(crate) fn abort_jobs(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
@@ -105,7 +104,7 @@ fn authorize(headers: &HeaderMap, keys: &[String]) -> Result<(), Problem> {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, key)| Sha256::digest(key.trim()));
-    // Hashes are compared, so that the time of the comparison says nothing about the key.
+    // Compares hashes, so that the duration of the comparison reveals nothing about the key.
     let known = given.is_some_and(|given| keys.iter().any(|key| Sha256::digest(key) == given));
     if known { Ok(()) } else { Err(Problem::unauthorized()) }
 }

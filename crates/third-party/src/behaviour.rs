@@ -1,4 +1,4 @@
-//! What a fault makes of a submission: a refusal, another pace, a lost answer.
+//! The effect of a fault on a submission: a refusal, a slow or cut upload, a late or lost answer.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::{
     app::App,
     clock,
     faults::{RetryAfter, SubmissionFault},
-    intake::Pace,
+    intake::BodyFault,
     jobs::Submitted,
     problem::Problem,
     refusal::Refusal,
 };
 
-/// What a fault does to a submission that is not refused at once.
+/// The effect of a fault on a submission that is not refused at once.
 #[derive(Debug, Default)]
 pub(crate) struct Behaviour {
-    /// How the body is read.
-    pub(crate) pace: Pace,
+    /// How reading the body is disturbed.
+    pub(crate) body_fault: BodyFault,
     pause: Duration,
     lose_answer: bool,
 }
 
 impl Behaviour {
-    /// That of `fault`, or the refusal that it asks for.
+    /// The effect of `fault`, or the refusal that it demands.
     pub(crate) fn of(fault: &SubmissionFault) -> Result<Self, Refusal> {
         let status = |status: u16| StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = match fault {
@@ -39,11 +39,11 @@ impl Behaviour {
                 ..Problem::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "noRoom",
-                    "There is no room for this document now.",
+                    "The service has no room for this document now.",
                 )
             },
             SubmissionFault::ServerError { status: code } => {
-                Problem::new(status(*code), "unavailable", "The service cannot take documents now.")
+                Problem::new(status(*code), "unavailable", "The service cannot accept documents now.")
             }
             SubmissionFault::Unauthorized { status: code } => {
                 Problem::new(status(*code), "unauthorized", "The credentials are refused.")
@@ -52,13 +52,13 @@ impl Behaviour {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code.as_str(), message.as_str())
             }
             SubmissionFault::ResetUpload { after_bytes } => {
-                let pace = Pace { cut_after: Some(*after_bytes), ..Pace::default() };
-                return Ok(Self { pace, ..Self::default() });
+                let body_fault = BodyFault { cut_after: Some(*after_bytes), ..BodyFault::default() };
+                return Ok(Self { body_fault, ..Self::default() });
             }
             SubmissionFault::SlowUpload { bytes_per_second, pause_ms } => {
-                let pace = Pace { bytes_per_second: *bytes_per_second, ..Pace::default() };
+                let body_fault = BodyFault { bytes_per_second: *bytes_per_second, ..BodyFault::default() };
                 let pause = Duration::from_millis(pause_ms.unwrap_or(0));
-                return Ok(Self { pace, pause, ..Self::default() });
+                return Ok(Self { body_fault, pause, ..Self::default() });
             }
             SubmissionFault::Unreachable => return Err(Refusal::Cut),
             SubmissionFault::LoseAnswer => return Ok(Self { lose_answer: true, ..Self::default() }),
@@ -66,7 +66,7 @@ impl Behaviour {
         Err(problem.into())
     }
 
-    /// The answer of a submission that got a job, after its pause, unless it is to be lost.
+    /// Returns the answer to an accepted submission after the fault's pause, unless the fault loses the answer.
     pub(crate) async fn finish(self, app: &App, submitted: Submitted) -> Result<Submitted, Refusal> {
         app.usage.accepted();
         sleep(self.pause).await;
@@ -85,7 +85,7 @@ fn retry_after_header(retry_after: &RetryAfter) -> Option<HeaderValue> {
     }
 }
 
-/// `Fri, 20 Nov 2026 16:31:19 GMT`: RFC 2822 with another name for UTC.
+/// An HTTP date such as `Fri, 20 Nov 2026 16:31:19 GMT`: RFC 2822 with `GMT` as the name of UTC.
 fn http_date(date: OffsetDateTime) -> Option<String> {
     let text = date.to_offset(time::UtcOffset::UTC).format(&Rfc2822).ok()?;
     text.strip_suffix("+0000").map(|text| format!("{text}GMT"))

@@ -1,4 +1,4 @@
-//! Callbacks: signed, retried until they are taken, and wrong in every way that a fault asks for.
+//! Callbacks: signs them, retries them until the receiver accepts them, and applies the faults of a job.
 
 use std::time::Duration;
 
@@ -23,19 +23,19 @@ use crate::{
     traceparent::{TRACEPARENT, Traceparent},
 };
 
-/// How long the receiver may take to answer.
+/// The timeout for the receiver's answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const FAULTY_TIMESTAMP_OFFSET: time::Duration = time::Duration::hours(1);
 
-/// Sends what is to be said of the job, one callback after the other.
-pub(crate) async fn send(app: &App, receiver: Receiver<'_>, messages: &[Message], first: First) {
+/// Sends the callbacks of a job one after the other.
+pub(crate) async fn send(app: &App, receiver: Receiver<'_>, messages: &[Message], first: FirstAttempt) {
     let mut first = Some(first);
     for message in messages {
         deliver(app, receiver, message, &mut first).await;
     }
 }
 
-/// Who is called back, about what.
+/// The receiver of a job's callbacks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receiver<'a> {
     pub(crate) job_id: &'a str,
@@ -43,19 +43,18 @@ pub(crate) struct Receiver<'a> {
     pub(crate) traceparent: Option<&'a Traceparent>,
 }
 
-/// What ends with the first delivery.
+/// What happens around the first delivery attempt of a job.
 #[derive(Debug)]
-pub(crate) struct First {
-    /// Ends just before it, since its receiver may submit the next document at once.
+pub(crate) struct FirstAttempt {
+    /// Dropped just before the first attempt, because the receiver may then submit the next document at once.
     pub(crate) in_flight: InFlight,
-    /// Told after it, whatever became of it.
+    /// Notified after the first attempt, successful or not.
     pub(crate) called: oneshot::Sender<()>,
 }
 
-/// One event on its way.
+/// One callback to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// What it says.
     pub(crate) event: CallbackEvent,
     webhook_id: String,
     name: &'static str,
@@ -70,13 +69,13 @@ impl Message {
             CallbackEvent::Failed(_) => "job.failed",
         };
         let callback = Callback { timestamp: rfc3339(clock::now()), event: event.clone() };
-        // Plain structs with text keys always serialise.
+        // Serialising plain structs with string keys cannot fail.
         let body = serde_json::to_vec(&callback).unwrap_or_default().into();
         Self { webhook_id: format!("evt_{}", Uuid::new_v4().simple()), event, name, body, defect: None }
     }
 }
 
-/// What is to be said of a job that came to `event`, now; the faults may make more or less of it.
+/// The callbacks about a job that ended with `event`, as changed by the job's faults.
 pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> Vec<Message> {
     let withdrawn =
         || JobError { code: "withdrawn".to_owned(), message: "The result was withdrawn.".to_owned() };
@@ -123,8 +122,8 @@ pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> 
     messages
 }
 
-/// Tries until the receiver takes it (2xx), refuses it for good (401, 410), or the tries are used up.
-async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &mut Option<First>) {
+/// Sends the callback until the receiver accepts it (2xx), refuses it for good (401, 410), or all attempts have failed.
+async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &mut Option<FirstAttempt>) {
     let job_id = receiver.job_id;
     let mut pause = app.config.callback_backoff;
     for tried in 1..=app.config.callback_tries {
@@ -148,7 +147,7 @@ async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &m
             },
         );
         if let Some(called) = called {
-            // Nobody waits for it unless the callback was to be early.
+            // Without the fault `earlyCallback`, the channel has no receiver.
             let _ = called.send(());
         }
         let over = answer.is_ok_and(|status| {
@@ -162,7 +161,7 @@ async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &m
             pause = (pause * 2).min(app.config.callback_backoff_max);
         }
     }
-    tracing::warn!(job_id, event = message.name, "a callback was given up");
+    tracing::warn!(job_id, event = message.name, "all attempts to send a callback have failed");
 }
 
 async fn attempt(
@@ -171,7 +170,7 @@ async fn attempt(
     message: &Message,
     in_flight: Option<InFlight>,
 ) -> Result<StatusCode, reqwest::Error> {
-    // The semaphore is never closed; without a permit there is only less order.
+    // The semaphore is never closed, so this cannot fail.
     let _permit = app.calling_back.acquire().await.ok();
     drop(in_flight);
     let mut headers = headers(app, message);
@@ -189,7 +188,7 @@ async fn attempt(
     Ok(response.status())
 }
 
-/// The headers of this attempt: the timestamp is its own, the id is the event's.
+/// The headers of one attempt: each attempt has its own timestamp, but all share the callback's id.
 fn headers(app: &App, message: &Message) -> HeaderMap {
     let now = clock::now();
     let timestamp = match message.defect {
@@ -203,7 +202,7 @@ fn headers(app: &App, message: &Message) -> HeaderMap {
         )
         | None => now,
     };
-    // The signature of another body fits no secret, whichever the receiver holds.
+    // A signature of another body is invalid with every secret that the receiver may have.
     let signed: &[u8] =
         if message.defect == Some(CallbackDefect::BadSignature) { b"another" } else { &message.body };
     let signatures: Vec<String> = app

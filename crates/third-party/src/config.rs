@@ -1,4 +1,4 @@
-//! What the server is started with. Secrets are checked here and never printed.
+//! The settings of the server. Secrets are validated here and never printed.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -7,31 +7,31 @@ use url::Url;
 
 use crate::limits::Limits;
 
-/// Settings of one server.
+/// The settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may call, and how callbacks are signed.
+    /// The accepted keys, and the secrets that sign callbacks.
     pub secrets: Secrets,
     /// Folder for documents and results; created if it is missing.
     pub data_dir: PathBuf,
-    /// Time from the acceptance of a job to its callback, at least.
+    /// The minimum time from the acceptance of a job to its callback.
     pub delay: Duration,
-    /// Where the result files are reached from outside; the listener's own address if absent.
+    /// The base of the result files' URLs; the listener's address if absent.
     pub public_url: Option<Url>,
-    /// The largest document that is taken.
+    /// The largest document that is accepted.
     pub max_document_bytes: u64,
-    /// How fast and how many documents are taken; without limit by default.
+    /// The limits on rate and jobs in flight; unlimited by default.
     pub limits: Limits,
-    /// How often a callback is tried before it is given up.
+    /// The number of attempts to send a callback.
     pub callback_tries: u32,
-    /// Pause after the first failed callback; it doubles with each further one.
+    /// The pause after the first failed attempt; it doubles with each further one.
     pub callback_backoff: Duration,
-    /// The longest pause between two tries of a callback.
+    /// The longest pause between two attempts.
     pub callback_backoff_max: Duration,
 }
 
 impl Config {
-    /// Settings with the usual times: a callback after one second, eight tries from 0.2 s to 5 s apart.
+    /// Settings with the default times: a callback after one second, and eight attempts 0.2 s to 5 s apart.
     pub fn new(secrets: Secrets, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             secrets,
@@ -47,7 +47,7 @@ impl Config {
     }
 }
 
-/// The secrets of one server; never printed.
+/// The secrets of the server; never printed.
 #[derive(Clone)]
 pub struct Secrets {
     pub(crate) api_keys: Vec<String>,
@@ -56,11 +56,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the secrets. `api_keys` and `signing_secrets` may hold several, separated by white space, so that one
-    /// can be rotated: every key is accepted, and a callback carries one signature for each signing secret.
+    /// Parses the secrets. For rotation, `api_keys` and `signing_secrets` may contain several values, separated by
+    /// white space: every key is accepted, and a callback carries one signature for each signing secret.
     ///
     /// # Errors
-    /// [`InvalidConfig`] says which of them is missing or malformed, without repeating it.
+    /// [`InvalidConfig`] names the secret that is missing or malformed, but does not quote it.
     pub fn parse(api_keys: &str, signing_secrets: &str, admin_key: &str) -> Result<Self, InvalidConfig> {
         let api_keys: Vec<String> = api_keys.split_whitespace().map(str::to_owned).collect();
         let signing = signing_secrets

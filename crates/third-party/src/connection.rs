@@ -1,4 +1,4 @@
-//! Connections that a handler can cut, so that a client sees a reset instead of an answer.
+//! Connections that a handler can cut, so that the client sees a reset instead of an answer.
 
 use std::{
     io,
@@ -38,12 +38,12 @@ impl Listener for CuttableListener {
     }
 }
 
-/// Cuts one connection: from then on nothing is read from it or written to it, and closing it resets it.
+/// Cuts one connection: from then on it is neither read nor written, and closing it sends a reset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cutter(Arc<AtomicBool>);
 
 impl Cutter {
-    /// Cuts the connection. Whatever the handler returns next is never sent.
+    /// Cuts the connection. The handler's response is not sent.
     pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -55,7 +55,7 @@ impl Connected<IncomingStream<'_, CuttableListener>> for Cutter {
     }
 }
 
-/// A TCP stream that fails once it is cut.
+/// A TCP stream whose operations fail after it is cut.
 #[derive(Debug)]
 pub(crate) struct CuttableStream {
     stream: TcpStream,

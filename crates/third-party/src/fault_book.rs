@@ -1,4 +1,4 @@
-//! The rules in force: which one strikes, and how often it still may.
+//! The rules in force: which one applies to a request, and how often it can still apply.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use crate::{
     faults::{Fault, FaultRule, FileFault, JobFault, Matcher, Percent, SubmissionFault},
 };
 
-/// All rules, in the order in which they were added.
+/// All rules in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct FaultBook(Mutex<Book>);
 
@@ -27,18 +27,18 @@ struct Book {
 struct Entry {
     id: u64,
     rule: FaultRule,
-    /// How often lots were drawn for a subject; only for rules with a percentage.
+    /// The number of draws for each subject; only for rules with a percentage.
     drawn: HashMap<String, u64>,
 }
 
-/// What is known of a document when a rule is looked for.
+/// The known properties of a document when rules are matched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Known<'a> {
-    /// Only its idempotency key: rules that match by hash do not strike yet.
+    /// Only the idempotency key is known: rules that match by hash cannot apply yet.
     Key(&'a str),
-    /// Its hash, the second, has become known too: just the rules that match by hash strike.
+    /// Key and hash, of which the hash has just become known: only rules that match by hash apply.
     Sha256(&'a str, &'a str),
-    /// Its key and its hash: all rules may strike.
+    /// Key and hash: all rules may apply.
     Both(&'a str, &'a str),
 }
 
@@ -62,17 +62,15 @@ impl Known<'_> {
     }
 }
 
-/// Faults that go with one job from its creation to its callback.
+/// The faults of one job, fixed when it is created or when its bytes arrive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pinned {
-    /// About the job.
     pub(crate) job: Vec<JobFault>,
-    /// About what the callback declares of a file.
+    /// Faults of file declarations in the callback, and the role of the files that each applies to.
     pub(crate) declared: Vec<(Option<FileRole>, FileFault)>,
 }
 
 impl Pinned {
-    /// Adds what was pinned later.
     pub(crate) fn extend(&mut self, later: Self) {
         self.job.extend(later.job);
         self.declared.extend(later.declared);
@@ -89,7 +87,7 @@ impl FaultBook {
         id
     }
 
-    /// Removes one rule; false if there is none with this number. Jobs that it has already struck keep their fault.
+    /// Removes one rule; false if no rule has this number. Jobs to which it has already applied keep their fault.
     pub(crate) fn remove(&self, id: u64) -> bool {
         let mut book = self.lock();
         let before = book.rules.len();
@@ -97,33 +95,33 @@ impl FaultBook {
         book.rules.len() < before
     }
 
-    /// Removes every rule. Jobs that a rule has already struck keep their fault.
+    /// Removes every rule. Jobs to which a rule has already applied keep their fault.
     pub(crate) fn clear(&self) {
         self.lock().rules.clear();
     }
 
-    /// The rules that are not used up, with what is left of their count.
+    /// The rules that can still apply, with their remaining counts.
     pub(crate) fn list(&self) -> Vec<FaultEntry> {
         let book = self.lock();
         book.rules.iter().map(|entry| FaultEntry { id: entry.id, rule: entry.rule.clone() }).collect()
     }
 
-    /// Whether the service cannot be reached for a request about `key`; used once.
+    /// Whether a rule makes the service unreachable for this request about `key`. Uses the rule once.
     pub(crate) fn unreachable(&self, key: &str) -> bool {
         let concerned = |rule: &FaultRule| rule.fault == Fault::Submission(SubmissionFault::Unreachable);
-        !self.strike(Known::Key(key), None, 1, concerned).is_empty()
+        !self.take_matching(Known::Key(key), None, 1, concerned).is_empty()
     }
 
-    /// The fault of this submission, used once.
+    /// The fault of this submission. Uses its rule once.
     pub(crate) fn submission(&self, known: Known<'_>) -> Option<SubmissionFault> {
         let concerned = |rule: &FaultRule| matches!(rule.fault, Fault::Submission(_));
-        self.strike(known, None, 1, concerned).pop().and_then(|rule| match rule.fault {
+        self.take_matching(known, None, 1, concerned).pop().and_then(|rule| match rule.fault {
             Fault::Submission(fault) => Some(fault),
             Fault::Job(_) | Fault::File(_) => None,
         })
     }
 
-    /// The faults of this job, each used once.
+    /// The faults of this job. Uses each of their rules once.
     pub(crate) fn pin(&self, known: Known<'_>) -> Pinned {
         let concerned = |rule: &FaultRule| match &rule.fault {
             Fault::Job(_) => true,
@@ -131,7 +129,7 @@ impl FaultBook {
             Fault::Submission(_) => false,
         };
         let mut pinned = Pinned::default();
-        for rule in self.strike(known, None, usize::MAX, concerned) {
+        for rule in self.take_matching(known, None, usize::MAX, concerned) {
             match rule.fault {
                 Fault::Job(fault) => pinned.job.push(fault),
                 Fault::File(fault) => pinned.declared.push((rule.role, fault)),
@@ -141,47 +139,47 @@ impl FaultBook {
         pinned
     }
 
-    /// The fault of this download, used once.
+    /// The fault of this download. Uses its rule once.
     pub(crate) fn download(&self, key: &str, sha256: &str, role: FileRole) -> Option<FileFault> {
         let concerned = |rule: &FaultRule| match &rule.fault {
             Fault::File(fault) => !fault.changes_declaration() && rule.role.is_none_or(|only| only == role),
             Fault::Submission(_) | Fault::Job(_) => false,
         };
-        let struck = self.strike(Known::Both(key, sha256), Some(role), 1, concerned).pop();
-        struck.and_then(|rule| match rule.fault {
+        let matching = self.take_matching(Known::Both(key, sha256), Some(role), 1, concerned).pop();
+        matching.and_then(|rule| match rule.fault {
             Fault::File(fault) => Some(fault),
             Fault::Submission(_) | Fault::Job(_) => None,
         })
     }
 
-    /// The first `most` rules that concern what happens, fit what is known, and are lucky; each is used once.
-    fn strike(
+    /// The first `most` rules that concern this kind of event, match the document and are drawn. Uses each rule once.
+    fn take_matching(
         &self,
         known: Known<'_>,
         role: Option<FileRole>,
         most: usize,
         concerned: impl Fn(&FaultRule) -> bool,
     ) -> Vec<FaultRule> {
-        let mut struck = Vec::new();
+        let mut matching = Vec::new();
         self.lock().rules.retain_mut(|entry| {
             if entry.rule.times == Some(0) {
                 return false;
             }
-            let strikes = struck.len() < most
+            let applies = matching.len() < most
                 && concerned(&entry.rule)
                 && known.fits(&entry.rule.matches)
                 && entry.draw(known.key(), role);
-            if !strikes {
+            if !applies {
                 return true;
             }
-            struck.push(entry.rule.clone());
+            matching.push(entry.rule.clone());
             if let Some(times) = entry.rule.times.as_mut() {
                 *times -= 1;
                 return *times > 0;
             }
             true
         });
-        struck
+        matching
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -190,19 +188,19 @@ impl FaultBook {
 }
 
 impl Entry {
-    /// Whether the rule strikes this time, by its percentage. The lots are drawn by hash: what happens to one key
-    /// depends on the rule's number, the key, and how often it was asked, and on nothing that other documents do.
+    /// Draws by the rule's percentage whether the rule applies this time. The draw is a hash of the rule's number, the
+    /// subject and the number of draws for it, so other documents do not influence it.
     fn draw(&mut self, key: &str, role: Option<FileRole>) -> bool {
         let Some(percent) = self.rule.percent else { return true };
         let subject = format!("{role:?} {key}");
         let drawn = self.drawn.get(&subject).map_or(1, |before| before + 1);
-        let strikes = lot(self.id, drawn, &subject) < percent.get();
+        let applies = lot(self.id, drawn, &subject) < percent.get();
         self.drawn.insert(subject, drawn);
-        strikes
+        applies
     }
 }
 
-/// A number from 0 to 99.
+/// A pseudo-random number from 0 to 99.
 fn lot(id: u64, drawn: u64, subject: &str) -> u8 {
     let hash = Sha256::digest(format!("{id} {drawn} {subject}"));
     let number = hash.iter().take(8).fold(0, |number: u64, byte| (number << 8) | u64::from(*byte));
@@ -219,51 +217,51 @@ mod tests {
         book
     }
 
-    fn struck(book: &FaultBook, key: &str) -> bool {
+    fn applies(book: &FaultBook, key: &str) -> bool {
         book.submission(Known::Key(key)).is_some()
     }
 
     #[test]
-    fn a_percentage_strikes_about_so_many_keys() {
+    fn a_percentage_applies_to_about_that_share_of_keys() {
         for percent in [0, 10, 50, 100] {
             let book = book(percent);
-            let hit = (0..2000).filter(|key| struck(&book, &format!("document-{key}"))).count();
+            let hit = (0..2000).filter(|key| applies(&book, &format!("document-{key}"))).count();
             let expected = usize::from(percent) * 20;
             assert!(hit.abs_diff(expected) <= if percent % 100 == 0 { 0 } else { 90 }, "{percent}: {hit}");
         }
     }
 
     #[test]
-    fn a_percentage_strikes_the_same_again_whatever_other_keys_do() {
+    fn draws_for_a_key_do_not_depend_on_other_keys() {
         let ask = |keys: &[&str], key: &str| -> Vec<bool> {
             let book = book(30);
             let of_key = |asked: &&str| *asked == key;
             keys.iter()
-                .map(|asked| (*asked, struck(&book, asked)))
+                .map(|asked| (*asked, applies(&book, asked)))
                 .filter(|(asked, _)| of_key(asked))
                 .map(|(_, hit)| hit)
                 .collect()
         };
         let alone = ask(&["a"; 40], "a");
         assert_eq!(ask(&["b", "a", "c"].repeat(40), "a"), alone);
-        assert!(alone.contains(&true) && alone.contains(&false), "each request draws anew: {alone:?}");
+        assert!(alone.contains(&true) && alone.contains(&false), "each request has its own draw: {alone:?}");
     }
 
     #[test]
-    fn rules_with_other_numbers_strike_others() {
+    fn rules_with_different_numbers_apply_to_different_keys() {
         let (one, two) = (book(50), book(50));
         let id = two.add(FaultRule::for_all(SubmissionFault::LoseAnswer).percent(50));
         assert!(two.remove(1));
         assert!(!two.remove(1));
         assert_eq!(two.list()[0].id, id);
-        assert!((0..50).any(|key| struck(&one, &key.to_string()) != struck(&two, &key.to_string())));
+        assert!((0..50).any(|key| applies(&one, &key.to_string()) != applies(&two, &key.to_string())));
     }
 
     #[test]
-    fn a_rule_that_does_not_strike_is_not_used_up() {
+    fn a_rule_that_does_not_apply_is_not_used_up() {
         let book = FaultBook::default();
         book.add(FaultRule::for_all(SubmissionFault::LoseAnswer).percent(0).times(1));
-        assert!(!struck(&book, "a"));
+        assert!(!applies(&book, "a"));
         assert_eq!(book.list()[0].rule.times, Some(1));
     }
 }

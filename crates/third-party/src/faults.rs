@@ -1,67 +1,67 @@
-//! The misbehaviour that a test can ask for, as JSON of `POST /admin/faults` and as Rust types.
+//! The faults that a test can set: Rust types, and the JSON of `POST /admin/faults`.
 
 use lectern::contract::wire::FileRole;
 use serde::{Deserialize, Serialize};
 
-/// One rule: which documents, what goes wrong, how often.
+/// One rule: the documents that it concerns, the fault, and how often it applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRule {
-    /// Which documents.
+    /// The documents that the rule concerns.
     #[serde(rename = "match")]
     pub matches: Matcher,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
-    /// How often: submissions for a [`SubmissionFault`], jobs for a [`JobFault`] or a [`FileFault`] that changes the
-    /// declaration, downloads for the other [`FileFault`]s. Without it, always.
+    /// How often the rule applies; without a limit if absent. A [`SubmissionFault`] counts submissions. A [`JobFault`]
+    /// and a [`FileFault`] that changes the declaration count jobs. All other [`FileFault`]s count downloads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Only returned files of this role; without it, every file. Ignored unless the fault is a [`FileFault`].
+    /// Restricts a [`FileFault`] to returned files of this role. Other faults ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<FileRole>,
-    /// How many of a hundred it strikes, of what it would strike otherwise; without it, all. Whether it strikes is
-    /// drawn anew for each submission, job or download, by a hash of the rule's number, the idempotency key, the
-    /// returned file's role, and how often this was drawn: the same requests for a key see the same faults again.
+    /// Restricts the rule to a percentage of the events that it would apply to. Each submission, job or download has
+    /// its own draw, a hash of the rule's number, the idempotency key, the returned file's role and the number of
+    /// earlier draws. So repeating the same requests for a key gives the same faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<Percent>,
 }
 
 impl FaultRule {
-    /// A rule for every document whose idempotency key starts with `prefix` (the document id), without a count.
+    /// A rule without a count for every document whose idempotency key starts with `prefix`, such as a document id.
     pub fn for_key(prefix: impl Into<String>, fault: impl Into<Fault>) -> Self {
         Self::new(Matcher::IdempotencyKeyPrefix(prefix.into()), fault)
     }
 
-    /// A rule for every document, without a count.
+    /// A rule without a count for every document.
     pub fn for_all(fault: impl Into<Fault>) -> Self {
         Self::new(Matcher::Any(true), fault)
     }
 
-    /// A rule for the documents that `matches` fits, without a count.
+    /// A rule without a count for the documents that `matches` selects.
     pub fn new(matches: Matcher, fault: impl Into<Fault>) -> Self {
         Self { matches, fault: fault.into(), times: None, role: None, percent: None }
     }
 
-    /// The same rule, used up after `times`.
+    /// Limits how often the rule applies.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// The same rule, for returned files of one role only.
+    /// Restricts the rule to returned files of one role.
     #[must_use]
     pub fn role(self, role: FileRole) -> Self {
         Self { role: Some(role), ..self }
     }
 
-    /// The same rule, which strikes only so many of a hundred; more than a hundred are a hundred.
+    /// Restricts the rule to a percentage of events. Values above 100 count as 100.
     #[must_use]
     pub fn percent(self, percent: u8) -> Self {
         Self { percent: Some(Percent(percent.min(Percent::ALWAYS))), ..self }
     }
 }
 
-/// A number from 0 to 100.
+/// A percentage from 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Percent(u8);
@@ -69,7 +69,7 @@ pub struct Percent(u8);
 impl Percent {
     pub(crate) const ALWAYS: u8 = 100;
 
-    /// The number.
+    /// The percentage as a number.
     pub fn get(self) -> u8 {
         self.0
     }
@@ -89,37 +89,37 @@ impl From<Percent> for u8 {
     }
 }
 
-/// A number above 100.
+/// The number is above 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a percentage is at most 100")]
 pub struct NoPercentage;
 
-/// Which documents a rule is for.
+/// Selects the documents of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Matcher {
-    /// The document's bytes have this SHA-256. Submission faults then strike after the whole body was read; a pulled
-    /// document's hash is known only after the answer, so that only job and file faults can strike it.
+    /// Documents whose bytes have this SHA-256. A submission fault then applies after the whole body has been read. The
+    /// hash of a pulled document is known only after the answer, so only job and file faults can apply to it.
     Sha256(String),
-    /// The idempotency key starts with this: a document's id, or one round of it.
+    /// Documents whose idempotency key starts with this: a document id, or a document id and round.
     IdempotencyKeyPrefix(String),
-    /// Every document, if true.
+    /// Every document if true, none if false.
     Any(bool),
 }
 
-/// What goes wrong. On the wire, `kind` names the variant of one of the three groups.
+/// A fault. In JSON, `kind` names the variant of one of the three groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Fault {
-    /// At the submission.
+    /// A fault of a submission.
     Submission(SubmissionFault),
-    /// With the job and its callback.
+    /// A fault of a job and its callback.
     Job(JobFault),
-    /// With the returned files.
+    /// A fault of the returned files.
     File(FileFault),
 }
 
-/// What goes wrong at a submission. The first rule that matches decides.
+/// A fault of a submission. The first rule that matches applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum SubmissionFault {
@@ -129,46 +129,46 @@ pub enum SubmissionFault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<RetryAfter>,
     },
-    /// 413 whose body says when there is room again.
+    /// 413 whose body says when to try again.
     NoRoom {
-        /// Seconds, as `retryIn` in the problem's body.
+        /// Seconds until the next try, sent as `retryIn` in the problem's body.
         retry_in: u64,
     },
-    /// An answer of 500 to 599.
+    /// A server error.
     ServerError {
-        /// The status.
+        /// The status, from 500 to 599.
         status: u16,
     },
-    /// Our credentials are refused.
+    /// The credentials are refused.
     Unauthorized {
         /// 401 or 403.
         status: u16,
     },
-    /// 422: this document is refused for good.
+    /// 422: the document is refused for good.
     Rejected {
         /// The problem's `code`.
         code: String,
         /// The problem's `message`.
         message: String,
     },
-    /// The connection is reset in mid-upload.
+    /// The connection is reset during the upload.
     ResetUpload {
-        /// After so many bytes of the body.
+        /// The number of body bytes before the reset.
         after_bytes: u64,
     },
     /// The body is read slowly, or the answer comes late.
     SlowUpload {
-        /// So many bytes a second.
+        /// The reading speed in bytes per second.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes_per_second: Option<u64>,
-        /// Pause before the answer.
+        /// The pause before the answer, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pause_ms: Option<u64>,
     },
-    /// The job is created, and the connection is reset instead of an answer.
+    /// The job is created, but the connection is reset instead of an answer.
     LoseAnswer,
-    /// The connection is reset before anything is decided, also that of a request for a job's status, of which each
-    /// uses the rule once. It goes before every other fault.
+    /// The connection is reset before the request is handled. This fault also applies to requests for a job's status,
+    /// each of which uses the rule once. It takes precedence over every other fault.
     Unreachable,
 }
 
@@ -178,50 +178,50 @@ pub enum SubmissionFault {
 pub enum RetryAfter {
     /// Seconds.
     Seconds(u64),
-    /// An HTTP date, so many seconds from the answer.
+    /// An HTTP date, relative to the time of the answer.
     Date {
-        /// Seconds; negative for the past.
+        /// Seconds after the answer; negative for a date in the past.
         #[serde(rename = "dateInS")]
         date_in_s: i64,
     },
-    /// This text as it is: an HTTP date or garbage.
+    /// This text unchanged: an HTTP date or garbage.
     Text(String),
 }
 
-/// What goes wrong with a job. Every rule that matches strikes, chosen when the job is created.
+/// A fault of a job. Every rule that matches when the job is created applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum JobFault {
-    /// No callback, ever.
+    /// No callback is sent.
     NoCallback {
-        /// What the status endpoint says for ever.
+        /// The answer of the status endpoint from then on.
         status: ReportedStatus,
     },
     /// The callback is sent before the submission is answered.
     EarlyCallback,
     /// The callback comes late.
     LateCallback {
-        /// From the acceptance of the job, instead of the usual delay.
+        /// Milliseconds from the acceptance of the job, instead of the configured delay.
         delay_ms: u64,
-        /// What the status endpoint says from the usual delay on: `working` by default.
+        /// The answer of the status endpoint between the configured delay and the callback: `working` by default.
         #[serde(default = "working")]
         status: ReportedStatus,
     },
     /// The callback is sent twice.
     DoubleCallback {
-        /// Whether both have the same `webhook-id`.
+        /// Whether both callbacks have the same `webhook-id`.
         same_id: bool,
     },
-    /// A second callback says the opposite.
+    /// A second callback contradicts the first.
     ContradictoryCallback {
-        /// Which comes first.
+        /// Which result comes first.
         order: Contradiction,
     },
-    /// The callback cannot be believed.
+    /// The callback's headers are wrong.
     DefectiveCallback {
         /// What is wrong.
         defect: CallbackDefect,
-        /// Whether a proper callback follows.
+        /// Whether a correct callback follows.
         #[serde(default)]
         then_proper: bool,
     },
@@ -232,11 +232,11 @@ pub enum JobFault {
         /// The error's `message`.
         message: String,
     },
-    /// The job returns the document itself too, as an attachment, however large it is.
+    /// The job also returns the document itself as an attachment, whatever its size.
     ReturnDocument,
-    /// The callback declares so many files, the first one again and again.
+    /// The callback declares this number of files by repeating the first one.
     ManyFiles {
-        /// How many.
+        /// The number of declared files.
         count: usize,
     },
 }
@@ -245,15 +245,15 @@ fn working() -> ReportedStatus {
     ReportedStatus::Working
 }
 
-/// What the status endpoint says.
+/// An answer of the status endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ReportedStatus {
     /// Not finished.
     Working,
-    /// What the job came to: `succeeded`, or `failed` if it failed.
+    /// The real result: `succeeded`, or `failed` if the job failed.
     Succeeded,
-    /// 404, as if the job had never been.
+    /// 404, as if the job did not exist.
     Unknown,
 }
 
@@ -261,21 +261,21 @@ pub enum ReportedStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Contradiction {
-    /// The second one takes the success back.
+    /// The second callback withdraws the success.
     SucceededThenFailed,
-    /// The second one takes the failure back.
+    /// The second callback withdraws the failure.
     FailedThenSucceeded,
 }
 
-/// What is wrong with a callback's headers.
+/// A defect of a callback's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CallbackDefect {
-    /// Signed with another secret.
+    /// An invalid signature.
     BadSignature,
-    /// Properly signed an hour ago.
+    /// A valid signature with a timestamp one hour in the past.
     StaleTimestamp,
-    /// Properly signed in an hour.
+    /// A valid signature with a timestamp one hour in the future.
     FutureTimestamp,
     /// No `webhook-signature`.
     MissingSignature,
@@ -285,47 +285,47 @@ pub enum CallbackDefect {
     MissingTimestamp,
 }
 
-/// What goes wrong with returned files.
+/// A fault of returned files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum FileFault {
-    /// The callback declares more bytes than are served.
+    /// The callback declares more bytes than the server sends.
     DeclaredSize {
-        /// So many more.
+        /// The difference in bytes.
         extra_bytes: u64,
     },
     /// The callback declares another hash.
     DeclaredSha256 {
-        /// 64 zeros without it.
+        /// The declared hash; 64 zeros if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
     },
     /// The callback declares another media type.
     DeclaredMediaType {
-        /// Any text.
+        /// The declared media type, which may be any text.
         media_type: String,
     },
-    /// The callback gives another name.
+    /// The callback declares another name.
     FileName {
-        /// Such as `../../x`.
+        /// The declared name, such as `../../x`.
         name: String,
     },
-    /// The callback gives another URL.
+    /// The callback declares another URL.
     FileUrl {
-        /// Such as `http://169.254.169.254/latest/meta-data/`.
+        /// The declared URL, such as `http://169.254.169.254/latest/meta-data/`.
         url: String,
     },
-    /// `Content-Length` is right and the connection ends before it is reached.
+    /// `Content-Length` is right, but the connection ends too early.
     FileTruncated {
-        /// Bytes that are sent; half of the file without it.
+        /// The number of bytes sent; half of the file if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep_bytes: Option<u64>,
     },
-    /// One byte is another one.
+    /// One byte is changed.
     FileAltered,
-    /// The file comes several times over, with a `Content-Length` to match.
+    /// The file's content is repeated, with a matching `Content-Length`.
     FileOversized {
-        /// How many times: ten by default.
+        /// How often the content is sent: ten times by default.
         #[serde(default = "ten")]
         factor: u64,
     },
@@ -348,7 +348,7 @@ fn ten() -> u64 {
 }
 
 impl FileFault {
-    /// Whether the fault changes what the callback declares, rather than what is served.
+    /// Whether the fault changes the declaration in the callback rather than the download.
     pub(crate) fn changes_declaration(&self) -> bool {
         matches!(
             self,

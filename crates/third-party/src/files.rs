@@ -1,4 +1,4 @@
-//! The result files: kept on disk, served under an unguessable token, with faults on demand.
+//! The result files: stored on disk, served under unguessable tokens, with faults on demand.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ use crate::{
 
 const CHUNK_BYTES: u64 = 64 * 1024;
 
-/// All result files.
+/// All result files of the server.
 #[derive(Debug)]
 pub(crate) struct Files {
     dir: PathBuf,
@@ -53,12 +53,12 @@ struct Stored {
 }
 
 impl Files {
-    /// Keeps files in `dir`.
     pub(crate) fn new(dir: PathBuf) -> Self {
         Self { dir, by_token: Mutex::default() }
     }
 
-    /// Stores one file of the job with `key`, whose document has the hash `document_sha256`, and declares it.
+    /// Stores one result file and returns its declaration. `key` and `document_sha256` identify the job and its
+    /// document for fault rules.
     pub(crate) async fn store(
         &self,
         produced: Produced,
@@ -80,7 +80,7 @@ impl Files {
         Ok(self.declare(token, stored, sha256, base))
     }
 
-    /// Stores the document of the job with `key` itself, without a copy of its bytes, and declares it.
+    /// Stores the job's document itself as a result file, without copying its bytes, and returns its declaration.
     pub(crate) async fn keep(
         &self,
         incoming: &Incoming,
@@ -139,7 +139,7 @@ pub(crate) async fn get(
         Some(FileFault::FileMissing) => return Err(unknown()),
         Some(FileFault::FileUnavailable { status }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            return Err(Problem::new(status, "unavailable", "The file cannot be served now."));
+            return Err(Problem::new(status, "unavailable", "The service cannot send the file now."));
         }
         Some(FileFault::FileRedirect { location }) => return Ok(redirect(&location)),
         Some(FileFault::FileTruncated { keep_bytes }) => keep = Some(keep_bytes.unwrap_or(length / 2)),
@@ -154,7 +154,7 @@ pub(crate) async fn get(
         )
         | None => {}
     }
-    // The token names the file on disk, and is known, so that it is no path.
+    // The token is the file's name on disk. It is a known token, so it cannot be a path.
     let file = File::open(app.files.dir.join(&token)).await.map_err(|_| Problem::internal())?;
     let mut response =
         Response::new(Body::from_stream(read(Transfer { file, done: 0, length, keep, altered_at })));
@@ -179,7 +179,7 @@ struct Transfer {
     altered_at: Option<u64>,
 }
 
-/// `length` bytes of the file, from its start again where it is shorter. An error ends the connection early.
+/// Streams `length` bytes, and repeats the file if it is shorter. An error ends the connection early.
 fn read(transfer: Transfer) -> impl Stream<Item = io::Result<Bytes>> + Send {
     stream::try_unfold(transfer, |mut transfer| async move {
         if transfer.done == transfer.length {
@@ -187,7 +187,7 @@ fn read(transfer: Transfer) -> impl Stream<Item = io::Result<Bytes>> + Send {
         }
         let until = transfer.keep.unwrap_or(transfer.length).min(transfer.length);
         if transfer.done >= until {
-            // While the body has nothing to give, hyper sends what it has; an error at once would drop it.
+            // Yielding lets hyper send its buffered bytes; an immediate error would drop them.
             tokio::task::yield_now().await;
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

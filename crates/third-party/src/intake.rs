@@ -1,4 +1,4 @@
-//! Takes a document in: streamed to a file while it is hashed, never held in memory.
+//! Receives a document: streams it to a file while hashing it, and never holds it in memory.
 
 use std::{
     io,
@@ -19,19 +19,20 @@ use uuid::Uuid;
 
 use crate::jobs::Received;
 
-/// How long the sender may be silent.
+/// The longest pause between two chunks.
 const STALL: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Reads exactly `expected` bytes of `stream` into a new file in `dir`, adding to `taken` as they come.
+/// Reads exactly `expected` bytes of `stream` into a new file in `dir`. `taken` grows with the bytes read, also if the
+/// function fails.
 ///
 /// # Errors
-/// [`IntakeError`]; the file is then gone already.
+/// [`IntakeError`]; the file has then been deleted.
 pub(crate) async fn take_in<S, E>(
     dir: &Path,
     stream: S,
     expected: u64,
-    pace: Pace,
+    body_fault: BodyFault,
     taken: &mut u64,
 ) -> Result<Incoming, IntakeError>
 where
@@ -43,7 +44,7 @@ where
     let mut incoming = Incoming { path, received: Received { sha256: String::new(), size_bytes: expected } };
     let mut hasher = Sha256::new();
     let begun = Instant::now();
-    let cut_at = pace.cut_after.map(|bytes| bytes.min(expected));
+    let cut_at = body_fault.cut_after.map(|bytes| bytes.min(expected));
     loop {
         if cut_at.is_some_and(|cut_at| *taken >= cut_at) {
             return Err(IntakeError::Cut);
@@ -58,7 +59,7 @@ where
         }
         hasher.update(&chunk);
         file.write_all(&chunk).await?;
-        if let Some(bytes_per_second) = pace.bytes_per_second {
+        if let Some(bytes_per_second) = body_fault.bytes_per_second {
             let due_ms = taken.saturating_mul(1000) / bytes_per_second.max(1);
             sleep_until(begun + Duration::from_millis(due_ms)).await;
         }
@@ -75,7 +76,7 @@ where
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -84,9 +85,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// A document on disk; dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    /// Where it lies.
+    /// The path of the file.
     pub(crate) path: PathBuf,
-    /// What it is.
+    /// Hash and size.
     pub(crate) received: Received,
 }
 
@@ -98,28 +99,28 @@ impl Drop for Incoming {
     }
 }
 
-/// How the reader behaves.
+/// How reading the body is disturbed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
-    /// Stop after so many bytes.
+pub(crate) struct BodyFault {
+    /// Stop after this number of bytes.
     pub(crate) cut_after: Option<u64>,
-    /// Read so many bytes a second.
+    /// Read at this number of bytes per second.
     pub(crate) bytes_per_second: Option<u64>,
 }
 
-/// Why a document did not arrive.
+/// Why receiving a document failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntakeError {
-    /// It ended early, or its sender fell silent.
+    /// The body ended early, or the sender paused for too long.
     #[error("the document ended before its declared size")]
     Incomplete,
-    /// It went on after its declared size.
+    /// The body is longer than declared.
     #[error("the document is longer than its declared size")]
     TooLong,
-    /// A fault asked to stop here.
-    #[error("stopped on purpose")]
+    /// A fault stopped the upload.
+    #[error("a fault stopped the upload")]
     Cut,
-    /// Our own disk.
+    /// Writing to disk failed.
     #[error("the document could not be stored")]
     Io(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! The jobs: one for each idempotency key, what is known of it, and what was called back.
+//! The jobs: one for each idempotency key, with its status and its callbacks.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::traceparent::Traceparent;
 
-/// All jobs, in the order of their creation. They live in memory: a restart forgets them.
+/// All jobs in the order of their creation. They are kept in memory, so a restart loses them.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs(Mutex<Book>);
 
@@ -40,32 +40,32 @@ struct Job {
 pub(crate) struct Received {
     /// SHA-256 of all bytes, lower-case hex.
     pub(crate) sha256: String,
-    /// How many they were.
+    /// The number of bytes.
     pub(crate) size_bytes: u64,
 }
 
-/// What the status endpoint says of a job.
+/// The answer of the status endpoint about a job.
 #[derive(Clone, Debug)]
 pub(crate) enum Reported {
     /// Not finished.
     Working,
     /// Finished.
     Final(CallbackEvent),
-    /// As if the job had never been.
+    /// As if the job did not exist.
     Unknown,
 }
 
-/// What a submission came to.
+/// The outcome of an accepted submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Submitted {
-    /// The job that the key has.
+    /// The job of the idempotency key.
     pub(crate) job_id: String,
-    /// Whether this submission created it.
+    /// Whether this submission created the job.
     pub(crate) created: bool,
 }
 
 impl Jobs {
-    /// The job that `key` already has; the submission is counted on it.
+    /// The existing job of `key`; counts the submission.
     pub(crate) fn resubmit(&self, key: &str) -> Option<Submitted> {
         let mut book = self.lock();
         let index = *book.by_key.get(key)?;
@@ -74,7 +74,7 @@ impl Jobs {
         Some(Submitted { job_id: job.id.clone(), created: false })
     }
 
-    /// Creates the job of `key`, unless another submission was faster.
+    /// Creates the job of `key`, unless another submission has created it.
     pub(crate) fn submit(
         &self,
         key: &str,
@@ -104,7 +104,7 @@ impl Jobs {
         Submitted { job_id: id, created: true }
     }
 
-    /// Notes what a pull brought; false if the job knew it already, since it was pushed.
+    /// Records the document that a pull fetched; false if the job already had its document from a push.
     pub(crate) fn received(&self, job_id: &str, received: Received) -> bool {
         let mut new = false;
         self.update(job_id, |job| {
@@ -114,12 +114,12 @@ impl Jobs {
         new
     }
 
-    /// Sets what the status endpoint says.
+    /// Sets the answer of the status endpoint.
     pub(crate) fn report(&self, job_id: &str, reported: Reported) {
         self.update(job_id, |job| job.reported = reported);
     }
 
-    /// Notes one delivery of a callback, successful or not.
+    /// Records one attempt to send a callback, successful or not.
     pub(crate) fn called_back(&self, job_id: &str, callback: CallbackView) {
         self.update(job_id, |job| job.callbacks.push(callback));
     }
@@ -192,48 +192,48 @@ impl Job {
     }
 }
 
-/// A job, as `GET /admin/jobs` shows it.
+/// A job in the answer of `GET /admin/jobs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
-    /// The job.
+    /// The job's id.
     pub job_id: String,
     /// Its idempotency key.
     pub idempotency_key: String,
-    /// What it was said to be.
+    /// The declared media type.
     pub media_type: MediaType,
-    /// SHA-256 of the bytes that arrived; absent until a pull has brought them.
+    /// SHA-256 of the received bytes; absent until a pull has fetched them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// How many bytes arrived.
+    /// The number of received bytes.
     pub bytes_received: u64,
-    /// How many submissions were answered with this job, or would have been.
+    /// The number of submissions with this job as their outcome, including those whose answer a fault lost.
     pub submissions: u32,
-    /// What the status endpoint says: `working`, `succeeded`, `failed` or `unknown`.
+    /// The answer of the status endpoint: `working`, `succeeded`, `failed` or `unknown`.
     pub status: String,
-    /// The `traceparent` of the submission that created it; absent if it had none that is well-formed.
+    /// The `traceparent` of the submission that created the job; absent if it was missing or malformed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Deliveries of its callbacks, oldest first.
+    /// The attempts to send the job's callbacks, oldest first.
     pub callbacks: Vec<CallbackView>,
 }
 
-/// One delivery of a callback.
+/// One attempt to send a callback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackView {
-    /// The event's id.
+    /// The callback's `webhook-id`.
     pub webhook_id: String,
     /// `job.succeeded` or `job.failed`.
     pub event: String,
-    /// The receiver's answer; absent if there was none.
+    /// The status of the receiver's answer; absent without an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Why there was no answer: `connect`, `timeout` or `other`.
+    /// Why no answer came: `connect`, `timeout` or `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// When it was sent, RFC 3339.
+    /// When the attempt began, RFC 3339.
     pub sent_at: String,
-    /// When it was answered or given up, RFC 3339.
+    /// When the attempt was answered or failed, RFC 3339.
     pub ended_at: String,
 }

@@ -1,8 +1,8 @@
-//! The reference third party: a server that keeps the contract (`docs/third-party.openapi.yaml`), does real
-//! work on the bytes it is given, and misbehaves on demand.
+//! The reference third party: a server that implements the contract (`docs/third-party.openapi.yaml`), really processes
+//! the documents that it receives, and injects faults on demand.
 //!
-//! Tests start it inside their own process: [`serve`] takes a bound listener and returns a running [`Server`].
-//! It keeps its jobs in memory, so that a restart forgets them; documents and results lie in the data folder.
+//! Tests can start it inside their own process: [`serve`] takes a bound listener and returns a running [`Server`].
+//! Jobs are kept in memory, so a restart loses them; documents and results are files in the data folder.
 //! [`pdf`] and [`proofread`] are public for the fuzz targets.
 
 mod admin;

@@ -1,4 +1,4 @@
-//! The limits that the server keeps: how fast documents are submitted, and how many jobs are in flight.
+//! Enforces the server's limits: the rate of submissions, and the number of jobs in flight.
 
 use std::{
     collections::HashMap,
@@ -11,15 +11,15 @@ use tokio::time::Instant;
 
 use crate::token_bucket::TokenBucket;
 
-/// The limits in force, as `GET` and `PUT /admin/limits` have them. What is absent or null is without limit.
+/// The limits, as JSON of `GET` and `PUT /admin/limits`. Fields that are absent or null mean no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Limits {
-    /// Submission requests in a second, on and on: the rate at which a token bucket refills.
+    /// Submissions per second: the rate at which a token bucket refills.
     pub requests_per_second: Option<f64>,
-    /// Submission requests at once: the depth of the token bucket. The bucket holds one without it.
+    /// Submissions at once: the depth of the token bucket, 1 if absent.
     pub burst: Option<u32>,
-    /// Jobs that are in flight at one time: from the acceptance of a job until its callback is first sent.
+    /// Jobs in flight at one time. A job is in flight from its acceptance until its callback is first sent.
     pub max_in_flight: Option<u32>,
 }
 
@@ -30,17 +30,17 @@ impl Limits {
             (None, Some(_)) => Err(InvalidLimits("a burst needs requestsPerSecond")),
             (Some(rate), burst) => TokenBucket::new(rate, burst.unwrap_or(1), now)
                 .map(Some)
-                .ok_or(InvalidLimits("requestsPerSecond is a positive number and burst is at least 1")),
+                .ok_or(InvalidLimits("requestsPerSecond must be a positive number and burst at least 1")),
         }
     }
 }
 
-/// The limits make no sense.
+/// The limits are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidLimits(&'static str);
 
-/// Keeps the limits of one server.
+/// Enforces the limits of one server.
 #[derive(Debug)]
 pub(crate) struct Limiter(Mutex<Book>);
 
@@ -48,25 +48,25 @@ pub(crate) struct Limiter(Mutex<Book>);
 struct Book {
     limits: Limits,
     bucket: Option<TokenBucket>,
-    /// By idempotency key, how many uploads and jobs share the place of it.
-    places: HashMap<String, usize>,
+    /// The number of uploads and jobs that share the lease of each idempotency key.
+    leases: HashMap<String, usize>,
 }
 
 impl Limiter {
-    /// Keeps `limits`, with nothing used up.
+    /// Starts with a full bucket and no leases.
     ///
     /// # Errors
     /// [`InvalidLimits`].
     pub(crate) fn new(limits: Limits) -> Result<Self, InvalidLimits> {
         let bucket = limits.bucket(Instant::now())?;
-        Ok(Self(Mutex::new(Book { limits, bucket, places: HashMap::new() })))
+        Ok(Self(Mutex::new(Book { limits, bucket, leases: HashMap::new() })))
     }
 
-    /// Keeps other limits from now on. The bucket starts full again if its rate or depth changes; jobs in flight
-    /// stay in flight, also if they are more than the new limit.
+    /// Changes the limits. The bucket starts full again if its rate or depth changes. Jobs in flight continue, even if
+    /// there are more than the new limit allows.
     ///
     /// # Errors
-    /// [`InvalidLimits`]; the limits stay as they were.
+    /// [`InvalidLimits`]; the limits then stay unchanged.
     pub(crate) fn set(&self, limits: Limits) -> Result<(), InvalidLimits> {
         let mut book = self.lock();
         let rate = |limits: Limits| (limits.requests_per_second, limits.burst);
@@ -83,36 +83,36 @@ impl Limiter {
         self.lock().limits
     }
 
-    /// Decides on a request that arrived `at`.
+    /// Takes a token for a submission that arrived at `at`.
     ///
     /// # Errors
-    /// It is one too many, and the next one is none after the time that is returned.
+    /// The bucket is empty. The error is the time until the next token.
     pub(crate) fn admit(&self, at: Instant) -> Result<(), Duration> {
         self.lock().bucket.as_mut().map_or(Ok(()), |bucket| bucket.take(at))
     }
 
-    /// A place in flight for `key`; `None` if all are taken. Everything that asks for one key shares one place, since
-    /// it ends in one job.
-    pub(crate) fn reserve(self: &Arc<Self>, key: &str) -> Option<Place> {
+    /// Takes a lease for the job of `key`; `None` if all leases are taken. All uploads and the job of one key share one
+    /// lease, because they result in one job.
+    pub(crate) fn reserve(self: &Arc<Self>, key: &str) -> Option<Lease> {
         let mut book = self.lock();
-        let taken = book.places.len();
+        let taken = book.leases.len();
         let full = book
             .limits
             .max_in_flight
             .is_some_and(|most| usize::try_from(most).is_ok_and(|most| taken >= most));
-        if full && !book.places.contains_key(key) {
+        if full && !book.leases.contains_key(key) {
             return None;
         }
-        *book.places.entry(key.to_owned()).or_default() += 1;
-        Some(Place { limiter: Arc::clone(self), key: key.to_owned() })
+        *book.leases.entry(key.to_owned()).or_default() += 1;
+        Some(Lease { limiter: Arc::clone(self), key: key.to_owned() })
     }
 
     fn release(&self, key: &str) {
         let mut book = self.lock();
-        if let Some(sharing) = book.places.get_mut(key) {
+        if let Some(sharing) = book.leases.get_mut(key) {
             *sharing -= 1;
             if *sharing == 0 {
-                book.places.remove(key);
+                book.leases.remove(key);
             }
         }
     }
@@ -122,14 +122,14 @@ impl Limiter {
     }
 }
 
-/// A place in flight, given back when it is dropped.
+/// Counts as one job in flight until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Lease {
     limiter: Arc<Limiter>,
     key: String,
 }
 
-impl Drop for Place {
+impl Drop for Lease {
     fn drop(&mut self) {
         self.limiter.release(&self.key);
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_takes_one_place_until_the_last_that_shares_it_goes() {
+    fn one_key_takes_one_lease_until_the_last_holder_drops_it() {
         let limiter = limiter(Limits { max_in_flight: Some(1), ..Limits::default() });
         let first = limiter.reserve("a").unwrap();
         let second = limiter.reserve("a").unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_make_no_sense_change_nothing() {
+    fn invalid_limits_change_nothing() {
         let limiter = limiter(Limits::default());
         let rate = |requests_per_second, burst| Limits { requests_per_second, burst, max_in_flight: None };
         for limits in [rate(None, Some(1)), rate(Some(0.0), None), rate(Some(1.0), Some(0))] {

@@ -1,4 +1,4 @@
-//! The command `third-party`: reads its settings, serves the contract until it is told to stop.
+//! The command `third-party`: reads its settings and serves the contract until SIGTERM or SIGINT.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -23,22 +23,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the contract; prints `{"listening":"http://…"}` once it is ready.
+    /// Serve the contract; print `{"listening":"http://…"}` when ready.
     Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:0", env = "THIRD_PARTY_LISTEN")]
     listen: SocketAddr,
     /// Folder for documents and results.
     #[arg(long, env = "THIRD_PARTY_DATA_DIR")]
     data_dir: PathBuf,
-    /// Time from the acceptance of a job to its callback.
+    /// Milliseconds from the acceptance of a job to its callback.
     #[arg(long, default_value_t = 1000, env = "THIRD_PARTY_DELAY_MS")]
     delay_ms: u64,
-    /// Base of the result files' URLs; the listening address without it.
+    /// Base of the result files' URLs; by default the listening address.
     #[arg(long, env = "THIRD_PARTY_PUBLIC_URL")]
     public_url: Option<Url>,
     #[command(flatten)]
@@ -49,13 +49,13 @@ struct ServeArgs {
 
 #[derive(Debug, Args)]
 struct LimitArgs {
-    /// Submission requests in a second; without limit if absent.
+    /// Submissions per second; unlimited by default.
     #[arg(long, env = "THIRD_PARTY_REQUESTS_PER_SECOND")]
     requests_per_second: Option<f64>,
-    /// Submission requests at once, if there is a rate; one if absent.
+    /// Submissions at once; needs a rate; 1 by default.
     #[arg(long, env = "THIRD_PARTY_BURST", requires = "requests_per_second")]
     burst: Option<u32>,
-    /// Jobs in flight at one time, until their callback is first sent; without limit if absent.
+    /// Jobs in flight, each until its callback is first sent; unlimited by default.
     #[arg(long, env = "THIRD_PARTY_MAX_IN_FLIGHT")]
     max_in_flight: Option<u32>,
 }
@@ -69,13 +69,13 @@ impl From<LimitArgs> for Limits {
 
 #[derive(Args)]
 struct SecretArgs {
-    /// JSON file with `apiKey`, `signingSecret` and `adminKey`; the other ways to give a secret win over it.
+    /// JSON file with `apiKey`, `signingSecret` and `adminKey`; the options below override it.
     #[arg(long, env = "THIRD_PARTY_SECRETS_FILE")]
     secrets_file: Option<PathBuf>,
-    /// API keys that are accepted, separated by spaces.
+    /// Accepted API keys, separated by spaces.
     #[arg(long, env = "THIRD_PARTY_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// Signing secrets (`whsec_…`), separated by spaces; a callback carries a signature of each.
+    /// Signing secrets (`whsec_…`), separated by spaces; a callback carries one signature for each.
     #[arg(long, env = "THIRD_PARTY_SIGNING_SECRET", hide_env_values = true)]
     signing_secret: Option<String>,
     /// Key of the admin endpoints.
@@ -107,7 +107,7 @@ impl SecretArgs {
             }
             None => SecretsFile::default(),
         };
-        // A variable of the environment that is set to nothing gives nothing.
+        // An empty environment variable counts as absent.
         let given = |secret: Option<String>, in_file| {
             secret.filter(|text| !text.trim().is_empty()).unwrap_or(in_file)
         };
@@ -140,7 +140,7 @@ async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(args.listen).await.context("the address cannot be listened on")?;
+    let listener = TcpListener::bind(args.listen).await.context("cannot listen on the address")?;
     let server = serve(config, listener).await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", serde_json::json!({ "listening": server.url() }))?;
@@ -149,7 +149,7 @@ async fn run(args: ServeArgs) -> anyhow::Result<()> {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
-    tracing::info!("asked to stop");
+    tracing::info!("received a signal to stop");
     server.stop().await?;
     Ok(())
 }

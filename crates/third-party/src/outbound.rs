@@ -1,4 +1,5 @@
-//! The HTTP client for callbacks and pulls: no redirects, no proxy, and `.localhost` means this machine.
+//! The HTTP client for callbacks and pulls: it follows no redirects, uses no proxy, and resolves `.localhost` names to
+//! this machine.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +17,7 @@ use reqwest::{
 /// # Errors
 /// If the TLS roots cannot be loaded.
 pub(crate) fn client() -> reqwest::Result<Client> {
-    // reqwest is built without a TLS provider. A second installation in one process changes nothing.
+    // reqwest is built without a TLS provider. Installing one twice in a process changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .dns_resolver(LocalhostResolver)

@@ -12,18 +12,18 @@ use serde_json::json;
 pub(crate) struct Problem {
     /// The HTTP status.
     pub(crate) status: StatusCode,
-    /// A camelCase word for programs.
+    /// A camelCase code for programs.
     pub(crate) code: String,
     /// A sentence for people.
     pub(crate) message: String,
-    /// Seconds after which to come back, in the body.
+    /// Seconds until the next try, in the body.
     pub(crate) retry_in_s: Option<u64>,
     /// The `Retry-After` header.
     pub(crate) retry_after: Option<HeaderValue>,
 }
 
 impl Problem {
-    /// An error with no hint when to come back.
+    /// An error without a time for the next try.
     pub(crate) fn new(status: StatusCode, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { status, code: code.into(), message: message.into(), retry_in_s: None, retry_after: None }
     }
@@ -33,7 +33,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// 401 for callers of the contract and of the admin endpoints.
+    /// 401, for the contract and for the admin endpoints.
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The bearer key is missing or wrong.")
     }
@@ -43,7 +43,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "notFound", format!("There is no such {what}."))
     }
 
-    /// 500 for trouble with our own disk.
+    /// 500 for an error of the server's own disk.
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The file could not be stored. Try again.")
     }

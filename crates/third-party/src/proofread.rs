@@ -8,7 +8,7 @@ use lectern::contract::wire::{FileFinding, Severity};
 const MAX_FINDINGS: usize = 1_000;
 /// A sentence with more words is too long.
 const LONG_SENTENCE_WORDS: usize = 40;
-/// Words that may correctly stand twice in a row.
+/// Words that may correctly occur twice in a row.
 const MAY_BE_DOUBLED: [&str; 6] = ["had", "that", "very", "bye", "no", "so"];
 /// Words whose full stop does not end a sentence.
 const ABBREVIATIONS: [&str; 23] = [
@@ -88,7 +88,7 @@ fn words(chars: &[char], report: &mut Report) {
             && lower.chars().all(char::is_alphabetic)
             && !MAY_BE_DOUBLED.contains(&lower.as_str())
         {
-            let message = "This word stands here twice.";
+            let message = "This word occurs twice in a row.";
             report.add((first, end), ("doubledWord", Severity::Warning), message, Some(earlier));
         }
         before = Some((start, end, word));
@@ -202,7 +202,7 @@ fn spaces(chars: &[char], report: &mut Report) {
         let count = chars[at..].iter().take_while(|c| **c == ' ').count();
         let after = chars.get(at + count).is_some_and(|c| !c.is_whitespace());
         if count > 1 && after && at > 0 && !chars[at - 1].is_whitespace() {
-            let message = "Several spaces stand here.";
+            let message = "There are several spaces here.";
             report.add((at, at + count), ("doubleSpace", Severity::Info), message, Some(" ".to_owned()));
         }
         at += count.max(1);

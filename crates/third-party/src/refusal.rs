@@ -1,4 +1,4 @@
-//! Why a request is not answered as it wants to be: a problem, or a connection that is cut.
+//! How a request is refused: with a problem, or by cutting its connection.
 
 use axum::{
     body::Body,
@@ -7,21 +7,21 @@ use axum::{
 
 use crate::{connection::Cutter, problem::Problem};
 
-/// What is said instead of the answer.
+/// What the client gets instead of the answer.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// This problem.
+    /// An error answer.
     Problem(Problem),
-    /// Nothing at all.
+    /// No answer; the connection is cut.
     Cut,
 }
 
-/// Marks a response that is never sent, since its connection is cut.
+/// Marks a response that is never sent because its connection is cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut;
 
 impl Refusal {
-    /// The response to return; cuts the connection if it is not to be sent.
+    /// The response that the handler returns. Cuts the connection for [`Refusal::Cut`].
     pub(crate) fn into_response(self, cutter: &Cutter) -> Response {
         match self {
             Self::Problem(problem) => problem.into_response(),

@@ -1,4 +1,4 @@
-//! Counts of the requests that were served, and a log of the submissions.
+//! Counts the requests, and keeps a log of the submissions.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{clock, faults::SubmissionFault, routes::Route};
 
-/// Older submissions than the newest so many are forgotten; the counts are not.
+/// How many submissions the log keeps. The counts include older ones.
 const KEPT_SUBMISSIONS: usize = 20_000;
 
-/// What was asked of the server so far.
+/// The requests so far.
 #[derive(Debug, Default)]
 pub(crate) struct Requests(Mutex<Book>);
 
@@ -24,12 +24,12 @@ struct Book {
 }
 
 impl Requests {
-    /// Counts one request; `None` for one whose connection was cut.
+    /// Counts one request; the status is `None` if its connection was cut.
     pub(crate) fn count(&self, route: Route, status: Option<u16>) {
         *self.lock().counts.entry((route, status)).or_default() += 1;
     }
 
-    /// Notes one submission.
+    /// Adds one submission to the log.
     pub(crate) fn note(&self, submission: SubmissionView) {
         let mut book = self.lock();
         if book.submissions.len() == KEPT_SUBMISSIONS {
@@ -75,7 +75,7 @@ pub struct RequestsView {
     pub submissions: Vec<SubmissionView>,
 }
 
-/// How many requests of one route were answered with one status.
+/// The number of requests to one route with one status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestCount {
@@ -83,33 +83,32 @@ pub struct RequestCount {
     pub method: String,
     /// Path of the route, with its parameters' names.
     pub route: String,
-    /// The answer; absent if the connection was cut on purpose.
+    /// The status; absent if a fault cut the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// How many.
+    /// The number of requests.
     pub count: u64,
 }
 
-/// One submission, whatever it came to.
+/// One submission, accepted or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubmissionView {
-    /// Its idempotency key; empty if it had none.
+    /// The idempotency key; empty if absent.
     pub idempotency_key: String,
-    /// The answer; absent if the connection was cut on purpose.
+    /// The status; absent if a fault cut the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The fault that struck it.
+    /// The fault that applied to the submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<SubmissionFault>,
-    /// Bytes of the document that were taken in.
+    /// The number of received bytes of the document.
     pub bytes_received: u64,
-    /// When it began, RFC 3339.
+    /// When the submission began, RFC 3339.
     pub at: String,
 }
 
 impl SubmissionView {
-    /// A submission that has just begun.
     pub(crate) fn begun(idempotency_key: &str) -> Self {
         Self { idempotency_key: idempotency_key.to_owned(), at: rfc3339(clock::now()), ..Self::default() }
     }

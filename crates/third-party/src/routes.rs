@@ -1,4 +1,4 @@
-//! The routes of the contract, as one list, and the router that is built from it.
+//! The list of the contract's routes, and the router built from it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::{
     admin,
-    admission::admit_question,
+    admission::admit_status_request,
     app::App,
     connection::Cutter,
     files,
@@ -34,16 +34,16 @@ pub enum Route {
     PushJob,
     /// Submit a document by URL.
     PullJob,
-    /// A job by its id.
+    /// Get a job's status by job id.
     Job,
-    /// A job by its idempotency key.
+    /// Get a job's status by idempotency key.
     JobByKey,
-    /// A result file.
+    /// Download a result file.
     File,
 }
 
 impl Route {
-    /// All of them.
+    /// All routes.
     pub const ALL: [Self; 5] = [Self::PushJob, Self::PullJob, Self::Job, Self::JobByKey, Self::File];
 
     /// The HTTP method.
@@ -54,7 +54,7 @@ impl Route {
         }
     }
 
-    /// The path, with parameters as `{name}`.
+    /// The path with parameters as `{name}`.
     pub fn path(self) -> &'static str {
         match self {
             Self::PushJob => wire::PUSH_PATH,
@@ -76,7 +76,7 @@ impl Route {
     }
 }
 
-/// The whole server: the contract, the admin endpoints, and a problem for everything else.
+/// The router of the server: the contract, the admin endpoints, and a problem for all other requests.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
@@ -96,7 +96,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest("/admin", admin::router().layer(from_fn_with_state(Arc::clone(&app), require_admin)))
         .fallback(async || Problem::not_found("path"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", "This path has another method.")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "methodNotAllowed",
+                "This path does not allow this method.",
+            )
         })
         .with_state(app)
 }
@@ -122,7 +126,7 @@ async fn job(
 ) -> Response {
     let job_id = path.map(|Path(job_id)| job_id).unwrap_or_default();
     let key = app.jobs.key(&job_id).unwrap_or_default();
-    let admitted = admit_question(&app, &headers, &key);
+    let admitted = admit_status_request(&app, &headers, &key);
     answer(&cutter, admitted.and_then(|()| app.jobs.status(&job_id).ok_or_else(no_such_job)))
 }
 
@@ -140,7 +144,7 @@ async fn job_by_key(
     query: Result<Query<ByKey>, QueryRejection>,
 ) -> Response {
     let key = query.ok().map(|Query(query)| query.idempotency_key);
-    let admitted = admit_question(&app, &headers, key.as_deref().unwrap_or_default());
+    let admitted = admit_status_request(&app, &headers, key.as_deref().unwrap_or_default());
     let found = admitted.and_then(|()| {
         let message = "The query parameter idempotencyKey is missing.";
         let key = key.ok_or_else(|| Problem::bad_request("idempotencyKeyMissing", message))?;

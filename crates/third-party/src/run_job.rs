@@ -1,4 +1,4 @@
-//! One job from its acceptance to its callbacks: fetch, work, wait, report.
+//! Runs one job from its acceptance to its callbacks: fetches the document, processes it, waits, and reports.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,36 +13,35 @@ use url::Url;
 
 use crate::{
     app::App,
-    callbacks::{self, First, Receiver},
+    callbacks::{self, FirstAttempt, Receiver},
     fault_book::{Known, Pinned},
     faults::{FileFault, JobFault, ReportedStatus},
-    intake::{Incoming, IntakeError, Pace, take_in},
+    intake::{BodyFault, Incoming, IntakeError, take_in},
     jobs::Reported,
-    limits::Place,
+    limits::Lease,
     traceparent::Traceparent,
     usage::Running,
     work,
 };
 
-/// How often a document is fetched before the job fails.
+/// The number of attempts to fetch a document before its job fails.
 const PULL_TRIES: u32 = 4;
 const PULL_BACKOFF: Duration = Duration::from_millis(250);
 
-/// Where the document is.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// Here.
+    /// The document was pushed and is on disk.
     Received(Incoming),
-    /// Still to be fetched.
+    /// The document has to be fetched.
     Pull {
-        /// From where.
+        /// The presigned URL.
         url: Url,
-        /// How large it is said to be.
+        /// The declared size.
         size_bytes: u64,
     },
 }
 
-/// A job that was accepted.
+/// An accepted job.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) job_id: String,
@@ -54,26 +53,27 @@ pub(crate) struct Work {
     pub(crate) accepted: Instant,
     pub(crate) traceparent: Option<Traceparent>,
     pub(crate) in_flight: InFlight,
-    /// Told after the first delivery of a callback.
+    /// Notified after the first attempt to send a callback.
     pub(crate) called: oneshot::Sender<()>,
 }
 
-/// A job in flight, until it is dropped. It is measured first, so that a place is never seen taken twice.
+/// A job that is in flight until this is dropped. `_measured` is dropped first, so that the measured number of jobs
+/// never exceeds the number of leases.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     _measured: Running,
-    _place: Place,
+    _lease: Lease,
 }
 
 impl InFlight {
-    /// A job was accepted on a place that was reserved for it.
-    pub(crate) fn begin(app: &App, place: Place) -> Self {
-        Self { _measured: app.usage.job_began(), _place: place }
+    /// Starts to measure an accepted job, which holds `lease`.
+    pub(crate) fn begin(app: &App, lease: Lease) -> Self {
+        Self { _measured: app.usage.job_began(), _lease: lease }
     }
 }
 
-/// Runs the job to its end. Failures of the work become a `job.failed` callback; a callback that nobody takes is
-/// given up after its tries, and the status endpoint still tells the result.
+/// Runs the job to its end. If processing fails, the callback is `job.failed`. If all attempts to send the callback
+/// fail, the status endpoint still returns the result.
 pub(crate) async fn run(app: Arc<App>, work: Work) {
     let Work { job_id, key, media_type, callback_url, source, mut pinned, accepted, .. } = work;
     let Work { traceparent, in_flight, called, .. } = work;
@@ -91,7 +91,7 @@ pub(crate) async fn run(app: Arc<App>, work: Work) {
     let timing = Timing::of(&pinned, app.config.delay);
     sleep_until(accepted + timing.finished).await;
     let messages = callbacks::messages(&job_id, &event, &pinned);
-    // The status says what the first callback says, also if a second one contradicts it.
+    // The status endpoint returns the result of the first callback, even if a second one contradicts it.
     let event = messages.first().map_or(event, |first| first.event.clone());
     let reported = match timing.reported {
         Some(ReportedStatus::Working) => Reported::Working,
@@ -100,13 +100,13 @@ pub(crate) async fn run(app: Arc<App>, work: Work) {
     };
     app.jobs.report(&job_id, reported);
     if pinned.job.iter().any(|fault| matches!(fault, JobFault::NoCallback { .. })) {
-        // As if it were lost on its way: the job is in flight no more.
+        // As if the callback were lost: the job is no longer in flight.
         return;
     }
     sleep_until(accepted + timing.called_back).await;
     app.jobs.report(&job_id, Reported::Final(event));
     let receiver = Receiver { job_id: &job_id, url: &callback_url, traceparent: traceparent.as_ref() };
-    callbacks::send(&app, receiver, &messages, First { in_flight, called }).await;
+    callbacks::send(&app, receiver, &messages, FirstAttempt { in_flight, called }).await;
 }
 
 async fn obtain(app: &App, source: Source) -> Result<Incoming, JobError> {
@@ -122,7 +122,8 @@ async fn obtain(app: &App, source: Source) -> Result<Incoming, JobError> {
             Err(error) => tracing::warn!(%error, tried, "a document could not be fetched"),
         }
     }
-    let message = "The document could not be fetched from the URL that was given, or it has another size.";
+    let message =
+        "The document could not be fetched from its source URL, or its size differs from the declared size.";
     Err(JobError { code: "sourceUnreadable".to_owned(), message: message.to_owned() })
 }
 
@@ -135,16 +136,17 @@ async fn pull(app: &App, url: &Url, size_bytes: u64) -> Result<Incoming, PullErr
         return Err(PullError::Size);
     }
     let mut taken = 0;
-    Ok(take_in(&app.incoming_dir, response.bytes_stream(), size_bytes, Pace::default(), &mut taken).await?)
+    Ok(take_in(&app.incoming_dir, response.bytes_stream(), size_bytes, BodyFault::default(), &mut taken)
+        .await?)
 }
 
 #[derive(Debug, thiserror::Error)]
 enum PullError {
-    #[error("the source cannot be reached")]
+    #[error("the source URL cannot be reached")]
     Http(#[from] reqwest::Error),
-    #[error("the source answers {0}")]
+    #[error("the source URL answered {0}")]
     Status(StatusCode),
-    #[error("the source has another size")]
+    #[error("the document's size differs from the declared size")]
     Size,
     #[error(transparent)]
     Intake(#[from] IntakeError),
@@ -159,7 +161,7 @@ async fn process(
     pinned: &Pinned,
 ) -> CallbackEvent {
     let sha256 = incoming.received.sha256.clone();
-    // The semaphore is never closed; without a permit there is only less order.
+    // The semaphore is never closed, so this cannot fail.
     let permit = app.working.acquire().await.ok();
     let incoming = Arc::new(incoming);
     let read = Arc::clone(&incoming);
@@ -196,7 +198,7 @@ async fn process(
 
 fn not_stored(error: &io::Error) -> JobError {
     tracing::error!(%error, "a result could not be stored");
-    let message = "The service could not store its result. The file can be sent again.";
+    let message = "The service could not store its result. Submit the file again.";
     JobError { code: "internal".to_owned(), message: message.to_owned() }
 }
 
@@ -227,7 +229,7 @@ fn redeclare(file: &mut ReturnedFile, fault: &FileFault) {
     }
 }
 
-/// What the job came to, unless a fault makes it fail.
+/// The job's result, which a fault may turn into a failure.
 fn after_faults(job_id: &str, event: CallbackEvent, pinned: &Pinned) -> CallbackEvent {
     let asked = pinned.job.iter().find_map(|fault| match fault {
         JobFault::JobFails { code, message } => {
@@ -245,7 +247,7 @@ fn after_faults(job_id: &str, event: CallbackEvent, pinned: &Pinned) -> Callback
     asked.map_or(event, |error| failed(job_id, error))
 }
 
-/// The success that a contradiction needs: the real one, or one without files.
+/// A success for contradictory callbacks: the real one, or one without files.
 pub(crate) fn succeeded_anyway(job_id: &str, event: CallbackEvent) -> CallbackEvent {
     match event {
         CallbackEvent::Succeeded(succeeded) => CallbackEvent::Succeeded(succeeded),
@@ -259,11 +261,11 @@ pub(crate) fn failed(job_id: &str, error: JobError) -> CallbackEvent {
     CallbackEvent::Failed(JobFailed { job_id: job_id.to_owned(), error })
 }
 
-/// When things happen, from the acceptance on.
+/// The times of a job, measured from its acceptance.
 struct Timing {
     finished: Duration,
     called_back: Duration,
-    /// What the status endpoint says between the two, if a fault decides that.
+    /// The answer of the status endpoint between these times, if a fault decides it.
     reported: Option<ReportedStatus>,
 }
 

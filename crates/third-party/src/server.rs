@@ -1,4 +1,4 @@
-//! Starting and stopping the server, and looking into it from the same process.
+//! Starts and stops the server, and gives access to its state from the same process.
 
 use std::{future::IntoFuture as _, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     usage::UsageView,
 };
 
-/// How long open requests may take once the server is asked to stop.
+/// How long open requests may take after the server is asked to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Starts a server on `listener`, which is bound already, and returns at once.
+/// Starts a server on a bound listener, and returns at once.
 ///
 /// # Errors
-/// [`StartError`] if the data folder or the HTTP client cannot be set up, or the limits make no sense.
+/// [`StartError`] if the data folder or the HTTP client cannot be set up, or the limits are invalid.
 pub async fn serve(config: Config, listener: TcpListener) -> Result<Server, StartError> {
     let address = listener.local_addr()?;
     let url = format!("http://{address}");
@@ -34,7 +34,7 @@ pub async fn serve(config: Config, listener: TcpListener) -> Result<Server, Star
         Some(public_url) => public_url.clone(),
         None => Url::parse(&url)?,
     };
-    // A folder of this run, so that stopping removes nothing that others put there.
+    // A folder for this run only, so that stopping the server removes no foreign files.
     let run_dir = config.data_dir.join(format!("run-{}", Uuid::new_v4().simple()));
     tokio::fs::create_dir_all(run_dir.join("incoming")).await?;
     tokio::fs::create_dir_all(run_dir.join("files")).await?;
@@ -42,14 +42,14 @@ pub async fn serve(config: Config, listener: TcpListener) -> Result<Server, Star
     let service = routes::router(Arc::clone(&app)).into_make_service_with_connect_info::<Cutter>();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = axum::serve(CuttableListener(listener), service).with_graceful_shutdown(async move {
-        // A dropped sender asks for the end as well.
+        // Dropping the sender stops the server, too.
         let _ = stopped.await;
     });
     let served = tokio::spawn(serving.into_future());
     Ok(Server { url, address, run_dir, app, stop, served })
 }
 
-/// A running server. Dropping it stops it too, with its files left where they are.
+/// A running server. Dropping it stops the server, but leaves its files.
 #[derive(Debug)]
 pub struct Server {
     url: String,
@@ -61,12 +61,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens, such as `http://127.0.0.1:4010`; no slash at the end.
+    /// The base URL without a trailing slash, such as `http://127.0.0.1:4010`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where it listens.
+    /// The listener's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -76,12 +76,12 @@ impl Server {
         self.app.faults.add(rule)
     }
 
-    /// The faults that are not used up: `GET /admin/faults`.
+    /// The faults that can still apply: `GET /admin/faults`.
     pub fn faults(&self) -> Vec<FaultEntry> {
         self.app.faults.list()
     }
 
-    /// Removes one fault; false if there is none with this number: `DELETE /admin/faults/{id}`.
+    /// Removes one fault; false if no fault has this number: `DELETE /admin/faults/{id}`.
     pub fn remove_fault(&self, id: u64) -> bool {
         self.app.faults.remove(id)
     }
@@ -96,7 +96,7 @@ impl Server {
         self.app.jobs.list(prefix)
     }
 
-    /// What was asked so far: `GET /admin/requests`.
+    /// The requests so far: `GET /admin/requests`.
     pub fn requests(&self, prefix: &str) -> RequestsView {
         self.app.requests.view(prefix)
     }
@@ -109,27 +109,27 @@ impl Server {
     /// Sets all limits: `PUT /admin/limits`. The token bucket starts full again if its rate or depth changes.
     ///
     /// # Errors
-    /// They make no sense; the ones in force stay.
+    /// The limits are invalid; the old ones then stay in force.
     pub fn set_limits(&self, limits: Limits) -> Result<(), InvalidLimits> {
         self.app.limits.set(limits)
     }
 
-    /// How the server was used: `GET /admin/usage`.
+    /// The measured usage: `GET /admin/usage`.
     pub fn usage(&self) -> UsageView {
         self.app.usage.view()
     }
 
-    /// Measures the use anew: `DELETE /admin/usage`.
+    /// Resets the measured usage: `DELETE /admin/usage`.
     pub fn reset_usage(&self) {
         self.app.usage.reset();
     }
 
-    /// Takes no more requests, lets the open ones end within ten seconds, ends all jobs and removes their files.
+    /// Stops accepting requests, gives open ones ten seconds to end, aborts all jobs and removes their files.
     ///
     /// # Errors
-    /// If serving had failed, or the files cannot be removed.
+    /// Serving had failed, or the files cannot be removed.
     pub async fn stop(self) -> io::Result<()> {
-        // The server may have ended already; then there is nobody to tell.
+        // This fails only if the server has already ended.
         let _ = self.stop.send(());
         let mut served = self.served;
         let ended = tokio::time::timeout(STOP_WITHIN, &mut served).await;
@@ -146,16 +146,16 @@ impl Server {
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The listener or the data folder.
+    /// The listener or the data folder cannot be used.
     #[error("the listener or the data folder cannot be used")]
     Io(#[from] io::Error),
-    /// The limits.
-    #[error("the limits make no sense")]
+    /// The limits are invalid.
+    #[error("the limits are invalid")]
     Limits(#[from] InvalidLimits),
-    /// The HTTP client.
+    /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
-    /// The listener's address is no URL.
+    /// The listener's address does not form a URL.
     #[error("the listener's address cannot be written as a URL")]
     Address(#[from] url::ParseError),
 }

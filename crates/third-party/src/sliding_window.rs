@@ -1,4 +1,4 @@
-//! The most events in any stretch of one second, wherever it begins.
+//! The largest number of events in any one-second window.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A window of one second that ends with the newest event; it holds what came less than a second before that.
+/// The events less than one second before the newest event, and the newest event.
 #[derive(Debug, Default)]
 pub(crate) struct SlidingWindow {
     events: VecDeque<Instant>,
@@ -14,7 +14,7 @@ pub(crate) struct SlidingWindow {
 }
 
 impl SlidingWindow {
-    /// Notes an event, which is not older than the one before.
+    /// Adds an event, which must not be older than the previous one.
     pub(crate) fn note(&mut self, at: Instant) {
         while self.events.front().is_some_and(|oldest| at.saturating_duration_since(*oldest) >= SECOND) {
             self.events.pop_front();
@@ -23,7 +23,7 @@ impl SlidingWindow {
         self.most = self.most.max(self.events.len());
     }
 
-    /// The most that were ever in the window.
+    /// The largest number of events that the window has held.
     pub(crate) fn most(&self) -> usize {
         self.most
     }
@@ -49,7 +49,7 @@ mod tests {
             for at in &events {
                 window.note(begun + Duration::from_millis(*at));
             }
-            // A fullest second begins with an event.
+            // Some one-second window with the most events begins with an event.
             let in_second_from =
                 |from: u64| events.iter().filter(|at| (from..from + 1000).contains(*at)).count();
             let most = events.iter().map(|from| in_second_from(*from)).max().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! The two submissions: a document as body, or as a URL to fetch. The same idempotency key gets the same job.
+//! The two ways to submit a document: as the request's body, or as a URL to fetch. The same idempotency key gets the
+//! same job.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
     faults::JobFault,
     intake::{Incoming, IntakeError, take_in},
     jobs::{Received, Submitted},
-    limits::Place,
+    limits::Lease,
     problem::Problem,
     refusal::{Cut, Refusal},
     requests::SubmissionView,
@@ -40,11 +41,11 @@ use crate::{
 
 const MAX_KEY_BYTES: usize = 255;
 const MAX_PULL_BODY_BYTES: usize = 64 * 1024;
-/// How much of a refused body is still read, so that the client sees the answer and not a reset.
+/// How much of a refused body is read, so that the client sees the answer and not a reset.
 const MAX_DRAINED_BYTES: u64 = 64 * 1024 * 1024;
-/// How long that may take.
+/// How long reading a refused body may take.
 const MAX_DRAIN: Duration = Duration::from_mins(1);
-/// How long an answer waits for its early callback.
+/// How long an answer waits for an early callback.
 const MAX_EARLY: Duration = Duration::from_secs(30);
 
 /// `POST /v1/jobs/push`.
@@ -58,7 +59,7 @@ pub(crate) async fn push(
     let mut body = body.into_data_stream();
     let outcome = push_document(&app, &headers, &mut body, &mut note).await;
     match &outcome {
-        // An answer that comes while the client still sends would be lost with the connection.
+        // If the client were still sending, it would see a reset instead of the answer.
         Ok(_) => drain(&mut body, u64::MAX).await,
         Err(Refusal::Problem(_)) => drain(&mut body, MAX_DRAINED_BYTES).await,
         Err(Refusal::Cut) => {}
@@ -91,13 +92,13 @@ async fn push_document(
     let media_type = text(headers, header::CONTENT_TYPE.as_str())
         .and_then(|value| value.parse::<MediaType>().ok())
         .ok_or_else(|| {
-            let message = "The Content-Type is none of the media types that this service works on.";
+            let message = "The service does not process documents with this Content-Type.";
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "mediaTypeUnknown", message)
         })?;
     let length = text(headers, header::CONTENT_LENGTH.as_str())
         .and_then(|value| value.parse::<u64>().ok())
         .ok_or_else(|| {
-        let message = "A document is sent with its exact Content-Length.";
+        let message = "The Content-Length header with the document's exact size is missing.";
         Problem::new(StatusCode::LENGTH_REQUIRED, "lengthRequired", message)
     })?;
     let mut behaviour = Behaviour::default();
@@ -114,17 +115,18 @@ async fn push_document(
     }
     check_size(app, length)?;
 
-    let place = reserve(app, key)?;
-    let taken = take_in(&app.incoming_dir, body, length, behaviour.pace, &mut note.bytes_received).await;
+    let lease = reserve(app, key)?;
+    let taken =
+        take_in(&app.incoming_dir, body, length, behaviour.body_fault, &mut note.bytes_received).await;
     let incoming = taken.map_err(refuse_intake)?;
     if let Some(fault) = app.faults.submission(Known::Sha256(key, &incoming.received.sha256)) {
         note.fault = Some(fault.clone());
         behaviour = Behaviour::of(&fault)?;
-        if behaviour.pace.cut_after.is_some() {
+        if behaviour.body_fault.cut_after.is_some() {
             return Err(Refusal::Cut);
         }
     }
-    let order = Order { key, media_type, callback_url, traceparent: Traceparent::of(headers), place };
+    let order = Order { key, media_type, callback_url, traceparent: Traceparent::of(headers), lease };
     let submitted = submit(app, order, Taken::Pushed(incoming)).await;
     behaviour.finish(app, submitted).await
 }
@@ -136,23 +138,24 @@ async fn pull_document(
     note: &mut SubmissionView,
 ) -> Result<Submitted, Refusal> {
     let admitted = admit(app, headers, note);
-    // Read also if it is refused, so that the answer is not lost with the connection.
+    // Read the body even if the request is refused, so that the client sees the answer and not a reset.
     let body = to_bytes(body, MAX_PULL_BODY_BYTES).await;
     admitted?;
     let key = idempotency_key(headers)?;
     let request: PullRequest = body
         .ok()
         .and_then(|body| serde_json::from_slice(&body).ok())
-        .ok_or_else(|| Problem::bad_request("bodyInvalid", "The body is no PullRequest."))?;
+        .ok_or_else(|| Problem::bad_request("bodyInvalid", "The body is not a PullRequest."))?;
     let callback_url = web_url(&request.callback_url, MAX_URL_BYTES).ok_or_else(bad_callback_url)?;
-    let url = web_url(&request.source_url, MAX_SOURCE_URL_BYTES)
-        .ok_or_else(|| Problem::bad_request("sourceUrlInvalid", "The source URL is not usable."))?;
+    let url = web_url(&request.source_url, MAX_SOURCE_URL_BYTES).ok_or_else(|| {
+        Problem::bad_request("sourceUrlInvalid", "The source URL is not a valid http or https URL.")
+    })?;
     let mut behaviour = Behaviour::default();
     if let Some(fault) = app.faults.submission(Known::Key(key)) {
         note.fault = Some(fault.clone());
         behaviour = Behaviour::of(&fault)?;
     }
-    if behaviour.pace.cut_after.is_some() {
+    if behaviour.body_fault.cut_after.is_some() {
         return Err(Refusal::Cut);
     }
     if let Some(existing) = app.jobs.resubmit(key) {
@@ -165,19 +168,18 @@ async fn pull_document(
         media_type: request.media_type,
         callback_url,
         traceparent: Traceparent::of(headers),
-        place: reserve(app, key)?,
+        lease: reserve(app, key)?,
     };
     let submitted = submit(app, order, taken).await;
     behaviour.finish(app, submitted).await
 }
 
-/// What is known of a document that becomes a job.
 struct Order<'h> {
     key: &'h str,
     media_type: MediaType,
     callback_url: Url,
     traceparent: Option<Traceparent>,
-    place: Place,
+    lease: Lease,
 }
 
 enum Taken {
@@ -185,9 +187,9 @@ enum Taken {
     Pulled { url: Url, size_bytes: u64 },
 }
 
-/// Creates the job and starts it; waits for its callback if a fault asks for an early one.
+/// Creates the job and starts it. With the fault `earlyCallback`, waits for the callback.
 async fn submit(app: &Arc<App>, order: Order<'_>, taken: Taken) -> Submitted {
-    let Order { key, media_type, callback_url, traceparent, place } = order;
+    let Order { key, media_type, callback_url, traceparent, lease } = order;
     let received: Option<Received> = match &taken {
         Taken::Pushed(incoming) => Some(incoming.received.clone()),
         Taken::Pulled { .. } => None,
@@ -196,7 +198,7 @@ async fn submit(app: &Arc<App>, order: Order<'_>, taken: Taken) -> Submitted {
     if !submitted.created {
         return submitted;
     }
-    let in_flight = InFlight::begin(app, place);
+    let in_flight = InFlight::begin(app, lease);
     let pinned: Pinned = match &received {
         Some(received) => app.faults.pin(Known::Both(key, &received.sha256)),
         None => app.faults.pin(Known::Key(key)),
@@ -223,7 +225,7 @@ async fn submit(app: &Arc<App>, order: Order<'_>, taken: Taken) -> Submitted {
         },
     ));
     if early {
-        // The job's end, or the bound, lets the answer go out all the same.
+        // If the job ends without a callback, or the timeout passes, the answer is sent anyway.
         let _ = timeout(MAX_EARLY, wait_for_call).await;
     }
     submitted
@@ -258,7 +260,7 @@ async fn drain(body: &mut BodyDataStream, mut budget: u64) {
             }
         }
     });
-    // What was not read in time is the client's to lose.
+    // If the client is too slow, it may see a reset instead of the answer.
     let _ = drained.await;
 }
 
@@ -268,7 +270,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
             (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
         })
         .ok_or_else(|| {
-            let message = "Idempotency-Key is missing, or not 1 to 255 visible ASCII characters.";
+            let message = "Idempotency-Key is missing, or is not 1 to 255 visible ASCII characters.";
             Problem::bad_request("idempotencyKeyInvalid", message)
         })
 }
@@ -291,7 +293,7 @@ fn check_size(app: &App, size_bytes: u64) -> Result<(), Problem> {
 fn refuse_intake(error: IntakeError) -> Refusal {
     match error {
         IntakeError::Cut => Refusal::Cut,
-        // Not a 400, which would be for good: the next submission may bring the whole body.
+        // Not a 400, which would be final: the next submission may deliver the whole body.
         IntakeError::Incomplete | IntakeError::TooLong => {
             let message = "The body did not arrive with its declared Content-Length.";
             Problem::new(StatusCode::REQUEST_TIMEOUT, "bodyIncomplete", message).into()

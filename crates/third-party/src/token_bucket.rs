@@ -1,18 +1,17 @@
-//! A token bucket that is exact: it counts in whole billionths and never rounds.
+//! An exact token bucket: it counts in billionths with integers and never rounds.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 const NANOS: u128 = 1_000_000_000;
-/// One request. A level is in billionths of a request times billionths of a second, so that an elapsed time
+/// The level of one token. A level counts billionths of a token times billionths of a second, so that an elapsed time
 /// multiplied by the rate is a level.
 const TOKEN: u128 = NANOS * NANOS;
 
-/// Requests at a rate, and a number of them at once.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenBucket {
-    /// Billionths of a request in a second.
+    /// The rate, in billionths of a token per second.
     nanos_per_second: u128,
     depth: u128,
     level: u128,
@@ -20,19 +19,19 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket of `depth` requests that refills with `per_second`; `None` for a rate that is no positive
-    /// number, or a depth of nothing.
+    /// A full bucket of `depth` tokens that refills with `per_second`. `None` unless the rate is a positive number and
+    /// the depth is at least 1.
     pub(crate) fn new(per_second: f64, depth: u32, now: Instant) -> Option<Self> {
-        // A duration is the standard library's way from a float to whole billionths.
+        // `Duration` converts a float to whole billionths.
         let nanos_per_second = Duration::try_from_secs_f64(per_second).ok()?.as_nanos();
         let depth = u128::from(depth) * TOKEN;
         (nanos_per_second > 0 && depth > 0).then_some(Self { nanos_per_second, depth, level: depth, at: now })
     }
 
-    /// Takes one request out of the bucket.
+    /// Takes one token out of the bucket.
     ///
     /// # Errors
-    /// The bucket lacks a part of it; it comes after the time that is returned, unless others take it.
+    /// The bucket holds less than one token. The error is the time until it holds one, if no other call takes it.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let refill = now.saturating_duration_since(self.at).as_nanos().saturating_mul(self.nanos_per_second);
         self.level = self.level.saturating_add(refill).min(self.depth);
@@ -52,8 +51,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether a request at `at` is within the limit, from nothing but the ones that were let through before it:
-    /// in no stretch of time are there more than the depth and what the rate brings in it.
+    /// Whether a request at `at` is within the limit, computed only from the requests admitted before it: no period has
+    /// more requests than the depth plus the rate times the period.
     fn within(passed: &[u64], at: u64, nanos_per_second: u64, depth: u32) -> bool {
         (0..passed.len()).all(|first| {
             let requests = u128::try_from(passed.len() - first + 1).unwrap() * TOKEN;
@@ -67,7 +66,7 @@ mod tests {
         fn it_lets_through_just_what_the_limit_allows(
             millis_per_second in 1_u32..50_000,
             depth in 1_u32..8,
-            // Pauses around the time of one request, and none at all.
+            // Pauses around the refill time of one token, and no pause.
             pauses in prop::collection::vec(prop_oneof![Just(0), 0_u64..400_000_000, 0_u64..3_000_000_000], 1..80),
         ) {
             let begun = Instant::now();

@@ -1,8 +1,8 @@
-//! The trace that a submission belongs to, handed back with its callbacks: the W3C header `traceparent`, version 00.
+//! The trace of a submission, which its callbacks repeat: the W3C header `traceparent`, version 00.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header, in a submission and in a callback.
+/// The name of the header.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// `00-<trace id>-<parent id>-<flags>` in lower-case hex, neither id all zeros
@@ -11,7 +11,7 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(crate) struct Traceparent(String);
 
 impl Traceparent {
-    /// That of a request; `None` if there is none, more than one, or a malformed one, as the standard wants it.
+    /// The traceparent of a request; `None` if the header is missing, repeated or malformed, as the standard requires.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all(TRACEPARENT).iter();
         let one = given.next().filter(|_| given.next().is_none())?;
@@ -28,12 +28,11 @@ impl Traceparent {
         well_formed.then(|| Self(text.to_owned()))
     }
 
-    /// As text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As a header of a callback.
+    /// The value for a callback's header.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.0).ok()
     }

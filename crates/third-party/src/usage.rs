@@ -1,4 +1,4 @@
-//! What was really asked of the server, measured apart from the limits that it may keep: it knows nothing of them.
+//! Measures how the server is used, independently of the limits that the server enforces.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::{clock, sliding_window::SlidingWindow};
 
-/// So many arrivals are listed; later ones are only counted.
+/// The number of arrivals that are listed; later ones are only counted.
 const LISTED_ARRIVALS: usize = 100_000;
 
-/// Measures the use of one server.
+/// Measures the usage of one server.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// One moment on both clocks, so that times of day come from the clock that never jumps.
+    /// The same moment on both clocks, from which times of day are computed with the monotonic clock.
     anchor: (Instant, OffsetDateTime),
     book: Mutex<Book>,
 }
@@ -36,15 +36,14 @@ struct Book {
 }
 
 impl Meter {
-    /// Nothing was used yet.
     pub(crate) fn new() -> Self {
         Self { anchor: (Instant::now(), clock::now()), book: Mutex::default() }
     }
 
-    /// Notes a submission whose headers have just arrived, and returns when that was.
+    /// Counts a submission whose headers have just arrived, and returns the time.
     pub(crate) fn arrived(&self) -> Instant {
         let mut book = self.lock();
-        // Asked for under the lock, so that no arrival is older than the one before.
+        // The clock is read under the lock, so that arrivals are in order of time.
         let now = Instant::now();
         book.requests += 1;
         book.first.get_or_insert(now);
@@ -56,22 +55,22 @@ impl Meter {
         now
     }
 
-    /// Notes that a submission got a job, new or known.
+    /// Counts a submission that got a job, new or existing.
     pub(crate) fn accepted(&self) {
         self.lock().accepted += 1;
     }
 
-    /// Notes that a submission came too fast.
+    /// Counts a submission that the rate limit refused.
     pub(crate) fn refused_by_rate(&self) {
         self.lock().refused_by_rate += 1;
     }
 
-    /// Notes that a submission would have been a job too many.
+    /// Counts a submission that the limit on jobs in flight refused.
     pub(crate) fn refused_by_in_flight(&self) {
         self.lock().refused_by_in_flight += 1;
     }
 
-    /// Notes a new job; it is in flight until the answer is dropped.
+    /// Counts a new job, which is in flight until the returned value is dropped.
     pub(crate) fn job_began(self: &Arc<Self>) -> Running {
         let mut book = self.lock();
         let jobs = book.in_flight.jobs + 1;
@@ -79,7 +78,7 @@ impl Meter {
         Running(Arc::clone(self))
     }
 
-    /// Begins anew. The jobs in flight are in flight still.
+    /// Resets all counts. Jobs in flight stay in flight.
     pub(crate) fn reset(&self) {
         let mut book = self.lock();
         let jobs = book.in_flight.jobs;
@@ -87,7 +86,7 @@ impl Meter {
         book.in_flight.change(Instant::now(), jobs);
     }
 
-    /// All of it, until now.
+    /// The usage until now.
     pub(crate) fn view(&self) -> UsageView {
         let mut book = self.lock();
         let jobs = book.in_flight.jobs;
@@ -130,7 +129,7 @@ fn signed(duration: Duration) -> i128 {
     i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
 }
 
-/// A job in flight, until it is dropped.
+/// A job that is in flight until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running(Arc<Meter>);
 
@@ -142,15 +141,15 @@ impl Drop for Running {
     }
 }
 
-/// How many jobs were in flight, and for how long.
+/// The number of jobs in flight over time.
 #[derive(Debug, Default)]
 struct InFlight {
     jobs: u32,
     peak: u32,
     changed: Option<Instant>,
-    /// While there was at least one.
+    /// The total time with at least one job in flight.
     busy: Duration,
-    /// The times of all jobs, added up.
+    /// The sum of the jobs' times in flight.
     jobs_time: Duration,
 }
 
@@ -171,33 +170,34 @@ impl InFlight {
     }
 }
 
-/// Answer of `GET /admin/usage`: since the start, or the last `DELETE /admin/usage`.
+/// Answer of `GET /admin/usage`: the usage since the start, or since the last `DELETE /admin/usage`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageView {
-    /// Submission requests with a valid API key, pushed or pulled, whatever became of them.
+    /// Submissions with a valid API key, pushed or pulled, accepted or not.
     pub requests: u64,
-    /// Those that got a job, new or known, also if the answer was then lost on purpose.
+    /// Submissions that got a job, new or existing, including those whose answer a fault lost.
     pub accepted: u64,
-    /// Those that were refused since they came too fast. Answers that a fault asked for are not among them.
+    /// Submissions that the rate limit refused. Refusals by a fault do not count.
     pub refused_by_rate: u64,
-    /// Those that were refused since too many jobs were in flight.
+    /// Submissions that the limit on jobs in flight refused.
     pub refused_by_in_flight: u64,
-    /// When the first arrived, in milliseconds since 1970; null if there was none.
+    /// When the first submission arrived, in milliseconds since 1970; null without submissions.
     pub first_request_at_ms: Option<u64>,
-    /// When the last arrived, in milliseconds since 1970, by a clock that never jumps after the server's start.
+    /// When the last submission arrived, in milliseconds since 1970, by a clock that is monotonic after the server's
+    /// start.
     pub last_request_at_ms: Option<u64>,
-    /// The most that arrived in any stretch of one second, wherever it begins; its end is not part of it.
+    /// The largest number of submissions in any one-second window, whose end is exclusive.
     pub max_requests_in_any_second: usize,
-    /// Requests after the first one, over the time from the first to the last; null for fewer than two.
+    /// Submissions after the first, divided by the time from the first to the last; null for fewer than two.
     pub average_requests_per_second: Option<f64>,
-    /// Jobs in flight now: accepted, and no callback sent yet.
+    /// Jobs in flight now: accepted, but no callback sent yet.
     pub in_flight: u32,
-    /// The most jobs in flight at one time.
+    /// The largest number of jobs in flight at one time.
     pub peak_in_flight: u32,
-    /// The mean number of jobs in flight while there was at least one; null if there was none.
+    /// The mean number of jobs in flight while there was at least one; null without jobs.
     pub time_weighted_in_flight: Option<f64>,
-    /// When each of the first 100,000 arrived, in milliseconds after the first one, oldest first.
+    /// The arrivals of the first 100,000 submissions, in milliseconds after the first one, oldest first.
     pub arrivals_ms: Vec<f64>,
 }
 
@@ -214,7 +214,7 @@ mod tests {
         ) {
             let mut changes: Vec<(u64, i64)> =
                 jobs.iter().flat_map(|(from, lasts)| [(*from, 1), (from + lasts, -1)]).collect();
-            // A job that ends makes room for one that begins in the same millisecond.
+            // If one job ends and another begins in the same millisecond, the end comes first.
             changes.sort_unstable();
             let begun = Instant::now();
             let mut in_flight = InFlight::default();

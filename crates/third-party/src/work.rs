@@ -1,4 +1,4 @@
-//! The work of a job: makes the returned files from a document's bytes. Blocks the thread, and uses no network.
+//! Processes a document: makes the returned files from its bytes. Blocks the thread and uses no network.
 
 mod captions;
 mod document;
@@ -10,7 +10,7 @@ use lectern_content::{ContentError, MediaType};
 
 use crate::intake::Incoming;
 
-/// One file that a job made.
+/// One result file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Produced {
     pub(crate) name: &'static str,
@@ -30,7 +30,7 @@ pub(crate) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     }
 }
 
-/// The error for a document on which a parser panicked, or that could not be read from disk.
+/// The error for a document on which a parser panicked, or which could not be read from disk.
 pub(crate) fn unreadable() -> JobError {
     error("unreadable", "The file could not be read. It may be damaged; please export it again.")
 }
@@ -44,11 +44,11 @@ fn content_error(error: &ContentError) -> JobError {
 }
 
 fn disk_error(error: &std::io::Error) -> JobError {
-    tracing::error!(%error, "a document could not be read back");
+    tracing::error!(%error, "a document could not be read from disk");
     unreadable()
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    // Plain structs with text keys always serialise.
+    // Serialising plain structs with string keys cannot fail.
     serde_json::to_vec(value).unwrap_or_default()
 }

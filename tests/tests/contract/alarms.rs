@@ -1,4 +1,4 @@
-//! Alarms: each is on a metric that exists and notifies the topic, and everything that can go wrong has one.
+//! Alarms: each one watches a metric that exists and notifies the topic, and everything that can go wrong has an alarm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use super::{
 
 const ALARM: &str = "AWS::CloudWatch::Alarm";
 
-/// A value of the template as a text: what it is, or the resource that it refers to.
+/// A string in the template, or the name of the resource that a reference names.
 fn text(value: &Value) -> String {
     let reference = value["Ref"].as_str().or_else(|| value["Fn::GetAtt"].as_str());
     reference
         .or_else(|| value.as_str())
-        .unwrap_or_else(|| panic!("{value} is neither a text nor a name"))
+        .unwrap_or_else(|| panic!("{value} is neither a string nor a reference"))
         .to_owned()
 }
 
@@ -27,7 +27,7 @@ fn dimensions(alarm: &Value) -> BTreeMap<String, String> {
     all.map(|dimension| (text(&dimension["Name"]), text(&dimension["Value"]))).collect()
 }
 
-/// What an alarm is about: namespace, metric, and the values of its dimensions.
+/// What an alarm watches: namespace, metric, and the values of the metric's dimensions.
 fn subject(alarm: &Value) -> (String, String, Vec<String>) {
     (text(&alarm["Namespace"]), text(&alarm["MetricName"]), dimensions(alarm).into_values().collect())
 }
@@ -51,7 +51,7 @@ fn every_alarm_notifies_the_topic_and_says_what_happened() {
     }
 }
 
-/// The statistic and the comparison that see a single bad value of the metric.
+/// One bad value of the metric is enough: statistic and comparison must not average it away.
 #[test]
 fn every_alarm_goes_off_by_one_bad_value() {
     let template = Template::load();
@@ -59,28 +59,25 @@ fn every_alarm_goes_off_by_one_bad_value() {
         let statistic = alarm["Statistic"].as_str().unwrap();
         let threshold = template.number(&alarm["Threshold"]);
         let expected = match subject(alarm).1.as_str() {
-            // A number of messages or an age does not sum up over time.
+            // Message counts and ages are gauges, so their sum over time means nothing.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
-            // In a minute of progress the metric is 0 at least once.
+            // If admission makes progress within a minute, at least one data point is 0.
             "AdmissionStalledSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
-            // One callback that came is a 0 among the 1 of those that did not, and so is a breaker that closed.
+            // A single 0 among the data points means that a callback came, or that the breaker closed.
             "CallbackMissed" | "BreakerOpen" => ("Minimum", "GreaterThanOrEqualToThreshold", 1),
             _ => ("Sum", "GreaterThanThreshold", 0),
         };
         let operator = alarm["ComparisonOperator"].as_str().unwrap();
         assert_eq!((statistic, operator, threshold), expected, "{name}");
-        // The limiter emits these when it decides on orders; between two decisions nothing changes.
+        // admit-document emits these metrics only when it handles orders; nothing changes in between.
         let of_the_limiter = ["BreakerOpen", "AdmissionStalledSeconds"].contains(&subject(alarm).1.as_str());
         let missing = if of_the_limiter { "ignore" } else { "notBreaching" };
-        assert_eq!(
-            alarm["TreatMissingData"], missing,
-            "{name}: no message, no failure, no callback is no alarm"
-        );
+        assert_eq!(alarm["TreatMissingData"], missing, "{name}: missing data must not set the alarm off");
         let period = template.number(&alarm["Period"]);
-        assert!(period >= 60 && period.is_multiple_of(60), "{name}: AWS gives its metrics once a minute");
+        assert!(period >= 60 && period.is_multiple_of(60), "{name}: AWS emits its metrics once a minute");
         let watched = period * template.number(&alarm["EvaluationPeriods"]);
-        assert!(watched <= 86_400, "{name}: CloudWatch looks back for a day at most");
+        assert!(watched <= 86_400, "{name}: CloudWatch evaluates one day at most");
     }
 }
 
@@ -89,7 +86,7 @@ fn everything_that_can_go_wrong_has_its_alarm() {
     let template = Template::load();
     let alarms = template.resources(ALARM);
     let subjects: BTreeMap<_, _> = alarms.iter().map(|(name, alarm)| (subject(alarm), *name)).collect();
-    assert_eq!(subjects.len(), alarms.len(), "two alarms are about the same");
+    assert_eq!(subjects.len(), alarms.len(), "two alarms watch the same metric");
     let mut needed: BTreeSet<(String, String, Vec<String>)> = BTreeSet::new();
     let mut need = |namespace: &str, metric: &str, of: &[String]| {
         needed.insert((namespace.to_owned(), metric.to_owned(), of.to_vec()));
@@ -127,17 +124,20 @@ fn everything_that_can_go_wrong_has_its_alarm() {
     assert_eq!(subjects.into_keys().collect::<BTreeSet<_>>(), needed, "left: alarms; right: needed");
 }
 
-/// The third party repeats a callback that was answered 5xx after growing pauses, soon of more than five minutes.
+/// The third party repeats a callback that was answered 5xx. Its growing pauses soon exceed five minutes.
 #[test]
 fn api_errors_that_are_minutes_apart_set_the_alarm_off_within_the_hour() {
     let template = Template::load();
     let alarm = template.resource(ALARM, "ApiErrorsAlarm");
     let number = |name: &str| template.number(&alarm[name]);
     assert_eq!(number("Period") * number("EvaluationPeriods"), 3600);
-    assert!((2..=3).contains(&number("DatapointsToAlarm")), "one 5xx is tried again and is no alarm");
+    assert!(
+        (2..=3).contains(&number("DatapointsToAlarm")),
+        "a single 5xx is retried and must not set the alarm off"
+    );
 }
 
-/// An alarm that no test has set off may never go off.
+/// An alarm is trusted only if a test has set it off.
 #[test]
 fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
     let driven = captures(r#"goes_off\("(\w+)""#, &read("tests/tests/end_to_end/alarms.rs"));
@@ -147,19 +147,20 @@ fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
     assert_eq!(ours.collect::<BTreeSet<_>>(), driven, "left: alarms of the template; right: driven");
 }
 
-/// Waiting documents repeat their requests after the timeout of `AwaitPermit`; nothing else may happen during a stall. Unit
-/// tests of the admission state hold that half-open probes, and permits of failed documents, end no stall of others.
+/// During a stall, the only orders may be those of waiting documents, which repeat their requests after the timeout of
+/// `AwaitPermit`. Unit tests of the admission state show that neither half-open probes nor permits of documents that
+/// have failed hide a stall of other documents.
 #[test]
 fn stall_sets_its_alarm_off_when_the_first_document_repeats_its_request() {
     let template = Template::load();
     let threshold = template.number(&template.resource(ALARM, "AdmissionStalledAlarm")["Threshold"]);
     let repeats_s = Machine::load().state("AwaitPermit")["TimeoutSeconds"].as_u64().unwrap();
-    assert!(threshold < repeats_s, "the first repetition emits a stall of {repeats_s} s");
+    assert!(threshold < repeats_s, "the first repeated request reports a stall of {repeats_s} s");
     let visibility = &template.resource("AWS::SQS::Queue", "AdmitDocumentQueue")["VisibilityTimeout"];
-    assert!(threshold > 10 * template.number(visibility), "redelivered orders are no stall");
+    assert!(threshold > 10 * template.number(visibility), "a redelivered order must not count as a stall");
 }
 
-/// The alarm's name is what an operator reads first.
+/// An operator reads the alarm's name first.
 #[test]
 fn alarms_are_named_after_what_they_watch() {
     for (name, alarm) in Template::load().resources(ALARM) {
@@ -197,8 +198,11 @@ fn case_49_old_message_sets_its_alarm_off_after_a_redelivery_and_days_before_it_
             template.number(&queue["VisibilityTimeout"]),
             template.number(&queue["MessageRetentionPeriod"]),
         );
-        assert!(threshold > hidden, "{name}: one crash hides a message for {hidden} s and is no alarm");
-        assert!(threshold * 4 < kept, "{name}: SQS loses a message after {kept} s");
+        assert!(
+            threshold > hidden,
+            "{name}: one crash hides a message for {hidden} s and must not set the alarm off"
+        );
+        assert!(threshold * 4 < kept, "{name}: SQS deletes a message after {kept} s");
     }
     assert!(queues >= 3, "{queues}");
 }

@@ -1,4 +1,4 @@
-//! `statemachines/document.asl.json` as AWS gets it: with the substitutions of `template.yaml` in place.
+//! `statemachines/document.asl.json` as AWS receives it, with the substitutions of `template.yaml` applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ use super::{
 pub(crate) struct Machine {
     /// The whole definition.
     pub(crate) definition: Value,
-    /// Every state by its name, those within a Map too.
+    /// Every state by name, including the states within a Map.
     pub(crate) states: BTreeMap<String, Value>,
-    /// The Map that a state is in.
+    /// The Map that contains a state, by the state's name.
     pub(crate) maps: BTreeMap<String, String>,
 }
 
@@ -25,14 +25,14 @@ pub(crate) struct Machine {
 pub(crate) struct Edge {
     pub(crate) from: String,
     pub(crate) to: String,
-    /// The condition of the Choice that has to hold.
+    /// The condition under which a Choice takes this transition.
     pub(crate) condition: Option<String>,
-    /// What is assigned on this transition.
+    /// The variables that this transition assigns.
     pub(crate) assign: Value,
 }
 
 impl Edge {
-    /// The counters that this transition needs to be below a limit, all of them.
+    /// The counters that must all be below their limits for this transition.
     pub(crate) fn limited_by(&self) -> BTreeSet<String> {
         let condition = self.condition.as_deref().unwrap_or_default();
         if condition.contains(" or ") {
@@ -53,9 +53,8 @@ impl Machine {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             text = text.replace(&format!("${{{name}}}"), &value);
         }
-        let definition: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
-            panic!("the state machine is no JSON once its substitutions are in place: {error}")
-        });
+        let definition: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("the state machine is not JSON after the substitutions: {error}"));
         let mut machine = Self { definition, states: BTreeMap::new(), maps: BTreeMap::new() };
         machine.collect(&machine.definition["States"].clone(), None);
         machine
@@ -113,14 +112,14 @@ impl Machine {
         edges
     }
 
-    /// The number that a counter may reach in a Choice.
+    /// The limit that a Choice sets for a counter.
     #[track_caller]
     pub(crate) fn limit(&self, state: &str, counter: &str) -> u64 {
         let found = captures(&format!(r"\${counter} <= (\d+)"), &self.state(state).to_string());
         found.first().unwrap_or_else(|| panic!("{state} has no limit on {counter}")).parse().unwrap()
     }
 
-    /// The catcher that an error meets in a state, as Step Functions finds it.
+    /// The catcher that Step Functions chooses for an error in a state.
     #[track_caller]
     pub(crate) fn catcher(&self, state: &str, error: &str) -> &Value {
         let catchers = self.state(state)["Catch"].as_array();
@@ -132,7 +131,7 @@ impl Machine {
         catcher.unwrap_or_else(|| panic!("{state}: give Catch a rule for {error}"))
     }
 
-    /// The retry rule that an error meets in a state, as Step Functions finds it.
+    /// The retry rule that Step Functions chooses for an error in a state.
     #[track_caller]
     pub(crate) fn retry_rule(&self, state: &str, error: &str) -> &Value {
         let rules = self.state(state)["Retry"].as_array();

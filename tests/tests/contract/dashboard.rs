@@ -1,4 +1,4 @@
-//! The dashboard: every widget shows metrics that exist, and every queue, function, API and metric of ours is on it.
+//! The dashboard: every widget shows metrics that exist, and every queue, function, API and own metric has a widget.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{
     template::Template,
 };
 
-/// The dashboard's body, each `${Name}` as the name alone.
+/// The dashboard's body, with each `${Name}` replaced by the name.
 fn dashboard(template: &Template) -> Value {
     let body =
         template.resource("AWS::CloudWatch::Dashboard", "Dashboard")["DashboardBody"]["Fn::Sub"].as_str();
@@ -21,7 +21,7 @@ fn dashboard(template: &Template) -> Value {
 /// One metric of a widget: namespace, name and dimensions.
 type Shown = (String, String, BTreeMap<String, String>);
 
-/// What a widget shows. A search shows by its namespace, its dimensions' names and the values that it asks for.
+/// The metrics that a widget shows. A search counts as its namespace, its dimension names and its search values.
 fn shown(widget: &Value) -> Vec<Shown> {
     let lines = widget["properties"]["metrics"].as_array().unwrap();
     lines
@@ -44,12 +44,12 @@ fn shown(widget: &Value) -> Vec<Shown> {
 fn searched(expression: &str) -> Shown {
     let schema = captures(r"SEARCH\('\{([^}]+)\}", expression).into_iter().next().expect(expression);
     let (namespace, names) = schema.split_once(',').unwrap();
-    // A stack's name may hold a hyphen, which a search takes within quotes only.
+    // A stack's name may contain a hyphen, which a search expression accepts within quotes only.
     let namespace = namespace.strip_prefix('"').and_then(|name| name.strip_suffix('"')).expect(expression);
     let metric = captures(r#"MetricName="(\w+)""#, expression).into_iter().next().expect(expression);
     let dimensions = names.split(',').map(|name| {
         let asked = captures(&format!(r#"\b{name}="([\w.]+)""#), expression).into_iter().next();
-        // What is not asked for is shown whatever it is.
+        // A dimension without a search value matches every value.
         (name.to_owned(), asked.unwrap_or_else(|| lectern::telemetry::metrics::OTHER.to_owned()))
     });
     (namespace.to_owned(), metric, dimensions.collect())
@@ -85,9 +85,15 @@ fn every_metric_of_ours_every_queue_every_function_and_the_api_are_shown() {
     };
     for (queue, properties) in template.resources("AWS::SQS::Queue") {
         let name = format!("{queue}.QueueName");
-        assert!(of("ApproximateNumberOfMessagesVisible", &name), "no widget shows how many lie in {queue}");
+        assert!(
+            of("ApproximateNumberOfMessagesVisible", &name),
+            "no widget shows the number of messages in {queue}"
+        );
         let source = properties.get("RedrivePolicy").is_some();
-        assert!(!source || of("ApproximateAgeOfOldestMessage", &name), "no widget shows how old {queue} is");
+        assert!(
+            !source || of("ApproximateAgeOfOldestMessage", &name),
+            "no widget shows the age of the oldest message in {queue}"
+        );
     }
     for function in template.resources("AWS::Serverless::Function").keys() {
         for metric in ["Errors", "Throttles", "Duration"] {
@@ -113,7 +119,7 @@ fn third_partys_latency_is_shown_by_its_percentiles() {
 
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html>
 #[test]
-fn widgets_lie_on_the_grid_side_by_side() {
+fn widgets_fit_the_grid_without_overlap() {
     let dashboard = dashboard(&Template::load());
     let mut taken = BTreeSet::new();
     let mut flow = Vec::new();
@@ -122,7 +128,7 @@ fn widgets_lie_on_the_grid_side_by_side() {
         let (x, y, width, height) = (number("x"), number("y"), number("width"), number("height"));
         assert!(x + width <= 24, "the grid has 24 columns: {}", widget["properties"]["title"]);
         for cell in (x..x + width).flat_map(|column| (y..y + height).map(move |row| (column, row))) {
-            assert!(taken.insert(cell), "{} lies upon another", widget["properties"]["title"]);
+            assert!(taken.insert(cell), "{} overlaps another widget", widget["properties"]["title"]);
         }
         if y == 0 {
             flow.push((x, widget["properties"]["title"].as_str().unwrap()));
@@ -130,5 +136,9 @@ fn widgets_lie_on_the_grid_side_by_side() {
     }
     flow.sort_unstable();
     let numbers: Vec<&str> = flow.iter().map(|(_, title)| title.split(' ').next().unwrap()).collect();
-    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6"], "the first row goes as a document goes");
+    assert_eq!(
+        numbers,
+        ["1", "2", "3", "4", "5", "6"],
+        "the first row follows the document's way through the system"
+    );
 }

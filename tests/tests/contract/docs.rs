@@ -1,4 +1,5 @@
-//! What the documents name exists: tests of the promises, make targets, links, commands, alarms, parameters.
+//! Everything that the docs name exists: the tests of their promises, make targets, links, commands, alarms and
+//! parameters.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -11,7 +12,7 @@ use super::{
 
 const GUIDE: &str = "docs/operating.md";
 const LIMITS: &str = "docs/limits.md";
-/// The documents that stand at the root of the repository; all others are in `docs/`.
+/// The docs at the root of the repository; all others are in `docs/`.
 const AT_THE_ROOT: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 #[test]
@@ -23,7 +24,7 @@ fn readme_exists() {
 fn documents_mention_only_make_targets_that_exist() {
     let targets = captures(r"(?m)^([a-z][a-z0-9-]*):", &read("Makefile"));
     for document in documents() {
-        // Only in code, as in `make run`: in prose `make` is a verb.
+        // Look at code only, such as `make run`: in prose, "make" is a verb.
         let code = code_of(&read(&document));
         for target in captures(r"\bmake ((?:[A-Z_]+=\S+ )*[a-z][a-z0-9-]*)", &code) {
             let target = target.split(' ').next_back().unwrap();
@@ -59,7 +60,7 @@ fn relative_links_of_documents_resolve() {
     }
 }
 
-/// An alarm's mail names the alarm, and the engineer on call looks for that name in the guide.
+/// An alarm's mail names the alarm, and the engineer on call searches the guide for that name.
 #[test]
 fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm() {
     let template = Template::load();
@@ -75,7 +76,7 @@ fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm()
     assert_eq!(described, alarms, "left: headings of {GUIDE}; right: alarms of the template");
 }
 
-/// A comment behind each promise names the tests that hold it: `<!-- tests: one, two -->`.
+/// A comment after each promise names the tests that verify it: `<!-- tests: one, two -->`.
 #[test]
 fn every_promise_of_the_documents_names_tests_that_exist() {
     let mut tests = BTreeSet::new();
@@ -91,30 +92,30 @@ fn every_promise_of_the_documents_names_tests_that_exist() {
     }
     assert!(
         missing.is_empty(),
-        "these documents name tests that do not exist; name the tests that hold the promise now: {missing:#?}"
+        "these documents name tests that do not exist; name the tests that verify the promise now: {missing:#?}"
     );
     for (level, title, section) in headings(&read(GUIDE)) {
         assert!(
             level < 3 || section.contains("<!-- tests:"),
-            "{GUIDE}, {title}: name the tests that hold what is promised there"
+            "{GUIDE}, {title}: name the tests that verify what the section promises"
         );
     }
 }
 
 /// The command parses every command line that the documents show.
 #[tokio::test]
-async fn every_command_line_of_the_readme_and_the_guide_is_understood() {
+async fn every_command_line_of_the_readme_and_the_guide_parses() {
     let mut count = 0;
     for document in ["README.md", GUIDE] {
         for line in command_lines(&read(document)) {
-            // The stack file does not exist, so a command line that parses fails at reading it.
+            // The stack file does not exist, so a command line that parses fails when the command reads the file.
             let arguments = line.split_whitespace().filter(|argument| *argument != "--local");
             let arguments = arguments.chain(["--stack-file", "/dev/null/none"]);
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let exit =
                 Box::pin(lectern_cli::run(arguments, &mut Console::new(&mut out, &mut err, false))).await;
             let said = String::from_utf8_lossy(&err).into_owned();
-            assert_eq!(exit, Exit::Failed, "{document}: `{line}` is not understood:\n{said}");
+            assert_eq!(exit, Exit::Failed, "{document}: the command does not parse `{line}`:\n{said}");
             count += 1;
         }
     }
@@ -128,9 +129,9 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
     for document in ["README.md", "docs/deploying.md", LIMITS, GUIDE] {
         let text = read(document);
         for name in captures(r"\b([A-Z][a-z]+(?:[A-Z][a-z]+)+)=", &code_of(&text)) {
-            assert!(has("Parameters", &name), "{document} sets {name}, which is no parameter");
+            assert!(has("Parameters", &name), "{document} sets {name}, which is not a parameter");
         }
-        // In the guide every such word is a parameter, output or resource; the others also name actions and states.
+        // In the guide every such word is a parameter, output or resource. Other docs also name actions and states.
         let word = if document == GUIDE { "[A-Z][a-z]+(?:[A-Z][a-z]+)+" } else { r"(?:ThirdParty|Lease)\w+" };
         for name in captures(&format!("`({word})`"), &text) {
             assert!(
@@ -141,7 +142,7 @@ fn every_parameter_and_output_that_the_documents_name_is_in_the_template() {
     }
     let tuning = headings(&read(LIMITS)).find(|(_, title, _)| title == "The third party's limits").unwrap().2;
     for name in captures(r"(?m)^\| `(\w+)` \|", &tuning) {
-        assert!(has("Parameters", &name), "{LIMITS} explains {name}, which is no parameter");
+        assert!(has("Parameters", &name), "{LIMITS} explains {name}, which is not a parameter");
     }
 }
 
@@ -154,10 +155,10 @@ fn every_value_that_the_documents_give_to_a_parameter_is_one_that_it_may_have() 
         for given in captures(r#"PARAMETERS="([^"…]+)""#, &code_of(&read(&document))) {
             for pair in given.split_whitespace().filter(|word| *word != "\\") {
                 let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("{document}: {given}"));
-                assert!(!value.is_empty(), "{document}: {name} has to be given a value");
+                assert!(!value.is_empty(), "{document}: give {name} a value");
                 let pattern = template.0["Parameters"][name]["AllowedPattern"].as_str().unwrap_or(".*");
                 let allowed = regex(&format!("^(?:{pattern})$"));
-                assert!(allowed.is_match(value), "{document}: {pair} is not allowed by {pattern}");
+                assert!(allowed.is_match(value), "{document}: the pattern {pattern} does not allow {pair}");
                 count += 1;
             }
         }
@@ -204,7 +205,7 @@ fn every_decision_is_in_the_index_under_a_number_of_its_own() {
     }
 }
 
-/// All documents, by their paths.
+/// All docs, by path.
 fn documents() -> Vec<String> {
     let root = AT_THE_ROOT.map(str::to_owned).into_iter();
     root.chain(files(&["docs"], "md").into_iter().map(|file| file.path)).collect()
@@ -221,7 +222,7 @@ fn code_of(markdown: &str) -> String {
     code
 }
 
-/// The headings of a Markdown text with their level, and the text below each up to the next one.
+/// The headings of a Markdown text: each one's level, title, and the text up to the next heading.
 fn headings(markdown: &str) -> impl Iterator<Item = (usize, String, String)> + use<> {
     let mut found: Vec<(usize, String, String)> = Vec::new();
     let mut is_code = false;
@@ -244,7 +245,7 @@ fn anchor(title: &str) -> String {
     kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
 }
 
-/// The command lines in shell blocks, behind a prompt and in inline code; each `<placeholder>` becomes `x`.
+/// The command lines in shell blocks, after prompts and in inline code. Each `<placeholder>` becomes `x`.
 fn command_lines(markdown: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for (index, part) in markdown.split("```").enumerate() {

@@ -1,4 +1,4 @@
-//! `events/<function>/<case>.json`: each parses into what its function really reads, and is of AWS's own shape.
+//! `events/<function>/<case>.json`: each sample has the shape of a real AWS event, and its function's types parse it.
 
 use aws_lambda_events::{
     apigw::ApiGatewayV2httpRequest,
@@ -26,7 +26,7 @@ use time::OffsetDateTime;
 
 use super::sources::{Source, files, folders};
 
-/// What the sample callbacks are signed with.
+/// The secret that the sample callbacks are signed with.
 const SAMPLE_SECRET: &str = "whsec_bGVjdGVybi1zYW1wbGUtZXZlbnRzLW9ubHktMDEyMzQ1";
 
 fn events(function: &str) -> Vec<Source> {
@@ -34,7 +34,8 @@ fn events(function: &str) -> Vec<Source> {
 }
 
 fn parsed<T: DeserializeOwned>(event: &Source) -> T {
-    let problem = |error| panic!("{} does not parse into what its function reads: {error}", event.path);
+    let problem =
+        |error| panic!("{} does not parse into the types that its function reads: {error}", event.path);
     serde_json::from_str(&event.text).unwrap_or_else(problem)
 }
 
@@ -43,7 +44,7 @@ fn every_function_has_events_and_every_folder_of_events_a_function() {
     assert_eq!(
         folders("events"),
         folders("functions"),
-        "add events/<function>/<case>.json, or remove the folder that belongs to no function"
+        "add events/<function>/<case>.json, or remove the folder that has no function"
     );
     for function in folders("functions") {
         assert!(!events(&function).is_empty());
@@ -54,7 +55,7 @@ fn body(message: &SqsMessage) -> &str {
     message.body.as_deref().unwrap()
 }
 
-/// Checks that the batch is of AWS's shape and that each message's body can be read, but one of a poisonous batch.
+/// Checks that the batch has the shape of an AWS event and that every body can be read, except one in a poisoned batch.
 #[track_caller]
 fn assert_batches(function: &str, readable: impl Fn(&str) -> Result<(), String>) {
     for event in events(function) {
@@ -66,7 +67,11 @@ fn assert_batches(function: &str, readable: impl Fn(&str) -> Result<(), String>)
         let unreadable: Vec<String> = bodies.iter().filter_map(|body| readable(body).err()).collect();
         let expected = usize::from(event.path.contains("poisonous"));
         assert_eq!(unreadable.len(), expected, "{}: correct the messages: {unreadable:?}", event.path);
-        assert!(expected == 0 || records.len() > 2, "{}: give the poisonous message neighbours", event.path);
+        assert!(
+            expected == 0 || records.len() > 2,
+            "{}: add readable messages beside the poisonous one",
+            event.path
+        );
     }
 }
 

@@ -1,7 +1,8 @@
-//! `docs/failure-cases.md` lists each numbered case and each finding with the tests that carry its number, and no others.
+//! `docs/failure-cases.md` lists each numbered case and each finding with exactly the tests that carry its number.
 //!
-//! A test carries `case_NN` for each case that it holds (`case_19_case_20_…`) and `dNN` or `vNN` for a finding. After a
-//! test was added, renamed or removed, `UPDATE_FAILURE_CASES=1` makes this test write the lists anew.
+//! The name of a test begins with `case_NN` for each case that it covers (`case_19_case_20_…`), and with `dNN` or `vNN`
+//! for a finding. After you add, rename or remove such a test, run this test with `UPDATE_FAILURE_CASES=1`: it rewrites
+//! the lists.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +12,14 @@ use std::{
 use super::sources::{captures, read, regex, root, rust_files};
 
 const LIST: &str = "docs/failure-cases.md";
-/// The cases that Lectern has to survive with nothing lost.
+/// The numbers of the cases that Lectern has to survive without losing anything.
 const CASES: std::ops::RangeInclusive<u32> = 1..=53;
-/// Cases that belong to features to come.
+/// The numbers of the cases that belong to planned features.
 const TO_COME: [u32; 3] = [46, 47, 52];
-/// How a section without tests begins the sentence that says which issue they belong to.
+/// The beginning of the sentence that names the issue of a section without tests.
 const NOT_YET: &str = "Not yet";
 
-/// A case or a finding, as in a test's name and in a section's heading.
+/// A case or a finding, as it appears in a test's name and in a section's heading.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
     Case(u32),
@@ -34,7 +35,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// The ids at the beginning of a test's name: `case_19_case_20_d01_…`. `case_25_413_…` is of case 25 only.
+/// The ids at the beginning of a test's name, as in `case_19_case_20_d01_…`. `case_25_413_…` belongs to case 25 only.
 fn ids(test: &str) -> Vec<Id> {
     let mut found = Vec::new();
     let mut words = test.split('_');
@@ -55,7 +56,7 @@ fn is_finding(word: &str) -> bool {
     word.strip_prefix(['d', 'v']).is_some_and(is_number)
 }
 
-/// The tests of the code by id.
+/// The names of the tests in the code, by id.
 fn tests_of_the_code() -> BTreeMap<Id, BTreeSet<String>> {
     let mut tests: BTreeMap<Id, BTreeSet<String>> = BTreeMap::new();
     for file in rust_files(&["crates", "functions", "tests/tests"]) {
@@ -68,7 +69,7 @@ fn tests_of_the_code() -> BTreeMap<Id, BTreeSet<String>> {
     tests
 }
 
-/// A section of the list: its heading, what it says, and the tests that it names.
+/// A section of the list: its heading, its text, and the tests that it names.
 struct Section {
     id: Id,
     heading: String,
@@ -76,7 +77,7 @@ struct Section {
     tests: Vec<String>,
 }
 
-/// The text before the first section, and the sections. A heading of a higher level counts to the section before it.
+/// The text before the first section, and the sections. A higher-level heading counts as part of the section before it.
 fn sections(text: &str) -> (String, Vec<Section>) {
     let heading = regex(r"^### (?:Case (\d+)|([DV]\d{2})): ");
     let listed = regex(r"^- `(\w+)`$");
@@ -105,12 +106,12 @@ fn is_not_yet(section: &Section) -> bool {
     section.prose.iter().any(|line| line.starts_with(NOT_YET))
 }
 
-/// The list with the tests of the code.
+/// The text of the list, with the tests that are in the code.
 fn updated(text: &str, tests: &BTreeMap<Id, BTreeSet<String>>) -> String {
     let (mut whole, sections) = sections(text);
     for section in sections {
         let named = tests.get(&section.id);
-        // A heading of a higher level stays behind the tests.
+        // A higher-level heading stays below the tests.
         let behind = section.prose.iter().position(|line| line.starts_with("## "));
         let (prose, rest) = section.prose.split_at(behind.unwrap_or(section.prose.len()));
         let prose = prose.iter().filter(|line| named.is_none() || !line.starts_with(NOT_YET));
@@ -148,7 +149,7 @@ fn every_test_of_a_case_is_in_the_list_and_every_test_in_the_list_exists() {
         }
         for test in named.difference(existing) {
             problems.push(format!(
-                "{id} names {test}, which is no test with that number: remove it, or correct the name"
+                "{id} names {test}, but no test with that number has this name: remove it, or correct the name"
             ));
         }
         let may_lack_tests = match id {
@@ -172,8 +173,8 @@ fn every_test_of_a_case_is_in_the_list_and_every_test_in_the_list_exists() {
     }
     assert!(
         problems.is_empty(),
-        "{LIST} differs from the tests. For the tests' names alone run\n\
-         UPDATE_FAILURE_CASES=1 cargo test -p lectern-tests --test contract failure_cases\nand read the difference.\n{}",
+        "{LIST} differs from the tests. If only the tests' names differ, run\n\
+         UPDATE_FAILURE_CASES=1 cargo test -p lectern-tests --test contract failure_cases\nand read the diff.\n{}",
         problems.join("\n")
     );
 }

@@ -1,4 +1,4 @@
-//! One stem for one thing: each function's folder, resource, log group, module, state and events.
+//! Each function's folder, resource, log group, module, state and sample events share one name.
 
 use std::collections::BTreeSet;
 
@@ -85,9 +85,12 @@ fn everything_is_traced() {
     }
     let machine = template.resource("AWS::Serverless::StateMachine", "DocumentStateMachine");
     assert_eq!(machine["Tracing"]["Enabled"], true);
-    assert_eq!(machine["Type"], "STANDARD", "Express workflows have no task tokens and live five minutes");
-    assert_eq!(machine["Logging"]["IncludeExecutionData"], false, "data does not belong into logs");
-    assert_eq!(machine.get("Definition"), None::<&Value>, "the definition stays in statemachines/");
+    assert_eq!(
+        machine["Type"], "STANDARD",
+        "Express workflows have no task tokens and last five minutes at most"
+    );
+    assert_eq!(machine["Logging"]["IncludeExecutionData"], false, "execution data must not reach the logs");
+    assert_eq!(machine.get("Definition"), None::<&Value>, "the definition belongs in statemachines/");
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn requests_to_the_third_party_end_before_their_function_does() {
     assert!(checked > 0, "no function has REQUEST_TIMEOUT_SECONDS any more; correct this test");
 }
 
-/// Otherwise the state machine would give up on a function that is still at work, and start a second one.
+/// Otherwise the state machine would time out while the function still runs, and invoke it a second time.
 #[test]
 fn states_outlast_the_functions_that_they_invoke() {
     let template = Template::load();
@@ -116,7 +119,7 @@ fn states_outlast_the_functions_that_they_invoke() {
     for (state, task) in machine.of_type("Task") {
         let Some(arn) = task["Arguments"]["FunctionName"].as_str() else { continue };
         let function = template.resource(FUNCTION, arn.trim_end_matches(".Arn"));
-        assert_eq!(arn.trim_end_matches("Function.Arn"), state, "the state is named like its function");
+        assert_eq!(arn.trim_end_matches("Function.Arn"), state, "name the state after its function");
         let (function_s, state_s) = (template.timeout_s(function), task["TimeoutSeconds"].as_u64().unwrap());
         assert!(
             state_s > function_s,

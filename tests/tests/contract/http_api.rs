@@ -1,4 +1,4 @@
-//! The HTTP API: its routes are those of the code and of the descriptions, and none is open by mistake.
+//! The HTTP API: the template, the code and the API descriptions have the same routes, and only the webhook is public.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ fn routes_are_those_of_records_api_and_the_callback() {
     let code = read("functions/records-api/src/routes.rs");
     let constants = captures(r#"pub\(crate\) const [A-Z]+: &str = "(/[^"]*)";"#, &code);
     let routed = captures(r"\.route\(([A-Z]+), get\(", &code);
-    assert_eq!(constants.len(), routed.len(), "every path of routes.rs is a route with GET");
+    assert_eq!(constants.len(), routed.len(), "each path in routes.rs is one GET route");
     let mut expected: BTreeSet<String> = constants.iter().map(|path| format!("GET {path}")).collect();
     expected.insert(CALLBACK.to_owned());
     let declared = routes(&template).into_keys().map(str::to_owned).collect();
@@ -75,7 +75,10 @@ fn integrations_are_of_payload_format_2_and_the_gateway_may_invoke_their_functio
             permission.unwrap_or_else(|| panic!("add a permission for API Gateway to invoke {function}"));
         assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
         let source = permission["SourceArn"].to_string();
-        assert!(source.contains("${HttpApi}/*/"), "{function}: only our own API may invoke it, not {source}");
+        assert!(
+            source.contains("${HttpApi}/*/"),
+            "{function}: only this stack's API may invoke it, not {source}"
+        );
     }
 }
 
@@ -92,7 +95,7 @@ fn requests_are_throttled_and_logged_without_their_path() {
     for secret in ["$context.path", "$context.httpMethod", "rawPath", "authorizer", "queryString"] {
         assert!(
             !format.contains(secret),
-            "the access log would hold {secret}, and a path holds a callback id"
+            "the access log would contain {secret}, and a path contains a callback id"
         );
     }
 }

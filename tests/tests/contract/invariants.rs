@@ -1,4 +1,4 @@
-//! The invariants of the design, most of them absences.
+//! The invariants of ARCHITECTURE.md that can be checked in the source code.
 
 use super::sources::{captures, folders, is_test_file, product_code, read, regex, rust_files};
 
@@ -11,7 +11,7 @@ fn domain_depends_on_nothing_of_aws() {
     assert_eq!(
         dependencies.iter().find(aws),
         None,
-        "crates/lectern knows no AWS; put it into crates/lectern-aws"
+        "crates/lectern must not depend on AWS; use crates/lectern-aws"
     );
     for file in rust_files(&["crates/lectern/src"]) {
         let used = captures(
@@ -27,7 +27,7 @@ fn parsers_depend_on_no_other_crate_of_lectern() {
     let manifest = read("crates/lectern-content/Cargo.toml");
     let (dependencies, _) = manifest.split_once("[features]").unwrap();
     let ours = captures(r"(?m)^(lectern[\w-]*|third-party|aws[\w-]*|lambda[\w-]*)\b.* = ", dependencies);
-    assert!(ours.is_empty(), "crates/lectern-content is a leaf; {ours:?} is no dependency for it");
+    assert!(ours.is_empty(), "crates/lectern-content must not depend on {ours:?}");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn nothing_sleeps_polls_or_retries() {
     let pattern = regex(
         r"\bsleep(?:_until)?\(|\binterval\(|\bloop \{|\b\w*(?:[Bb]ackoff|BACKOFF|retry_|RETRY_|retries|RETRIES|max_attempts|MAX_ATTEMPTS)\w*\b",
     );
-    // Times that others ask for, and what the state machine is told of them.
+    // The headers and fields in which others request a pause, and which are passed on to the state machine.
     let allowed = [
         "retry_at",
         "retry_us",
@@ -58,7 +58,7 @@ fn nothing_sleeps_polls_or_retries() {
         "RETRY_AFTER",
     ];
     for file in rust_files(&["crates/lectern/src", "functions"]) {
-        // The in-memory ports are for tests.
+        // The in-memory ports are test code.
         if is_test_file(&file.path) || file.path.contains("/testing") {
             continue;
         }
@@ -80,7 +80,7 @@ fn main_files_are_wiring_only() {
         let decides = captures(r"\b(if|match|while|for|loop) ", &product_code(&main));
         assert!(
             decides.is_empty(),
-            "functions/{function}/src/main.rs decides ({decides:?}); put it into the domain"
+            "functions/{function}/src/main.rs contains decisions ({decides:?}); move them into crates/lectern"
         );
         assert!(main.lines().count() <= 20, "functions/{function}/src/main.rs only names its step");
     }
@@ -115,7 +115,7 @@ fn no_placeholders_are_left() {
     for file in files.iter().filter(|file| !file.path.ends_with("contract/invariants.rs")) {
         let found = pattern.find(&file.text).map(|found| found.as_str());
         let sample = is_test_file(&file.path) || file.path.starts_with("tests/");
-        assert!(found.is_none() || sample, "{}: {found:?} is a placeholder", file.path);
+        assert!(found.is_none() || sample, "{}: remove the placeholder {found:?}", file.path);
     }
 }
 
@@ -124,7 +124,7 @@ fn every_rust_file_says_what_it_owns() {
     for file in rust_files(&["crates", "functions", "tests"]) {
         assert!(
             file.text.starts_with("//! "),
-            "{}: begin it with a line of //! that says what it owns",
+            "{}: begin the file with a //! line that says what it contains",
             file.path
         );
     }
@@ -138,7 +138,7 @@ fn lints_of_the_workspace_hold_everywhere() {
         let manifest = read(&format!("{folder}/Cargo.toml"));
         assert!(
             manifest.contains("[lints]\nworkspace = true"),
-            "{folder}/Cargo.toml: take the workspace's lints"
+            "{folder}/Cargo.toml: inherit the workspace's lints"
         );
     }
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));

@@ -1,4 +1,5 @@
-//! Permits and leases in the state machine: who takes one, when it is released, and what an unclear hand-over leads to.
+//! Permits and leases in the state machine: which states take them, when leases are released, and what follows a
+//! hand-over with an unknown outcome.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use super::{
     sources::{captures, read},
 };
 
-/// The transitions that enter none of these states.
+/// The transitions that do not enter any of these states.
 fn without(machine: &Machine, states: &[&str]) -> Vec<Edge> {
     machine.edges().into_iter().filter(|edge| !states.contains(&edge.to.as_str())).collect()
 }
@@ -24,10 +25,14 @@ fn every_transfer_has_a_permit_of_its_own() {
     }
     let start = machine.definition["StartAt"].as_str().unwrap();
     for edge in edges.iter().filter(|edge| edge.assign.get("attempt").is_some()) {
-        // A redriven document that may have a job begins with the attempt of that job.
+        // A redriven document that may have a job starts with that job's attempt.
         let begins = json!("{% $exists($states.input.attempt) ? $states.input.attempt : 0 %}");
         let expected = if edge.from == start { begins } else { json!("{% $states.result.attempt %}") };
-        assert!([start, "AwaitPermit"].contains(&edge.from.as_str()), "{} makes up an attempt", edge.from);
+        assert!(
+            [start, "AwaitPermit"].contains(&edge.from.as_str()),
+            "{} must not assign an attempt",
+            edge.from
+        );
         assert_eq!(edge.assign["attempt"], expected, "{}", edge.from);
     }
     let body = &machine.state("TransferDocument")["Arguments"]["MessageBody"];
@@ -48,7 +53,7 @@ fn lease_is_released_as_soon_as_the_third_party_is_done() {
     }
 }
 
-/// Until then the document holds its lease, or the lease has ended by itself.
+/// Until then, the document still holds its lease, unless the lease has expired.
 #[test]
 fn document_queues_again_after_a_report_a_release_or_the_end_of_its_lease() {
     let machine = Machine::load();
@@ -67,7 +72,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
             "ThirdParty.Overdue",
             "Returned.Mismatch",
             "Record.Invalid",
-            // Its retries outlast an hour, and the lease ends by itself.
+            // Its retries take more than an hour, and meanwhile the lease ends by itself.
             "Store.Unavailable",
         ];
         assert_eq!(report, !is_of_transfers.contains(&name), "{name} leads to {next}");
@@ -79,9 +84,9 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
     }
 }
 
-/// Handing such a document over again at once would use a permit for nothing if the third party has the job (D01).
+/// If the third party has the job, submitting the document again at once would waste a permit (D01).
 #[test]
-fn d01_unclear_hand_over_leads_to_a_question_by_key_before_the_document_queues_again() {
+fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
     let machine = Machine::load();
     let catcher = machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown");
     assert_eq!(catcher["ErrorEquals"], json!(["ThirdParty.OutcomeUnknown", "Permit.AlreadyUsed"]));
@@ -91,7 +96,7 @@ fn d01_unclear_hand_over_leads_to_a_question_by_key_before_the_document_queues_a
     );
     let after = reachable("ReportDoubt", &without(&machine, &["ProbeJob"]));
     assert!(!after.contains("AwaitPermit"), "{after:?}");
-    // It is asked about the job of this round, and queues with the same key.
+    // The probe asks about this round's job, and a new request uses the same idempotency key.
     let rounds: BTreeSet<String> = machine
         .edges()
         .into_iter()
@@ -103,7 +108,7 @@ fn d01_unclear_hand_over_leads_to_a_question_by_key_before_the_document_queues_a
     assert_eq!(choices[0], json!({ "Condition": "{% $probing = 'handover' %}", "Next": "CheckDoubt" }));
 }
 
-/// The attempts of half-open probes do not count: then the third party was known to be down.
+/// Half-open probes do not count as the document's attempts, because the third party was known to be down.
 #[test]
 fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
     let machine = Machine::load();
@@ -126,9 +131,9 @@ fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
     }
 }
 
-/// A second job would take a second lease while the first one is at work.
+/// A second job would take a second lease while the first job is still in progress.
 #[test]
-fn case_33_no_second_job_is_asked_for_while_the_first_one_works() {
+fn case_33_no_second_job_is_requested_while_the_first_one_is_in_progress() {
     let machine = Machine::load();
     let choices = machine.state("CheckProbe")["Choices"].as_array().unwrap();
     let next: Vec<(String, &str)> = choices
@@ -168,7 +173,8 @@ fn case_33_overdue_job_is_asked_about_and_keeps_its_lease_while_it_works() {
     assert_eq!(machine.state("RenewLease")["Next"], "AwaitCallback");
 }
 
-/// The limiter counts from a later time, so that the state machine never relies on a lease that has ended.
+/// The admission state starts the lease later than the state machine assumes, so the state machine never relies on a
+/// lease that has ended.
 #[test]
 fn leases_end_in_the_state_machine_when_they_do_at_the_limiter() {
     let machine = Machine::load();
@@ -188,8 +194,8 @@ fn leases_end_in_the_state_machine_when_they_do_at_the_limiter() {
     assert_eq!(machine.state("AwaitPermit")["Assign"]["leaseEndsAt"], "{% $states.result.leaseEndsAt %}");
 }
 
-/// A document whose permit expired would let the next one expire too if it did not wait; a pause that the limiter decides
-/// on needs no other.
+/// A document whose permit expired waits before its next request; otherwise the next permit would expire, too. After an
+/// outcome that makes the limiter pause, the document needs no wait of its own.
 #[test]
 fn document_backs_off_for_its_own_failures_and_not_for_what_the_limiter_decides() {
     let machine = Machine::load();

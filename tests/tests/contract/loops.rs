@@ -1,4 +1,4 @@
-//! Every loop of the state machine ends: by a counter, by time, and before the execution's own limits.
+//! Every loop of the state machine ends by a counter or by time, and before the limits of the execution itself.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,8 @@ fn is_set(edge: &Edge, counter: &str) -> bool {
     edge.assign.get(counter).is_some() && !grows(edge, counter)
 }
 
-/// The edges, each for every value of `probing` with which it can be taken: it decides whether the document queues again.
+/// Splits each edge by the values of `probing` with which it can be taken, because `probing` decides whether the
+/// document requests another permit.
 fn by_probing(edges: &[Edge]) -> Vec<Edge> {
     let values: BTreeSet<&str> = edges.iter().filter_map(|edge| edge.assign["probing"].as_str()).collect();
     assert!(values.len() > 1 && values.iter().all(|value| !value.starts_with("{%")), "{values:?}");
@@ -42,8 +43,8 @@ fn by_probing(edges: &[Edge]) -> Vec<Edge> {
     split
 }
 
-/// What remains without the edges that are taken a bounded number of times: those that need a counter below its limit,
-/// where the counter grows before the edge can be taken again, and is never set back on a loop that remains.
+/// Removes the edges that can be taken only a bounded number of times. Such an edge needs a counter below its limit.
+/// The counter grows before the edge can be taken again, and no remaining loop resets the counter.
 fn unbounded(mut edges: Vec<Edge>) -> Vec<Edge> {
     loop {
         let is_bounded = |edge: &Edge| {
@@ -74,9 +75,9 @@ fn every_loop_passes_a_limit_on_a_counter_that_only_grows() {
     let start = machine.definition["StartAt"].as_str().unwrap();
     for counter in edges.iter().flat_map(Edge::limited_by) {
         let first = &machine.state(start)["Assign"][&counter];
-        // The rounds of a redriven document count anew.
+        // A redrive starts counting rounds again.
         let begins = first.is_u64() || *first == "{% $exists($states.input.resume) ? 0 : 1 %}";
-        assert!(begins, "{start}: start the counter {counter}");
+        assert!(begins, "{start}: initialise the counter {counter}");
     }
 }
 
@@ -102,9 +103,9 @@ fn loop_whose_counter_does_not_grow_or_is_set_back_is_found() {
     assert!(is_found(vec![check("{% $n <= 5 %}"), work(more), reset]));
 }
 
-/// Without an answer nobody knows whether the lease is needed, so the question is repeated until the lease has ended.
+/// Without an answer it is unknown whether the lease is needed, so the probe repeats until the lease has ended.
 #[test]
-fn question_without_an_answer_is_repeated_only_while_the_lease_lasts() {
+fn unanswered_probe_is_repeated_only_while_the_lease_lasts() {
     let machine = Machine::load();
     let again: Vec<Edge> = machine
         .edges()
@@ -118,12 +119,16 @@ fn question_without_an_answer_is_repeated_only_while_the_lease_lasts() {
     let first = &machine.state("CheckProbeTime")["Choices"][0]["Next"];
     assert_eq!(
         first, "WaitBeforeProbe",
-        "the other transitions are for a lease that has ended or is about to"
+        "only after this choice may a transition assume that the lease has ended or is about to end"
     );
     for edge in machine.edges() {
         if edge.assign.get("leaseEndsAt").is_some() {
             let assigning = ["Begin", "AwaitPermit", "RenewLease"];
-            assert!(assigning.contains(&edge.from.as_str()), "{} makes up the end of a lease", edge.from);
+            assert!(
+                assigning.contains(&edge.from.as_str()),
+                "{} must not assign the end of a lease",
+                edge.from
+            );
         }
     }
 }
@@ -134,7 +139,7 @@ fn every_wait_has_a_bound() {
     let edges = machine.edges();
     let waits: Vec<&str> = machine.of_type("Wait").into_iter().map(|(name, _)| name).collect();
     assert_eq!(waits, ["WaitAfterFailure", "WaitBeforeProbe", "WaitForPermitStart"]);
-    // The admission state gives the time of a reservation, and limits::MAX_RATE_LIMIT_WAIT bounds a requested pause.
+    // The admission state sets the time of a reservation, and limits::MAX_RATE_LIMIT_WAIT bounds a requested pause.
     assert_eq!(machine.state("WaitForPermitStart")["Timestamp"], "{% $startsAt %}");
     let mut entries = edges.iter().filter(|edge| edge.to == "WaitForPermitStart");
     assert!(entries.all(|edge| edge.from == "AwaitPermit"));
@@ -177,12 +182,12 @@ fn execution_has_an_end_that_its_states_do_not_reach() {
         + asking_s
         + retried_s("VerifyReturnedFile", "ThirdParty.Unavailable")
         + timeout_s("NormalizeDocument");
-    assert!(whole_s >= longest_s, "TimeoutSeconds has to be {longest_s} s at least");
-    assert!(whole_s <= 365 * 86_400, "a standard execution lasts a year at most");
+    assert!(whole_s >= longest_s, "TimeoutSeconds has to be at least {longest_s} s");
+    assert!(whole_s <= 365 * 86_400, "a standard execution lasts at most a year");
 }
 
-/// Events that one entry of a state writes into the history, by AWS's list of event types: entered and exited; and for a
-/// task scheduled, started, with a token also submitted, and how it ended.
+/// The number of history events that one visit to a state writes, by AWS's list of event types: entered and exited, and
+/// for a task also scheduled, started, submitted (with a token), and succeeded or failed.
 fn events(state: &Value) -> u64 {
     2 + attempt_events(state)
 }
@@ -195,7 +200,7 @@ fn attempt_events(state: &Value) -> u64 {
     }
 }
 
-/// Step Functions ends an execution whose history has 25,000 events, and no Catch sees it.
+/// Step Functions ends an execution whose history has 25,000 events, and no Catch handles that.
 #[test]
 fn longest_history_stays_below_the_limit() {
     let machine = Machine::load();
@@ -222,7 +227,7 @@ fn longest_history_stays_below_the_limit() {
         "CheckFailure",
         "WaitAfterFailure",
     ];
-    assert!(sum(&doubtful) > sum(&refused), "count what writes more");
+    assert!(sum(&doubtful) > sum(&refused), "assume the path that writes more events");
     let requests = 1 + machine.limit("CheckPermitRequests", "permitRequests");
     let unanswered = 1 + machine.limit("CheckProbeTime", "unansweredProbes");
     let rounds = 2;
@@ -242,5 +247,5 @@ fn longest_history_stays_below_the_limit() {
         + files * each_file
         + 2 * once;
     assert!(longest < 25_000, "{longest} events");
-    assert!(longest > 20_000, "{longest} events: this test counts something else by now");
+    assert!(longest > 20_000, "only {longest} events: correct the way that this test counts");
 }

@@ -1,5 +1,5 @@
-//! Contract tests: what must agree between the code, `template.yaml`, `statemachines/`, `events/` and the documents,
-//! because no compiler holds it. They read files and start nothing.
+//! Contract tests: the code, `template.yaml`, `statemachines/`, `events/` and the docs must agree where no compiler
+//! checks it. The tests only read files.
 
 #![cfg(test)]
 

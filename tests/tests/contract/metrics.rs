@@ -1,5 +1,5 @@
-//! Metrics that exist: ours by the catalogue of `lectern::telemetry::metrics`, AWS's by its documentation. An alarm or a widget on
-//! any other would stay quiet for ever.
+//! The metrics that exist: our own are in the catalogue `lectern::telemetry::metrics`, those of AWS in its
+//! documentation. An alarm or a widget on any other metric would never show anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use lectern_content::MediaType;
 
 use super::sources::{captures, is_test_file, product_code, read, rust_files};
 
-/// AWS's own that are used: namespace, the names of a metric's dimensions, metrics, and where AWS documents them.
+/// The AWS metrics in use: namespace, dimension names, metric names, and the address of AWS's documentation.
 const AWS: [(&str, &[&str], &[&str], &str); 4] = [
     (
         "AWS/SQS",
@@ -47,10 +47,10 @@ const AWS: [(&str, &[&str], &[&str], &str); 4] = [
     ),
 ];
 
-/// How the template names the namespace that the functions write to; `settings` holds it to `METRICS_NAMESPACE`.
+/// The template's expression for the functions' namespace; a test in `settings` compares it with `METRICS_NAMESPACE`.
 pub(crate) const OURS: &str = "AWS::StackName";
 
-/// Why there is no such metric, if there is none. Dimensions are names with values.
+/// Returns why the metric does not exist, or `None` if it exists. Dimensions are names with values.
 pub(crate) fn problem(namespace: &str, name: &str, dimensions: &BTreeMap<String, String>) -> Option<String> {
     let names: BTreeSet<&str> = dimensions.keys().map(String::as_str).collect();
     if namespace == OURS {
@@ -60,19 +60,21 @@ pub(crate) fn problem(namespace: &str, name: &str, dimensions: &BTreeMap<String,
         let emitted =
             metric.dimensions.iter().any(|set| set.iter().copied().collect::<BTreeSet<_>>() == names);
         if !emitted {
-            return Some(format!("{name} is not emitted by {names:?} but by {:?}", metric.dimensions));
+            return Some(format!("{name} has the dimensions {:?}, not {names:?}", metric.dimensions));
         }
         let wrong = dimensions.iter().find(|(name, value)| !values(name).contains(value.as_str()));
         return wrong.map(|(dimension, value)| format!("{name}: {dimension} is never {value}"));
     }
     let Some((_, needed, metrics, address)) = AWS.iter().find(|(known, ..)| *known == namespace) else {
-        return Some(format!("{namespace} is no namespace of ours or of those in {}", file!()));
+        return Some(format!("{namespace} is neither our namespace nor one that {} lists", file!()));
     };
     let known = metrics.contains(&name) && names == needed.iter().copied().collect();
-    (!known).then(|| format!("{namespace} {name} by {names:?} is not in {}; see {address}", file!()))
+    (!known).then(|| {
+        format!("{} does not list {namespace} {name} with the dimensions {names:?}; see {address}", file!())
+    })
 }
 
-/// Every value that a dimension of ours can have.
+/// Every possible value of one of our own dimensions.
 fn values(dimension: &str) -> BTreeSet<&'static str> {
     match dimension {
         "State" => DocumentState::ALL.map(DocumentState::as_str).into(),
@@ -85,7 +87,7 @@ fn values(dimension: &str) -> BTreeSet<&'static str> {
     }
 }
 
-/// A metric that no step emits would be a flat line for ever.
+/// A metric that no step emits would stay empty.
 #[test]
 fn every_metric_is_emitted_by_some_step() {
     let functions = captures(r"(?m)^pub fn (\w+)\(", &read("crates/lectern/src/telemetry/metrics.rs"));
@@ -99,7 +101,7 @@ fn every_metric_is_emitted_by_some_step() {
     assert!(unused.is_empty(), "functions of lectern::telemetry::metrics that no step calls: {unused:?}");
 }
 
-/// A reason that is missing in the list would be counted as the third party's.
+/// A reason that the list lacks would be counted as one of the third party's.
 #[test]
 fn every_reason_that_the_code_gives_is_counted_by_its_code() {
     let patterns = [
@@ -110,7 +112,7 @@ fn every_reason_that_the_code_gives_is_counted_by_its_code() {
     ];
     let mut given: BTreeSet<String> = BTreeSet::new();
     for file in rust_files(&["crates/lectern/src", "crates/lectern-aws/src"]) {
-        // A message alone is no code, and the ports in memory give what tests want.
+        // A message alone has no code, and the in-memory ports return whatever a test asks for.
         if !is_test_file(&file.path) && !file.path.contains("/testing") {
             let code = product_code(&file.text);
             given.extend(patterns.iter().flat_map(|pattern| captures(pattern, &code)));
@@ -120,9 +122,9 @@ fn every_reason_that_the_code_gives_is_counted_by_its_code() {
     let codes = content.split("pub fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
     given.extend(captures(r#"=> "(\w+)","#, codes));
     let invented = |code: &String| code == OTHER;
-    assert!(!given.iter().any(invented), "{OTHER} is what the third party's reasons are counted as");
+    assert!(!given.iter().any(invented), "{OTHER} is reserved for the third party's reasons");
     let counted: BTreeSet<String> = REASONS.map(str::to_owned).into();
-    assert_eq!(given, counted, "left: given by the code; right: metrics::REASONS");
+    assert_eq!(given, counted, "left: used in the code; right: metrics::REASONS");
 }
 
 #[test]
@@ -137,7 +139,7 @@ fn metric_that_does_not_exist_is_found() {
         ("lectern", "Callbacks", by("Outcome", "badSignature")),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", by("Queue", "q")),
         ("AWS/Lambda", "ApproximateAgeOfOldestMessage", by("FunctionName", "f")),
-        // A REST API's name of it.
+        // The name of the metric for REST APIs.
         ("AWS/ApiGateway", "5XXError", by("ApiId", "a")),
         ("AWS/ApiGateway", "5xx", by("ApiName", "a")),
     ] {

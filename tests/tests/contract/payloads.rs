@@ -1,4 +1,5 @@
-//! What the state machine sends is what the functions read, and what it writes to the table is what the adapter reads.
+//! The functions read exactly what the state machine sends, and the `DynamoDB` adapter reads what it writes to the
+//! table.
 
 use std::collections::BTreeSet;
 
@@ -39,11 +40,11 @@ fn envelope() -> Envelope {
     Envelope { traceparent, ..Envelope::new(document(), Attempt(1_000_001)) }
 }
 
-/// The states that send orders, and the fields that `admit-document` reads of these.
+/// The states that send orders to `admit-document`, and the fields that it reads from each.
 fn orders() -> [(&'static str, BTreeSet<String>); 7] {
     let report = || order(admit_document::Order::Report { error: String::new(), cause: String::new() });
     let release = || order(admit_document::Order::Release);
-    // A success has no cause, and the field has a default.
+    // A success has no cause; the field has a default.
     let mut success = report();
     success.remove("cause");
     [
@@ -64,7 +65,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 7] {
     ]
 }
 
-/// The names of an input's fields, all of them given.
+/// The names of an input's fields; the value must set all of them.
 fn fields(input: impl Serialize) -> BTreeSet<String> {
     keys(&serde_json::to_value(input).unwrap())
 }
@@ -172,7 +173,7 @@ fn transfer_has_the_output_that_the_state_machine_reads() {
     assert!(!read_fields.is_empty() && read_fields.is_subset(&given), "{read_fields:?} {given:?}");
 }
 
-/// What starting an execution may leave out, unless it is a redrive.
+/// The fields of an execution's input that only a redrive sets.
 const OPTIONAL: [&str; 5] = ["redrives", "round", "resume", "attempt", "traceparent"];
 
 #[test]
@@ -193,7 +194,7 @@ fn execution_reads_only_what_starting_it_gives_and_has_defaults_for_what_may_be_
             let uses = expression.matches(&format!("$states.input.{field}")).count();
             let has_default = expression.contains(&value) && uses == 2;
             let only_asks = expression.contains(&exists) && uses == 1;
-            assert!(has_default || only_asks, "Begin: {expression} has to ask whether {field} is there");
+            assert!(has_default || only_asks, "Begin: {expression} has to check whether {field} exists");
         }
     }
 }
@@ -238,7 +239,7 @@ fn attributes_that_the_state_machine_writes_are_those_of_the_dynamodb_adapter() 
         for (placeholder, value) in arguments["ExpressionAttributeValues"].as_object().unwrap() {
             let Some(text) = value["S"].as_str().filter(|text| !text.starts_with("{%")) else { continue };
             let state = DocumentState::ALL.iter().find(|state| state.as_str() == text);
-            assert!(state.is_some(), "{name}: {placeholder} is {text}, which is no state of a document");
+            assert!(state.is_some(), "{name}: {placeholder} is {text}, which is not a document's state");
         }
     }
 }
@@ -251,14 +252,14 @@ fn rendezvous_of_the_state_machine_and_of_receive_callback_use_the_same_conditio
     for side in [condition, keeps.as_str()] {
         assert!(
             side.contains("attribute_not_exists(#result)"),
-            "both sides have to ask for a result that is not there"
+            "both sides need the condition that no result is stored"
         );
     }
     assert!(keeps.contains(r##".expression_attribute_names("#result", "result")"##));
-    assert!(keeps.contains("ReturnValue::AllNew"), "the token is read back in the same write");
+    assert!(keeps.contains("ReturnValue::AllNew"), "the same write has to return the token");
 }
 
-/// The attributes that an update names, with placeholders replaced and the entries of maps left out.
+/// The attributes that an update names, with placeholders resolved. Entries within maps are left out.
 fn attributes(arguments: &Value) -> BTreeSet<String> {
     let text =
         ["UpdateExpression", "ConditionExpression"].map(|field| arguments[field].as_str().unwrap()).join(" ");

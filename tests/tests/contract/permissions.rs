@@ -1,4 +1,4 @@
-//! Permissions: each function may do just what its code does.
+//! Permissions: each function has exactly the permissions that its code needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +115,7 @@ const CALLS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// The actions that a call needs. Uploads are asked for by their version, returned files by their key alone.
+/// The IAM actions that a call needs. The code reads uploads by version, and returned files by key only.
 fn actions(function: &str, call: &str) -> &'static [&'static str] {
     match call {
         "s3/uploads.rs:head_object" | "s3/uploads.rs:get_object" => &["s3:GetObjectVersion"],
@@ -127,11 +127,11 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
         "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
-        // This transaction puts the admission state, and puts and deletes waiting documents.
+        // This transaction writes the admission state, and writes and deletes waiting documents.
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
             &["dynamodb:PutItem", "dynamodb:DeleteItem"]
         }
-        // A transaction needs the actions of its parts: documents and records are put, submissions updated.
+        // A transaction needs the actions of its parts: it puts documents and records, and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
         "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],
@@ -151,12 +151,12 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
     }
 }
 
-/// What the table above does not show.
+/// Actions that a function needs and [`CALLS`] does not show.
 fn actions_without_a_call(function: &str) -> &'static [&'static str] {
     match function {
-        // S3 answers 404 for a missing object only to those who may list.
+        // S3 answers 404 for a missing object only if the caller may list the bucket; otherwise 403.
         "receive-upload" | "normalize-document" | "verify-returned-file" => &["s3:ListBucket"],
-        // It also asks which version is current, without naming one.
+        // It also reads the current version, without naming it.
         "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
         _ => &[],
     }
@@ -202,7 +202,7 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
         if needed.contains("sqs:ChangeMessageVisibility") {
             needed.extend(POLLING);
         } else {
-            // Lambda keeps its failed asynchronous invocations with the function's own permission.
+            // Lambda stores failed asynchronous invocations with the function's own permissions.
             needed.insert("sqs:SendMessage");
         }
         assert_eq!(
@@ -237,14 +237,14 @@ fn permissions_name_their_resources() {
                         wide.iter().find(|(owner, start, _)| owner == name && action.starts_with(start));
                     assert!(
                         reason.is_some(),
-                        "{name}: {action} on every resource; name them, or list it here with a reason"
+                        "{name}: {action} on every resource; name the resources, or list the action here with a reason"
                     );
                     used.extend(reason);
                 }
             }
         }
     }
-    assert_eq!(used.len(), wide.len(), "left in the list without need: {wide:?}, used: {used:?}");
+    assert_eq!(used.len(), wide.len(), "remove the unused entries from the list: {wide:?}, used: {used:?}");
 }
 
 #[test]

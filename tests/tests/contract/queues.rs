@@ -9,7 +9,7 @@ use super::{asl::Machine, template::Template};
 const QUEUE: &str = "AWS::SQS::Queue";
 const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
 
-/// Where Lambda leaves asynchronous invocations that failed: a dead-letter queue that belongs to no queue.
+/// The queue for failed asynchronous invocations: a dead-letter queue without a source queue.
 const FAILED_INVOCATIONS: &str = "FailedInvocationQueue";
 
 /// Source queues and their dead-letter queues.
@@ -31,7 +31,7 @@ fn pairs(template: &Template) -> BTreeMap<&str, &str> {
         )
     });
     let pairs = pairs.collect();
-    assert!(unused.is_empty(), "{unused:?} belong to no queue");
+    assert!(unused.is_empty(), "{unused:?} have no source queue");
     pairs
 }
 
@@ -42,7 +42,7 @@ fn every_queue_has_a_dead_letter_queue_that_keeps_messages_longer() {
         let retention = |name| template.number(&template.resource(QUEUE, name)["MessageRetentionPeriod"]);
         assert!(retention(dead) > retention(source), "{dead} has to keep messages longer than {source}");
         let stem = source.trim_end_matches("Queue");
-        assert_eq!(dead, format!("{stem}DeadLetterQueue"), "name it like its queue");
+        assert_eq!(dead, format!("{stem}DeadLetterQueue"), "name it after its queue");
     }
 }
 
@@ -51,7 +51,7 @@ fn every_queue_is_encrypted_and_none_has_a_name_of_its_own() {
     let template = Template::load();
     for (name, queue) in template.resources(QUEUE) {
         assert_eq!(queue["SqsManagedSseEnabled"], true, "{name}: encrypt it");
-        assert!(queue.get("QueueName").is_none(), "{name}: two stacks must not fight for one name");
+        assert!(queue.get("QueueName").is_none(), "{name}: a fixed name would collide between two stacks");
     }
 }
 
@@ -60,11 +60,15 @@ fn messages_are_received_at_least_five_times() {
     let template = Template::load();
     for source in pairs(&template).keys() {
         let times = template.number(&template.resource(QUEUE, source)["RedrivePolicy"]["maxReceiveCount"]);
-        assert!(times >= 5, "{source}: maxReceiveCount {times} is below 5, and there are phantom receives");
+        assert!(
+            times >= 5,
+            "{source}: maxReceiveCount {times} is below 5; SQS also counts receives that reach no function"
+        );
     }
 }
 
-/// An order that fails blocks all others and is delivered again with them, for as long as `DynamoDB` may be down.
+/// A failing order blocks all later orders of the message group, which SQS redelivers with it for as long as `DynamoDB`
+/// is down.
 #[test]
 fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
     let template = Template::load();
@@ -72,19 +76,20 @@ fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
     let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
     assert_eq!(
         times, 1_000,
-        "SQS allows no more, and the function moves unreadable messages to the dead-letter queue"
+        "1,000 is the maximum of SQS; the function itself moves unreadable messages to the dead-letter queue"
     );
 }
 
-/// Functions that read a queue are invoked by its mapping, which keeps what fails; all others keep it by themselves.
+/// An event source mapping leaves failed messages on the queue. Functions without a queue need a destination for
+/// asynchronous invocations that fail.
 #[test]
 fn asynchronous_invocations_that_fail_are_kept() {
     let template = Template::load();
     let queue = template.resource(QUEUE, FAILED_INVOCATIONS);
-    assert_eq!(template.number(&queue["MessageRetentionPeriod"]), 1_209_600, "as long as SQS keeps anything");
+    assert_eq!(template.number(&queue["MessageRetentionPeriod"]), 1_209_600, "the longest retention of SQS");
     assert!(
         queue.get("RedrivePolicy").is_none(),
-        "nothing reads it, so no message can leave it for a dead-letter queue"
+        "no function reads this queue, so it needs no dead-letter queue"
     );
     let configs = template.resources("AWS::Lambda::EventInvokeConfig");
     let fed: BTreeSet<String> = template
@@ -102,7 +107,7 @@ fn asynchronous_invocations_that_fail_are_kept() {
         assert_eq!(name, format!("{}AsyncInvocations", function.trim_end_matches("Function")));
         let destination = &config["DestinationConfig"]["OnFailure"]["Destination"];
         assert_eq!(*destination, json!({"Fn::GetAtt": format!("{FAILED_INVOCATIONS}.Arn")}), "{name}");
-        // There is no alias and no version; an invocation by hand runs the newest code.
+        // The functions have no aliases or versions; a manual invocation runs the newest code.
         assert_eq!(config["Qualifier"], "$LATEST", "{name}");
     }
     assert_eq!(
@@ -145,8 +150,8 @@ fn state_machine_sends_to_the_queue_that_is_named_like_its_state() {
     }
 }
 
-/// Admission is decided on in one message group, one order after the other; a submission of thousands must not delay the
-/// messages of others.
+/// All orders to admit-document share one message group and are handled one after the other. On the other queues, a
+/// submission with thousands of documents must not delay the messages of other submissions.
 #[test]
 fn messages_carry_the_group_that_their_queue_is_served_by() {
     let (machine, template) = (Machine::load(), Template::load());
@@ -161,7 +166,7 @@ fn messages_carry_the_group_that_their_queue_is_served_by() {
     let group = r#"const GROUP: &str = "admission";"#;
     assert!(
         super::sources::read("crates/lectern-aws/src/sqs.rs").contains(group),
-        "receive-callback sends to it too"
+        "receive-callback sends to this queue, too"
     );
 }
 
@@ -172,7 +177,11 @@ fn dead_letter_queue_of_a_fifo_queue_is_a_fifo_queue_and_both_deduplicate_by_con
         let [source_queue, dead_queue] = [source, dead].map(|name| template.resource(QUEUE, name));
         assert_eq!(source_queue["FifoQueue"] == true, source == "AdmitDocumentQueue", "{source}");
         for field in ["FifoQueue", "ContentBasedDeduplication"] {
-            assert_eq!(source_queue.get(field), dead_queue.get(field), "{dead}: make it like {source}");
+            assert_eq!(
+                source_queue.get(field),
+                dead_queue.get(field),
+                "{dead}: use the settings of {source}"
+            );
         }
         let by_content = source_queue["ContentBasedDeduplication"] == true;
         assert_eq!(by_content, source_queue["FifoQueue"] == true, "{source}");
@@ -197,7 +206,7 @@ fn messages_stay_hidden_for_six_times_as_long_as_their_function_may_take() {
         let hidden_s = template.number(&template.resource(QUEUE, source)["VisibilityTimeout"]);
         let function_s = template.timeout_s(function);
         assert!(hidden_s >= 6 * function_s, "{source} hides {hidden_s} s; make it 6 × {function_s} s");
-        assert!(hidden_s <= 43_200, "{source}: SQS hides a message for 12 hours at most");
+        assert!(hidden_s <= 43_200, "{source}: SQS hides a message for at most 12 hours");
     }
 }
 
@@ -208,7 +217,7 @@ fn nothing_runs_on_a_schedule() {
         let kind = resource["Type"].as_str().unwrap();
         let scheduled =
             ["AWS::Events::Rule", "AWS::Scheduler::", "AWS::Pipes::"].iter().any(|of| kind.starts_with(of));
-        assert!(!scheduled, "{name} is a {kind}; work is found by events, never by the clock");
+        assert!(!scheduled, "{name} is a {kind}; events start work, schedules do not");
         let events = resource["Properties"]["Events"].as_object();
         let types = events.into_iter().flatten().map(|(_, event)| &event["Type"]);
         for kind in types.filter_map(Value::as_str) {

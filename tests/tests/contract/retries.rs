@@ -1,4 +1,4 @@
-//! The retry rules of the state machine, held against the error table of the design.
+//! The retry rules of the state machine agree with the table in docs/errors.md.
 
 use lectern::error::Error;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::{
     template::Template,
 };
 
-/// The errors that a state's work can report.
+/// The errors that each state can report.
 const REPORTED: [(&str, &[&str]); 5] = [
     (
         "TransferDocument",
@@ -36,11 +36,11 @@ const REPORTED: [(&str, &[&str]); 5] = [
 ];
 
 fn number(rule: &Value, field: &str) -> u64 {
-    rule[field].as_u64().unwrap_or_else(|| panic!("give {field} to the retry rule {rule}"))
+    rule[field].as_u64().unwrap_or_else(|| panic!("give the retry rule {rule} the field {field}"))
 }
 
-/// What the waits of an exponential backoff with full jitter last in all, each anything between nothing and its maximum:
-/// their mean and its standard deviation.
+/// The mean and the standard deviation of the total wait of an exponential backoff with full jitter: each wait is
+/// uniformly distributed between zero and its maximum.
 fn waits_s(rule: &Value) -> (f64, f64) {
     let (rate, limit_s) = (rule["BackoffRate"].as_f64().unwrap(), rule["MaxDelaySeconds"].as_f64().unwrap());
     let mut longest_s = rule["IntervalSeconds"].as_f64().unwrap();
@@ -72,11 +72,11 @@ fn retry_rules_are_those_of_the_error_table() {
             let context = format!("{state}, {error}: {rule}");
             match *error {
                 "Store.Unavailable" => assert_exponential(rule, &context),
-                // Another request to the third party needs another permit.
+                // Each request to the third party needs its own permit.
                 _ if state == "TransferDocument" => {
                     assert_eq!(attempts, 0, "{context}: it must not be retried without another permit");
                 }
-                // The state machine repeats the question itself, while the lease lasts.
+                // The state machine itself repeats the probe while the lease lasts.
                 _ if state == "ProbeJob" => assert_eq!(attempts, 0, "{context}"),
                 "Record.Invalid" => assert_eq!(attempts, 0, "{context}: it must not be retried"),
                 "Returned.Mismatch" => assert!((1..=10).contains(&attempts), "{context}: a few times"),
@@ -91,11 +91,11 @@ fn assert_exponential(rule: &Value, context: &str) {
     let attempts = number(rule, "MaxAttempts");
     assert!(attempts > 0 && rule["BackoffRate"].as_f64() >= Some(2.0), "{context}: exponential");
     assert_eq!(rule["JitterStrategy"], "FULL", "{context}");
-    assert!(number(rule, "MaxDelaySeconds") <= 3600, "{context}: no pause longer than an hour");
+    assert!(number(rule, "MaxDelaySeconds") <= 3600, "{context}: a pause must not exceed an hour");
 }
 
 #[test]
-fn question_that_the_third_party_does_not_answer_is_repeated_by_the_state_machine() {
+fn unanswered_probe_is_repeated_by_the_state_machine() {
     let machine = Machine::load();
     for error in ["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized"] {
         assert_eq!(machine.catcher("ProbeJob", error)["Next"], "CheckProbeTime", "{error}");
@@ -127,7 +127,7 @@ fn case_29_permits_outlast_eight_hours_of_half_open_probes_and_ten_days_in_the_q
     assert!(days >= 10, "a document leaves the queue after {days} days");
 }
 
-/// If a lease ended during its transfer, there could be one more job than the third party allows.
+/// If a lease ended while its transfer was running, the third party could get one job more than it allows.
 #[test]
 fn case_21_lease_lasts_for_as_long_as_a_transfer_and_its_crash_may_take() {
     let template = Template::load();
@@ -140,22 +140,26 @@ fn case_21_lease_lasts_for_as_long_as_a_transfer_and_its_crash_may_take() {
     let longest_s = tolerance_s + template.number(&queue["VisibilityTimeout"]) + template.timeout_s(function);
     assert!(
         parameter("LeaseMarginSeconds") >= longest_s,
-        "LeaseMarginSeconds has to be {longest_s} at least"
+        "LeaseMarginSeconds has to be at least {longest_s}"
     );
 }
 
-/// So many waits last for less than their mean without three standard deviations once in seven hundred times.
+/// The total wait falls below its mean minus three standard deviations in one of seven hundred cases.
 #[test]
 fn case_29_retries_outlast_eight_hours_without_the_third_party() {
     let machine = Machine::load();
     let (mean_s, deviation_s) = waits_s(machine.retry_rule("VerifyReturnedFile", "ThirdParty.Unavailable"));
     let hours = (mean_s - 3.0 * deviation_s) / 3600.0;
-    assert!(hours >= 8.0, "the pauses of ThirdParty.Unavailable are {hours:.1} h if luck is bad; make it 8");
+    assert!(
+        hours >= 8.0,
+        "the pauses of ThirdParty.Unavailable last only {hours:.1} h in the worst case; make it 8 h"
+    );
 }
 
-/// Without an answer the lease of an overdue job is renewed when it ends, up to the same limit as that of a job at work.
+/// While the third party does not answer, the lease of an overdue job is renewed when it ends, as often as the lease of
+/// a job in progress.
 #[test]
-fn case_29_questions_about_an_overdue_job_outlast_eight_hours_without_the_third_party() {
+fn case_29_probes_of_an_overdue_job_outlast_eight_hours_without_the_third_party() {
     let (template, machine) = (Template::load(), Machine::load());
     let parameter = |name: &str| template.number(&serde_json::json!({ "Ref": name }));
     let probes = machine.limit("CheckProbeTime", "probeCount");
@@ -164,5 +168,5 @@ fn case_29_questions_about_an_overdue_job_outlast_eight_hours_without_the_third_
     let wait = machine.state("WaitBeforeProbe")["Assign"]["probeWaitSeconds"].as_str().unwrap();
     let longest = captures(r"\$min\(\[(\d+),", wait);
     let longest_s: u64 = longest.first().unwrap().parse().unwrap();
-    assert!(parameter("LeaseMarginSeconds") >= 3 * longest_s, "a lease lasts for several questions");
+    assert!(parameter("LeaseMarginSeconds") >= 3 * longest_s, "a lease has to last for several probes");
 }

@@ -1,4 +1,4 @@
-//! Settings: what the functions ask the environment for is what the template gives them.
+//! Settings: the template sets exactly the environment variables that each function reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{
     template::Template,
 };
 
-/// What Lambda and the SDK set themselves.
+/// Variables that Lambda and the SDK set.
 const AMBIENT: [&str; 2] = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_ENDPOINT_URL"];
 
 /// The variables that each accessor of `Config` reads.
@@ -32,7 +32,7 @@ fn bodies(path: &str) -> BTreeMap<String, String> {
     functions.map(|text| (text.split(['(', '<']).next().unwrap().to_owned(), text.to_owned())).collect()
 }
 
-/// The variables that the code of a function asks for, through `Environment` and `Config`.
+/// The variables that the code of a function reads through `Environment` and `Config`.
 fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     let environment = bodies("crates/lectern-aws/src/environment.rs");
     let mut glue = bodies("crates/lectern-aws/src/lambda.rs");
@@ -79,7 +79,7 @@ fn every_function_is_given_exactly_the_settings_it_asks_for() {
         assert_eq!(
             given,
             asked_for(&function, &accessors),
-            "{function}: left: given by template.yaml; right: asked for by its code"
+            "{function}: left: set in template.yaml; right: read by its code"
         );
     }
 }
@@ -92,13 +92,13 @@ fn every_setting_is_used_by_some_function() {
     let known: BTreeSet<String> = accessors.into_values().flatten().collect();
     let known: BTreeSet<String> =
         known.into_iter().filter(|name| !AMBIENT.contains(&name.as_str())).collect();
-    assert_eq!(asked, known, "left: asked for by some function; right: read by config.rs");
+    assert_eq!(asked, known, "left: read by some function; right: known to config.rs");
     let literals = captures(r#""([A-Z][A-Z0-9_]+)""#, &read("crates/lectern-aws/src/config.rs"));
     let literals: BTreeSet<String> =
         literals.into_iter().filter(|name| !AMBIENT.contains(&name.as_str())).collect();
     assert_eq!(
         literals, known,
-        "left: named in config.rs; right: found by this test, whose pattern is too narrow"
+        "left: named in config.rs; right: found by this test; widen the test's pattern"
     );
 }
 
@@ -151,7 +151,7 @@ fn submission_to_debug_may_be_any_and_none_of_them_is_called_none() {
     assert!(!none.is_empty() && !is_id(none) && allowed.is_match(none), "{none:?}");
 }
 
-/// Two stacks of one account must not count into each other's metrics.
+/// Two stacks in one account must not share metrics.
 #[test]
 fn metrics_are_named_by_their_stack() {
     let template = Template::load();
@@ -166,13 +166,13 @@ fn every_parameter_and_mapping_is_used() {
     for name in template.0["Parameters"].as_object().unwrap().keys() {
         let uses = regex(&format!(r"(?:!Ref |\$\{{){name}\b|\[{name},")).find_iter(&text).count();
         let conditional = text.contains(&format!("!Equals [!Ref {name}"));
-        assert!(uses > 0 || conditional, "the parameter {name} is used nowhere; remove it");
+        assert!(uses > 0 || conditional, "remove the unused parameter {name}");
     }
     for (map, tops) in template.0["Mappings"].as_object().unwrap() {
         for (top, values) in tops.as_object().unwrap() {
             for second in values.as_object().unwrap().keys() {
                 let used = text.contains(&format!("!FindInMap [{map}, {top}, {second}]"));
-                assert!(used, "{map}.{top}.{second} is used nowhere; remove it");
+                assert!(used, "remove the unused mapping {map}.{top}.{second}");
             }
         }
     }

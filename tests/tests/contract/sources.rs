@@ -1,4 +1,4 @@
-//! The files of the repository, as the checks read them.
+//! Reads the files of the repository for the contract tests.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,7 @@ pub(crate) struct Source {
     pub(crate) text: String,
 }
 
-/// Every Rust file below `paths`, tests included.
+/// Every Rust file below `paths`, including tests.
 pub(crate) fn rust_files(paths: &[&str]) -> Vec<Source> {
     files(paths, "rs")
 }
@@ -54,14 +54,14 @@ pub(crate) fn files(paths: &[&str], extension: &str) -> Vec<Source> {
     found
 }
 
-/// The product's code in a Rust file: without its test module and without comments.
+/// A Rust file without its test module and its comments.
 pub(crate) fn product_code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a Rust file holds nothing but tests.
+/// Whether a Rust file contains only tests.
 pub(crate) fn is_test_file(path: &str) -> bool {
     path.ends_with("tests.rs") || path.ends_with("test_support.rs") || path.contains("/tests/")
 }
@@ -71,12 +71,12 @@ pub(crate) fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()
 }
 
-/// What the first group of `pattern` matches in `text`.
+/// The matches of the first group of `pattern` in `text`.
 pub(crate) fn captures(pattern: &str, text: &str) -> BTreeSet<String> {
     regex(pattern).captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 
-/// `receive-upload` as `ReceiveUpload`.
+/// Converts `receive-upload` to `ReceiveUpload`.
 pub(crate) fn pascal_case(kebab: &str) -> String {
     kebab.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }

@@ -1,4 +1,5 @@
-//! The state machine's shape: names of errors, timeouts, ends, `JSONata` only, and no secret in the history.
+//! The state machine: its error names, timeouts and final states; it uses `JSONata` only and keeps secrets out of the
+//! history.
 
 use std::collections::BTreeSet;
 
@@ -52,13 +53,13 @@ fn names_of_aws_in_error_equals_are_real() {
                 .collect();
             assert!(
                 unknown.is_empty(),
-                "{path}: {unknown:?}: see in AWS's documentation that they exist, then list them"
+                "{path}: {unknown:?}: check in AWS's documentation that they exist, then list them"
             );
         }
     });
 }
 
-/// Otherwise the first catcher would decide, and the second would never see the error.
+/// Step Functions uses the first catcher that matches, so a second one for the same error would never be used.
 #[test]
 fn each_error_is_caught_once_in_a_state_and_the_rest_last() {
     for (name, state) in &Machine::load().states {
@@ -66,14 +67,14 @@ fn each_error_is_caught_once_in_a_state_and_the_rest_last() {
             let rules = state[rules].as_array().into_iter().flatten();
             let names: Vec<&str> = rules.flat_map(|rule| texts(&rule["ErrorEquals"])).collect();
             let distinct: BTreeSet<&&str> = names.iter().collect();
-            assert_eq!(names.len(), distinct.len(), "{name} names an error twice: {names:?}");
+            assert_eq!(names.len(), distinct.len(), "{name} lists an error twice: {names:?}");
             let all = names.iter().position(|name| *name == "States.ALL");
             assert!(all.is_none_or(|all| all + 1 == names.len()), "{name}: States.ALL comes last: {names:?}");
         }
     }
 }
 
-/// What the state machine tells apart has an error's name. A cause is passed on to functions and never searched.
+/// The state machine distinguishes errors by name. It passes a cause on to functions and never searches its text.
 #[test]
 fn nothing_in_the_state_machine_searches_a_text() {
     let machine = Machine::load();
@@ -88,13 +89,16 @@ fn nothing_in_the_state_machine_searches_a_text() {
         let passed_on = "{% $exists($failure.Cause) ? $failure.Cause : '' %}";
         assert!(!expression.contains("Cause") || expression == passed_on, "{path}: {expression}");
         for name in captures(r"Error = '([^']+)'", expression) {
-            assert!(Error::NAMES.contains(&name.as_str()), "{path} compares with {name}, which is no error");
+            assert!(
+                Error::NAMES.contains(&name.as_str()),
+                "{path} compares with {name}, which is not an error's name"
+            );
         }
     });
 }
 
 #[test]
-fn errors_that_admit_document_tells_apart_are_those_of_the_domain() {
+fn errors_that_admit_document_distinguishes_are_those_of_the_domain() {
     let code = read("crates/lectern/src/steps/admit_document.rs");
     let function = code.split("fn report(error: &str").nth(1).unwrap().split("\n}\n").next().unwrap();
     let told_apart = captures(r#""([^"]+)" =>"#, function);
@@ -133,14 +137,14 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         let catch = machine.state(catching)["Catch"].as_array().and_then(|catch| catch.last());
         let catch = catch.unwrap_or_else(|| panic!("{name}: give it, or the Map it is in, the common Catch"));
         assert_eq!(catch["ErrorEquals"], json!(["States.ALL"]), "{catching}: end its Catch with States.ALL");
-        // An order to admit-document that cannot be sent costs a delay and nothing else, and a failed document always ends.
+        // If an order to admit-document cannot be sent, only time is lost. FailDocument always leads to Failed.
         let goes_on = task["Resource"] == "arn:aws:states:::sqs:sendMessage" || name == "FailDocument";
         let end = if goes_on { task["Next"].clone() } else { json!("FailDocument") };
         assert_eq!(catch["Next"], end, "{catching}: its Catch has to end there");
         if !goes_on {
             assert_eq!(
                 catch["Assign"]["failure"], "{% $states.errorOutput %}",
-                "{catching}: keep what failed"
+                "{catching}: keep the error's output"
             );
         }
     }
@@ -201,7 +205,7 @@ fn only_jsonata_is_used() {
     }
 }
 
-/// More people may read an execution's history than the table.
+/// More people may read an execution's history than may read the table.
 #[test]
 fn case_53_no_token_url_or_returned_data_is_passed_on_between_states() {
     let machine = Machine::load();
@@ -211,22 +215,22 @@ fn case_53_no_token_url_or_returned_data_is_passed_on_between_states() {
             let passed_on = path.contains("/Assign") || path.contains("/Output");
             let text = value.as_str().filter(|_| passed_on).unwrap_or_default();
             let lower = text.to_lowercase();
-            assert!(!lower.contains("token") && !lower.contains("url"), "{path} passes a secret on: {text}");
+            assert!(!lower.contains("token") && !lower.contains("url"), "{path} passes a secret: {text}");
             let whole = text.contains("$states.result %}") || text.contains("Attributes %}");
             let attributes = captures(r"\.Attributes\.([\w.]+)", text);
             let foreign = attributes.iter().any(|attribute| !files.contains(&attribute.as_str()));
-            assert!(!whole && !foreign, "{path} passes on more than it has to: {text}");
+            assert!(!whole && !foreign, "{path} passes more than it needs to: {text}");
         });
         let written = state["Arguments"]["UpdateExpression"].as_str().unwrap_or_default();
         let returned = state["Arguments"]["ReturnValues"].as_str().unwrap_or("NONE");
         let secret = ["taskToken", "#result "].iter().any(|name| written.contains(name));
         assert!(
             returned == "NONE" || (returned == "UPDATED_NEW" && !secret),
-            "{name}: with ReturnValues {returned} its result would hold a token or URLs"
+            "{name}: with ReturnValues {returned} its result would contain a token or URLs"
         );
         let token = state["Arguments"].to_string().contains("Task.Token");
         let waits =
             state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken"));
-        assert_eq!(token, waits, "{name}: the token is sent exactly by the states that wait for it");
+        assert_eq!(token, waits, "{name}: exactly the states that wait for a token send it");
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept, and how: buckets, the table, secrets.
+//! Storage: buckets, the table and secrets.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn buckets_are_versioned_private_encrypted_and_kept() {
         let block = block.unwrap_or_else(|| panic!("{name}: block public access"));
         assert!(
             block.len() == 4 && block.values().all(|blocked| blocked == true),
-            "{name}: block all four ways"
+            "{name}: set all four public-access blocks"
         );
         assert_eq!(
             bucket["OwnershipControls"]["Rules"],
@@ -28,7 +28,7 @@ fn buckets_are_versioned_private_encrypted_and_kept() {
         let rules = bucket["LifecycleConfiguration"].to_string();
         assert!(
             rules.contains("AbortIncompleteMultipartUpload"),
-            "{name}: abandoned uploads cost money for ever"
+            "{name}: without this rule, incomplete multipart uploads cost money for ever"
         );
         let resource = &template.0["Resources"][name];
         assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{name}");
@@ -46,12 +46,12 @@ fn buckets_refuse_requests_without_tls() {
         let refusal = statements.iter().find(|statement| {
             statement["Effect"] == "Deny" && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
         });
-        let refusal = refusal.unwrap_or_else(|| panic!("{name}: deny what is not aws:SecureTransport"));
+        let refusal = refusal.unwrap_or_else(|| panic!("{name}: deny requests without aws:SecureTransport"));
         let whom = (&refusal["Principal"], &refusal["Action"]);
         assert_eq!(whom, (&json!("*"), &json!("s3:*")), "{name}: deny it to everyone");
         let all = json!([{"Fn::GetAtt": format!("{name}.Arn")}, {"Fn::Sub": format!("${{{name}.Arn}}/*")}]);
-        assert_eq!(refusal["Resource"], all, "{name}: deny it for the bucket and its objects");
-        // The one exception: a local cloud on this machine, which no request to AWS can claim to be.
+        assert_eq!(refusal["Resource"], all, "{name}: the policy has to cover the bucket and its objects");
+        // The one exception is the local cloud on this machine; no request to AWS can claim to come from it.
         let exception = &refusal["Condition"]["NotIpAddress"]["aws:SourceIp"];
         assert!(exception.is_null() || exception == "127.0.0.0/8", "{name}: {exception}");
         assert!(
@@ -106,14 +106,14 @@ fn uploads_are_announced_to_the_queue_of_receive_upload() {
     let statement = &policy["PolicyDocument"]["Statement"][0];
     assert_eq!(statement["Principal"], json!({"Service": "s3.amazonaws.com"}));
     let account = &statement["Condition"]["StringEquals"]["aws:SourceAccount"];
-    assert!(account.is_object(), "without aws:SourceAccount anyone's bucket could send");
+    assert!(account.is_object(), "without aws:SourceAccount, a bucket of any account could send");
 }
 
 #[test]
 fn secrets_are_generated_and_never_written_in_the_template() {
     let template = Template::load();
     for (name, secret) in template.resources("AWS::SecretsManager::Secret") {
-        assert!(secret.get("SecretString").is_none(), "{name}: let Secrets Manager make it up");
+        assert!(secret.get("SecretString").is_none(), "{name}: let Secrets Manager generate the secret");
         assert!(template.number(&secret["GenerateSecretString"]["PasswordLength"]) >= 32, "{name}");
     }
     for name in template.0["Parameters"].as_object().unwrap().keys() {

@@ -1,4 +1,4 @@
-//! `template.yaml` as JSON: short-form tags become the functions they stand for, and what has a default has a value.
+//! `template.yaml` as JSON: short-form tags become intrinsic functions, and parameters have their default values.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ impl Template {
         Self(json_of(&yaml))
     }
 
-    /// The properties of each resource of a type, by its name.
+    /// The properties of all resources of a type, by resource name.
     pub(crate) fn resources(&self, kind: &str) -> BTreeMap<&str, &Value> {
         let all = self.0["Resources"].as_object().unwrap();
         let of_kind = all.iter().filter(|(_, resource)| resource["Type"] == kind);
@@ -36,7 +36,7 @@ impl Template {
         resources.get(name).unwrap_or_else(|| panic!("template.yaml: add {name} ({kind})"))
     }
 
-    /// A value with parameters and mappings replaced by their defaults, and a reference to a resource by its name.
+    /// A value with parameters and mappings replaced by their defaults, and references to resources by their names.
     pub(crate) fn resolved(&self, value: &Value) -> Value {
         if let Some(name) = value["Ref"].as_str() {
             let parameter = &self.0["Parameters"][name];
@@ -54,29 +54,30 @@ impl Template {
         }
     }
 
-    /// The number that a value has by default.
+    /// A value as a number, with the defaults of the parameters.
     #[track_caller]
     pub(crate) fn number(&self, value: &Value) -> u64 {
         let resolved = self.resolved(value);
         let number = resolved.as_u64().or_else(|| resolved.as_str()?.parse().ok());
-        number
-            .unwrap_or_else(|| panic!("{value} is no number in template.yaml; give the parameter a default"))
+        number.unwrap_or_else(|| {
+            panic!("{value} is not a number in template.yaml; give the parameter a default")
+        })
     }
 
-    /// The seconds that a function may take.
+    /// A function's timeout in seconds.
     pub(crate) fn timeout_s(&self, function: &Value) -> u64 {
         let default = &self.0["Globals"]["Function"]["Timeout"];
         self.number(function.get("Timeout").unwrap_or(default))
     }
 
-    /// The statements of a function's or state machine's policies.
+    /// The policy statements of a function or state machine.
     pub(crate) fn statements(properties: &Value) -> Vec<&Value> {
         let policies = properties["Policies"].as_array().into_iter().flatten();
         policies.flat_map(|policy| list(&policy["Statement"])).collect()
     }
 }
 
-/// The items of a list, or the one value that stands for a list of one.
+/// The items of a list, or a single value as a list of one.
 pub(crate) fn list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(items) => items.iter().collect(),
@@ -85,12 +86,12 @@ pub(crate) fn list(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// The texts of a list, or of the one text that stands for it.
+/// The strings of a list, or a single string as a list of one.
 pub(crate) fn texts(value: &Value) -> Vec<&str> {
     list(value).into_iter().filter_map(Value::as_str).collect()
 }
 
-/// Calls `visit` for `value` and everything in it, with the path to it.
+/// Calls `visit` with the path and value of `value` and of everything in it.
 pub(crate) fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
     visit(path, value);
     match value {

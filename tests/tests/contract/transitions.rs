@@ -1,4 +1,4 @@
-//! The moves of a document that the state machine writes by itself are those of `lectern::document::transitions`.
+//! The state changes that the state machine writes itself agree with `lectern::document::transitions`.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const NOW_TEXT: &str = "2026-11-20T12:00:00.000Z";
 
 type Move = fn(&Document, OffsetDateTime) -> Option<Document>;
 
-/// The states that write a document, and the functions that they have to agree with.
+/// The states of the state machine that write a document, and the transition functions that they must agree with.
 const MOVES: [(&str, Move); 2] =
     [("AwaitCallback", transitions::await_callback), ("BeginVerify", transitions::begin_verify)];
 
@@ -53,7 +53,7 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
     }
 }
 
-/// The documents that a move may meet: each state, with and without a result and an earlier time of arrival.
+/// Documents in every state, with and without a result, and with and without an earlier time for the target state.
 fn documents() -> Vec<Document> {
     let result = JobResult::Succeeded(JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() });
     let mut all = Vec::new();
@@ -68,12 +68,12 @@ fn documents() -> Vec<Document> {
     all
 }
 
-/// Applies the update of a state to a document's item as `DynamoDB` does, and refuses expressions that it does not know.
+/// Applies a state's update to a document's item as `DynamoDB` does. Panics at an expression that it cannot interpret.
 fn update(arguments: &Value, item: &Value) -> Option<Value> {
     let name = |word: &str| arguments["ExpressionAttributeNames"][word].as_str().unwrap_or(word).to_owned();
     let value = |word: &str| {
         let value = &arguments["ExpressionAttributeValues"][word];
-        match value["S"].as_str().unwrap_or_else(|| panic!("{word} is no text")) {
+        match value["S"].as_str().unwrap_or_else(|| panic!("{word} is not a string")) {
             "{% $states.context.State.EnteredTime %}" => json!(NOW_TEXT),
             "{% $states.context.Task.Token %}" => json!("token"),
             text => json!(text),
@@ -81,7 +81,7 @@ fn update(arguments: &Value, item: &Value) -> Option<Value> {
     };
     let condition = arguments["ConditionExpression"].as_str().unwrap();
     let form = regex(r"^attribute_(not_exists|exists)\((#\w+)\) AND (#\w+) IN \(([^)]*)\)$");
-    let parts = form.captures(condition).unwrap_or_else(|| panic!("read {condition} in this test"));
+    let parts = form.captures(condition).unwrap_or_else(|| panic!("teach this test to read {condition}"));
     let exists = !item[name(&parts[2])].is_null();
     let is_in = parts[4].split(", ").any(|word| item[name(&parts[3])] == value(word));
     if exists != (&parts[1] == "exists") || !is_in {
@@ -89,7 +89,7 @@ fn update(arguments: &Value, item: &Value) -> Option<Value> {
     }
     let expression = arguments["UpdateExpression"].as_str().unwrap();
     let form = regex(r"^SET (.*) ADD revision :one$");
-    let parts = form.captures(expression).unwrap_or_else(|| panic!("read {expression} in this test"));
+    let parts = form.captures(expression).unwrap_or_else(|| panic!("teach this test to read {expression}"));
     let mut item = item.clone();
     let old = item.clone();
     let assignment = regex(r"([\w#.]+) = (if_not_exists\([\w#.]+, :\w+\)|[\w#.:]+)(?:, |$)");
@@ -112,7 +112,7 @@ fn update(arguments: &Value, item: &Value) -> Option<Value> {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(assignment.replace_all(&parts[1], ""), "", "read all of {expression} in this test");
+    assert_eq!(assignment.replace_all(&parts[1], ""), "", "teach this test to read all of {expression}");
     Some(item)
 }
 
@@ -124,7 +124,7 @@ fn moves_that_the_state_machine_writes_are_those_of_transitions() {
         let mut moved = 0;
         for document in documents() {
             let item = serde_json::to_value(&document).unwrap();
-            // What is beside the document in its item.
+            // The item's attributes that are not part of the document.
             let beside = |item: &Value| {
                 let mut item = item.clone();
                 for attribute in ["taskToken", "resultOutcome", "resultFiles"] {

@@ -1,5 +1,5 @@
-//! What needs the stack for itself: it changes the stack for a while, or looks at all that the other tests left.
-//! Ignored among the others; `make e2e` runs these one after the other when the others are done.
+//! Tests that need the stack to themselves: they change the stack for a while, or check everything that the other tests
+//! left. They are marked as ignored; `make e2e` runs them one after the other when the other tests are done.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use lectern::document::DocumentState;
@@ -19,7 +19,7 @@ use crate::{
     wait::{LATER, SOON, eventually},
 };
 
-/// Runs a test's body, then puts things back even if it failed, then fails with it.
+/// Runs a test's body, then `put_back` even if the body failed, and fails if the body failed.
 pub(crate) async fn then<R>(body: impl Future<Output = ()> + 'static, put_back: impl Future<Output = R>) {
     let outcome = LocalSet::new().run_until(async { spawn_local(body).await }).await;
     put_back.await;
@@ -65,7 +65,7 @@ async fn case_02_of_events_out_of_order_the_newer_version_wins() {
         request.notification_configuration(configuration).send().await.unwrap();
     };
     assert!(!queues.is_empty());
-    // S3's own events would come in order, so they are sent by hand.
+    // S3 itself would send the events in order, so the test sends them.
     notify(Vec::new()).await;
     let body = async {
         let case = Case::begin();
@@ -86,7 +86,7 @@ async fn case_02_of_events_out_of_order_the_newer_version_wins() {
         assert_eq!(
             (submission.counts.ready, submission.counts.rejected),
             (1, 0),
-            "just the newer version counts"
+            "only the newer version counts"
         );
         assert_eq!(submission.state.as_str(), "Ready");
     };
@@ -103,14 +103,14 @@ async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack
     let midway = case.upload_held("midway.txt", text_of(400_000), &slow).await;
     let pause = SubmissionFault::SlowUpload { bytes_per_second: None, pause_ms: Some(4_000) };
     let unanswered = case.upload_with("unanswered.txt", text(), [pause.into()]).await;
-    eventually("one is in mid-upload, the other is accepted and not answered", SOON, async || {
+    eventually("one upload is in progress, the other is accepted and not answered", SOON, async || {
         let striking = case.stack.faults().await;
         let accepted = case.stack.jobs(unanswered.id()).await.len();
         let begun = !striking.iter().any(|fault| fault.rule == slow(midway.id().to_string()));
         if begun && accepted == 1 { Ok(()) } else { Err(format!("begun {begun}, accepted {accepted}")) }
     })
     .await;
-    assert!(case.stack.jobs(midway.id()).await.is_empty(), "it is in mid-upload");
+    assert!(case.stack.jobs(midway.id()).await.is_empty(), "its upload is in progress");
     assert!(case.stack.kill(&function) > 0);
     for upload in [&midway, &unanswered] {
         case.stack.ready(upload).await;
@@ -139,7 +139,7 @@ async fn case_37_old_and_new_secret_are_accepted_while_one_is_rotated() {
         case.stack.ready(&upload).await;
         case.stack.rotate(&new).await;
         let answer = case.stack.call_back(&unknown, &Delivery::signed(&old, "{}")).await;
-        assert_eq!(answer, StatusCode::UNAUTHORIZED, "the old one is over");
+        assert_eq!(answer, StatusCode::UNAUTHORIZED, "the old secret has expired");
         let answer = case.stack.call_back(&unknown, &Delivery::signed(&new, "{}")).await;
         assert!(answer.is_success(), "{answer}");
     };
@@ -174,7 +174,7 @@ async fn every_queue_is_empty_in_the_end_and_no_dead_letter_is_left_over() {
 }
 
 impl Stack {
-    /// How many documents were taken by URL so far.
+    /// The number of documents that the third party has fetched by URL so far.
     async fn pulled(&self) -> u64 {
         let counts = self.request_counts().await.into_iter();
         counts
@@ -183,7 +183,7 @@ impl Stack {
             .sum()
     }
 
-    /// Stores these signing secrets and makes the function read them again, instead of waiting until its cache expires.
+    /// Stores these signing secrets and restarts the function, so that it reads them before its cache expires.
     async fn rotate(&self, secrets: &str) {
         let listed = call(self, "secretsmanager", "secretsmanager.ListSecrets", &json!({})).await;
         let all = listed["SecretList"].as_array().unwrap().iter();

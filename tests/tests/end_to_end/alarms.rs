@@ -1,8 +1,8 @@
-//! Alarms on our own metrics go off for real causes, and failed asynchronous invocations are kept.
+//! Alarms on our own metrics are set off by real causes, and failed asynchronous invocations are kept.
 //!
-//! The local cloud does not read metrics from logs as `CloudWatch` does. So each test takes the line that a function wrote
-//! for its cause, puts the metrics that `CloudWatch` would read, and waits for the alarm. The local cloud does not compare
-//! dimensions, so this file does.
+//! Unlike `CloudWatch`, the local cloud does not extract metrics from logs. So each test reads the log line that a
+//! function wrote, puts the metrics that `CloudWatch` would extract, and waits for the alarm. The local cloud does not
+//! compare the dimensions of alarms and metrics, so this file does.
 
 use lectern::{
     admission::AdmissionState,
@@ -27,9 +27,9 @@ use crate::{
 };
 
 const FOREIGN_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// At least as many as any stack has: the largest value of `ThirdPartyMaxInFlight`.
+/// The largest value of `ThirdPartyMaxInFlight`, so enough to take all leases of any stack.
 const LEASES: u32 = 250;
-/// No attempt of a test has such a number.
+/// Above the number of any test's attempt.
 const FIRST_ATTEMPT: u32 = 4_000_000_000;
 const HOUR_US: i128 = 3_600_000_000;
 
@@ -66,7 +66,7 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     case.stack.failed(&upload, "unreadable").await;
     case.stack.goes_off("CallbackContradictoryAlarm", "ReceiveCallback", began).await;
     let document = upload.id().to_string();
-    let outcomes = eventually("all three are logged", SOON, async || {
+    let outcomes = eventually("all three callbacks are logged", SOON, async || {
         let mut lines = case.stack.metric_lines("ReceiveCallback", began).await;
         lines.retain(|line| line["documentId"] == document);
         lines.sort_by_key(|line| line["_aws"]["Timestamp"].as_i64());
@@ -77,7 +77,7 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     assert_eq!(outcomes, ["accepted", "otherJob", "contradictory"]);
 }
 
-/// The job is done, and the callback is missing, so the state machine asks the third party.
+/// The job is done, but no callback comes, so the state machine probes the job.
 #[tokio::test]
 async fn jobs_without_any_callback_set_the_alarm_off() {
     let case = Case::begin();
@@ -88,20 +88,20 @@ async fn jobs_without_any_callback_set_the_alarm_off() {
     case.stack.goes_off("CallbacksMissingAlarm", "ProbeJob", began).await;
 }
 
-/// Refused credentials open the breaker too.
+/// Refused credentials also open the circuit breaker.
 #[tokio::test]
 async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
     let case = Case::begin();
     let began = now_ms();
     let refusal = SubmissionFault::Unauthorized { status: 401 };
     let upload = case.upload_with("refused.txt", text(), [refusal.into()]).await;
-    // The metric keeps the time of its line, and this alarm looks back for one minute only.
+    // The metric has the time of its log line, and this alarm evaluates one minute only.
     case.stack.goes_off("BreakerOpenAlarm", "AdmitDocument", began).await;
     case.stack.goes_off("ThirdPartyUnauthorizedAlarm", "TransferDocument", began).await;
     case.stack.ready(&upload).await;
 }
 
-/// All leases are held by attempts that nobody releases, and the stall began an hour ago.
+/// Attempts that are never released hold all leases, and the stall began an hour ago.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
 async fn stall_sets_its_alarm_off_and_ends_when_leases_are_released() {
@@ -118,20 +118,20 @@ async fn stall_sets_its_alarm_off_and_ends_when_leases_are_released() {
     let body = async move {
         let began = now_ms();
         let upload = case.upload("waits.txt", text()).await;
-        // The local cloud may keep a function's last line until it is invoked again.
-        eventually("the first one is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
+        // The local cloud may hold back a function's last log line until the next invocation.
+        eventually("the upload is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
             .await;
         case.upload("waits-too.txt", text()).await;
         case.stack.goes_off("AdmissionStalledAlarm", "AdmitDocument", began).await;
         let document = case.stack.load(&upload).await.unwrap();
-        assert_eq!(document.state, DocumentState::Received, "it has no permit yet");
+        assert_eq!(document.state, DocumentState::Received, "the document has no permit yet");
     };
     let release = stack.change_admission_state(move |state| {
         let leases = state["leases"].as_array_mut().unwrap();
         leases.retain(|lease| lease["attempt"].as_u64().unwrap() < FIRST_ATTEMPT.into());
     });
     then(body, release).await;
-    // The next order makes admit-document admit all of them.
+    // The next order makes admit-document grant permits to all of them.
     let case = Case::begin_as(&submission);
     case.upload("moves.txt", text()).await;
     assert_eq!(case.settled(3).await.0.counts.ready, 3);
@@ -150,7 +150,7 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
     let prefix = format!("{}-FailedInvocationQueue", stack.is.stack_name);
     let found = stack.sqs.list_queues().queue_name_prefix(prefix).send().await.unwrap();
     let [queue_url] = <[String; 1]>::try_from(found.queue_urls.unwrap()).unwrap();
-    eventually("the invocation is in the queue of failed ones", LATER, async || {
+    eventually("the invocation is in FailedInvocationQueue", LATER, async || {
         let request = stack.sqs.receive_message().queue_url(&queue_url).max_number_of_messages(10);
         let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let messages = answer.messages.unwrap_or_default();
@@ -167,8 +167,8 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
 }
 
 impl Stack {
-    /// Waits for a line of this function since `began_ms` with a bad value of the alarm's metric, puts that value, and waits
-    /// until the alarm is on and `lectern status` shows it.
+    /// Waits until the function has logged a bad value of the alarm's metric since `began_ms`, puts that value, and
+    /// waits until the alarm is on and `lectern status` shows it.
     async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
         let is = self.alarm(alarm).await;
         let name = is["AlarmName"].as_str().unwrap();
@@ -179,7 +179,7 @@ impl Stack {
             about.next_back().map(|(_, datum)| datum).ok_or_else(|| format!("{} lines do not", lines.len()))
         })
         .await;
-        // Another test may have set it off before.
+        // Another test may have set the alarm off before.
         let quiet = json!({ "AlarmName": name, "StateValue": "OK", "StateReason": "The test begins." });
         cloudwatch(self, "SetAlarmState", &quiet).await;
         let data = json!({ "Namespace": is["Namespace"], "MetricData": [datum] });
@@ -194,7 +194,7 @@ impl Stack {
         assert!(on.any(|on| on["alarm"] == alarm), "{status}");
     }
 
-    /// Changes the stored admission state, however often another writer comes first.
+    /// Changes the stored admission state, and repeats that if another writer changed it meanwhile.
     async fn change_admission_state(&self, change: impl Fn(&mut Value)) {
         eventually("the admission state is changed", SOON, async || {
             let (state, revision) = self.store.admission_state().await.map_err(|error| error.to_string())?;
@@ -207,7 +207,7 @@ impl Stack {
         .await;
     }
 
-    /// An alarm by its resource in the template.
+    /// An alarm, by its logical id in the template.
     async fn alarm(&self, resource: &str) -> Value {
         let prefix = format!("{}-{resource}", self.is.stack_name);
         let mut found = cloudwatch(self, "DescribeAlarms", &json!({ "AlarmNamePrefix": prefix })).await;
@@ -216,7 +216,7 @@ impl Stack {
         alarms.remove(0)
     }
 
-    /// The lines of the embedded metric format in a function's log.
+    /// The lines in embedded metric format in a function's log.
     async fn metric_lines(&self, function: &str, began_ms: i128) -> Vec<Value> {
         let groups = call(self, "logs", "Logs_20140328.DescribeLogGroups", &json!({})).await;
         let mut names =
@@ -232,7 +232,7 @@ impl Stack {
     }
 }
 
-/// What `CloudWatch` reads from a line: by namespace, one value for each metric and each of its dimension sets.
+/// The metric data that `CloudWatch` extracts from a line: namespace, and one value per metric and dimension set.
 fn read_by_cloudwatch(line: &Value) -> Vec<(String, Value)> {
     let mut read = Vec::new();
     for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
@@ -254,7 +254,7 @@ fn read_by_cloudwatch(line: &Value) -> Vec<(String, Value)> {
     read
 }
 
-/// Whether the alarm looks at this value, and finds it bad.
+/// Whether the alarm watches this metric and the value is bad.
 fn is_about(alarm: &Value, namespace: &str, datum: &Value) -> bool {
     alarm["Namespace"] == namespace
         && alarm["MetricName"] == datum["MetricName"]
@@ -267,7 +267,7 @@ fn is_bad(alarm: &Value, value: f64) -> bool {
     match alarm["ComparisonOperator"].as_str() {
         Some("GreaterThanThreshold") => value > threshold,
         Some("GreaterThanOrEqualToThreshold") => value >= threshold,
-        other => panic!("say here how {other:?} compares"),
+        other => panic!("teach this test the operator {other:?}"),
     }
 }
 

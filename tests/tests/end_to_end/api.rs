@@ -1,4 +1,4 @@
-//! The records API as a signed-in person, and as nobody.
+//! Clients of the records API, signed in and anonymous.
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -12,11 +12,11 @@ use crate::{
 
 const TEACHER: &str = "teacher@lectern.example";
 
-/// Tokens live for an hour, longer than the tests.
+/// Tokens last for an hour, longer than the tests.
 static EVALUATOR_TOKEN: OnceCell<String> = OnceCell::const_new();
 static TEACHER_TOKEN: OnceCell<String> = OnceCell::const_new();
 
-/// Someone who asks the API.
+/// A client of the API.
 #[derive(Clone, Copy)]
 pub(crate) enum Person {
     Nobody,
@@ -38,7 +38,7 @@ impl Stack {
         request.send().await.unwrap()
     }
 
-    /// What an evaluator reads there.
+    /// Sends GET as an evaluator; fails unless the answer is 200.
     pub(crate) async fn read(&self, path: &str) -> Value {
         let answer = self.get(Person::Evaluator, path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}: {}", answer.text().await.unwrap());
@@ -49,7 +49,7 @@ impl Stack {
         self.read(&format!("{}/record", upload.path())).await
     }
 
-    /// Downloads what a URL of the API gives, as a browser would.
+    /// Downloads from a presigned URL of the API, as a browser would.
     pub(crate) async fn download(&self, url: &str) -> Vec<u8> {
         let answer = self.http.get(url).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
@@ -70,7 +70,7 @@ impl Stack {
         answer["AuthenticationResult"]["IdToken"].as_str().expect("a token").to_owned()
     }
 
-    /// A teacher of this run only, signed in.
+    /// A signed-in teacher, created for this run.
     async fn teacher(&self) -> String {
         let username = format!("{}-{TEACHER}", uuid::Uuid::new_v4().simple());
         let password = format!("{}aA1-", uuid::Uuid::new_v4().simple());

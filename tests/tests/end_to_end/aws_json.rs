@@ -1,5 +1,5 @@
-//! The few AWS calls for which no SDK crate is in the workspace (Cognito, `CloudWatch` and its logs, Lambda, Secrets Manager):
-//! signed JSON over HTTP.
+//! Signed JSON over HTTP for the few AWS calls without an SDK crate in the workspace: Cognito, `CloudWatch` and its
+//! logs, Lambda, and Secrets Manager.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lectern::ports::Clock as _;
@@ -13,17 +13,17 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// `POST /` with `X-Amz-Target`, the protocol of most of them.
+/// Sends `POST /` with `X-Amz-Target`, the protocol of most of these services.
 pub(crate) async fn call(stack: &Stack, service: &str, target: &str, body: &Value) -> Value {
     send(stack, service, &Method::POST, "/", Some(target), body).await
 }
 
-/// A call of Lambda's REST protocol.
+/// Sends a request of Lambda's REST protocol.
 pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Value) -> Value {
     send(stack, "lambda", method, path, None, body).await
 }
 
-/// Has Lambda invoke a function later, and retry what fails; the answer says only that it will.
+/// Invokes a function asynchronously. Lambda accepts the event, invokes the function later, and retries failures.
 pub(crate) async fn invoke_asynchronously(stack: &Stack, function: &str, payload: &Value) {
     let (path, body) = (format!("/2015-03-31/functions/{function}/invocations"), payload.to_string());
     let request = signed(stack, "lambda", &Method::POST, &path, None, &body);
@@ -46,7 +46,7 @@ async fn send(
         let answer = request.send().await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap();
-        // Busy, the local cloud may read what another of its threads changes. The SDKs try a 5xx again too.
+        // Under load, threads of the local cloud may interfere, which gives a 5xx. The SDKs also retry a 5xx.
         if status.is_server_error() {
             return Err(format!("{status} {text}"));
         }

@@ -1,4 +1,4 @@
-//! Callbacks that a test sends itself, well signed or not.
+//! Callbacks that a test itself sends, with valid and invalid signatures.
 
 use lectern::{
     contract::webhook::{SigningSecret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
@@ -53,7 +53,7 @@ impl Stack {
         body: &[u8],
     ) -> StatusCode {
         let url = format!("{}/callbacks/{callback_id}", self.is.api_url_local);
-        // The gateway hands a body of this type on as base64, and one of JSON (what the third party sends) as text.
+        // API Gateway passes a body of this type on as base64, and JSON (which the third party sends) as text.
         let request =
             self.http.post(url).header("content-type", "application/octet-stream").body(body.to_vec());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -62,7 +62,7 @@ impl Stack {
 }
 
 impl Case {
-    /// A document that waits for a callback which never comes by itself.
+    /// Uploads a document that waits for its callback; the third party never sends one.
     pub(crate) async fn upload_that_waits(&self, name: &str) -> (Upload, Document) {
         let silent = JobFault::NoCallback { status: ReportedStatus::Working };
         let upload = self.upload_with_lasting(name, text(), silent).await;

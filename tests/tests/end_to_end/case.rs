@@ -1,4 +1,4 @@
-//! One test's submission: its uploads, and waiting for what becomes of them.
+//! One test's submission: its uploads, and waiting for their final states.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
@@ -17,11 +17,11 @@ use crate::{
     wait::{LATER, SOON, eventually},
 };
 
-/// Waits are shortened by `SFN_WAIT_SCALE`; this remains long enough for a request, and holds up the other tests, whose
-/// documents wait with it, no longer than that.
+/// `SFN_WAIT_SCALE` shortens this wait. The rest is long enough for a request, and short enough for the other tests,
+/// whose documents have to wait as well.
 const HELD_S: u64 = 20;
 
-/// A test's own submission.
+/// The submission of one test.
 pub(crate) struct Case {
     pub(crate) stack: Stack,
     pub(crate) submission: SubmissionId,
@@ -46,7 +46,7 @@ impl Case {
         Self::begin_as(&format!("e2e-{}", Uuid::new_v4().simple()))
     }
 
-    /// With a submission of this id.
+    /// Begins with a given submission id.
     pub(crate) fn begin_as(submission: &str) -> Self {
         Self { stack: Stack::open(), submission: submission.parse().unwrap() }
     }
@@ -60,7 +60,7 @@ impl Case {
         self.upload_as(name, bytes, None).await
     }
 
-    /// The same with a declared type.
+    /// Uploads a file of this submission with a declared media type.
     pub(crate) async fn upload_as(
         &self,
         name: &str,
@@ -74,7 +74,7 @@ impl Case {
         Upload { document, key, version }
     }
 
-    /// Uploads content that meets these faults once each, in this order if they are of the submission.
+    /// Uploads content that meets each of these faults once. Submission faults apply in this order.
     pub(crate) async fn upload_with(
         &self,
         name: &str,
@@ -87,8 +87,8 @@ impl Case {
         self.upload(name, bytes).await
     }
 
-    /// Uploads content whose rules have to be in place before its bytes are sent: a 429 delays its first transfer
-    /// until they are, because the document's id is known only after the upload.
+    /// Uploads content with a rule that needs the document's id, which is known only after the upload. A 429 delays the
+    /// first transfer until the rule is in place.
     pub(crate) async fn upload_held(
         &self,
         name: &str,
@@ -113,7 +113,7 @@ impl Case {
         self.upload(name, bytes).await
     }
 
-    /// The submission once its documents have come to an end, each of them counted.
+    /// Waits until all documents of the submission have reached a final state and are counted.
     pub(crate) async fn settled(&self, documents: usize) -> (Submission, Vec<Document>) {
         eventually(&format!("submission {} settles", self.submission), LATER, async || {
             let found =
@@ -143,7 +143,7 @@ impl Stack {
         self.store.load(&upload.document).await.unwrap()
     }
 
-    /// Waits until the document is as `is` wants it.
+    /// Waits until `is` holds for the document.
     pub(crate) async fn until(
         &self,
         upload: &Upload,
@@ -161,12 +161,12 @@ impl Stack {
         .await
     }
 
-    /// Waits for the document's end, whichever.
+    /// Waits until the document has reached any final state.
     pub(crate) async fn ended(&self, upload: &Upload) -> Document {
-        self.until(upload, "comes to an end", |document| document.state.is_terminal()).await
+        self.until(upload, "reaches a final state", |document| document.state.is_terminal()).await
     }
 
-    /// Waits until the document and its execution have ended well.
+    /// Waits until the document is `Ready` and its execution has succeeded.
     pub(crate) async fn ready(&self, upload: &Upload) -> Document {
         let document = self.ended(upload).await;
         assert_eq!(document.state, DocumentState::Ready, "{:?} {}", document.reason, upload.id());
@@ -187,16 +187,16 @@ impl Stack {
         self.execution_ends(upload, &ExecutionStatus::Failed).await
     }
 
-    /// Waits until the upload is rejected for this reason; nothing was started for it.
+    /// Waits until the upload is rejected for this reason, and checks that no execution was started.
     pub(crate) async fn rejected(&self, upload: &Upload, reason: &str) -> Document {
         let document = self.ended(upload).await;
         let seen = document.reason.as_ref().map(|reason| reason.code.as_str());
         assert_eq!((document.state, seen), (DocumentState::Rejected, Some(reason)), "{}", upload.id());
-        assert_eq!(self.execution_status(upload).await, None, "an execution of a rejected upload");
+        assert_eq!(self.execution_status(upload).await, None, "a rejected upload has an execution");
         document
     }
 
-    /// Waits for the execution's end and returns its error, empty if there is none.
+    /// Waits until the execution has ended with this status, and returns its error, or an empty string.
     pub(crate) async fn execution_ends(&self, upload: &Upload, wanted: &ExecutionStatus) -> String {
         eventually(&format!("execution {} is {wanted}", upload.id()), SOON, async || {
             let (status, error) = self.execution_status(upload).await.ok_or("there is none".to_owned())?;
@@ -205,7 +205,7 @@ impl Stack {
         .await
     }
 
-    /// The document's execution and its error, if there is one.
+    /// The status and error of the document's execution, if there is one.
     pub(crate) async fn execution_status(&self, upload: &Upload) -> Option<(ExecutionStatus, String)> {
         match self.sfn.describe_execution().execution_arn(self.execution_arn(upload)).send().await {
             Ok(answer) => Some((answer.status, answer.error.unwrap_or_default())),
@@ -242,7 +242,7 @@ impl Stack {
         }
     }
 
-    /// Resets the rate limiter, after a test that made the third party ask for a long pause.
+    /// Resets the rate limiter after a test in which the third party requested a long pause.
     pub(crate) async fn reset_the_rate_limiter(&self) {
         let key = || AttributeValue::S("ADMISSION".to_owned());
         let update = self.dynamodb.update_item().table_name(&self.is.table).key("pk", key()).key("sk", key());

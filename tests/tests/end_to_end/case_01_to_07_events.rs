@@ -1,4 +1,4 @@
-//! S3 events: repeated, for the same key again, with odd keys, and of no concern. `case_02` needs the stack for itself.
+//! S3 events: repeated, overwritten, with unusual keys, and irrelevant. `case_02` needs the stack to itself.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ async fn case_03_overwrite_during_processing_is_a_new_version_with_its_own_job()
     let superseded = case.stack.ended(&first).await;
     assert_eq!(superseded.superseded_by, Some(second.id()));
     let (submission, _) = case.settled(2).await;
-    assert_eq!((submission.counts.ready, submission.counts.failed), (1, 0), "just the newer version counts");
+    assert_eq!((submission.counts.ready, submission.counts.failed), (1, 0), "only the newer version counts");
     for upload in [&first, &second] {
         case.stack.only_job(upload).await;
     }
@@ -72,7 +72,7 @@ async fn case_04_odd_keys_name_the_exact_object() {
     }
 }
 
-/// A document of an event that names no valid submission.
+/// The document of an event whose key has no valid submission.
 fn unassigned(stack: &Stack, key: &[u8], version: &str) -> Upload {
     let document_id = DocumentId::of(&stack.is.uploads_bucket, key, version);
     let document = DocumentRef { submission_id: SubmissionId::unassigned(), document_id };
@@ -127,7 +127,7 @@ async fn case_07_test_events_folder_markers_and_foreign_prefixes_are_acknowledge
     let foreign_version = stack.put(&foreign, text(), None).await;
     let test = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": stack.is.uploads_bucket });
     stack.send(&stack.is.queue_urls.receive_upload, &test.to_string()).await;
-    // One message with all of them, and with something at its end that shows when it was handled.
+    // One message with all of these events; the last event is valid and shows when the message was handled.
     let version = Uuid::new_v4().to_string();
     let records = [
         event_record(stack, &marker, &marker_version, "1"),
@@ -148,7 +148,7 @@ async fn case_22_execution_that_is_started_again_is_the_same_one() {
     let case = Case::begin();
     let upload = case.upload("plan.txt", text()).await;
     let document = case.stack.until(&upload, "is registered", |_| true).await;
-    // As if the answer to the first start had been lost: once by the event, once by hand.
+    // Start the execution twice, as if the first answer had been lost: once by the event, once by the test.
     case.stack.send_event_again(&upload).await;
     let input = json!({
         "schemaVersion": SCHEMA_VERSION, "submissionId": case.submission, "documentId": upload.id(),

@@ -1,4 +1,4 @@
-//! Uploads that are not acceptable, or gone before they could be sent.
+//! Uploads that are not acceptable, and uploads that are deleted or replaced before they are submitted.
 
 use third_party::{RetryAfter, SubmissionFault};
 
@@ -8,7 +8,7 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// Just above the parameter `MaxUploadBytes` of the tests' stack.
+/// Just above `MaxUploadBytes` of the tests' stack.
 const TOO_MANY_BYTES: usize = 4_000_001;
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn case_15_truncated_video_fails_with_the_third_partys_reason() {
     assert!(document.reason.is_some_and(|reason| !reason.message.is_empty()));
 }
 
-/// It puts everything off for long enough to delete and replace, so it runs alone.
+/// A 429 delays all documents while this test deletes and replaces uploads, so the test runs alone.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
 async fn case_16_object_that_is_deleted_or_replaced_before_its_transfer_is_gone() {
@@ -60,13 +60,13 @@ async fn case_16_object_that_is_deleted_or_replaced_before_its_transfer_is_gone(
     let deleted = case.upload_with("deleted.txt", text(), [put_off()]).await;
     let replaced = case.upload_with("replaced.txt", text(), [put_off()]).await;
     let put_off = async |upload: &Upload| {
-        eventually("the transfer is put off", SOON, async || {
+        eventually("the transfer is delayed", SOON, async || {
             let seen = case.stack.submissions(upload.id()).await.len();
             if seen == 1 { Ok(()) } else { Err(format!("{seen} submissions")) }
         })
         .await;
     };
-    // One after the other: the first refusal may put off the second one's first attempt too.
+    // One after the other, because the first 429 may also delay the second document's first attempt.
     put_off(&deleted).await;
     let delete = case.stack.s3.delete_object().bucket(&case.stack.is.uploads_bucket).key(&deleted.key);
     delete.send().await.unwrap();
@@ -81,7 +81,7 @@ async fn case_16_object_that_is_deleted_or_replaced_before_its_transfer_is_gone(
     assert_eq!(
         (submission.counts.ready, submission.counts.failed),
         (1, 1),
-        "the replaced one no longer counts"
+        "the replaced version no longer counts"
     );
     case.stack.reset_the_rate_limiter().await;
 }

@@ -1,5 +1,5 @@
-//! Messages that nobody can read: they alone are tried again, and they arrive in the dead-letter queue as they were.
-//! These take as long as the visibility timeouts make them.
+//! Unreadable messages: only they are delivered again, and they reach the dead-letter queue unchanged. The visibility
+//! timeouts determine how long these tests take.
 
 use lectern::document::{DocumentId, DocumentRef, SubmissionId};
 use serde_json::json;

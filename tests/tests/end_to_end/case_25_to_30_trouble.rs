@@ -1,4 +1,4 @@
-//! A third party that limits the rate, is unavailable, loses its answer or rejects a document that is handed over.
+//! A third party that limits the rate, is unavailable, loses its answer or rejects a submitted document.
 
 use third_party::{FaultRule, RetryAfter, SubmissionFault, SubmissionView};
 
@@ -9,7 +9,7 @@ use crate::{
     stack::Stack,
 };
 
-/// The answers to the document's submissions; `None` is a connection that was cut.
+/// The status codes of the answers to the document's submissions; `None` means that the connection was cut.
 async fn answers(case: &Case, upload: &Upload) -> Vec<Option<u16>> {
     let seen = case.stack.submissions(upload.id()).await;
     seen.into_iter().map(|SubmissionView { status, .. }| status).collect()
@@ -47,7 +47,7 @@ async fn case_25_retry_after_in_the_past_or_garbage_or_missing_is_bounded() {
     }
 }
 
-/// All documents wait for those minutes, so this test runs alone and resets the rate limiter afterwards.
+/// The requested pause stops all documents, so this test runs alone and resets the rate limiter afterwards.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
 async fn case_25_retry_after_of_a_year_is_cut_to_minutes() {

@@ -1,4 +1,4 @@
-//! Callbacks that come before, twice, late or never.
+//! Callbacks that come early, twice, late or never.
 
 use lectern::document::DocumentState;
 use third_party::{JobFault, JobView, ReportedStatus};
@@ -9,7 +9,7 @@ use crate::{
     wait::{LATER, SOON, eventually},
 };
 
-/// Waits until the document's first job was called back so often, and returns it.
+/// Waits until the third party has sent this number of callbacks for the document's first job, and returns the job.
 async fn called_back(case: &Case, upload: &Upload, times: usize) -> JobView {
     eventually("the callbacks are sent", LATER, async || {
         let job = case.stack.jobs(upload.id()).await.into_iter().next().ok_or("there is no job")?;
@@ -25,7 +25,7 @@ async fn case_31_callback_before_the_token_is_met_at_the_rendezvous() {
     let upload = case.upload_with("early.txt", text(), [JobFault::EarlyCallback.into()]).await;
     let document = case.stack.ready(&upload).await;
     assert_eq!(case.stack.only_job(&upload).await.callbacks[0].status, Some(200));
-    assert!(!document.times.contains_key("Processing"), "it never had to wait: {:?}", document.times);
+    assert!(!document.times.contains_key("Processing"), "the execution never waited: {:?}", document.times);
     let entered = case.stack.states_entered(&upload).await;
     assert!(!entered.iter().any(|state| state == "ProbeJob"), "{entered:?}");
 }
@@ -88,7 +88,7 @@ async fn case_34_callback_after_the_timeout_ends_the_wait_that_follows() {
     case.stack.ready(&upload).await;
     assert_eq!(called_back(&case, &upload, 1).await.callbacks[0].status, Some(200));
     let entered = case.stack.states_entered(&upload).await;
-    assert!(entered.iter().any(|state| state == "ProbeJob"), "it was overdue before: {entered:?}");
+    assert!(entered.iter().any(|state| state == "ProbeJob"), "the job was overdue before: {entered:?}");
     case.stack.only_job(&upload).await;
 }
 
@@ -100,10 +100,10 @@ async fn case_34_callback_after_the_document_has_failed_is_kept() {
     assert_eq!(case.stack.failed(&upload, "overdue").await, "ThirdParty.Overdue");
     assert!(case.stack.load(&upload).await.unwrap().result.is_none());
     assert_eq!(called_back(&case, &upload, 1).await.callbacks[0].status, Some(200));
-    let document = eventually("the late result is kept", SOON, async || {
+    let document = eventually("the late result is stored", SOON, async || {
         let document = case.stack.load(&upload).await.ok_or("gone")?;
         if document.result.is_some() { Ok(document) } else { Err("no result") }
     })
     .await;
-    assert_eq!(document.state, DocumentState::Failed, "a redrive will find it");
+    assert_eq!(document.state, DocumentState::Failed, "the document stays failed until a redrive");
 }

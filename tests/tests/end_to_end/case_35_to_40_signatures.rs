@@ -1,4 +1,4 @@
-//! Callbacks that cannot be believed, belong to nothing, or contradict each other.
+//! Callbacks with invalid signatures, callbacks for unknown documents, and callbacks that contradict each other.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::document::DocumentState;
@@ -23,7 +23,7 @@ fn failure(code: &str) -> String {
     json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data }).to_string()
 }
 
-/// The bytes that were kept of a callback that belongs to nothing.
+/// The stored bytes of a callback for an unknown document.
 async fn kept(stack: &Stack, event_id: &str) -> Option<Vec<u8>> {
     let request = stack.dynamodb.get_item().table_name(&stack.is.table).consistent_read(true);
     let request = request.key("pk", AttributeValue::S(format!("UNKNOWN_CALLBACK#{event_id}")));
@@ -32,7 +32,7 @@ async fn kept(stack: &Stack, event_id: &str) -> Option<Vec<u8>> {
     Some(item.get("body")?.as_b().ok()?.as_ref().to_vec())
 }
 
-/// The system's resolver knows no `….localhost`, which curl and browsers do.
+/// The system's resolver does not resolve `….localhost`; curl and browsers do.
 #[tokio::test]
 async fn v02_callback_url_is_one_that_any_client_reaches() {
     let stack = Stack::open();
@@ -44,7 +44,7 @@ async fn v02_callback_url_is_one_that_any_client_reaches() {
     assert_eq!(stack.variable(&function, "CALLBACK_BASE_URL").await, *url);
     let callback = format!("{url}/callbacks/{}", Uuid::new_v4());
     let answer = stack.http.post(callback).body("{}").send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "it is not signed");
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "the request is not signed");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn case_36_overflowing_and_double_headers_are_refused_without_a_panic() {
         let mut headers = single.to_vec();
         headers.push(again);
         let answer = case.stack.post_callback(id, &headers, &delivery.body).await;
-        // The gateway may join or drop what came twice: a signature that still fits is no harm, a panic would be.
+        // The gateway may join or drop duplicate headers. The signature may stay valid; the function must not panic.
         assert!(matches!(answer, StatusCode::UNAUTHORIZED | StatusCode::OK), "{answer}");
     }
     let proper = Delivery::signed(&secret, failure("forged"));
@@ -133,13 +133,13 @@ async fn case_38_invalid_utf8_is_verified_over_the_raw_bytes() {
     let bytes = b"\xFF\xFE{\"type\":\"job.failed\"}\x00\x80".to_vec();
     let delivery = Delivery::signed(&secret, bytes.clone());
     let answer = case.stack.call_back(&Uuid::new_v4().to_string(), &delivery).await;
-    assert!(answer.is_success(), "the signature fits: {answer}");
+    assert!(answer.is_success(), "the signature is valid: {answer}");
     assert_eq!(kept(&case.stack, &delivery.event_id).await, Some(bytes.clone()));
     let (upload, document) = case.upload_that_waits("waits.txt").await;
     let id = document.callback_id.expose();
     let malformed = Delivery::signed(&secret, bytes.clone());
     let answer = case.stack.call_back(id, &malformed).await;
-    assert!(answer.is_success(), "kept, and not to be sent again: {answer}");
+    assert!(answer.is_success(), "the callback is stored and must not be repeated: {answer}");
     assert_eq!(kept(&case.stack, &malformed.event_id).await, Some(bytes));
     case.stack.failed(&upload, "contractBroken").await;
 }

@@ -1,4 +1,4 @@
-//! Returned files that are somewhere else, not what was declared, or large.
+//! Returned files at forbidden addresses, files that differ from their declaration, and large files.
 
 use lectern::{contract::wire::FileRole, document::keys};
 use third_party::{FaultRule, FileFault};
@@ -31,7 +31,7 @@ async fn refused(name: &str, fault: FileFault, reason: &str) -> (Case, Upload) {
     (case, upload)
 }
 
-/// The same for what was fetched and does not match: an operator finds the bytes.
+/// Checks that the document fails and that its fetched bytes stay in quarantine, where an operator finds them.
 async fn quarantined(name: &str, fault: FileFault, reason: &str) {
     let (case, upload) = refused(name, fault, reason).await;
     let kept = case.stack.returned_objects("quarantine", &upload).await;
@@ -118,7 +118,7 @@ async fn case_42_file_that_is_wrong_only_once_is_fetched_again() {
         case.stack.ready(&upload).await;
         assert!(
             case.stack.returned_objects("quarantine", &upload).await.is_empty(),
-            "nothing is left behind"
+            "the file leaves the quarantine"
         );
         assert!(!case.stack.returned_objects("returned", &upload).await.is_empty());
         case.stack.only_job(&upload).await;

@@ -1,5 +1,5 @@
-//! The command `lectern` against the deployed stack: what it prints is true and holds no secret, and what it does has its
-//! effect once.
+//! The command `lectern` against the deployed stack: its output is true and contains no secret, and each of its actions
+//! takes effect once.
 
 use aws_sdk_s3::types::{NotificationConfiguration, QueueConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -20,10 +20,10 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// A returned file is fetched once and retried so often (`Mappings: Workflow: Mismatch`).
+/// The first fetch of a returned file plus its retries (`Mappings: Workflow: Mismatch`).
 const FETCHES: u32 = 7;
 
-/// What the command printed and how it ended.
+/// The command's outputs and exit status.
 struct Ran {
     exit: Exit,
     out: String,
@@ -47,7 +47,7 @@ impl Stack {
         Ran { exit, out: text(out), err: text(err) }
     }
 
-    /// What `lectern status` finds.
+    /// The JSON of `lectern status`.
     pub(crate) async fn status(&self) -> Value {
         self.lectern(&["status", "--json"]).await.json()
     }
@@ -93,7 +93,7 @@ async fn explanation_of_a_document_shows_its_whole_workflow_without_a_secret() {
     let retry = SubmissionFault::ServerError { status: 503 };
     let upload = case.upload_with("a very secret name.txt", text(), [retry.into()]).await;
     let document = case.stack.ready(&upload).await;
-    // Log lines may arrive a little later than the effects.
+    // Log lines may arrive a little later than the effects that they describe.
     let ran = eventually("the whole workflow is shown", SOON, async || {
         let ran = case.stack.lectern(&["explain", &upload.id().to_string()]).await;
         assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
@@ -194,13 +194,13 @@ async fn dead_letters_of_admit_document_are_sent_back_and_change_nothing_of_a_do
     let queue = done.json()["queues"][0].clone();
     assert_eq!((done.exit, &queue["sent"]), (Exit::Done, &json!(4)), "{queue}");
     let source = &case.stack.is.queue_urls.admit_document;
-    eventually("all are handled", SOON, async || {
+    eventually("all messages are handled", SOON, async || {
         let depth = case.stack.depth(source).await;
         if depth == 0 { Ok(()) } else { Err(depth) }
     })
     .await;
     let empty = case.stack.lectern(&["dlq", "list", "admit-document", "--json"]).await.json();
-    assert_eq!(empty["queues"][0]["messages"], json!([]), "none came back");
+    assert_eq!(empty["queues"][0]["messages"], json!([]), "no message came back");
     assert_eq!(case.stack.load(&upload).await.unwrap(), ready);
     case.stack.only_job(&upload).await;
 }
@@ -249,7 +249,7 @@ async fn case_48_redrive_twice_makes_one_execution_and_one_job() {
     assert_eq!(
         (submission.counts.ready, submission.counts.failed),
         (1, 0),
-        "counted once, as what it is now"
+        "the submission counts the document once, in its present state"
     );
 }
 
@@ -267,10 +267,10 @@ async fn case_48_redrive_uses_the_stored_result_and_processes_nothing_again() {
     let ran = case.stack.lectern(&["redrive", &upload.id().to_string()]).await;
     assert!(ran.out.contains("with the stored result"), "{}{}", ran.out, ran.err);
     case.stack.until(&upload, "is ready", |now| now.state == DocumentState::Ready).await;
-    assert_eq!(case.stack.only_job(&upload).await.submissions, 1, "the third party was not asked again");
+    assert_eq!(case.stack.only_job(&upload).await.submissions, 1, "the document was not submitted again");
 }
 
-/// A second job would be one too many at the third party.
+/// A second job would exceed the third party's limit.
 #[tokio::test]
 async fn case_48_redrive_of_a_document_that_may_have_a_job_waits_for_that_job() {
     let case = Case::begin();
@@ -300,7 +300,7 @@ async fn case_08_lost_event_is_found_by_reconcile_and_the_upload_becomes_ready()
         assert_eq!(
             (&young["young"], &young["findings"]),
             (&json!(1), &json!([])),
-            "its event may still arrive"
+            "its event may still come"
         );
         let now = [&arguments[..], &["--min-age", "0"]].concat();
         let dry = case.stack.lectern(&now).await.json();
@@ -314,7 +314,7 @@ async fn case_08_lost_event_is_found_by_reconcile_and_the_upload_becomes_ready()
         case.stack.until(&older, "is superseded", |old| old.superseded_by == Some(upload.id())).await;
         let again = case.stack.lectern(&[&now[..], &["--yes"]].concat()).await.json();
         assert_eq!((&again["announced"], &again["findings"]), (&json!(0), &json!([])), "nothing differs");
-        // The older version's event was only late and changes nothing; the next upload's event comes and is newer.
+        // The older version's late event changes nothing; the event of the newer upload supersedes the one before.
         let newer = case.upload("lost +%教案.txt", text()).await;
         let records = [(&older, "EE"), (&newer, "FF")]
             .map(|(upload, sequencer)| event_record(&case.stack, &upload.key, &upload.version, sequencer));
@@ -322,7 +322,7 @@ async fn case_08_lost_event_is_found_by_reconcile_and_the_upload_becomes_ready()
         case.stack.ready(&newer).await;
         case.stack.until(&upload, "is superseded", |old| old.superseded_by == Some(newer.id())).await;
         let document = case.stack.load(&older).await.unwrap();
-        assert_eq!(document.superseded_by, Some(upload.id()), "it never superseded the newest");
+        assert_eq!(document.superseded_by, Some(upload.id()), "its late event superseded no version");
     };
     then(body, stack.notify(queues)).await;
 }

@@ -1,16 +1,16 @@
-//! Files to upload: the samples, each made one of its kind without changing what it says.
+//! Files to upload: the samples, each made unique without a change to its content.
 
 use std::path::Path;
 
 use uuid::Uuid;
 
-/// One of `samples/`.
+/// A file in `samples/`.
 pub(crate) fn sample(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A text of its own, with a doubled word and a misspelling to find.
+/// A unique text with a doubled word and a misspelling.
 pub(crate) fn text() -> Vec<u8> {
     text_saying(&format!("Lesson {}.", Uuid::new_v4()))
 }
@@ -19,7 +19,7 @@ pub(crate) fn text_saying(what: &str) -> Vec<u8> {
     format!("{what}\nToday we we read a poem. The pupils recieve a copy.\n").into_bytes()
 }
 
-/// A text of its own and of at least so many bytes.
+/// A unique text of at least this size.
 pub(crate) fn text_of(bytes: usize) -> Vec<u8> {
     let mut text = text();
     let line = b"The pupils read one line each and say what it means to them.\n";
@@ -29,7 +29,7 @@ pub(crate) fn text_of(bytes: usize) -> Vec<u8> {
     text
 }
 
-/// `lesson.mp4` with a box at the end that every reader skips.
+/// `lesson.mp4`, made unique by a box at the end that every reader skips.
 pub(crate) fn video() -> Vec<u8> {
     let mut bytes = sample("lesson.mp4");
     let unique = Uuid::new_v4();

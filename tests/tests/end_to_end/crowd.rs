@@ -1,4 +1,4 @@
-//! Many documents at once, good and bad, and nothing lost among them.
+//! Many documents at once, good and bad; none is lost.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// Rounds of the workflow, `MaxRounds` in template.yaml.
+/// `MaxRounds` in template.yaml.
 const MAX_ROUNDS: usize = 2;
 
 fn refusal() -> Fault {
@@ -39,10 +39,10 @@ async fn case_45_thirty_documents_of_one_submission_are_counted_exactly() {
     assert_eq!(submission.state.as_str(), "NeedsAttention");
 }
 
-/// One of the ways in which a document of the mixed run goes, and the end it must reach.
+/// The faults of one document in the mixed run, and the final state that it must reach.
 type Way = (Vec<Fault>, Vec<Fault>, DocumentState);
 
-/// What strikes once, what lasts, and the end.
+/// All combinations of the mixed run: faults that apply once, faults that last, and the final state.
 fn ways() -> Vec<Way> {
     let once = |fault: Fault| (vec![fault], Vec::new(), DocumentState::Ready);
     let fails = |fault: Fault| (Vec::new(), vec![fault], DocumentState::Failed);
@@ -77,7 +77,7 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// A small generator, so that a seed repeats a run.
+/// A small random number generator: the same seed repeats a run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -108,7 +108,7 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     let mut expected = BTreeMap::new();
     let mut uploads: Vec<Upload> = Vec::new();
     for index in 0..DOCUMENTS {
-        // Each way at least once, then as the dice fall.
+        // Each combination at least once, then random ones.
         let which = if index < ways.len() { index } else { dice.roll(ways.len() + 4) };
         let upload = match ways.get(which) {
             None if which == ways.len() => {
@@ -141,7 +141,7 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     let (submission, documents) = case.settled(DOCUMENTS).await;
     let ends: BTreeMap<_, _> =
         documents.iter().map(|document| (document.reference.document_id, document.state)).collect();
-    assert_eq!(ends, expected, "every upload is exactly one document with the end it should have");
+    assert_eq!(ends, expected, "every upload is exactly one document in its expected final state");
     let count =
         |state| documents.iter().filter(|document: &&Document| document.state == state).count() as u64;
     let counted = (submission.counts.ready, submission.counts.rejected, submission.counts.failed);
@@ -152,7 +152,7 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     }
 }
 
-/// The document's execution and jobs agree with its end.
+/// Checks that the document's execution and jobs agree with its final state.
 async fn agrees(case: &Case, upload: &Upload, state: DocumentState) {
     let ends = [
         (DocumentState::Ready, ExecutionStatus::Succeeded),
@@ -172,7 +172,7 @@ async fn agrees(case: &Case, upload: &Upload, state: DocumentState) {
     assert!(jobs.len() <= MAX_ROUNDS, "{jobs:?}");
     let mut keys: Vec<_> = jobs.iter().map(|job| &job.idempotency_key).collect();
     keys.dedup();
-    assert_eq!(keys.len(), jobs.len(), "one job for each round: {jobs:?}");
+    assert_eq!(keys.len(), jobs.len(), "each round has one job: {jobs:?}");
     assert!(state != DocumentState::Ready || !jobs.is_empty());
     assert!(state != DocumentState::Rejected || jobs.is_empty());
 }

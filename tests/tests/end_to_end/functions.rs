@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{aws_json, stack::Stack};
 
 impl Stack {
-    /// A function's name by its resource in the template.
+    /// A function's name, by its logical id in the template.
     pub(crate) async fn function(&self, resource: &str) -> String {
         let listed = aws_json::lambda(self, &Method::GET, "/2015-03-31/functions/", &Value::Null).await;
         let names = listed["Functions"].as_array().unwrap().iter();
@@ -16,7 +16,7 @@ impl Stack {
         let found = names
             .filter_map(|function| function["FunctionName"].as_str())
             .find(|name| name.starts_with(&prefix));
-        found.unwrap_or_else(|| panic!("there is no {resource}")).to_owned()
+        found.unwrap_or_else(|| panic!("the stack has no {resource}")).to_owned()
     }
 
     /// One variable of a function's environment.
@@ -26,7 +26,7 @@ impl Stack {
         configuration["Environment"]["Variables"][name].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Sets one variable of a function's environment and returns what it was; the next invocation is a cold start.
+    /// Sets one variable of a function's environment and returns the old value. The next invocation is a cold start.
     pub(crate) async fn set_variable(&self, function: &str, name: &str, value: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");
         let mut environment =
@@ -37,7 +37,7 @@ impl Stack {
         before
     }
 
-    /// Kills every process of a function of this stack, as when its machine dies; how many there were.
+    /// Kills every process of a function, as a crash of its machine would; returns the number of processes.
     pub(crate) fn kill(&self, function: &str) -> usize {
         let processes = self.processes(function);
         let killed = processes.iter().filter(|process| {
@@ -47,14 +47,14 @@ impl Stack {
         killed.count()
     }
 
-    /// The most memory that a running process of the function has held so far, in bytes.
+    /// The peak memory of the function's running processes so far, in bytes.
     pub(crate) fn peak_memory(&self, function: &str) -> u64 {
         let peak = |process: &PathBuf| {
             let status = fs::read_to_string(process.join("status")).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
             line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
         };
-        1024 * self.processes(function).iter().filter_map(peak).max().expect("a process of the function")
+        1024 * self.processes(function).iter().filter_map(peak).max().expect("the function has a process")
     }
 
     /// The folders in `/proc` of the function's processes.

@@ -1,4 +1,4 @@
-//! Good files of every type become `Ready`, with a record that speaks of the file.
+//! Good files of every type become `Ready`, with a record that matches the file's content.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! A file as large as a lesson video goes through, both ways, and no function holds it in memory.
+//! A file as large as a lesson video passes through the workflow both ways, and no function holds it in memory.
 
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -16,10 +16,10 @@ use crate::{
 
 const SIZE_BYTES: usize = 300_000_000;
 const PART_BYTES: usize = 16 << 20;
-/// Far below the file, and above what a debug build holds of it at a time.
+/// Far below the file's size, and above the memory that a debug build needs.
 const MEMORY_BYTES: u64 = 128 << 20;
 
-/// `lesson.mp4`, and a box at the end that every reader skips and whose bytes differ from place to place.
+/// `lesson.mp4` with a box at the end that every reader skips. The bytes of the box differ at every position.
 struct Video {
     start: Vec<u8>,
 }
@@ -69,7 +69,7 @@ impl Video {
         Upload { document, key, version }
     }
 
-    /// Whether a returned file has these very bytes.
+    /// Whether the returned file at `key` has exactly these bytes.
     async fn is_at(&self, stack: &Stack, key: &str) -> bool {
         let request = stack.s3.get_object().bucket(&stack.is.returned_bucket).key(key);
         let mut body = request.send().await.unwrap().body;
@@ -94,7 +94,7 @@ impl Video {
     }
 }
 
-/// Its limits are those of the other tests, which want to exceed them; it lifts them for itself, so it runs alone.
+/// The other tests need a small limit on uploads. This test raises the limit for itself, so it runs alone.
 #[tokio::test]
 #[ignore = "runs alone, after the others: make e2e"]
 async fn v01_file_of_300_mb_goes_to_the_third_party_and_comes_back() {

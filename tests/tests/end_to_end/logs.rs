@@ -1,4 +1,4 @@
-//! Case 53: what the functions wrote while all the other tests ran, how much of it, and in which trace.
+//! Case 53: the log lines that the functions wrote during all other tests: their content, number and traces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     wait::{SOON, eventually},
 };
 
-/// What a line may be about without belonging to a document. Everything else names one.
+/// The messages of lines that need not name a document. All other lines must name one.
 const OF_NO_DOCUMENT: [&str; 8] = [
     "A batch stays on its queue.",
     "A message goes to the dead-letter queue.",
@@ -29,7 +29,7 @@ const OF_NO_DOCUMENT: [&str; 8] = [
     "A request could not be answered.",
 ];
 
-/// The same of the lines that are metrics of callbacks.
+/// The outcomes in metric lines of callbacks that need not name a document.
 const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unknown", "tooLarge", "notKept"];
 
 #[tokio::test]
@@ -37,7 +37,7 @@ const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unknown", "tooLarge
 async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_ids() {
     let stack = Stack::open();
     let forbidden = stack.forbidden().await;
-    assert!(forbidden.len() > 50, "there is something to look for: {}", forbidden.len());
+    assert!(forbidden.len() > 50, "there are texts to search for: {}", forbidden.len());
     let lines = stack.log_lines().await;
     let ours: Vec<(&String, Value)> = lines.iter().filter_map(|line| Some((line, object(line)?))).collect();
     assert!(ours.len() > 100, "{} of {} lines are ours", ours.len(), lines.len());
@@ -52,7 +52,7 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     }
     for (line, value) in ours {
         let has = |name: &str| value[name].as_str().is_some_and(|text| !text.is_empty());
-        // A line of metrics says nothing, and the limiter's are of all documents.
+        // A metric line has no message, and the limiter's metric lines concern all documents.
         if value["_aws"].is_object() && has("function") {
             continue;
         }
@@ -76,7 +76,7 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     );
 }
 
-/// The lines of a document that met no error, beside one for each file that came back: see `volume_tests.rs`.
+/// The lines of a document without errors, in addition to one for each returned file; see `volume_tests.rs`.
 const LINES_BESIDE_FILES: usize = 12;
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
     let mut without_errors = 0;
     for document in stack.all_documents().await {
         let Some(lines) = lines.remove(&document.reference.document_id.to_string()) else { continue };
-        // An invocation that handled several messages of the document has a line for each.
+        // An invocation that handled several messages of the document writes a line for each.
         let handled: BTreeSet<String> = lines.iter().map(step_of).collect();
         assert!(
             lines.len() <= handled.len() + LINES_BESIDE_FILES,
@@ -161,26 +161,26 @@ async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
     .await;
     stack.set_variable(&function, "DEBUG_SUBMISSION", &before).await;
     assert_eq!(ends, [DocumentState::Ready; 2]);
-    assert_eq!(found[1], 0, "the other submission has none");
+    assert_eq!(found[1], 0, "the other submission has no debug lines");
 }
 
-/// The step of a line: one message of an invocation, one file.
+/// Identifies the step that a line belongs to: one message or one file of an invocation.
 fn step_of(line: &Value) -> String {
     ["function", "requestId", "attempt", "index"].map(|name| line[name].to_string()).join(" ")
 }
 
-/// Whether it is of records-api.
+/// Whether records-api wrote the line.
 fn is_a_readers(line: &Value) -> bool {
     line["function"].as_str().is_some_and(|name| name.to_lowercase().contains("records"))
 }
 
-/// A line of ours; what the platform says is not JSON.
+/// A line of a function as JSON; `None` for a line of the platform, which is not JSON.
 fn object(line: &str) -> Option<Value> {
     serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
 }
 
 impl Stack {
-    /// The lines of the workflow that name a document. What a reader asks for is in the reader's own trace.
+    /// The lines that name a document, without those of records-api, whose requests have traces of their own.
     async fn lines_by_document(&self) -> BTreeMap<String, Vec<Value>> {
         let mut found = BTreeMap::<String, Vec<Value>>::new();
         let lines = self.log_lines().await;
@@ -202,7 +202,7 @@ impl Stack {
         found
     }
 
-    /// Every token, callback id, file name and URL that the store knows, every secret, and the marks of presigned URLs.
+    /// Every token, callback id, file name and URL in the store, every secret, and the marks of presigned URLs.
     async fn forbidden(&self) -> BTreeSet<String> {
         let secrets = self.shared_secrets();
         let mut found: BTreeSet<String> =
@@ -217,7 +217,7 @@ impl Stack {
                 let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
                 found.extend([text("taskToken"), text("callbackId")].into_iter().flatten());
                 let name = text("key").map(|key| key.rsplit('/').next().unwrap_or_default().to_owned());
-                // A name that is also a plain word proves nothing.
+                // A file name that is also a common word would match by chance.
                 found.extend(name.filter(|name| name.len() > 6 && name.contains('.')));
             }
         }
@@ -257,7 +257,7 @@ impl Stack {
                 let events = page["events"].as_array().unwrap();
                 let texts = events.iter().filter_map(|event| event["message"].as_str());
                 lines.extend(texts.flat_map(str::lines).map(str::to_owned));
-                // The local cloud has no next token: the last timestamp is where the next page starts.
+                // The local cloud returns no next token, so the next page starts at the last timestamp.
                 match events.last().and_then(|event| event["timestamp"].as_u64()) {
                     Some(last) if events.len() == 10_000 => start = last,
                     _ => break,

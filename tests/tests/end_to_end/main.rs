@@ -1,10 +1,11 @@
-//! The whole workflow as it is deployed: the real template and binaries on a local cloud with IAM enforced, real queues,
-//! tokens and callbacks, the reference third party and its faults. `make e2e` brings the cloud up and runs these.
+//! End-to-end tests: the real template and binaries on a local cloud that enforces IAM, with real queues, task tokens
+//! and callbacks, and the reference third party with its faults. `make e2e` starts the local cloud and runs the tests.
 //!
-//! Every test has its own submission and asks for faults by its own documents, so that all run side by side. Nothing
-//! sleeps; [`wait`] waits for effects. What needs the stack for itself is ignored here and runs afterwards.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::large_futures, reason = "the futures of a test are made once")]
+//! Every test has its own submission and sets faults for its own documents only, so the tests run in parallel. No test
+//! sleeps; [`wait`] waits for effects. Tests that need the stack to themselves are marked as ignored and run
+//! afterwards.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
+#![expect(clippy::large_futures, reason = "a test creates its futures once")]
 
 mod afterwards;
 mod alarms;

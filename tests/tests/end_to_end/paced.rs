@@ -1,5 +1,5 @@
-//! Runs with real waits and limits: the limits under load, and bad days.
-//! `make e2e` runs them small, `make chaos` large. Ignored among the others, which have a stack of their own.
+//! Tests with real waits and limits: the limits under load, and chaos. `make e2e` runs them with few documents, `make
+//! chaos` with many. They are marked as ignored because they need another stack than the other tests.
 
 mod chaos;
 mod limits;

@@ -1,4 +1,4 @@
-//! Queues: S3 events as S3 sends them, and what lies in the dead-letter queues.
+//! Queues: S3 events as S3 sends them, and the messages in dead-letter queues.
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,16 +10,16 @@ use crate::{
     wait::{LATER, eventually},
 };
 
-/// What S3 leaves as it is in a key, besides letters and digits.
+/// The characters that S3 does not encode in a key, besides letters and digits.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
-/// One record of an S3 event. The key is encoded as S3 does: like a form.
+/// One record of an S3 event. The key is form-encoded, as S3 does it.
 pub(crate) fn event_record(stack: &Stack, key: &str, version: &str, sequencer: &str) -> Value {
     let encoded = utf8_percent_encode(key, KEPT).to_string().replace("%20", "+");
     encoded_event_record(stack, &encoded, version, sequencer)
 }
 
-/// The same for a key that is encoded already, be it as it may.
+/// One record of an S3 event with a key that is already encoded, correctly or not.
 pub(crate) fn encoded_event_record(stack: &Stack, key: &str, version: &str, sequencer: &str) -> Value {
     json!({
         "eventVersion": "2.1",
@@ -57,11 +57,11 @@ impl Stack {
         assert!(answer.failed.is_empty(), "{:?}", answer.failed);
     }
 
-    /// Waits for a message of just this body in a dead-letter queue, and takes it out.
+    /// Waits for a message with exactly this body in a dead-letter queue, and deletes it.
     pub(crate) async fn dead_letter(&self, queue_url: &str, body: &str) {
-        eventually("a message lies in the dead-letter queue", LATER, async || {
+        eventually("the message is in the dead-letter queue", LATER, async || {
             let request = self.sqs.receive_message().queue_url(queue_url).max_number_of_messages(10);
-            // Others look here too, so nothing is hidden from them.
+            // Other tests read the same queue, so no message is hidden from them.
             let answer = request.visibility_timeout(0).send().await.map_err(|error| format!("{error:?}"))?;
             let messages = answer.messages.unwrap_or_default();
             let Some(found) = messages.iter().find(|message| message.body() == Some(body)) else {

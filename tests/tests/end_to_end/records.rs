@@ -1,4 +1,4 @@
-//! The records API, behind the gateway's authorizer: who gets in, and what they read.
+//! The records API behind the gateway's authorizer: access control and answers.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ async fn submissions_are_paged_newest_first_and_none_is_lost_or_shown_twice() {
     let stack = &cases[0].stack;
     let mut seen = Vec::new();
     let mut path = "/submissions?state=NeedsAttention&limit=2".to_owned();
-    // Others hand in at the same time; they come before the first page and cannot be in the way.
+    // Other tests add submissions meanwhile. Those are newer, so they would come before the first page.
     loop {
         let page = stack.read(&path).await;
         let submissions = page["submissions"].as_array().unwrap();

@@ -7,7 +7,7 @@ use aws_smithy_http_client::Builder as HttpBuilder;
 use lectern_aws::{DynamoDbStore, ReturnedBucket};
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// `stack.json`, with just the fields used.
+/// The fields of `stack.json` that the tests use.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Description {
@@ -42,14 +42,14 @@ pub(crate) struct QueueUrls {
     pub(crate) normalize_document: String,
 }
 
-/// Someone who can sign in.
+/// Credentials of a Cognito user.
 #[derive(Clone, Deserialize)]
 pub(crate) struct User {
     pub(crate) username: String,
     pub(crate) password: String,
 }
 
-/// The secrets that the reference third party was started with.
+/// The secrets that Lectern shares with the reference third party.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SharedSecrets {
@@ -57,7 +57,7 @@ pub(crate) struct SharedSecrets {
     pub(crate) signing_secret: String,
 }
 
-/// The stack with clients of this test's own: they belong to the runtime of the test.
+/// The stack, with clients that belong to the test's own runtime.
 pub(crate) struct Stack {
     pub(crate) is: Description,
     pub(crate) s3: aws_sdk_s3::Client,
@@ -79,7 +79,7 @@ impl Stack {
             Credentials::new(&is.access_key_id, &is.secret_access_key, None, None, "stack.json");
         let region = Region::new(is.region.clone());
         let http = HttpBuilder::new().build_http();
-        // The builders are alike and have no trait in common.
+        // The SDK's builders have the same methods, but no common trait.
         macro_rules! config {
             ($sdk:ident) => {
                 $sdk::config::Builder::new()
@@ -119,9 +119,9 @@ impl Stack {
     }
 }
 
-/// Plain HTTP to this machine; the builder asks for a TLS provider all the same.
+/// A client for plain HTTP to this machine. The builder needs a TLS provider nevertheless.
 fn http_client() -> reqwest::Client {
-    // Another test may have installed it before.
+    // Another test may have installed the provider before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }

@@ -1,5 +1,5 @@
-//! The state store on `DynamoDB` against the reference model, with the state machine's own writes as its definition has
-//! them. The table is one of its own, made like the stack's, so that lists are short.
+//! Compares the state store on `DynamoDB` with the reference model. The state machine's own writes come from its
+//! definition. The test has its own table, with the layout of the stack's table, so that lists are short.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ fn any_operations_leave_the_store_on_dynamodb_as_the_model_says() {
 async fn every_action_from_every_situation_leaves_the_store_on_dynamodb_as_the_model_says() {
     let store = Real::create().await;
     let mut runs = every_action_from_every_situation().await.unwrap();
-    // What concerns newer versions is the transitions', which the store in memory shares: the random runs have it.
+    // Superseding by newer versions is decided in `transitions`, which both stores share; the random runs cover it.
     runs.retain(|ops| ops.iter().all(|op| op.document == 0));
     for ops in runs {
         let run = Uuid::new_v4().simple().to_string();
@@ -60,7 +60,7 @@ async fn every_action_from_every_situation_leaves_the_store_on_dynamodb_as_the_m
     }
 }
 
-/// The adapter, and the two writes of the state machine as `document.asl.json` has them.
+/// The adapter, and the two writes that the state machine makes itself, read from `document.asl.json`.
 struct Real {
     store: DynamoDbStore,
     client: aws_sdk_dynamodb::Client,
@@ -95,7 +95,7 @@ impl Real {
         }
     }
 
-    /// The `updateItem` of a state, with its expressions to the letter and its variables filled in. `None` if its
+    /// Runs the `updateItem` of a state with its exact expressions and its variables filled in. `None` if its
     /// condition fails.
     async fn write(
         &self,
@@ -143,7 +143,7 @@ impl Real {
     }
 }
 
-/// The definition's states; substitutions outside of texts are numbers.
+/// The definition's states. Substitutions outside of strings become numbers.
 fn states() -> Value {
     let definition = include_str!("../../../statemachines/document.asl.json");
     let mut pieces = definition.split(": ${");
@@ -263,7 +263,7 @@ impl Browse for Real {
         self.store.submissions(state, after, limit).await
     }
 
-    /// A listed document comes without its result; the model compares whole ones.
+    /// The list returns documents without their results, so this loads each whole document for the comparison.
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
         let Some((submission, mut documents)) = self.store.submission(id).await? else { return Ok(None) };
         for document in &mut documents {

@@ -1,4 +1,4 @@
-//! The reference third party's admin endpoints: faults for one document, and what was seen of it.
+//! The reference third party's admin endpoints: setting faults, and reading what it received.
 
 use lectern::{document::DocumentId, telemetry::trace::TraceParent};
 use serde::de::DeserializeOwned;
@@ -10,13 +10,13 @@ use third_party::{
 
 use crate::{aws_json::sha256_hex, stack::Stack};
 
-/// A rule for every document with just these bytes, known before they are uploaded.
+/// A rule for every document with exactly these bytes, which can be set before the upload.
 pub(crate) fn for_content(bytes: &[u8], fault: impl Into<Fault>) -> FaultRule {
     FaultRule::new(Matcher::Sha256(sha256_hex(bytes)), fault)
 }
 
 impl Stack {
-    /// Returns the rule's number.
+    /// Adds the rule and returns its number.
     pub(crate) async fn add_fault(&self, rule: &FaultRule) -> u64 {
         let request = self.http.post(self.admin("faults")).bearer_auth(&self.is.third_party_admin_key);
         let answer = request.json(rule).send().await.unwrap();
@@ -30,13 +30,13 @@ impl Stack {
         request.send().await.unwrap().error_for_status().unwrap();
     }
 
-    /// What the third party allows from now on.
+    /// Sets the third party's limits.
     pub(crate) async fn set_limits(&self, limits: &Limits) {
         let request = self.http.put(self.admin("limits")).bearer_auth(&self.is.third_party_admin_key);
         request.json(limits).send().await.unwrap().error_for_status().unwrap();
     }
 
-    /// What the third party counted of submissions and jobs since the last [`Stack::reset_usage`].
+    /// The third party's counts of submissions and jobs since the last [`Stack::reset_usage`].
     pub(crate) async fn usage(&self) -> UsageView {
         self.admin_get("usage").await
     }
@@ -46,7 +46,7 @@ impl Stack {
         request.send().await.unwrap().error_for_status().unwrap();
     }
 
-    /// The rules that are not used up.
+    /// The rules that can still apply.
     pub(crate) async fn faults(&self) -> Vec<FaultEntry> {
         self.admin_get("faults").await
     }
@@ -62,7 +62,7 @@ impl Stack {
         jobs.iter().map(|job| job["traceparent"].as_str()?.parse().ok()).collect()
     }
 
-    /// The document's submissions that were answered or cut, oldest first.
+    /// The submissions of the document that were answered or cut, oldest first.
     pub(crate) async fn submissions(&self, document: DocumentId) -> Vec<SubmissionView> {
         let seen: RequestsView = self.admin_get(&format!("requests?idempotencyKeyPrefix={document}")).await;
         seen.submissions

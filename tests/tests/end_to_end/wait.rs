@@ -1,4 +1,4 @@
-//! Waiting for an effect, with a bound. Nothing here waits for a time to pass.
+//! Waits for effects, with a bound. Nothing here waits for a fixed time.
 
 use std::{
     fmt::Display,
@@ -8,12 +8,12 @@ use std::{
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// For what takes a few seconds on an idle machine.
+/// The bound for effects that take a few seconds on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
-/// For what waits for timeouts of queues and callbacks.
+/// The bound for effects that wait for timeouts of queues and callbacks.
 pub(crate) const LATER: Duration = Duration::from_mins(5);
 
-/// Looks again and again until `look` finds the effect, and fails after `bound` with what was last seen.
+/// Calls `look` until it finds the effect, and fails after `bound` with the last result of `look`.
 pub(crate) async fn eventually<T, E: Display>(
     what: &str,
     bound: Duration,

@@ -1,4 +1,4 @@
-//! What a run is exposed to: its dice, what goes wrong, and when callbacks come.
+//! The conditions of a simulated run: its random numbers, its faults, and when callbacks come.
 
 /// A small random number generator: the same seed gives the same run.
 #[derive(Clone, Debug)]
@@ -27,29 +27,29 @@ impl Dice {
     }
 }
 
-/// What goes wrong in a run.
+/// The faults of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Roughness {
-    /// How many calls are cut off at most.
+    /// The maximum number of calls that are cut off.
     pub(crate) cuts: usize,
-    /// How many requests and questions the third party refuses at most.
+    /// The maximum number of submissions and probes that the third party refuses.
     pub(crate) refusals: usize,
-    /// Whether messages are delivered again after they were handled.
+    /// Whether handled messages are delivered again.
     pub(crate) redeliveries: bool,
-    /// How many tasks time out although their answer was still to come.
+    /// The number of tasks that time out before their answer comes.
     pub(crate) timeouts: usize,
 }
 
 /// When callbacks come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallbackTime {
-    /// Like everything else, at any time.
+    /// At a random time.
     Any,
     /// As soon as there is a job.
     First,
-    /// When everything else has been done, so that the execution waits.
+    /// When nothing else is left to do, so the execution is already waiting.
     WhenAwaited,
-    /// Only after a wait for one has timed out.
+    /// Only after the wait for the callback has timed out.
     Late,
 }
 

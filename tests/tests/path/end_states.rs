@@ -1,4 +1,4 @@
-//! The workflow of one document, case by case: through which states, to which end, with how many jobs.
+//! The workflow of one document, case by case: its states, its end, and the number of its jobs.
 
 use std::time::Duration;
 
@@ -85,7 +85,10 @@ fn case_31_callback_that_comes_before_the_execution_waits_is_used_all_the_same()
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     assert_eq!(simulation.path(&object), STRAIGHT);
-    assert!(!simulation.document(&object).times.contains_key("Processing"), "it never waited");
+    assert!(
+        !simulation.document(&object).times.contains_key("Processing"),
+        "the execution never waited for the callback"
+    );
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn case_34_callback_that_comes_after_the_timeout_is_used() {
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     assert_eq!(simulation.path(&object)[7..10], ["ProbeJob", "CheckProbe", "ReleaseLease"]);
-    assert_eq!(simulation.world.count("status"), 0, "the late result was there");
+    assert_eq!(simulation.world.count("status"), 0, "the late result was used without a probe");
     assert_eq!(jobs(&simulation), 1);
 }
 
@@ -129,9 +132,9 @@ fn case_33_document_whose_job_is_lost_is_sent_again_once_and_then_fails() {
     let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (2, 1, 1));
     assert_eq!((count("AwaitCallback"), count("RenewLease"), count("GiveUpWorking")), (2, 0, 0));
-    assert_eq!(jobs(&simulation), 2, "each round is a job of its own");
+    assert_eq!(jobs(&simulation), 2, "each round is a new job");
     assert_eq!(path[path.len() - 4..], ["CheckUnknownJob", "GiveUpWaiting", "FailDocument", "Failed"]);
-    assert_eq!(leases(&simulation), 0, "there is no job that needs a lease");
+    assert_eq!(leases(&simulation), 0, "no job needs a lease any more");
     simulation.assert_that_no_permit_is_left();
 }
 
@@ -144,9 +147,9 @@ fn case_33_document_whose_job_never_ends_fails_without_a_second_job_and_keeps_th
     let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (1, 0, 0));
     assert_eq!((count("AwaitCallback"), count("RenewLease"), count("ProbeJob")), (2, 1, 2));
-    assert_eq!(jobs(&simulation), 1, "the first one is still at work");
+    assert_eq!(jobs(&simulation), 1, "the first job is still in progress, so there is no second one");
     assert_eq!(path[path.len() - 4..], ["CheckProbe", "GiveUpWorking", "FailDocument", "Failed"]);
-    assert_eq!(leases(&simulation), 1, "its job is at work");
+    assert_eq!(leases(&simulation), 1, "its job is still in progress");
     simulation.assert_that_no_permit_is_left();
 }
 
@@ -233,7 +236,7 @@ fn success_is_reported_only_after_a_failure() {
 }
 
 #[test]
-fn case_19_permit_that_was_used_without_a_report_leads_to_a_question_about_the_same_job() {
+fn case_19_permit_that_was_used_without_a_report_leads_to_a_probe_of_the_same_job() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.callback_time = CallbackTime::WhenAwaited;
     simulation.world.faults.cut_next("succeed", Cut::Before);
@@ -244,7 +247,8 @@ fn case_19_permit_that_was_used_without_a_report_leads_to_a_question_about_the_s
     simulation.assert_that_no_permit_is_left();
 }
 
-/// A delivery created the job and died, and the question about it fails: no other document gets its lease.
+/// A delivery created the job and then died, and the probe fails. The job keeps its lease, so no other document gets
+/// it.
 #[test]
 fn case_19_job_whose_answer_was_lost_keeps_its_lease_when_its_document_fails() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
@@ -259,11 +263,11 @@ fn case_19_job_whose_answer_was_lost_keeps_its_lease_when_its_document_fails() {
         path[path.len() - 5..],
         ["ReportDoubt", "WaitBeforeProbe", "ProbeJob", "FailDocument", "Failed"]
     );
-    assert_eq!(leases(&simulation), 1, "there may be a job");
+    assert_eq!(leases(&simulation), 1, "the third party may have a job");
     simulation.assert_that_no_permit_is_left();
 }
 
-/// A document that gets no permit repeats its request, and fails in the end.
+/// A document that gets no permit repeats its request a bounded number of times, then fails.
 #[test]
 fn document_that_never_gets_a_permit_fails_after_a_bounded_time() {
     let (mut simulation, object) = uploaded(GOOD);
@@ -275,7 +279,7 @@ fn document_that_never_gets_a_permit_fails_after_a_bounded_time() {
     assert_eq!(path[path.len() - 3..], ["CheckPermitRequests", "FailDocument", "Failed"]);
 }
 
-/// The third party says each time that it has no job.
+/// After each attempt with an unknown outcome, the third party answers that it has no job.
 #[test]
 fn d01_document_whose_handover_always_ends_in_doubt_fails_after_a_bounded_number_of_attempts() {
     let no_job = Behaviour::TimesOut(Duration::ZERO, Behind::NoJob);
@@ -293,7 +297,7 @@ fn d01_document_whose_handover_always_ends_in_doubt_fails_after_a_bounded_number
 }
 
 #[test]
-fn case_27_after_a_lost_answer_the_question_finds_the_job() {
+fn case_27_after_a_lost_answer_the_probe_finds_the_job() {
     let (mut simulation, object) = uploaded(GOOD);
     simulation.world.faults.cut_next("submit", Cut::After);
     block_on(simulation.run());

@@ -1,5 +1,5 @@
-//! The FIFO queue of orders: one message group, delivered in order and in batches. A batch that fails is delivered again
-//! before all others, whole or with more messages behind it.
+//! The FIFO queue of orders: one message group, delivered in order and in batches. A failed batch is delivered again
+//! before all other messages, alone or followed by more messages.
 
 use std::collections::VecDeque;
 
@@ -14,11 +14,10 @@ use super::conditions::Dice;
 const MAX_RECEIVES: usize = 20;
 const LARGEST_BATCH: usize = 10;
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Fifo {
     messages: VecDeque<Message>,
-    /// What was sent, and when: SQS takes the same text once in five minutes.
+    /// The sent bodies and their times: SQS accepts the same body once in five minutes.
     sent: VecDeque<(String, OffsetDateTime)>,
 }
 
@@ -41,7 +40,7 @@ impl Fifo {
         self.messages.is_empty()
     }
 
-    /// The next batch; its messages stay until they are [`done`](Self::done).
+    /// Receives the next batch. Its messages stay on the queue until [`done`](Self::done).
     pub(crate) fn receive(&mut self, dice: &mut Dice) -> Batch {
         let known = self.messages.iter().take_while(|message| message.receives > 0).count();
         let most = self.messages.len().min(LARGEST_BATCH);
@@ -57,12 +56,12 @@ impl Fifo {
         Batch { inputs, again }
     }
 
-    /// The messages that were received are deleted.
+    /// Deletes the received messages.
     pub(crate) fn done(&mut self) {
         self.messages.retain(|message| message.receives == 0);
     }
 
-    /// The messages that were received stay, except those that were received too often: their bodies are returned.
+    /// Removes the messages that were received too often and returns their bodies; the other messages stay.
     pub(crate) fn take_dead_letters(&mut self) -> Vec<String> {
         let letters = self.messages.iter().filter(|message| message.receives >= MAX_RECEIVES);
         let letters = letters.map(|message| message.body.clone()).collect();

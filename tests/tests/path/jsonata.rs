@@ -1,13 +1,13 @@
-//! As much of `JSONata` as `statemachines/document.asl.json` uses; anything else is a panic, never a guess.
+//! Evaluates the part of `JSONata` that `statemachines/document.asl.json` uses, and panics at anything else.
 
 use lectern::error::rfc3339;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// What an expression can refer to: the variables and, under the name `states`, `$states`.
+/// The values that an expression can refer to: the variables and, under the name `states`, `$states`.
 pub(crate) type Scope = Map<String, Value>;
 
-/// A template with every `{% … %}` in it evaluated.
+/// Evaluates every `{% … %}` in a template.
 pub(crate) fn evaluate(template: &Value, scope: &Scope) -> Value {
     match template {
         Value::String(text) => match text.strip_prefix("{%").and_then(|text| text.strip_suffix("%}")) {
@@ -22,12 +22,12 @@ pub(crate) fn evaluate(template: &Value, scope: &Scope) -> Value {
     }
 }
 
-/// An expression that gives nothing is an error in Step Functions, so it is a panic here.
+/// Panics if an expression has no value, which is an error in Step Functions.
 fn expression_value(expression: &str, scope: &Scope) -> Value {
     let mut parser = Parser { tokens: tokens(expression), at: 0, scope, text: expression };
     let value = parser.conditional();
-    assert!(parser.at == parser.tokens.len(), "JSONata that is not understood: {expression}");
-    value.unwrap_or_else(|| panic!("States.QueryEvaluationError: nothing is found for {expression}"))
+    assert!(parser.at == parser.tokens.len(), "this interpreter does not know all of {expression}");
+    value.unwrap_or_else(|| panic!("States.QueryEvaluationError: {expression} has no value"))
 }
 
 fn tokens(text: &str) -> Vec<String> {
@@ -151,7 +151,7 @@ impl Parser<'_> {
     fn calculated(&self, left: Option<Value>, right: Option<Value>, calculate: fn(f64, f64) -> f64) -> Value {
         let number = |value: Option<Value>| {
             let found = value.as_ref().and_then(Value::as_f64);
-            found.unwrap_or_else(|| panic!("no number in {}: {value:?}", self.text))
+            found.unwrap_or_else(|| panic!("not a number in {}: {value:?}", self.text))
         };
         whole_if_it_can_be(calculate(number(left), number(right)))
     }
@@ -167,8 +167,11 @@ impl Parser<'_> {
     }
 
     fn primary(&mut self) -> Option<Value> {
-        let token =
-            self.tokens.get(self.at).unwrap_or_else(|| panic!("half an expression: {}", self.text)).clone();
+        let token = self
+            .tokens
+            .get(self.at)
+            .unwrap_or_else(|| panic!("incomplete expression: {}", self.text))
+            .clone();
         self.at += 1;
         if let Some(text) = token.strip_prefix('\'') {
             return Some(json!(text.trim_end_matches('\'')));
@@ -187,8 +190,9 @@ impl Parser<'_> {
         if token == "[" {
             return self.list();
         }
-        let name =
-            token.strip_prefix('$').unwrap_or_else(|| panic!("{token} is not understood in {}", self.text));
+        let name = token
+            .strip_prefix('$')
+            .unwrap_or_else(|| panic!("this interpreter does not know {token} in {}", self.text));
         if !self.take("(") {
             return self.scope.get(name).cloned();
         }
@@ -215,7 +219,7 @@ impl Parser<'_> {
             }
             "toMillis" => argument.map(|time| json!(millis(time.as_str().expect("a time")))),
             "fromMillis" => argument.map(|millis| json!(time_of(millis.as_i64().expect("milliseconds")))),
-            _ => panic!("${name}() is not understood in {}", self.text),
+            _ => panic!("this interpreter does not know ${name}() in {}", self.text),
         }
     }
 
@@ -241,10 +245,10 @@ impl Parser<'_> {
     }
 }
 
-/// What `$random()` gives, so that a run is the same each time.
+/// The constant value of `$random()`, so that every run is the same.
 pub(crate) const RANDOM: f64 = 0.5;
 
-/// `JSONata` knows one kind of number; JSON writes a whole one without a fraction.
+/// Converts a number to JSON. `JSONata` has one number type; JSON writes whole numbers without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "the largest numbers are milliseconds of a date")]
 fn whole_if_it_can_be(number: f64) -> Value {
     if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
@@ -254,9 +258,9 @@ fn is_true(value: Option<&Value>) -> bool {
     value == Some(&json!(true))
 }
 
-/// Both branches of a condition are evaluated, so that each has to be sound.
+/// Both branches of a condition are evaluated, so each must be valid.
 fn number(value: Option<&Value>, text: &str) -> i64 {
-    value.and_then(Value::as_i64).unwrap_or_else(|| panic!("no number in {text}: {value:?}"))
+    value.and_then(Value::as_i64).unwrap_or_else(|| panic!("not a number in {text}: {value:?}"))
 }
 
 /// Milliseconds of the Unix epoch.

@@ -1,4 +1,4 @@
-//! `statemachines/document.asl.json` itself, interpreted: its states, variables, choices, retries and catches.
+//! Interprets `statemachines/document.asl.json`: its states, variables, choices, retries and catches.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 
 use super::jsonata::{RANDOM, Scope, evaluate};
 
-/// Small limits, so that a run reaches each of them.
+/// Small limits, so that a run can reach each of them.
 pub(crate) const MAX_ROUNDS: u64 = 2;
 pub(crate) const MAX_FAILED: usize = 4;
 pub(crate) const MAX_DOUBTFUL: usize = 2;
-/// How often a document requests one permit.
+/// How often a document requests a permit before it fails.
 pub(crate) const MAX_REQUESTS: usize = 5;
 const HOUR: u64 = 3600;
 const LIMITS: [(&str, u64); 13] = [
@@ -27,17 +27,17 @@ const LIMITS: [(&str, u64); 13] = [
     ("MaxProbes", 1),
     ("MaxUnansweredProbes", 3),
     ("MaxRounds", MAX_ROUNDS),
-    // Together as long as the lease of `MemoryWorld`.
+    // The sum equals the lease of `MemoryWorld`.
     ("CallbackTimeoutSeconds", 999 * HOUR),
     ("LeaseMarginSeconds", HOUR),
 ];
 
-/// The definition, its substitutions in place.
+/// The definition, with its substitutions applied.
 #[derive(Debug)]
 pub(crate) struct Machine(Value);
 
 impl Machine {
-    /// Reads the definition. Numbers that only set a time are 1; a name stands for its resource.
+    /// Reads the definition. Numbers that only set a time become 1; resources are replaced by their names.
     pub(crate) fn load() -> Self {
         let mut text = include_str!("../../../statemachines/document.asl.json").to_owned();
         for (name, limit) in LIMITS {
@@ -52,7 +52,7 @@ impl Machine {
         Self(serde_json::from_str(&text).unwrap())
     }
 
-    /// The definition as it is deployed, with the template's own numbers.
+    /// The definition as deployed, with the template's numbers.
     pub(crate) fn as_deployed() -> Self {
         Self(super::asl::Machine::load().definition)
     }
@@ -66,13 +66,13 @@ impl Machine {
 /// What an execution does next.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Work {
-    /// Nothing: it has gone on by itself.
+    /// Nothing: the execution has entered its next state.
     Moved,
-    /// Send this message to the queue of this name.
+    /// Send this message.
     Send(Sending),
-    /// Wait for so long.
+    /// Wait.
     Sleep(Sleep),
-    /// Keep the task token on the document and wait.
+    /// Store the task token on the document and wait.
     AwaitCallback,
     /// Read the result.
     BeginVerify,
@@ -80,7 +80,7 @@ pub(crate) enum Work {
     Invoke(String, Value),
     /// Verify each of these files with this payload, one after the other.
     Map(Vec<Value>),
-    /// It is over.
+    /// Nothing: the execution has ended.
     Over,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Sending {
     pub(crate) queue: String,
     pub(crate) group: String,
     pub(crate) body: Value,
-    /// Whether the task waits for its token.
+    /// Whether the task waits for an answer to its task token.
     pub(crate) waits: bool,
 }
 
@@ -99,17 +99,16 @@ pub(crate) struct Sending {
 pub(crate) enum Sleep {
     /// Until this time, RFC 3339.
     Until(String),
-    /// For so many seconds.
+    /// For this number of seconds.
     Seconds(u64),
 }
 
-/// One execution.
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {
     pub(crate) state: String,
-    /// The token that it waits with.
+    /// The task token of the current state, if it waits for an answer.
     pub(crate) token: Option<String>,
-    /// The states that it was in, in order.
+    /// The states that the execution entered, in order.
     pub(crate) path: Vec<String>,
     /// The time by the simulation's clock.
     pub(crate) now: OffsetDateTime,
@@ -117,7 +116,7 @@ pub(crate) struct Execution {
     input: Value,
     variables: Scope,
     tried: Vec<u64>,
-    /// After a failure that is retried: how many seconds pass before the state is tried again.
+    /// After a failure that is retried: the seconds until the state is tried again.
     retry_after_s: Option<f64>,
 }
 
@@ -142,17 +141,17 @@ impl Execution {
         ["Done", "Failed"].contains(&self.state.as_str())
     }
 
-    /// The pause before the state is tried again.
+    /// Takes the pause before the state is tried again.
     pub(crate) fn take_retry_pause(&mut self) -> Option<Duration> {
         self.retry_after_s.take().map(Duration::from_secs_f64)
     }
 
-    /// Whether its state only waits.
+    /// Whether the current state is a Wait.
     pub(crate) fn sleeps(&self, machine: &Machine) -> bool {
         machine.state(&self.state)["Type"] == "Wait"
     }
 
-    /// Does what its state asks for. `token` is what a task token of this entry would be.
+    /// Runs the current state. `token` is the task token to use if the state needs one.
     pub(crate) fn step(&mut self, machine: &Machine, token: &str) -> Work {
         let state = machine.state(&self.state);
         let scope = self.scope(json!({ "Task": { "Token": token } }), json!({}));
@@ -212,7 +211,7 @@ impl Execution {
                     arguments["Payload"].clone(),
                 )
             }
-            other => panic!("{other:?} is not understood"),
+            other => panic!("this interpreter does not know {other:?}"),
         }
     }
 
@@ -221,19 +220,19 @@ impl Execution {
         self.succeed(machine, &Value::Null);
     }
 
-    /// How long its state may take.
+    /// The timeout of the current state, in seconds.
     pub(crate) fn timeout_s(&self, machine: &Machine) -> u64 {
         machine.state(&self.state)["TimeoutSeconds"].as_u64().unwrap()
     }
 
-    /// The task has answered.
+    /// The task has succeeded with this output.
     pub(crate) fn succeed(&mut self, machine: &Machine, result: &Value) {
         let state = machine.state(&self.state);
         let scope = self.scope(json!({}), json!({ "result": result }));
         self.go_on(state, &scope);
     }
 
-    /// The task has failed: retried, caught, or a bug of the definition.
+    /// The task has failed: the error is retried or caught; otherwise the definition has a bug.
     pub(crate) fn fail(&mut self, machine: &Machine, name: &str, cause: &str) {
         self.token = None;
         let state = machine.state(&self.state);
@@ -248,12 +247,12 @@ impl Execution {
         self.enter(&caught["Next"]);
     }
 
-    /// Whether the task inside the Map is tried again after this error.
+    /// Whether the task inside the Map is retried after this error.
     pub(crate) fn retries_file(machine: &Machine, tried: &mut Vec<u64>, name: &str) -> bool {
         retries(machine.state("VerifyReturnedFile"), tried, name)
     }
 
-    /// The variables, and `$states` with its context and what else there is at this moment.
+    /// The variables, and `$states` with the context and `more`.
     fn scope(&self, context: Value, more: Value) -> Scope {
         let retry_count: u64 = self.tried.iter().sum();
         let mut states = json!({
@@ -294,7 +293,7 @@ impl Execution {
     }
 }
 
-/// The first retrier that names the error decides, and counts for itself.
+/// The first retrier that matches the error decides. Each retrier has its own count.
 fn retries(state: &Value, tried: &mut Vec<u64>, name: &str) -> bool {
     let Some(index) = matching(&state["Retry"], name) else { return false };
     tried.resize(state["Retry"].as_array().unwrap().len(), 0);
@@ -303,9 +302,9 @@ fn retries(state: &Value, tried: &mut Vec<u64>, name: &str) -> bool {
     again
 }
 
-/// The pause that its retrier makes after so many failures, in the middle of what the jitter allows.
+/// The pause of the error's retrier after this number of failures: the middle of the jitter's range.
 fn pause_s(state: &Value, tried: &[u64], name: &str) -> f64 {
-    let index = matching(&state["Retry"], name).expect("it is retried");
+    let index = matching(&state["Retry"], name).expect("a retrier matches the error");
     let (retrier, failures) = (&state["Retry"][index], i32::try_from(tried[index]).unwrap());
     let number = |field: &str| retrier[field].as_f64();
     let pause_s = number("IntervalSeconds").unwrap() * number("BackoffRate").unwrap().powi(failures - 1);

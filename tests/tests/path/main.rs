@@ -1,7 +1,7 @@
-//! Path tests: documents pass through all of `statemachines/document.asl.json`, over the ports in memory. Each
-//! message and payload is the JSON that the definition makes; each output is read as the next state reads it.
+//! Path tests: documents pass through all of `statemachines/document.asl.json`, on in-memory ports. The definition
+//! makes the JSON of each message and payload, and each state reads the real output of the one before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue panics")]
 
 #[path = "../contract/asl.rs"]
 #[allow(dead_code, reason = "the contract tests use all of it")]

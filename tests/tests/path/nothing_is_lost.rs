@@ -1,4 +1,4 @@
-//! Nothing is lost: whatever goes wrong, every object that was uploaded ends once, and the counts agree.
+//! Nothing is lost: whatever goes wrong, every uploaded object reaches one final state, and the counts agree.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Some good files, some bad ones, some overwritten, some deleted; announced in any order, some twice.
+/// Uploads good and bad files, overwrites some and deletes some. Their events come in random order, some twice.
 fn upload(simulation: &mut Simulation, dice: &mut Dice) -> Vec<ObjectVersion> {
     let mut created: Vec<(ObjectVersion, String)> = Vec::new();
     for file in 0..2 + dice.below(4) {
@@ -54,7 +54,7 @@ fn upload(simulation: &mut Simulation, dice: &mut Dice) -> Vec<ObjectVersion> {
 fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
     assert!(simulation.dead_letters.is_empty());
     let documents = simulation.world.store.all();
-    assert_eq!(documents.len(), objects.len(), "each version is one document");
+    assert_eq!(documents.len(), objects.len(), "each object version is one document");
     let mut counts = Counts::default();
     for object in objects {
         let document = simulation.document(object);
@@ -76,12 +76,12 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         let ended = match (document.state, path.as_slice()) {
             (DocumentState::Ready, [.., "Done"]) | (DocumentState::Rejected, []) => true,
             (DocumentState::Failed, _) => failed,
-            // The execution timed out while a function was still at work on the message: the record is there all the same.
+            // The execution timed out while a function was still handling the message, so the record exists anyway.
             (DocumentState::Ready, _) => failed && !calm && before.ends_with(&["NormalizeDocument"]),
             _ => false,
         };
         assert!(ended, "one execution, one end: {} by {path:?}", document.state);
-        // What can be read is what was declared and nothing else.
+        // The readable files are exactly the declared ones.
         for (index, content) in [b"the lesson".as_slice(), b"{\"findings\": "].into_iter().enumerate() {
             let returned =
                 simulation.world.objects.returned(&keys::returned_file(&document.reference, index));
@@ -103,13 +103,13 @@ fn run(seed: u64, roughness: Roughness) -> Simulation {
     let mut simulation = Simulation::new(seed, None, roughness);
     let mut dice = Dice::new(!seed);
     let objects = upload(&mut simulation, &mut dice);
-    // In half of the runs documents have to wait for each other's leases.
+    // In half of the runs, documents have to wait for each other's leases.
     if dice.percent(50) {
         simulation.world.limits.max_in_flight = 1 + u32::try_from(dice.below(3)).unwrap();
     }
     block_on(async {
         simulation.run().await;
-        // A message that was cut off too often waits in a dead-letter queue; an operator moves it back, and its document ends.
+        // A message that failed too often is in a dead-letter queue. An operator redrives it, and its document ends.
         simulation.redrive_dead_letters();
         simulation.run().await;
         simulation.settle_the_queues().await;
@@ -119,7 +119,7 @@ fn run(seed: u64, roughness: Roughness) -> Simulation {
 }
 
 proptest! {
-    // A smaller seed is no simpler run, so nothing is shrunk: the seed that failed is printed.
+    // A smaller seed does not make a simpler run, so the test does not shrink seeds; it prints the seed that failed.
     #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -148,8 +148,8 @@ fn same_seed_is_the_same_run() {
     assert_eq!(first.world.store.all(), second.world.store.all());
 }
 
-/// Shows that the properties are not empty: over some seeds every kind of end occurs, and every state of the definition is
-/// entered.
+/// Shows that the properties above test something: over some seeds, every final state is reached and every state of the
+/// definition is entered.
 #[test]
 fn some_seeds_reach_every_state_and_every_end() {
     let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25 };

@@ -1,5 +1,5 @@
-//! The third party as the simulation observes it: each request and each question is noted, and outages and what single
-//! documents meet are decided here.
+//! Wraps the in-memory third party: records each submission and probe, and applies outages and the behaviour of single
+//! documents.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,13 @@ use lectern::{
 };
 use time::OffsetDateTime;
 
-/// A time in which the third party refuses every request and sends no callback.
+/// A period in which the third party refuses every submission and sends no callback.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
     pub(crate) from: OffsetDateTime,
     pub(crate) until: OffsetDateTime,
     pub(crate) error: fn() -> Error,
-    /// Whether questions about jobs are answered all the same.
+    /// Whether the third party still answers probes.
     pub(crate) answers_questions: bool,
 }
 
@@ -34,40 +34,40 @@ impl Outage {
     }
 }
 
-/// What a document meets at the third party, each time.
+/// How the third party answers every submission of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// The third party accepts the document.
     #[default]
     Accepts,
-    /// It answers 503 at once.
+    /// The third party answers 503 at once.
     Fails,
-    /// A gateway answers 504 after this long.
+    /// A gateway answers 504 after this time.
     TimesOut(Duration, Behind),
 }
 
-/// What is behind a 504.
+/// What the third party has done behind a gateway's 504.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behind {
-    /// The third party has no job, and says so.
+    /// The third party has no job, and probes get that answer.
     NoJob,
-    /// The third party has no job, and questions get no answer either.
+    /// The third party has no job, and probes get no answer.
     NoAnswer,
     /// The third party has created the job.
     Job,
 }
 
-/// A request to take a document.
+/// A submission of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) key: String,
     pub(crate) attempt: Attempt,
     pub(crate) at: OffsetDateTime,
-    /// Whether the third party answered that it has the document.
+    /// Whether the third party answered that it accepted the document.
     pub(crate) accepted: bool,
 }
 
-/// A question about a job.
+/// A probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) key: String,
@@ -75,7 +75,7 @@ pub(crate) struct Question {
     pub(crate) answered: bool,
 }
 
-/// All that the third party was asked.
+/// All requests to the third party.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     requests: Mutex<Vec<Request>>,
@@ -92,14 +92,14 @@ impl Log {
     }
 }
 
-/// The third party as one attempt meets it.
+/// The third party, as one attempt sees it.
 #[derive(Debug)]
 pub(crate) struct Observed<'w> {
     pub(crate) inside: &'w MemoryThirdParty,
     pub(crate) log: &'w Log,
     pub(crate) outage: Option<Outage>,
     pub(crate) behaviours: &'w BTreeMap<DocumentId, Behaviour>,
-    /// What this one request meets instead.
+    /// Replaces the document's behaviour for this submission.
     pub(crate) instead: Option<Behaviour>,
     pub(crate) attempt: Attempt,
     pub(crate) now: OffsetDateTime,
@@ -128,7 +128,7 @@ impl Observed<'_> {
     }
 }
 
-/// What the document of this idempotency key meets.
+/// The behaviour towards the document of this idempotency key.
 pub(crate) fn behaviour(behaviours: &BTreeMap<DocumentId, Behaviour>, key: &str) -> Behaviour {
     behaviours.get(&document_id(key)).copied().unwrap_or_default()
 }
@@ -161,7 +161,7 @@ impl ThirdParty for Observed<'_> {
             _ if no_answer => Err(Error::Unavailable("no answer".to_owned())),
             _ => self.inside.status(idempotency_key).await,
         };
-        // A gateway's answer is no answer of the third party.
+        // For a probe, a gateway's answer means that the third party did not answer.
         let answer = match answer {
             Err(Error::OutcomeUnknown(detail)) => Err(Error::Unavailable(detail)),
             answer => answer,

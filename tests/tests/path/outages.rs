@@ -1,4 +1,4 @@
-//! Outages of the third party, by the clock, with the times of the template.
+//! Outages of the third party in simulated time, with the template's durations.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,11 +19,11 @@ use super::{
 
 const DOCUMENTS: usize = 60;
 const MAX_IN_FLIGHT: u32 = 10;
-/// By the template: `CallbackTimeoutSeconds` and `LeaseMarginSeconds`.
+/// The template's `CallbackTimeoutSeconds` plus `LeaseMarginSeconds`.
 const LEASE: Duration = Duration::from_hours(4 + 2);
 
-/// Documents for a third party that refuses all requests and answers no question during an outage, which begins so much
-/// after the uploads.
+/// Runs documents through an outage that begins `beginning` after the uploads. During the outage the third party
+/// refuses all submissions and answers no probe.
 fn after_an_outage(
     beginning: Duration,
     lasting: Duration,
@@ -55,7 +55,7 @@ fn after_an_outage(
     simulation.assert_that_no_permit_is_left();
     assert_eq!(simulation.world.store.admission_now().snapshot().leases, 0, "no document failed");
     let jobs = simulation.world.third_party.jobs().len();
-    assert_eq!(jobs, DOCUMENTS, "each document is one job, however many requests were refused");
+    assert_eq!(jobs, DOCUMENTS, "each document has one job, however many submissions were refused");
     assert!(
         simulation.most_in_flight <= MAX_IN_FLIGHT as usize,
         "{} jobs at a time",
@@ -68,14 +68,14 @@ fn refused(simulation: &Simulation) -> Vec<Request> {
     simulation.log.requests().iter().filter(|request| !request.accepted).cloned().collect()
 }
 
-/// How many half-open probes the circuit breaker starts: its pauses are 15, 30, 60, 120, 240, then 300 seconds.
+/// The number of half-open probes in an outage: the breaker's pauses are 15, 30, 60, 120, 240, then 300 seconds.
 fn probes(lasting: Duration) -> usize {
     let doubling = 15 + 30 + 60 + 120 + 240;
     5 + usize::try_from(lasting.as_secs().saturating_sub(doubling).div_ceil(300)).unwrap()
 }
 
-/// Requests until the circuit breaker has stopped all: those in flight when the first one fails, ten failures in a row
-/// among later ones, and those in flight when it opens.
+/// The submissions before the circuit breaker stops them all: those in flight when the first one fails, ten failures in
+/// a row after that, and those in flight when the breaker opens.
 const BEFORE_IT_OPENS: usize = 2 * MAX_IN_FLIGHT as usize + 10;
 
 #[test]
@@ -86,16 +86,19 @@ fn case_29_eight_hours_without_the_third_party_fail_no_document_and_cost_few_req
         let refused = refused(&simulation);
         assert!(refused.len() <= BEFORE_IT_OPENS + probes(lasting), "{} requests", refused.len());
         let requests = simulation.log.requests();
-        assert_eq!(requests.len() - refused.len(), DOCUMENTS, "each was accepted once");
+        assert_eq!(requests.len() - refused.len(), DOCUMENTS, "each document was accepted once");
         let end = requests.iter().map(|request| request.at).max().unwrap() - START;
-        assert!(end < lasting + Duration::from_mins(45), "all were handed over {end} after the beginning");
+        assert!(
+            end < lasting + Duration::from_mins(45),
+            "the last document was submitted {end} after the start"
+        );
     }
 }
 
-/// Lectern asks in vain about the jobs that were at work before. They keep their leases meanwhile, and their documents are
-/// not sent a second time.
+/// The jobs that were in progress before the outage are probed in vain. Meanwhile they keep their leases, and their
+/// documents are not submitted a second time.
 #[test]
-fn case_29_jobs_about_which_questions_get_no_answer_keep_their_leases() {
+fn case_29_jobs_whose_probes_get_no_answer_keep_their_leases() {
     for error in [|| Error::Unavailable("503".to_owned()), || Error::OutcomeUnknown("no answer".to_owned())] {
         let (beginning, lasting) = (Duration::from_mins(30), Duration::from_hours(8));
         let simulation = after_an_outage(beginning, lasting, error, CallBack::OnlyIfAsked);
@@ -104,15 +107,19 @@ fn case_29_jobs_about_which_questions_get_no_answer_keep_their_leases() {
         let unanswered: Vec<_> = questions.iter().filter(|question| !question.answered).collect();
         assert!(unanswered.iter().all(|question| outage.lasts_at(question.at)), "{unanswered:?}");
         let keys: BTreeSet<&str> = unanswered.iter().map(|question| question.key.as_str()).collect();
-        assert_eq!(keys.len(), MAX_IN_FLIGHT as usize, "those that were at work when it began");
+        assert_eq!(
+            keys.len(),
+            MAX_IN_FLIGHT as usize,
+            "the probed jobs are those in progress when the outage began"
+        );
         assert!(
             (10 * keys.len()..75 * keys.len()).contains(&unanswered.len()),
-            "{} questions",
+            "{} probes",
             unanswered.len()
         );
         let requests = simulation.log.requests();
         assert!(requests.iter().all(|request| !outage.lasts_at(request.at)), "all leases are held");
-        assert_eq!(requests.len(), DOCUMENTS, "each was sent once");
+        assert_eq!(requests.len(), DOCUMENTS, "each document was submitted once");
         assert_eq!(simulation.most_in_flight, MAX_IN_FLIGHT as usize);
     }
 }

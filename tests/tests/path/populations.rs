@@ -1,6 +1,7 @@
-//! D01, D04 and D09 by the clock, with the limits of the template: populations of documents that the third party accepts,
-//! works on for an hour, always answers with 503, or whose hand-over always ends in doubt. Every document that the third
-//! party accepts is served within a bound, whatever becomes of the others, and its limits hold on its side.
+//! D01, D04 and D09 in simulated time, with the template's limits. The populations mix documents that the third party
+//! accepts, works on for an hour, or always answers with 503, and documents whose submission always has an unknown
+//! outcome. Every document that the third party accepts is served within a bound, whatever happens to the others, and
+//! the third party's limits are never exceeded.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +23,7 @@ use super::{
     simulation::Simulation,
 };
 
-/// The defaults of the template.
+/// The template's defaults.
 const LIMITS: Limits = Limits {
     interval: Duration::from_millis(200),
     burst: 25,
@@ -31,15 +32,15 @@ const LIMITS: Limits = Limits {
 };
 /// The longest pause of the circuit breaker.
 const MAX_PAUSE: Duration = Duration::from_mins(5);
-/// After this long the gateway answers 504.
+/// The time after which the gateway answers 504.
 const GATEWAY: Duration = Duration::from_mins(1);
-/// How long an attempt in doubt keeps its lease if the question about its job is answered: until the 504, five seconds
-/// before the question, and a moment.
+/// How long an attempt with an unknown outcome keeps its lease if the probe is answered: the time until the 504, the
+/// five seconds before the probe, and a margin.
 const DOUBT: Duration = Duration::from_secs(70);
 const JOB: Duration = Duration::from_secs(30);
 const SLOW_JOB: Duration = Duration::from_hours(1);
 
-/// What the third party does with a document.
+/// How the third party treats a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Good,
@@ -48,7 +49,7 @@ enum Kind {
     Doubtful(Behind),
 }
 
-/// How long a document that has not failed waits for the third party at most:
+/// The longest time that a document that has not failed waits for the third party:
 ///
 /// ```text
 /// permits  = (ahead + 1) × queues
@@ -57,13 +58,13 @@ enum Kind {
 ///          + (permits / 10 + 2 + bad) × (MAX_PAUSE + GATEWAY)
 /// ```
 ///
-/// - All `queues` (two for each submission) are served in turn, so `permits` are granted until the document has its own, if
-///   so many documents are `ahead` in its queue. The rate limiter spaces them by its interval.
-/// - Each of the `max_in_flight` leases is free again within `holding`, the longest time that an attempt of these documents
-///   has a lease. If questions get no answer, that is the lease's own time.
-/// - The circuit breaker opens once in ten permits at most, and at the beginning a half-open probe may be under way. The
-///   next one is a document that has not failed: the document itself, or one of the `bad` ones ahead of it, each once.
-///   [`GATEWAY`] is the longest time until a probe is reported.
+/// - All `queues` (two for each submission) are served in turn. With `ahead` documents before it in its own queue, the
+///   document gets one of the next `permits` permits. The rate limiter spaces them by its interval.
+/// - Each of the `max_in_flight` leases is free again within `holding`, the longest time that an attempt of these
+///   documents has a lease. If probes get no answer, that is the full lease.
+/// - The circuit breaker opens at most once in ten permits, and a half-open probe may be in progress at the beginning.
+///   The next half-open probe is a document that has not failed: the document itself, or one of the `bad` documents
+///   ahead of it, each once. [`GATEWAY`] is the longest time until the outcome of a half-open probe is reported.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     ahead: u32,
@@ -97,7 +98,7 @@ impl Population {
         Self { simulation, uploads: BTreeMap::new() }
     }
 
-    /// Uploads so many documents of a kind, one each time that `every` has passed.
+    /// Uploads `count` documents of a kind, one in each interval of `every`.
     fn upload(&mut self, submission: &str, kind: Kind, count: usize, every: Duration) {
         let mut at = START;
         for number in 0..count {
@@ -142,13 +143,13 @@ impl Population {
         self.check_limits();
     }
 
-    /// Runs until nothing is left to happen.
+    /// Runs until nothing is left to do.
     fn run(&mut self) {
         block_on(self.simulation.run());
         self.check_limits();
     }
 
-    /// Every good document was accepted within its bound, which depends on the time of its upload.
+    /// Asserts that every good document was accepted within its bound, which depends on the time of its upload.
     fn assert_served(&self, bound: impl Fn(OffsetDateTime) -> Bound) {
         let accepted = self.accepted();
         for (id, (kind, uploaded)) in self.uploads.iter().filter(|(_, (kind, _))| *kind == Kind::Good) {
@@ -165,7 +166,7 @@ impl Population {
         assert_rate(&self.simulation.log.requests());
     }
 
-    /// How the documents of a kind ended, and why.
+    /// The final states of a kind's documents, and the reasons.
     fn ends(&self, kind: Kind) -> Vec<(DocumentState, Option<String>)> {
         let documents = self.simulation.world.store.all();
         let of_kind =
@@ -174,7 +175,7 @@ impl Population {
     }
 }
 
-/// The requests pass a token bucket with the rate and the burst of the limits.
+/// Asserts that the submissions pass a token bucket with the limits' rate and burst.
 fn assert_rate(requests: &[Request]) {
     let (mut tokens, mut last) = (f64::from(LIMITS.burst), START);
     for request in requests {
@@ -189,7 +190,7 @@ fn handover_unclear() -> (DocumentState, Option<String>) {
     failed("handoverUnclear")
 }
 
-/// The review's case: none of the good documents was served in ten days.
+/// In an earlier design, none of these good documents was served in ten days.
 #[rstest]
 #[case::in_one_submission("s1", "s1")]
 #[case::in_two_submissions("s1", "s2")]
@@ -203,7 +204,7 @@ fn d01_sixty_documents_with_504_do_not_keep_1440_good_ones_from_being_served(
     population.upload(good, Kind::Good, 1440, Duration::from_mins(10));
     population.run_until_served();
     population.assert_served(|uploaded| {
-        // Only the first good document finds doubtful ones that have not failed yet.
+        // Only before the first good document are there documents with an unknown outcome that have not failed yet.
         let (ahead, bad) = if uploaded == START { (60, 60) } else { (1, 0) };
         Bound { ahead, queues: 4, bad, holding: DOUBT }
     });
@@ -214,7 +215,7 @@ fn d01_sixty_documents_with_504_do_not_keep_1440_good_ones_from_being_served(
     assert!((60 * 11..=60 * 11 + probes).contains(&doubtful), "{doubtful} requests, {probes} probes");
 }
 
-/// Of each kind more documents than there may be jobs in flight.
+/// There are more documents of each kind than jobs may be in flight.
 #[rstest]
 fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
     #[values(
@@ -234,7 +235,7 @@ fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
     population.upload("s1", Kind::Good, 48, Duration::from_mins(10));
     population.run_until_served();
     let queues = 2 * u32::try_from(submissions).unwrap();
-    // Good documents that come every ten minutes may wait for each other as long as a lease lasts.
+    // Good documents that come every ten minutes may wait for each other for the duration of a lease.
     let good = u32::try_from(holding.as_secs().div_ceil(600)).unwrap();
     population.assert_served(|uploaded| {
         let bad = if uploaded == START { 60 } else { 0 };
@@ -242,7 +243,7 @@ fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
     });
 }
 
-/// All kinds at once, in one submission and in several, in a different order for each seed.
+/// All kinds at once, in one submission and in several, in another order for each seed.
 #[rstest]
 #[case::in_one_submission(1)]
 #[case::in_four_submissions(4)]
@@ -266,9 +267,9 @@ fn d01_good_documents_of_a_crowd_are_served_within_a_bound(
     population.assert_served(|_| Bound { ahead, queues, bad: 40, holding: SLOW_JOB + JOB });
 }
 
-/// Each question about their jobs stays without an answer, so each attempt keeps its lease until the lease ends.
+/// No probe about their jobs is answered, so each attempt keeps its lease until the lease ends.
 #[test]
-fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_question_is_answered() {
+fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_probe_is_answered() {
     const DOUBTFUL: Kind = Kind::Doubtful(Behind::NoAnswer);
     let mut population = Population::new(6);
     population.upload("s1", DOUBTFUL, 3, Duration::ZERO);
@@ -279,7 +280,7 @@ fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_question_is_a
     assert_eq!(population.simulation.world.third_party.jobs().len(), 3);
 }
 
-/// The third party has created the job each time, and says so when it is asked.
+/// The third party has created the job each time, and probes get that answer.
 #[test]
 fn d01_document_in_doubt_whose_job_exists_is_sent_once_and_waits_for_its_callback() {
     const DOUBTFUL: Kind = Kind::Doubtful(Behind::Job);
@@ -287,11 +288,11 @@ fn d01_document_in_doubt_whose_job_exists_is_sent_once_and_waits_for_its_callbac
     population.upload("s1", DOUBTFUL, 60, Duration::ZERO);
     population.run();
     assert_eq!(population.ends(DOUBTFUL), vec![ready(); 60]);
-    assert_eq!(population.simulation.log.requests().len(), 60, "each was sent once");
+    assert_eq!(population.simulation.log.requests().len(), 60, "each document was submitted once");
     population.simulation.assert_that_no_permit_is_left();
 }
 
-/// For four hours each request gets no answer, but the third party says that it has no job.
+/// For four hours no submission is answered, but probes are: the third party has no job.
 #[test]
 fn d01_doubt_does_not_count_while_the_third_party_is_known_to_be_down() {
     let mut population = Population::new(8);
@@ -335,7 +336,7 @@ fn d01_time_without_a_served_document_rises_although_half_open_probes_go_on() {
     assert_eq!(population.ends(Kind::Good), vec![ready(); 100]);
 }
 
-/// The review: at these rates the breaker opened 6, 13, 35 and 44 times an hour.
+/// In an earlier design, the breaker opened 6, 13, 35 and 44 times an hour at these rates.
 #[rstest]
 fn d04_scattered_failures_never_open_the_circuit_breaker(
     #[values(4, 6, 8, 10)] percent: usize,
@@ -351,7 +352,7 @@ fn d04_scattered_failures_never_open_the_circuit_breaker(
     assert_eq!(population.simulation.half_open_probes(), 0, "the breaker opened");
 }
 
-/// The message of the first document lies in its queue until its permit has expired.
+/// The first document's message stays on its queue until the permit has expired.
 #[test]
 fn d09_expired_permit_releases_its_lease_at_once() {
     let mut population = Population::new(12);

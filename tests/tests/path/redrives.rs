@@ -1,4 +1,4 @@
-//! Failed documents that an operator redrives: they resume from what is stored, and never with one job too many.
+//! Redrives of failed documents: they use what is stored, and never create one job too many.
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ fn redriven(simulation: &mut Simulation, object: &ObjectVersion, discard_result:
     block_on(simulation.run());
 }
 
-/// Seen in review: the redrive created a second job while the first one was at work, and both had one lease.
+/// An earlier redrive created a second job while the first was in progress, and both shared one lease.
 #[test]
-fn case_48_while_its_job_is_at_work_a_redriven_document_gets_no_second_one() {
+fn case_48_redriven_document_gets_no_second_job_while_the_first_one_is_in_progress() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
     assert_eq!((simulation.end(&object), leases(&simulation)), (failed("overdue"), 1));
     redriven(&mut simulation, &object, false);
-    assert_eq!(simulation.end(&object), failed("overdue"), "it is still at work");
+    assert_eq!(simulation.end(&object), failed("overdue"), "the job is still in progress");
     let path = simulation.path(&object);
     assert_eq!(path[..6], ["Begin", "CheckResume", "ProbeJob", "CheckProbe", "RenewLease", "AwaitCallback"]);
     assert!(!path.contains(&"TransferDocument".to_owned()), "{path:?}");
@@ -69,7 +69,7 @@ fn case_48_callback_that_comes_after_a_redrive_ends_its_wait() {
     assert_eq!((jobs(&simulation), leases(&simulation)), (1, 0));
 }
 
-/// Seen in review: after a long outage all leases were kept by documents whose jobs had ended with a callback.
+/// After a long outage, an earlier design kept all leases for documents whose jobs had ended with a callback.
 #[test]
 fn case_34_callback_that_comes_after_the_document_failed_releases_its_lease() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
@@ -110,8 +110,8 @@ fn case_48_document_whose_last_job_was_lost_gets_a_new_one() {
     simulation.assert_that_no_permit_is_left();
 }
 
-/// Seen in review: each redriven document was given a lease for the question about its job, whether there was room or not,
-/// so that the third party got as many jobs as documents were redriven.
+/// An earlier design gave each redriven document a lease for its probe, even above the limit, so the third party got as
+/// many jobs as documents were redriven.
 #[test]
 fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
     const DOCUMENTS: usize = 12;
@@ -131,18 +131,18 @@ fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
     for object in &objects {
         block_on(simulation.redrive(object, false));
     }
-    // The simulation checks after each step that there are no more than three leases and no more jobs than leases.
+    // After each step, the simulation checks that there are at most three leases and no more jobs than leases.
     block_on(simulation.run());
     for object in &objects {
         assert_eq!(simulation.end(object), ready());
         let path = simulation.path(object);
-        assert_eq!(path[2..5], ["ProbeJob", "CheckProbe", "ReleaseUnknownJob"], "an attempt was made");
+        assert_eq!(path[2..5], ["ProbeJob", "CheckProbe", "ReleaseUnknownJob"], "the document was submitted");
     }
     assert_eq!((jobs(&simulation), leases(&simulation)), (DOCUMENTS, 0));
-    assert!(simulation.most_in_flight > 1, "otherwise nothing is shown");
+    assert!(simulation.most_in_flight > 1, "the test needs several jobs in flight to show anything");
 }
 
-/// The first execution gave up while the document waited for a permit, so its queue position is still there.
+/// The first execution failed while the document waited for a permit, so the document's queue position still exists.
 #[test]
 fn case_48_document_that_failed_in_its_queue_leaves_no_position_behind_when_it_is_redriven() {
     let (mut simulation, object) = uploaded(GOOD);
@@ -155,7 +155,7 @@ fn case_48_document_that_failed_in_its_queue_leaves_no_position_behind_when_it_i
     simulation.assert_that_no_permit_is_left();
 }
 
-/// The operator has abandoned the first job, so its result says nothing about the second one.
+/// The operator has abandoned the first job, so its result must not count for the second one.
 #[test]
 fn case_48_late_failure_of_an_abandoned_job_is_not_taken_for_the_new_jobs() {
     let (mut simulation, object) = failed_after(Plan { callback: CallBack::AlwaysWorking, ..GOOD });
@@ -182,10 +182,10 @@ fn case_48_lease_of_an_abandoned_job_stays_beside_the_new_one_and_ends_by_itself
     simulation.world.clock.advance(2 * simulation.world.limits.lease);
     let mut state = simulation.world.store.admission_now();
     state.advance_to(lectern::ports::Clock::now(&simulation.world.clock));
-    assert_eq!(state.snapshot().leases, 0, "it ends by itself");
+    assert_eq!(state.snapshot().leases, 0, "the lease ends by itself");
 }
 
-/// Seen in review: the first job's file stayed and was recorded with the second one's hash if both had the same size.
+/// Earlier, the first job's file stayed and was recorded with the second job's hash if both had the same size.
 #[test]
 fn case_48_file_of_a_new_job_replaces_the_first_jobs_file_of_the_same_size() {
     let (mut simulation, object) = failed_after(Plan { outcome: Outcome::NoRecord, ..GOOD });
@@ -200,7 +200,7 @@ fn case_48_file_of_a_new_job_replaces_the_first_jobs_file_of_the_same_size() {
     assert_eq!((simulation.end(&object), jobs(&simulation)), (ready(), 2));
     let second = findings(&simulation);
     assert!(first.len() == second.len() && first != second);
-    assert_eq!(simulation.world.count("fetch"), 3, "the text is the same, and stays");
+    assert_eq!(simulation.world.count("fetch"), 3, "the text file is the same and is not fetched again");
     let record = block_on(simulation.world.store.record(&document)).unwrap().unwrap();
     let expected = returned_file("findings", FileRole::Findings, "application/json", &second);
     assert_eq!(record.attachments[1].sha256, expected.sha256);
@@ -222,7 +222,7 @@ fn case_48_document_with_a_kept_success_releases_the_lease_of_its_job_and_is_onl
     let (mut simulation, object) = failed_after(Plan { outcome: Outcome::AlwaysWrong, ..GOOD });
     let end = simulation.end(&object);
     redriven(&mut simulation, &object, false);
-    assert_eq!(simulation.end(&object), end, "the files are as they were");
+    assert_eq!(simulation.end(&object), end, "the files have not changed");
     assert_eq!(simulation.path(&object)[2..4], ["ReleaseLease", "BeginVerify"]);
     assert_eq!((jobs(&simulation), leases(&simulation)), (1, 0));
 }

@@ -1,5 +1,5 @@
-//! The whole workflow over the ports in memory, driven by a seed: queues that redeliver, executions, the third party's
-//! callbacks, timeouts and calls that are cut off. Every step that succeeds runs a second time and may change nothing.
+//! The whole workflow on in-memory ports, driven by a seed: queues that redeliver, executions, the third party's
+//! callbacks, timeouts and calls that are cut off. Every successful step runs a second time, which must change nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -63,22 +63,23 @@ pub(crate) struct Simulation {
     pub(crate) sender: Sender,
     pub(crate) callback_time: CallbackTime,
     pub(crate) outage: Option<Outage>,
-    /// What some documents meet at the third party each time; the others are accepted.
+    /// How the third party answers submissions of some documents; it accepts all other documents.
     pub(crate) behaviours: BTreeMap<DocumentId, Behaviour>,
-    /// How many requests of a hundred meet a 503.
+    /// How many of a hundred submissions are answered 503.
     pub(crate) scattered_failures: usize,
-    /// What the next requests meet instead.
+    /// Replaces the behaviour for the next submissions.
     pub(crate) instead: VecDeque<Behaviour>,
     pub(crate) log: Log,
-    /// The largest number of jobs and open requests that the third party had at a time.
+    /// The largest number of jobs and open submissions that the third party had at one time.
     pub(crate) most_in_flight: usize,
-    /// Whether time passes only when nothing else can happen: up to the next wait, timeout, callback or upload.
+    /// Whether time passes only when nothing else can happen, up to the next wait, timeout, callback or upload.
     pub(crate) by_the_clock: bool,
-    /// How long an activity takes by the clock.
+    /// How long each activity takes in simulated time.
     pub(crate) moment: Duration,
-    /// Whether the run is so long that second runs, and looking at every document after each step, are left out.
+    /// Whether the run is so long that it skips the second runs of steps and the checks of all documents after each
+    /// step.
     pub(crate) is_long: bool,
-    /// Messages of S3 that are still to come.
+    /// S3 events that have not been sent yet.
     arrivals: BTreeSet<(OffsetDateTime, (DocumentRef, String))>,
     /// Documents whose executions a long run starts next.
     arrived: BTreeSet<DocumentRef>,
@@ -90,7 +91,7 @@ pub(crate) struct Simulation {
     ended: BTreeMap<DocumentRef, Document>,
     permits: permits::Permits,
     schedule: schedule::Schedule,
-    /// When requests end that the third party answers late and has no job of.
+    /// When submissions end that the third party answers late and creates no job for.
     open_requests: Vec<OffsetDateTime>,
     requests_seen: usize,
     accepted: usize,
@@ -103,7 +104,7 @@ pub(crate) struct Simulation {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handled {
-    /// It was handled, or is out of date.
+    /// It was handled, or is no longer needed.
     Done,
     /// An error was reported to the state machine.
     Reported,
@@ -111,7 +112,7 @@ enum Handled {
     Left,
 }
 
-/// All that a second run may not change.
+/// Everything that a second run must not change.
 type Snapshot = (Vec<Document>, Vec<Option<Submission>>, BTreeSet<DocumentRef>, BTreeMap<String, Vec<u8>>);
 
 enum Activity {
@@ -158,12 +159,12 @@ impl Simulation {
         }
     }
 
-    /// One message of S3.
+    /// Sends one S3 event.
     pub(crate) fn announce(&mut self, created: &[(&ObjectVersion, &str)]) {
         self.send(UPLOADS, s3_event(created));
     }
 
-    /// One message of S3 about a new object that comes at this time.
+    /// Schedules one S3 event about a new object for this time.
     pub(crate) fn announce_at(&mut self, at: OffsetDateTime, document: DocumentRef, object: &ObjectVersion) {
         self.arrivals.insert((at, (document, s3_event(&[(object, "01")]))));
     }
@@ -176,7 +177,7 @@ impl Simulation {
         self.queues.push(Message { queue, body, receives: 0, again: false });
     }
 
-    /// An operator moves the dead-letter messages back to their queues.
+    /// Moves the dead-letter messages back to their queues, as an operator does.
     pub(crate) fn redrive_dead_letters(&mut self) {
         for message in std::mem::take(&mut self.dead_letters) {
             if message.queue == ADMISSIONS {
@@ -187,12 +188,12 @@ impl Simulation {
         }
     }
 
-    /// Until nothing is left to happen.
+    /// Runs until nothing is left to do.
     pub(crate) async fn run(&mut self) {
         self.run_until(|_| false).await;
     }
 
-    /// Until this holds, or nothing is left to happen.
+    /// Runs until `reached` holds or nothing is left to do.
     pub(crate) async fn run_until(&mut self, reached: impl Fn(&Self) -> bool) {
         let most = if self.is_long { 1_000_000 } else { 50_000 };
         for _ in 0..most {
@@ -214,10 +215,10 @@ impl Simulation {
             }
             self.observe();
         }
-        panic!("it does not come to an end: {:?}", self.executions);
+        panic!("the run does not end: {:?}", self.executions);
     }
 
-    /// Now and then something is about to go wrong.
+    /// Injects a random fault now and then.
     fn disturb(&mut self) {
         if self.roughness.cuts > 0 && self.dice.percent(15) {
             self.roughness.cuts -= 1;
@@ -246,7 +247,7 @@ impl Simulation {
             Handled::Left if message.receives >= MAX_RECEIVES => self.dead_letters.push(message),
             Handled::Left => self.queues.push(message),
             handled @ (Handled::Done | Handled::Reported) => {
-                // A message whose error was reported may still do its work when it comes again.
+                // A redelivered message may still succeed after its error was reported.
                 if handled == Handled::Done && !self.is_long {
                     let before = self.snapshot();
                     self.handle(&message).await;
@@ -283,7 +284,7 @@ impl Simulation {
         self.refresh(document);
     }
 
-    /// An operator redrives a failed document.
+    /// Redrives a failed document, as an operator does.
     pub(crate) async fn redrive(&mut self, object: &ObjectVersion, discard_result: bool) {
         let failed = self.document(object);
         let now = self.world.clock.now();
@@ -332,22 +333,22 @@ impl Simulation {
         self.refresh(document);
     }
 
-    /// How many requests the third party accepted.
+    /// The number of submissions that the third party accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted
     }
 
-    /// The document of this version.
+    /// The document of this object version.
     pub(crate) fn document(&self, object: &ObjectVersion) -> Document {
         self.world.document(object).unwrap_or_else(|| panic!("{object:?} is lost"))
     }
 
-    /// The states that its execution went through.
+    /// The states that the document's execution entered.
     pub(crate) fn path(&self, object: &ObjectVersion) -> Vec<String> {
         self.executions[&self.document(object).reference].path.clone()
     }
 
-    /// How it ended, and why.
+    /// The document's final state and reason.
     pub(crate) fn end(&self, object: &ObjectVersion) -> (DocumentState, Option<String>) {
         let document = self.document(object);
         (document.state, document.reason.map(|reason| reason.code))

@@ -1,4 +1,4 @@
-//! What the third party does with each job of a simulation: what it returns, and how it calls back.
+//! The third party's side of each job in a simulation: what it returns and how it calls back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,17 +23,17 @@ use super::{
 /// A secret that Lectern does not know.
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
 
-/// What becomes of a job.
+/// The course of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) outcome: Outcome,
     pub(crate) callback: CallBack,
 }
 
-/// What a job returns.
+/// The result of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Sound files.
+    /// Valid files.
     Good,
     /// The job fails.
     Failed,
@@ -41,7 +41,7 @@ pub(crate) enum Outcome {
     WrongAtFirst,
     /// Files whose bytes are always wrong.
     AlwaysWrong,
-    /// Sound bytes that make no record.
+    /// Files that match their declaration but cannot be made into a record.
     NoRecord,
 }
 
@@ -52,13 +52,13 @@ pub(crate) enum CallBack {
     Thrice,
     /// Twice, with different results.
     Contradictory,
-    /// Badly signed, then well.
+    /// With a wrong signature, then with the right one.
     BadlySigned,
-    /// Not at all, but a question is answered.
+    /// Not at all, but probes are answered.
     OnlyIfAsked,
     /// Not at all, and the job never ends.
     AlwaysWorking,
-    /// Not at all, and the third party does not know the job.
+    /// Not at all, and probes find no job.
     Forgotten,
 }
 
@@ -95,15 +95,15 @@ struct Delivery {
 /// The third party's side of all jobs.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    /// What becomes of every job from now on; the dice choose if there is no plan.
+    /// The course of every job from now on; without a plan it is random.
     pub(crate) plan: Option<Plan>,
-    /// How long the jobs of some documents take; the others are done at once.
+    /// How long the jobs of some documents take; all other jobs end at once.
     pub(crate) durations: BTreeMap<DocumentId, Duration>,
     /// All documents whose executions were started.
     pub(crate) documents: BTreeMap<DocumentId, DocumentRef>,
     known: BTreeSet<String>,
     deliveries: Vec<Delivery>,
-    /// Jobs that the third party has not called back for, and whether they ever end.
+    /// Jobs without a callback so far, and whether they ever end.
     working: BTreeMap<String, bool>,
     mendable: Vec<(ReturnedFile, &'static [u8])>,
 }
@@ -127,17 +127,18 @@ impl Sender {
         deliveries.filter(|(_, delivery)| delivery.not_before <= now).map(|(index, _)| index).collect()
     }
 
-    /// When the next job ends that takes its time.
+    /// When the next job with a duration ends.
     pub(crate) fn next_at(&self) -> Option<OffsetDateTime> {
         self.deliveries.iter().map(|delivery| delivery.not_before).min()
     }
 
-    /// The jobs that the third party has not called back for.
+    /// The jobs without a callback so far.
     pub(crate) fn working(&self) -> usize {
         self.working.len()
     }
 
-    /// The documents whose jobs are at work. A job that ends is no longer at work once a question about it was answered.
+    /// The documents whose jobs are in progress. A finished job counts as in progress until a probe about it is
+    /// answered.
     pub(crate) fn at_work(&self, questions: &[Question]) -> Vec<DocumentRef> {
         let answered: BTreeSet<&str> = questions
             .iter()
@@ -148,8 +149,8 @@ impl Sender {
         at_work.map(|(key, _)| self.document_of(key)).collect()
     }
 
-    /// Decides what becomes of new jobs. From now on their callbacks may come, so also before Lectern has read the answer
-    /// to its request.
+    /// Decides the course of new jobs. Their callbacks may come from now on, even before Lectern has read the answer to
+    /// its submission.
     pub(crate) fn plan_new_jobs(&mut self, world: &MemoryWorld, dice: &mut Dice) {
         for key in world.third_party.jobs().into_keys() {
             if !self.known.insert(key.clone()) {
@@ -198,7 +199,7 @@ impl Sender {
 
     fn result(&mut self, world: &MemoryWorld, outcome: Outcome, key: &str) -> CallbackEvent {
         let findings: &'static [u8] = match outcome {
-            // As long as the good one.
+            // The same length as the valid file.
             Outcome::NoRecord => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "none"}]}"#
             }
@@ -228,21 +229,21 @@ impl Sender {
         of_job(key, if outcome == Outcome::Failed { failed("encrypted") } else { succeeded(&files) })
     }
 
-    /// Ends a job that seemed to work for ever; a question about it gets its result.
+    /// Ends a job that seemed endless; probes then get its result.
     pub(crate) fn finish(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Good, key);
-        let CallbackEvent::Succeeded(job) = event else { unreachable!("it is good") };
+        let CallbackEvent::Succeeded(job) = event else { unreachable!("the event is a success") };
         world.third_party.set_status(key, JobStatus::Succeeded(job));
         self.working.insert(key.to_owned(), true);
     }
 
-    /// The same with a callback.
+    /// Ends a job that seemed endless, with a callback.
     pub(crate) fn finish_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Good, key);
         self.notify(world, key, event);
     }
 
-    /// Fails a job that was at work, with a callback.
+    /// Fails a job in progress, with a callback.
     pub(crate) fn fail_and_call_back(&mut self, world: &MemoryWorld, key: &str) {
         let event = self.result(world, Outcome::Failed, key);
         self.notify(world, key, event);
@@ -253,20 +254,20 @@ impl Sender {
         self.deliveries.push(Delivery { key, document, event, secret: SECRET, not_before });
     }
 
-    /// Loses a job that was at work; a question about it finds it unknown.
+    /// Loses a job in progress; probes then find no job.
     pub(crate) fn forget(&mut self, world: &MemoryWorld, key: &str) {
         world.third_party.forget(key);
         self.working.remove(key);
     }
 
-    /// Serves the right bytes of the files that were wrong at first.
+    /// Replaces the wrong bytes of files with the right ones.
     pub(crate) fn mend_files(&mut self, world: &MemoryWorld) {
         for (file, content) in self.mendable.drain(..) {
             world.third_party.serve(&file.url, content);
         }
     }
 
-    /// Sends one callback; after a 5xx it comes again.
+    /// Sends one callback; after a 5xx it is sent again later.
     pub(crate) async fn call_back(&mut self, world: &MemoryWorld, index: usize) -> DocumentRef {
         let delivery = self.deliveries.swap_remove(index);
         let document = delivery.document.clone();

@@ -1,4 +1,4 @@
-//! One trace through the whole workflow. That every message and payload has it is asserted by the simulation itself.
+//! One trace through the whole workflow. The simulation itself asserts that every message and payload carries it.
 
 use lectern::{
     message,
@@ -29,7 +29,7 @@ fn third_party_is_given_a_span_of_the_documents_trace_with_each_round() {
     simulation.announce(&[(&objects[0], "01"), (&objects[1], "01")]);
     block_on(simulation.run());
     let submissions = simulation.world.third_party.traces();
-    assert!(submissions.len() > objects.len(), "there are rounds: {submissions:?}");
+    assert!(submissions.len() > objects.len(), "some documents have several rounds: {submissions:?}");
     let traces = objects.map(|object| simulation.document(&object).traceparent.unwrap());
     assert!(!traces[0].is_of_the_trace_of(traces[1]));
     for (key, spans) in submissions {
@@ -58,6 +58,6 @@ fn case_50_execution_without_a_trace_goes_on() {
         | Work::Sleep(_)
         | Work::Over => None,
     });
-    let sent = sent.expect("it sends its first message").to_string();
+    let sent = sent.expect("the first message is sent").to_string();
     assert_eq!(message::parse::<admit_document::Input>(&sent).unwrap().envelope.traceparent, None);
 }

@@ -66,7 +66,7 @@ pub(super) fn extract(xml: impl Read) -> Result<String, ContentError> {
                 let character = reference.resolve_char_ref().map_err(|error| xml_error(&error))?;
                 let resolved = character.map(String::from);
                 let text = resolved.as_deref().or_else(|| predefined(&reference)).ok_or_else(|| {
-                    ContentError::malformed("its XML names an entity that Word documents do not have")
+                    ContentError::malformed("its XML uses an entity that is not allowed in Word documents")
                 })?;
                 if in_text && skipped_from.is_none() {
                     out.push(text)?;
@@ -91,7 +91,7 @@ fn xml_error(error: &quick_xml::Error) -> ContentError {
         quick_xml::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             ContentError::Truncated
         }
-        quick_xml::Error::Io(_) => ContentError::malformed("its packed content is broken"),
+        quick_xml::Error::Io(_) => ContentError::malformed("its compressed content is damaged"),
         quick_xml::Error::Encoding(_) => ContentError::NotUtf8,
         quick_xml::Error::IllFormed(IllFormedError::MissingEndTag(_)) => ContentError::Truncated,
         quick_xml::Error::Syntax(_)

@@ -6,7 +6,7 @@ use lectern_content::{Cue, vtt::write_vtt};
 /// Longer videos get cues for their first six hours.
 const MAX_CUES: u64 = 6 * 60 * 60;
 
-/// A cue for each second, or a single cue if the length is unknown.
+/// One cue for each second, or a single cue if the length is unknown.
 pub(super) fn vtt(facts: &MediaFile, size_bytes: u64) -> String {
     let picture = match (facts.width_px, facts.height_px) {
         (Some(width), Some(height)) => format!("; {width}×{height}"),

@@ -1,4 +1,4 @@
-//! Written documents: text, findings of the proofreading, and a report.
+//! Processes written documents: extracts the text, proofreads it, and writes a report.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<
     let findings = proofread::proofread(&text);
     let mut report = report(incoming, media_type, &text, &findings);
     if let Some(pages) = pages {
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(report, "Pages: {pages}");
     }
     Ok(vec![

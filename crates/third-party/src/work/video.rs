@@ -1,4 +1,4 @@
-//! Videos: their facts, and captions made from the facts, because nothing here recognises speech.
+//! Processes videos: reads their facts, and makes captions from the facts, because nothing here recognises speech.
 
 use std::{fs::File, io::BufReader};
 

@@ -36,7 +36,7 @@ pub(super) fn facts(file: impl Read) -> Result<MediaFile, JobError> {
     let mut found = Found { scale_ns: 1_000_000, ..Found::default() };
     let mut elements = Elements(&head);
     if elements.next().is_none_or(|(id, _)| id != EBML) {
-        return Err(error("malformed", "The file is no WebM video."));
+        return Err(error("malformed", "The file is not a WebM video."));
     }
     for (id, content) in elements {
         if id == SEGMENT {

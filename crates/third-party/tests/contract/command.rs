@@ -1,4 +1,4 @@
-//! The command: how it starts, what it prints, how it ends.
+//! The command: its start, its output and its end.
 
 use std::{path::Path, process::Stdio};
 
@@ -9,7 +9,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::{ADMIN_KEY, API_KEY, House, KEY, NOTES, SIGNING_SECRET};
+use crate::support::{ADMIN_KEY, API_KEY, Harness, KEY, NOTES, SIGNING_SECRET};
 
 fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_third-party"));
@@ -27,11 +27,11 @@ async fn listening(child: &mut Child) -> String {
 
 #[tokio::test]
 async fn it_serves_until_sigterm_and_case_53_logs_no_secret() {
-    let house = House::start().await;
-    let secrets = house.folder().join("secrets.json");
+    let harness = Harness::start().await;
+    let secrets = harness.folder().join("secrets.json");
     let content = json!({ "apiKey": API_KEY, "signingSecret": SIGNING_SECRET, "adminKey": ADMIN_KEY });
     std::fs::write(&secrets, content.to_string()).unwrap();
-    let data_dir = house.folder().join("data");
+    let data_dir = harness.folder().join("data");
     let mut child = command(&data_dir)
         .arg("--secrets-file")
         .arg(&secrets)
@@ -40,35 +40,35 @@ async fn it_serves_until_sigterm_and_case_53_logs_no_secret() {
         .unwrap();
     let url = listening(&mut child).await;
 
-    let submission = house
+    let submission = harness
         .client
         .post(format!("{url}/v1/jobs/push"))
         .bearer_auth(API_KEY)
         .header("idempotency-key", KEY)
-        .header("lectern-callback-url", &house.receiver.url)
+        .header("lectern-callback-url", &harness.receiver.url)
         .header("content-type", "text/plain")
         .body(NOTES);
     assert_eq!(submission.send().await.unwrap().status(), StatusCode::CREATED);
-    let files = house.receiver.wait_for(1).await[0].succeeded().files;
+    let files = harness.receiver.wait_for(1).await[0].succeeded().files;
 
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     assert!(child.wait().await.unwrap().success());
-    assert_eq!(std::fs::read_dir(&data_dir).unwrap().count(), 0, "nothing is left");
+    assert_eq!(std::fs::read_dir(&data_dir).unwrap().count(), 0, "all files are removed");
 
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
     assert!(log.lines().count() >= 2);
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
-    for secret in [API_KEY, ADMIN_KEY, SIGNING_SECRET, &house.receiver.url, &files[0].url, "http://"] {
+    for secret in [API_KEY, ADMIN_KEY, SIGNING_SECRET, &harness.receiver.url, &files[0].url, "http://"] {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }
 
 #[tokio::test]
 async fn a_missing_secret_is_an_error_that_names_it() {
-    let house = House::start().await;
-    let output = command(&house.folder().join("data"))
+    let harness = Harness::start().await;
+    let output = command(&harness.folder().join("data"))
         .env("THIRD_PARTY_API_KEY", API_KEY)
         .env("THIRD_PARTY_SIGNING_SECRET", "whsec_short")
         .output()
@@ -82,9 +82,9 @@ async fn a_missing_secret_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn limits_are_given_as_flags_or_in_the_environment() {
-    let house = House::start().await;
+    let harness = Harness::start().await;
     let with_secrets = || {
-        let mut command = command(&house.folder().join("data"));
+        let mut command = command(&harness.folder().join("data"));
         command
             .env("THIRD_PARTY_API_KEY", API_KEY)
             .env("THIRD_PARTY_SIGNING_SECRET", SIGNING_SECRET)
@@ -98,12 +98,12 @@ async fn limits_are_given_as_flags_or_in_the_environment() {
         .unwrap();
     let url = format!("{}/admin/limits", listening(&mut child).await);
     let limits: Value =
-        house.client.get(url).bearer_auth(ADMIN_KEY).send().await.unwrap().json().await.unwrap();
+        harness.client.get(url).bearer_auth(ADMIN_KEY).send().await.unwrap().json().await.unwrap();
     assert_eq!(limits, json!({ "requestsPerSecond": 8.5, "burst": 3, "maxInFlight": 20 }));
 
     for (flags, said) in [
         (vec!["--burst", "3"], "--requests-per-second"),
-        (vec!["--requests-per-second", "0"], "the limits make no sense"),
+        (vec!["--requests-per-second", "0"], "the limits are invalid"),
         (vec!["--requests-per-second", "many"], "invalid value"),
     ] {
         let output = with_secrets().args(&flags).output().await.unwrap();

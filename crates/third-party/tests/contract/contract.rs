@@ -1,5 +1,4 @@
-//! The contract as it is written, `docs/third-party.openapi.yaml`, held against the server, the house types and the
-//! limits.
+//! The written contract, `docs/third-party.openapi.yaml`, agrees with the server, the wire types and the limits.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -13,7 +12,7 @@ use lectern_content::MediaType;
 use serde_json::{Value, json};
 use third_party::{Limits, Route};
 
-use crate::support::{House, NOTES};
+use crate::support::{Harness, NOTES};
 
 fn contract() -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/third-party.openapi.yaml");
@@ -59,7 +58,7 @@ fn the_contract_is_openapi_3_1_with_a_webhook() {
 }
 
 #[test]
-fn every_route_is_in_the_contract_and_the_reverse() {
+fn the_server_and_the_contract_have_the_same_routes() {
     let routes: BTreeSet<_> =
         Route::ALL.iter().map(|route| (route.method().to_string(), route.path().to_owned())).collect();
     assert_eq!(routes, operations(&contract()));
@@ -68,11 +67,11 @@ fn every_route_is_in_the_contract_and_the_reverse() {
 
 #[tokio::test]
 async fn the_server_answers_every_operation_with_a_status_of_the_contract() {
-    let house = House::start().await;
+    let harness = Harness::start().await;
     let contract = contract();
     for (method, path) in operations(&contract) {
-        let url = format!("{}{}", house.server.url(), path.replace(['{', '}'], ""));
-        let response = house.client.request(method.parse().unwrap(), url).send().await.unwrap();
+        let url = format!("{}{}", harness.server.url(), path.replace(['{', '}'], ""));
+        let response = harness.client.request(method.parse().unwrap(), url).send().await.unwrap();
         let status = response.status().as_u16().to_string();
         let responses = &contract["paths"][&path][method.to_lowercase()]["responses"];
         assert!(responses.get(&status).is_some(), "{method} {path}: {status}");
@@ -90,7 +89,7 @@ fn every_example_fits_its_schema() {
     assert!(checked > 30, "only {checked} examples were found");
 }
 
-/// Checks `example` and `examples` wherever they stand beside a `schema`.
+/// Checks every `example` and `examples` beside a `schema` against that schema.
 fn check_examples(contract: &Value, value: &Value, checked: &mut usize) {
     match value {
         Value::Object(fields) => {
@@ -119,7 +118,7 @@ fn resolve<'c>(contract: &'c Value, value: &'c Value) -> &'c Value {
 }
 
 #[test]
-fn every_reference_points_somewhere() {
+fn every_reference_of_the_contract_resolves() {
     let contract = contract();
     let mut open = vec![&contract];
     while let Some(value) = open.pop() {
@@ -204,8 +203,8 @@ fn transcript() -> TranscriptFile {
     TranscriptFile { language: Some("en".to_owned()), segments: vec![segment] }
 }
 
-/// The name of a schema, and a value of the house type that it describes.
-fn house_examples() -> Vec<(&'static str, Value)> {
+/// The names of schemas, each with a value of the wire type that the schema describes.
+fn wire_examples() -> Vec<(&'static str, Value)> {
     let value = |serialized: Result<Value, serde_json::Error>| serialized.unwrap();
     let mut examples = vec![
         ("JobAccepted", value(serde_json::to_value(JobAccepted { job_id: "job_1".to_owned() }))),
@@ -229,15 +228,15 @@ fn house_examples() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn the_schemas_accept_what_the_house_types_write() {
+fn the_schemas_accept_what_the_wire_types_write() {
     let contract = contract();
-    for (name, value) in house_examples() {
+    for (name, value) in wire_examples() {
         accepts(&component(&contract, name), &value);
     }
 }
 
 #[test]
-fn the_schemas_name_just_the_fields_of_the_house_types() {
+fn the_schemas_name_exactly_the_fields_of_the_wire_types() {
     let contract = contract();
     let examples: Vec<(&str, Value)> = [
         ("PullRequest", serde_json::to_value(pull_request(MediaType::Mp4))),
@@ -269,7 +268,7 @@ fn the_schemas_name_just_the_fields_of_the_house_types() {
 #[test]
 fn the_schemas_refuse_a_missing_field_and_a_field_of_another_type() {
     let contract = contract();
-    for (name, value) in house_examples().into_iter().filter(|(name, _)| *name != "MediaFile") {
+    for (name, value) in wire_examples().into_iter().filter(|(name, _)| *name != "MediaFile") {
         let validator = component(&contract, name);
         for field in value.as_object().unwrap().keys().filter(|field| *field != "language") {
             let mut broken = value.clone();
@@ -317,7 +316,7 @@ fn the_schema_of_a_returned_file_refuses_what_lectern_refuses() {
 }
 
 #[test]
-fn a_success_cannot_be_told_as_a_failure() {
+fn a_success_with_the_type_of_a_failure_is_refused() {
     let contract = contract();
     let validator = component(&contract, "Callback");
     let mut mixed = serde_json::to_value(callback(CallbackEvent::Succeeded(succeeded()))).unwrap();
@@ -352,7 +351,7 @@ fn the_limits_in_the_contract_are_the_limits_in_force() {
 }
 
 #[test]
-fn the_signature_in_the_prose_is_right() {
+fn the_example_signature_of_the_contract_is_right() {
     let contract = contract();
     let prose = contract["info"]["description"].as_str().unwrap();
     let between = |start: &str, end: &str| {
@@ -369,15 +368,15 @@ fn the_signature_in_the_prose_is_right() {
 }
 
 #[tokio::test]
-async fn what_the_server_really_sends_fits_the_contract() {
-    let house = House::start().await;
+async fn messages_of_the_server_match_the_contract() {
+    let harness = Harness::start().await;
     let contract = contract();
-    let accepted: Value = house.push("text/plain", NOTES).send().await.unwrap().json().await.unwrap();
+    let accepted: Value = harness.push("text/plain", NOTES).send().await.unwrap().json().await.unwrap();
     accepts(&component(&contract, "JobAccepted"), &accepted);
-    let delivery = house.receiver.wait_for(1).await.remove(0);
+    let delivery = harness.receiver.wait_for(1).await.remove(0);
     accepts(&component(&contract, "Callback"), &serde_json::from_slice(&delivery.body).unwrap());
     let path = format!("/v1/jobs/{}", accepted["jobId"].as_str().unwrap());
-    accepts(&component(&contract, "JobStatus"), &house.get(&path).await.json().await.unwrap());
+    accepts(&component(&contract, "JobStatus"), &harness.get(&path).await.json().await.unwrap());
     let parameters = contract["webhooks"]["jobEnded"]["post"]["parameters"].as_array().unwrap();
     let signature = parameters.iter().find(|parameter| parameter["name"] == "webhook-signature").unwrap();
     let sent = delivery.headers["webhook-signature"].to_str().unwrap();
@@ -386,7 +385,7 @@ async fn what_the_server_really_sends_fits_the_contract() {
 
 #[tokio::test]
 async fn both_limits_answer_as_the_contract_says() {
-    let house = House::start_with(|config| config.delay = std::time::Duration::from_hours(1)).await;
+    let harness = Harness::start_with(|config| config.delay = std::time::Duration::from_hours(1)).await;
     let contract = contract();
     let described =
         &contract["components"]["responses"]["RateLimited"]["content"]["application/problem+json"];
@@ -395,9 +394,9 @@ async fn both_limits_answer_as_the_contract_says() {
         ("tooManyJobs", Limits { max_in_flight: Some(1), ..none }),
         ("rateLimited", Limits { requests_per_second: Some(0.001), ..none }),
     ] {
-        house.server.set_limits(limits).unwrap();
-        house.push_notes().await;
-        let refused = house.push_notes_as("another-1").await;
+        harness.server.set_limits(limits).unwrap();
+        harness.push_notes().await;
+        let refused = harness.push_notes_as("another-1").await;
         assert_eq!(refused.status(), 429);
         assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
         let body: Value = refused.json().await.unwrap();
@@ -409,7 +408,7 @@ async fn both_limits_answer_as_the_contract_says() {
 
 #[tokio::test]
 async fn the_trace_is_the_same_header_in_a_submission_and_in_a_callback() {
-    let house = House::start().await;
+    let harness = Harness::start().await;
     let contract = contract();
     let reference = "#/components/parameters/Traceparent";
     for parameters in [
@@ -424,7 +423,7 @@ async fn the_trace_is_the_same_header_in_a_submission_and_in_a_callback() {
     let name = traceparent["name"].as_str().unwrap();
     let example = traceparent["example"].as_str().unwrap();
     let validator = component(&contract, "Traceparent");
-    // What the schema refuses, the server ignores.
+    // The server ignores a header that the schema refuses.
     for (index, (text, good)) in [
         (example.to_owned(), true),
         (example.to_uppercase(), false),
@@ -439,8 +438,8 @@ async fn the_trace_is_the_same_header_in_a_submission_and_in_a_callback() {
     {
         assert_eq!(validator.is_valid(&json!(text)), good, "{text}");
         let key = format!("trace-{index}");
-        house.push_as(&key, "text/plain", NOTES).header(name, &text).send().await.unwrap();
-        let deliveries = house.receiver.wait_for(index + 1).await;
+        harness.push_as(&key, "text/plain", NOTES).header(name, &text).send().await.unwrap();
+        let deliveries = harness.receiver.wait_for(index + 1).await;
         let sent = deliveries[index].headers.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(sent, good.then_some(text.as_str()));
     }

@@ -1,4 +1,4 @@
-//! The limits: how fast, how many at one time, and how they are set.
+//! The limits on rate and jobs in flight, and how they are set.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{API_KEY, House, KEY, NOTES, eventually, problem};
+use crate::support::{API_KEY, Harness, KEY, NOTES, eventually, problem};
 
-/// A rate that brings nothing during a test, and so many at once.
+/// A bucket of `burst` tokens with a rate so low that it does not refill during a test.
 fn at_once(burst: u32) -> Limits {
     Limits { requests_per_second: Some(0.001), burst: Some(burst), max_in_flight: None }
 }
@@ -23,8 +23,8 @@ fn in_flight(most: u32) -> Limits {
     Limits { max_in_flight: Some(most), ..Limits::default() }
 }
 
-async fn house_with(limits: Limits, delay: Duration) -> House {
-    House::start_with(|config| {
+async fn harness_with(limits: Limits, delay: Duration) -> Harness {
+    Harness::start_with(|config| {
         config.limits = limits;
         config.delay = delay;
     })
@@ -34,34 +34,36 @@ async fn house_with(limits: Limits, delay: Duration) -> House {
 const NEVER: Duration = Duration::from_hours(1);
 
 #[tokio::test]
-async fn every_submission_with_a_valid_key_counts_for_the_rate() {
-    let house = house_with(at_once(4), Duration::ZERO).await;
-    let mut anonymous = house.push("text/plain", NOTES).build().unwrap();
+async fn every_submission_with_a_valid_key_counts_towards_the_rate() {
+    let harness = harness_with(at_once(4), Duration::ZERO).await;
+    let mut anonymous = harness.push("text/plain", NOTES).build().unwrap();
     anonymous.headers_mut().insert("authorization", "Bearer wrong".parse().unwrap());
-    assert_eq!(problem(house.client.execute(anonymous).await.unwrap()).await.0, 401);
-    assert_eq!(house.push_notes().await.status(), StatusCode::CREATED);
-    assert_eq!(house.push_notes().await.status(), StatusCode::OK);
-    assert_eq!(house.pull("file:///etc/passwd", 3).send().await.unwrap().status(), StatusCode::BAD_REQUEST);
-    assert_eq!(house.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::OK);
-    for response in [house.push_notes().await, house.pull("http://127.0.0.1:1/x", 3).send().await.unwrap()] {
+    assert_eq!(problem(harness.client.execute(anonymous).await.unwrap()).await.0, 401);
+    assert_eq!(harness.push_notes().await.status(), StatusCode::CREATED);
+    assert_eq!(harness.push_notes().await.status(), StatusCode::OK);
+    assert_eq!(harness.pull("file:///etc/passwd", 3).send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(harness.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::OK);
+    for response in
+        [harness.push_notes().await, harness.pull("http://127.0.0.1:1/x", 3).send().await.unwrap()]
+    {
         let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((990..=1000).contains(&wait), "{wait}");
         let (status, code, _) = problem(response).await;
         assert_eq!((status, code.as_str()), (429, "rateLimited"));
     }
-    // Questions are not limited.
-    assert_eq!(house.get(&format!("/v1/jobs?idempotencyKey={KEY}")).await.status(), StatusCode::OK);
+    // Requests for a job's status are not limited.
+    assert_eq!(harness.get(&format!("/v1/jobs?idempotencyKey={KEY}")).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn the_rate_is_decided_on_when_the_headers_arrive() {
-    let house = house_with(at_once(1), Duration::ZERO).await;
-    assert_eq!(house.push_notes().await.status(), StatusCode::CREATED);
-    let mut upload = TcpStream::connect(house.server.address()).await.unwrap();
-    upload.write_all(house.push_head("content-length: 9").as_bytes()).await.unwrap();
-    eventually("the decision", || (house.server.usage().refused_by_rate == 1).then_some(())).await;
-    // Without a limit by now, and refused all the same.
-    house.server.set_limits(Limits::default()).unwrap();
+    let harness = harness_with(at_once(1), Duration::ZERO).await;
+    assert_eq!(harness.push_notes().await.status(), StatusCode::CREATED);
+    let mut upload = TcpStream::connect(harness.server.address()).await.unwrap();
+    upload.write_all(harness.push_head("content-length: 9").as_bytes()).await.unwrap();
+    eventually("the decision", || (harness.server.usage().refused_by_rate == 1).then_some(())).await;
+    // The limit was lifted after the headers arrived, and the submission is still refused.
+    harness.server.set_limits(Limits::default()).unwrap();
     upload.write_all(b"only this").await.unwrap();
     let mut answer = String::new();
     upload.read_to_string(&mut answer).await.unwrap();
@@ -69,22 +71,22 @@ async fn the_rate_is_decided_on_when_the_headers_arrive() {
 }
 
 #[tokio::test]
-async fn what_comes_too_fast_passes_once_the_bucket_has_refilled() {
+async fn a_refused_submission_passes_once_the_bucket_has_refilled() {
     let limits = Limits { requests_per_second: Some(20.0), burst: Some(2), max_in_flight: None };
-    let house = house_with(limits, Duration::ZERO).await;
+    let harness = harness_with(limits, Duration::ZERO).await;
     let responses =
-        join_all((0..4).map(async |document| house.push_notes_as(&format!("{document}-1")).await)).await;
+        join_all((0..4).map(async |document| harness.push_notes_as(&format!("{document}-1")).await)).await;
     let refused = responses.iter().find(|response| response.status() == StatusCode::TOO_MANY_REQUESTS);
     if let Some(refused) = refused {
-        assert_eq!(refused.headers()["retry-after"], "1", "part of a second is a whole one");
+        assert_eq!(refused.headers()["retry-after"], "1", "a part of a second is rounded up");
     }
     let mut tries = 0;
-    while house.push_notes().await.status() != StatusCode::CREATED {
+    while harness.push_notes().await.status() != StatusCode::CREATED {
         tries += 1;
         assert!(tries < 10_000, "the bucket never refills");
     }
-    // What passed is what a bucket of two lets through, by the server's own times.
-    let usage = house.server.usage();
+    // By the server's own times, the accepted submissions fit into a bucket of two tokens.
+    let usage = harness.server.usage();
     let lasted_s = usage.arrivals_ms.last().unwrap() / 1000.0;
     assert_eq!(usage.requests, usage.accepted + usage.refused_by_rate);
     assert!(f64::from(u32::try_from(usage.accepted).unwrap()) <= 2.0 + 20.0 * lasted_s);
@@ -92,12 +94,12 @@ async fn what_comes_too_fast_passes_once_the_bucket_has_refilled() {
 
 #[tokio::test]
 async fn concurrent_uploads_never_make_more_jobs_than_may_be_in_flight() {
-    let house = house_with(in_flight(3), NEVER).await;
-    // All are in mid-upload at one time.
+    let harness = harness_with(in_flight(3), NEVER).await;
+    // All uploads are in progress at the same time.
     let slow = SubmissionFault::SlowUpload { bytes_per_second: Some(500), pause_ms: None };
-    house.server.add_fault(FaultRule::for_all(slow));
+    harness.server.add_fault(FaultRule::for_all(slow));
     let responses =
-        join_all((0..12).map(async |document| house.push_notes_as(&format!("{document}-1")).await)).await;
+        join_all((0..12).map(async |document| harness.push_notes_as(&format!("{document}-1")).await)).await;
     let created = responses.iter().filter(|response| response.status() == StatusCode::CREATED).count();
     assert_eq!(created, 3);
     for response in responses.into_iter().filter(|response| response.status() != StatusCode::CREATED) {
@@ -105,127 +107,129 @@ async fn concurrent_uploads_never_make_more_jobs_than_may_be_in_flight() {
         let (status, code, _) = problem(response).await;
         assert_eq!((status, code.as_str()), (429, "tooManyJobs"));
     }
-    let usage = house.server.usage();
+    let usage = harness.server.usage();
     assert_eq!((usage.peak_in_flight, usage.in_flight, usage.refused_by_in_flight), (3, 3, 9));
-    assert_eq!(house.server.jobs("").len(), 3);
-    eventually("the jobs to be done with their bytes", || (house.incoming_files() == 0).then_some(())).await;
+    assert_eq!(harness.server.jobs("").len(), 3);
+    eventually("the jobs to be done with their bytes", || (harness.incoming_files() == 0).then_some(()))
+        .await;
 }
 
 #[tokio::test]
-async fn jobs_that_come_and_go_never_are_more_than_the_limit() {
-    let house = house_with(in_flight(2), Duration::from_millis(3)).await;
+async fn jobs_that_start_and_end_never_exceed_the_limit() {
+    let harness = harness_with(in_flight(2), Duration::from_millis(3)).await;
     let submit = async |document: usize| {
-        while house.push_notes_as(&format!("{document}-1")).await.status() != StatusCode::CREATED {}
+        while harness.push_notes_as(&format!("{document}-1")).await.status() != StatusCode::CREATED {}
     };
     let all = (0..24).map(submit).collect::<FuturesUnordered<_>>().collect::<Vec<()>>();
     timeout(Duration::from_secs(20), all).await.unwrap();
-    house.receiver.wait_for(24).await;
-    let usage = house.server.usage();
+    harness.receiver.wait_for(24).await;
+    let usage = harness.server.usage();
     assert_eq!((usage.peak_in_flight, usage.in_flight, usage.accepted), (2, 0, 24));
     let mean = usage.time_weighted_in_flight.unwrap();
     assert!((1.0..=2.0).contains(&mean), "{mean}");
 }
 
 #[tokio::test]
-async fn a_known_key_is_no_new_job() {
-    let house = house_with(in_flight(1), NEVER).await;
-    house.fault_once(SubmissionFault::SlowUpload { bytes_per_second: Some(500), pause_ms: None });
-    let (one, two) = tokio::join!(house.push_notes(), house.push_notes());
+async fn an_existing_key_makes_no_new_job() {
+    let harness = harness_with(in_flight(1), NEVER).await;
+    harness.fault_once(SubmissionFault::SlowUpload { bytes_per_second: Some(500), pause_ms: None });
+    let (one, two) = tokio::join!(harness.push_notes(), harness.push_notes());
     let mut statuses = [one.status().as_u16(), two.status().as_u16()];
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 201], "two uploads of one key share its place");
-    assert_eq!(house.push_notes().await.status(), StatusCode::OK);
-    assert_eq!(house.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::OK);
-    assert_eq!(problem(house.push_notes_as("another-1").await).await.1, "tooManyJobs");
+    assert_eq!(statuses, [200, 201], "two uploads of one key share its lease");
+    assert_eq!(harness.push_notes().await.status(), StatusCode::OK);
+    assert_eq!(harness.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(problem(harness.push_notes_as("another-1").await).await.1, "tooManyJobs");
 }
 
 #[tokio::test]
 async fn pulls_count_as_pushes_do() {
-    let house = house_with(in_flight(1), NEVER).await;
-    assert_eq!(house.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::CREATED);
-    assert_eq!(problem(house.push_notes_as("another-1").await).await.1, "tooManyJobs");
+    let harness = harness_with(in_flight(1), NEVER).await;
+    assert_eq!(harness.pull("http://127.0.0.1:1/x", 3).send().await.unwrap().status(), StatusCode::CREATED);
+    assert_eq!(problem(harness.push_notes_as("another-1").await).await.1, "tooManyJobs");
 
-    let house = house_with(in_flight(1), NEVER).await;
-    assert_eq!(house.push_notes_as("another-1").await.status(), StatusCode::CREATED);
-    let pull = house.pull("http://127.0.0.1:1/x", 3).send().await.unwrap();
+    let harness = harness_with(in_flight(1), NEVER).await;
+    assert_eq!(harness.push_notes_as("another-1").await.status(), StatusCode::CREATED);
+    let pull = harness.pull("http://127.0.0.1:1/x", 3).send().await.unwrap();
     assert_eq!(problem(pull).await.1, "tooManyJobs");
-    assert_eq!(house.job(), None);
+    assert_eq!(harness.job(), None);
 }
 
 #[tokio::test]
-async fn what_does_not_become_a_job_gives_its_place_back() {
-    let house = house_with(in_flight(1), NEVER).await;
-    let mut upload = TcpStream::connect(house.server.address()).await.unwrap();
-    upload.write_all(house.push_head("content-length: 100").as_bytes()).await.unwrap();
+async fn a_submission_without_a_job_releases_its_lease() {
+    let harness = harness_with(in_flight(1), NEVER).await;
+    let mut upload = TcpStream::connect(harness.server.address()).await.unwrap();
+    upload.write_all(harness.push_head("content-length: 100").as_bytes()).await.unwrap();
     upload.write_all(b"only this").await.unwrap();
-    eventually("the upload to begin", || (house.incoming_files() == 1).then_some(())).await;
-    assert_eq!(problem(house.push_notes_as("another-1").await).await.1, "tooManyJobs");
-    assert_eq!(house.server.usage().in_flight, 0, "an upload is no job");
+    eventually("the upload to begin", || (harness.incoming_files() == 1).then_some(())).await;
+    assert_eq!(problem(harness.push_notes_as("another-1").await).await.1, "tooManyJobs");
+    assert_eq!(harness.server.usage().in_flight, 0, "an upload is not a job yet");
     upload.shutdown().await.unwrap();
-    eventually("the half document to go", || (house.incoming_files() == 0).then_some(())).await;
+    eventually("the half document to go", || (harness.incoming_files() == 0).then_some(())).await;
 
-    house.fault_once(SubmissionFault::ResetUpload { after_bytes: 3 });
-    house.fault_once(SubmissionFault::Rejected { code: "no".to_owned(), message: "No.".to_owned() });
-    assert!(house.push("text/plain", NOTES).send().await.is_err());
-    assert_eq!(problem(house.push_notes().await).await.1, "no");
-    assert_eq!(house.push_notes().await.status(), StatusCode::CREATED);
-    assert_eq!(problem(house.push_notes_as("another-1").await).await.1, "tooManyJobs");
+    harness.fault_once(SubmissionFault::ResetUpload { after_bytes: 3 });
+    harness.fault_once(SubmissionFault::Rejected { code: "no".to_owned(), message: "No.".to_owned() });
+    assert!(harness.push("text/plain", NOTES).send().await.is_err());
+    assert_eq!(problem(harness.push_notes().await).await.1, "no");
+    assert_eq!(harness.push_notes().await.status(), StatusCode::CREATED);
+    assert_eq!(problem(harness.push_notes_as("another-1").await).await.1, "tooManyJobs");
 }
 
 #[tokio::test]
 async fn a_job_is_in_flight_until_its_callback_is_first_sent() {
-    let house = house_with(in_flight(1), Duration::ZERO).await;
-    // Its receiver may submit the next one at once, also if it does not take the first delivery.
-    house.receiver.answer(&[500; 20]);
+    let harness = harness_with(in_flight(1), Duration::ZERO).await;
+    // The receiver may submit the next document at once, even if it refuses the first delivery.
+    harness.receiver.answer(&[500; 20]);
     for document in 1..=3 {
-        assert_eq!(house.push_notes_as(&format!("{document}-1")).await.status(), StatusCode::CREATED);
+        assert_eq!(harness.push_notes_as(&format!("{document}-1")).await.status(), StatusCode::CREATED);
         let called = || {
-            let deliveries = house.receiver.deliveries();
+            let deliveries = harness.receiver.deliveries();
             let jobs: std::collections::BTreeSet<_> =
                 deliveries.iter().map(|delivery| delivery.succeeded().job_id).collect();
             (jobs.len() == document).then_some(())
         };
         eventually("a callback", called).await;
-        assert_eq!(house.server.usage().in_flight, 0);
+        assert_eq!(harness.server.usage().in_flight, 0);
     }
 
     let late = JobFault::LateCallback { delay_ms: 3_600_000, status: ReportedStatus::Succeeded };
-    house.fault_once(late);
-    assert_eq!(house.push_notes().await.status(), StatusCode::CREATED);
-    eventually("the job's end", || house.job().filter(|job| job.status == "succeeded")).await;
-    assert_eq!(house.server.usage().in_flight, 1);
-    assert_eq!(problem(house.push_notes_as("another-1").await).await.1, "tooManyJobs");
+    harness.fault_once(late);
+    assert_eq!(harness.push_notes().await.status(), StatusCode::CREATED);
+    eventually("the job's end", || harness.job().filter(|job| job.status == "succeeded")).await;
+    assert_eq!(harness.server.usage().in_flight, 1);
+    assert_eq!(problem(harness.push_notes_as("another-1").await).await.1, "tooManyJobs");
 }
 
 #[tokio::test]
 async fn a_job_without_a_callback_is_in_flight_until_its_result_is_decided() {
     for status in [ReportedStatus::Working, ReportedStatus::Succeeded, ReportedStatus::Unknown] {
-        let house = house_with(in_flight(1), Duration::ZERO).await;
-        house.fault_once(JobFault::NoCallback { status });
-        assert_eq!(house.push_notes().await.status(), StatusCode::CREATED);
-        eventually("the job's end", || (house.server.usage().in_flight == 0).then_some(())).await;
-        assert_eq!(house.push_notes_as("another-1").await.status(), StatusCode::CREATED);
+        let harness = harness_with(in_flight(1), Duration::ZERO).await;
+        harness.fault_once(JobFault::NoCallback { status });
+        assert_eq!(harness.push_notes().await.status(), StatusCode::CREATED);
+        eventually("the job's end", || (harness.server.usage().in_flight == 0).then_some(())).await;
+        assert_eq!(harness.push_notes_as("another-1").await.status(), StatusCode::CREATED);
     }
 }
 
 #[tokio::test]
 async fn the_limits_are_set_at_run_time() {
-    let house = house_with(at_once(1), NEVER).await;
-    let get =
-        async || -> Value { house.admin(Method::GET, "limits").send().await.unwrap().json().await.unwrap() };
+    let harness = harness_with(at_once(1), NEVER).await;
+    let get = async || -> Value {
+        harness.admin(Method::GET, "limits").send().await.unwrap().json().await.unwrap()
+    };
     assert_eq!(get().await, json!({ "requestsPerSecond": 0.001, "burst": 1, "maxInFlight": null }));
-    assert_eq!(house.push_notes_as("1-1").await.status(), StatusCode::CREATED);
-    assert_eq!(problem(house.push_notes_as("2-1").await).await.1, "rateLimited");
+    assert_eq!(harness.push_notes_as("1-1").await.status(), StatusCode::CREATED);
+    assert_eq!(problem(harness.push_notes_as("2-1").await).await.1, "rateLimited");
 
-    let put = |limits: Value| house.admin(Method::PUT, "limits").json(&limits).send();
+    let put = |limits: Value| harness.admin(Method::PUT, "limits").json(&limits).send();
     let other = json!({ "requestsPerSecond": null, "burst": null, "maxInFlight": 2 });
     let answered = put(other.clone()).await.unwrap();
     assert_eq!(answered.status(), StatusCode::OK);
     assert_eq!(answered.json::<Value>().await.unwrap(), other);
     assert_eq!(get().await, other);
-    assert_eq!(house.server.limits(), in_flight(2));
-    assert_eq!(house.push_notes_as("2-1").await.status(), StatusCode::CREATED);
-    assert_eq!(problem(house.push_notes_as("3-1").await).await.1, "tooManyJobs");
+    assert_eq!(harness.server.limits(), in_flight(2));
+    assert_eq!(harness.push_notes_as("2-1").await.status(), StatusCode::CREATED);
+    assert_eq!(problem(harness.push_notes_as("3-1").await).await.1, "tooManyJobs");
 
     for bad in [
         json!({ "burst": 8 }),
@@ -241,9 +245,9 @@ async fn the_limits_are_set_at_run_time() {
     assert_eq!(get().await, other);
 
     assert_eq!(put(json!({})).await.unwrap().status(), StatusCode::OK);
-    assert_eq!(house.server.limits(), Limits::default());
-    assert_eq!(house.push_notes_as("3-1").await.status(), StatusCode::CREATED);
-    let url = format!("{}/admin/limits", house.server.url());
-    let anonymous = house.client.put(url).bearer_auth(API_KEY).json(&json!({})).send().await.unwrap();
+    assert_eq!(harness.server.limits(), Limits::default());
+    assert_eq!(harness.push_notes_as("3-1").await.status(), StatusCode::CREATED);
+    let url = format!("{}/admin/limits", harness.server.url());
+    let anonymous = harness.client.put(url).bearer_auth(API_KEY).json(&json!({})).send().await.unwrap();
     assert_eq!(problem(anonymous).await.0, 401);
 }

@@ -1,4 +1,4 @@
-//! The reference third party over real HTTP: what it promises, and each fault it can be asked for.
+//! The reference third party over real HTTP: the contract, and each fault.
 
 #![cfg(test)]
 

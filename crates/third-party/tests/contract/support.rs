@@ -23,20 +23,20 @@ use tokio::{net::TcpListener, time::Instant};
 pub(crate) const API_KEY: &str = "key-of-lectern";
 pub(crate) const ADMIN_KEY: &str = "key-of-admin";
 pub(crate) const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// A document and its first round.
+/// A document id with its first round.
 pub(crate) const KEY: &str = "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1";
 pub(crate) const NOTES: &[u8] = b"Today we we read a poem. The pupils find the rhymes.\n";
 
 const BOUND: Duration = Duration::from_secs(20);
 
-pub(crate) struct House {
+pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) receiver: Receiver,
     pub(crate) client: Client,
     dir: Folder,
 }
 
-impl House {
+impl Harness {
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -88,7 +88,8 @@ impl House {
         self.push_as(key, "text/plain", NOTES).send().await.unwrap()
     }
 
-    /// The head of a push whose body the test sends itself; the connection ends with the answer.
+    /// The head of a push request. The test sends the body itself, and the server closes the connection after the
+    /// answer.
     pub(crate) fn push_head(&self, framing: &str) -> String {
         format!(
             "POST /v1/jobs/push HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {API_KEY}\r\n\
@@ -129,7 +130,7 @@ impl House {
         jobs.pop()
     }
 
-    /// Pushes the notes and returns the result that is called back.
+    /// Pushes the notes and returns the result in the callback.
     pub(crate) async fn notes_result(&self) -> JobSucceeded {
         assert_eq!(self.push_notes().await.status(), StatusCode::CREATED);
         self.receiver.wait_for(1).await[0].succeeded()
@@ -139,7 +140,7 @@ impl House {
         self.client.get(&file.url).send().await.unwrap()
     }
 
-    /// A folder that goes with the test.
+    /// A folder that is deleted at the end of the test.
     pub(crate) fn folder(&self) -> &Path {
         &self.dir.0
     }
@@ -147,7 +148,7 @@ impl House {
     pub(crate) async fn stop(self) {
         let Self { server, dir, .. } = self;
         server.stop().await.unwrap();
-        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0, "nothing is left");
+        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0, "all files are removed");
     }
 
     pub(crate) fn incoming_files(&self) -> usize {
@@ -158,7 +159,7 @@ impl House {
     }
 }
 
-/// A folder that goes with the test.
+/// A folder that is deleted when dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -167,14 +168,14 @@ impl Drop for Folder {
     }
 }
 
-/// Waits until `check` gives something.
+/// Waits until `check` returns a value.
 pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = check() {
             return found;
         }
-        assert!(begun.elapsed() < BOUND, "waited in vain for {what}");
+        assert!(begun.elapsed() < BOUND, "waited too long for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -201,7 +202,7 @@ pub(crate) async fn problem(response: Response) -> (u16, String, Value) {
     (status, body["code"].as_str().unwrap().to_owned(), body)
 }
 
-/// What takes the callbacks.
+/// Receives the callbacks.
 pub(crate) struct Receiver {
     pub(crate) url: String,
     pub(crate) port: u16,
@@ -260,7 +261,7 @@ impl Receiver {
         Self { url: format!("http://127.0.0.1:{port}/callbacks/one"), port, state }
     }
 
-    /// Answers the next deliveries with these, and the ones after them with 204.
+    /// Answers the next deliveries with these statuses, and later ones with 204.
     pub(crate) fn answer(&self, answers: &[u16]) {
         let answers = answers.iter().map(|status| StatusCode::from_u16(*status).unwrap());
         self.state.lock().unwrap().answers.extend(answers);

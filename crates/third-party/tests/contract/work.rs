@@ -1,11 +1,11 @@
-//! The work: what the result files of real samples say.
+//! The result files of real samples.
 
 use std::path::PathBuf;
 
 use http::StatusCode;
 use lectern::contract::wire::{FileRole, FindingsFile, JobSucceeded, MediaFile};
 
-use crate::support::{House, NOTES};
+use crate::support::{Harness, NOTES};
 
 const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
@@ -13,37 +13,37 @@ fn sample(name: &str) -> Vec<u8> {
     std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../samples").join(name)).unwrap()
 }
 
-async fn result(house: &House, media_type: &str, bytes: Vec<u8>) -> JobSucceeded {
-    assert_eq!(house.push(media_type, bytes).send().await.unwrap().status(), StatusCode::CREATED);
-    house.receiver.wait_for(1).await[0].succeeded()
+async fn result(harness: &Harness, media_type: &str, bytes: Vec<u8>) -> JobSucceeded {
+    assert_eq!(harness.push(media_type, bytes).send().await.unwrap().status(), StatusCode::CREATED);
+    harness.receiver.wait_for(1).await[0].succeeded()
 }
 
-async fn file(house: &House, result: &JobSucceeded, role: FileRole) -> String {
+async fn file(harness: &Harness, result: &JobSucceeded, role: FileRole) -> String {
     let file = result.files.iter().find(|file| file.role == role).unwrap();
-    house.download(file).await.text().await.unwrap()
+    harness.download(file).await.text().await.unwrap()
 }
 
 #[tokio::test]
 async fn text_is_returned_with_findings_that_point_into_it() {
-    let house = House::start().await;
-    let result = house.notes_result().await;
-    let text = file(&house, &result, FileRole::Text).await;
+    let harness = Harness::start().await;
+    let result = harness.notes_result().await;
+    let text = file(&harness, &result, FileRole::Text).await;
     assert_eq!(text.as_bytes(), NOTES);
     let findings: FindingsFile =
-        serde_json::from_str(&file(&house, &result, FileRole::Findings).await).unwrap();
+        serde_json::from_str(&file(&harness, &result, FileRole::Findings).await).unwrap();
     assert!(!findings.findings.is_empty(), "a doubled word is found");
     let length = text.chars().count() as u64;
     assert!(findings.findings.iter().all(|found| found.start < found.end && found.end <= length));
-    let report = file(&house, &result, FileRole::Attachment).await;
+    let report = file(&harness, &result, FileRole::Attachment).await;
     assert!(report.contains(&format!("Findings: {}\n", findings.findings.len())), "{report}");
 }
 
 #[tokio::test]
 async fn the_sample_documents_are_read() {
     for (name, media_type) in [("lesson-plan.docx", DOCX), ("lesson-plan.pdf", "application/pdf")] {
-        let house = House::start().await;
-        let result = result(&house, media_type, sample(name)).await;
-        let text = file(&house, &result, FileRole::Text).await;
+        let harness = Harness::start().await;
+        let result = result(&harness, media_type, sample(name)).await;
+        let text = file(&harness, &result, FileRole::Text).await;
         assert!(text.split_whitespace().count() > 20, "{name}: {text}");
     }
 }
@@ -51,13 +51,13 @@ async fn the_sample_documents_are_read() {
 #[tokio::test]
 async fn the_sample_videos_have_facts_and_captions() {
     for (name, media_type) in [("lesson.mp4", "video/mp4"), ("lesson.webm", "video/webm")] {
-        let house = House::start().await;
-        let result = result(&house, media_type, sample(name)).await;
-        let facts: MediaFile = serde_json::from_str(&file(&house, &result, FileRole::Media).await).unwrap();
+        let harness = Harness::start().await;
+        let result = result(&harness, media_type, sample(name)).await;
+        let facts: MediaFile = serde_json::from_str(&file(&harness, &result, FileRole::Media).await).unwrap();
         assert!(facts.duration_ms.is_some_and(|ms| ms > 0), "{name}: {facts:?}");
         assert!(facts.width_px.is_some() && facts.height_px.is_some(), "{name}: {facts:?}");
         assert!(facts.video_codec.is_some(), "{name}: {facts:?}");
-        let captions = file(&house, &result, FileRole::Transcript).await;
+        let captions = file(&harness, &result, FileRole::Transcript).await;
         let cues = lectern_content::vtt::parse(captions.as_bytes()).unwrap();
         assert_eq!(cues.len() as u64, facts.duration_ms.unwrap().div_ceil(1000), "{name}");
         assert!(cues[0].text.starts_with("Video, second 1 of "), "{name}");
@@ -65,7 +65,7 @@ async fn the_sample_videos_have_facts_and_captions() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_fails_its_job_with_a_code() {
+async fn an_unreadable_document_fails_its_job_with_a_code() {
     let truncated = sample("lesson.mp4");
     for (media_type, bytes, codes) in [
         ("video/mp4", truncated[..truncated.len() / 2].to_vec(), ["truncated", "malformed"]),
@@ -74,9 +74,9 @@ async fn what_cannot_be_read_fails_its_job_with_a_code() {
         ("text/plain", b"Gr\xFC\xDFe".to_vec(), ["notUtf8", "notUtf8"]),
         ("video/webm", b"no video".to_vec(), ["malformed", "malformed"]),
     ] {
-        let house = House::start().await;
-        house.push(media_type, bytes).send().await.unwrap();
-        let code = house.receiver.wait_for(1).await[0].failed_code();
+        let harness = Harness::start().await;
+        harness.push(media_type, bytes).send().await.unwrap();
+        let code = harness.receiver.wait_for(1).await[0].failed_code();
         assert!(codes.contains(&code.as_str()), "{media_type}: {code}");
     }
 }

@@ -1,6 +1,6 @@
-//! A bad day, seeded: functions die, messages come twice and late, the third party goes down, callbacks are lost and
-//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed makes the same
-//! disturbances in the same order, but not the same schedule of the local cloud's threads.
+//! Seeded chaos: functions die, messages come twice and late, the third party goes down, callbacks are lost and
+//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed causes the
+//! same disturbances in the same order, but the local cloud's threads may run in another order.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::{
     wait::{LATER, eventually},
 };
 
-/// What dies now and then. `admit-document` is among them: it is the one that holds the limits.
+/// The functions that the test kills, including `admit-document`, which enforces the limits.
 const MORTAL: [&str; 8] = [
     "ReceiveUploadFunction",
     "AdmitDocumentFunction",
@@ -32,9 +32,9 @@ const MORTAL: [&str; 8] = [
     "NormalizeDocumentFunction",
     "FailDocumentFunction",
 ];
-/// How many die for each ten documents.
+/// How many processes the test kills per ten documents.
 const DEATHS_PER_TEN: usize = 2;
-/// How long the third party is down.
+/// The length of the third party's outage.
 const OUTAGE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(700);
 
@@ -42,8 +42,8 @@ const PAUSE: Duration = Duration::from_millis(700);
 #[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let seed = setting("LECTERN_SEED", Uuid::new_v4().as_u64_pair().0);
-    println!("The seed of this bad day: LECTERN_SEED={seed}");
-    // What happens to a document does not depend on how often the rest of the day throws dice.
+    println!("seed of the chaos: LECTERN_SEED={seed}");
+    // Each document's faults have their own random numbers, independent of the other disturbances.
     let (mut dice, mut documents_dice) = (Dice::new(seed), Dice::new(!seed));
     let case = Case::begin_as(&format!("chaos-{seed}-{}", Uuid::new_v4().simple()));
     limit(&case.stack).await;
@@ -59,7 +59,7 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let (mut down, mut outage) = (None, Vec::new());
     let bound = Instant::now() + 2 * LATER + Duration::from_secs(count as u64);
     loop {
-        // Uploads come in waves among all the rest, the same for the same seed.
+        // Uploads come in waves between the disturbances, the same waves for the same seed.
         for _ in 0..dice.roll(count / 6 + 2).min(count - uploads.len()) {
             let text = text_saying(&format!("Lesson {} of {}.", uploads.len(), case.submission));
             if let Some(fault) = bad_habit(&mut documents_dice) {
@@ -95,10 +95,10 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
             break;
         }
         assert!(Instant::now() < bound, "{ended} of {count} documents have ended");
-        // No wait for an effect: the pause between two disturbances.
+        // This sleep does not wait for an effect; it is the pause between two disturbances.
         tokio::time::sleep(PAUSE).await;
     }
-    println!("{killed} processes of functions died.");
+    println!("{killed} processes of functions were killed.");
     assert!(killed > 0, "nothing died");
 
     assert_all_ready(&case, &uploads).await;
@@ -106,15 +106,15 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     for upload in &uploads {
         let jobs = case.stack.jobs(upload.id()).await;
         let states: Vec<&str> = jobs.iter().map(|job| job.status.as_str()).collect();
-        assert_eq!(states, ["succeeded"], "no job is forgotten today, so each document has one: {jobs:?}");
+        assert_eq!(states, ["succeeded"], "no job is forgotten, so each document has one: {jobs:?}");
     }
     let usage = case.stack.usage().await;
-    println!("{} documents on a bad day: {}", uploads.len(), summary(&usage));
+    println!("{} documents with chaos: {}", uploads.len(), summary(&usage));
     assert_within_limits(&usage);
     assert_no_dead_letter_message_is_left(&case.stack).await;
 }
 
-/// What the third party gets wrong with a document: with half of them nothing.
+/// A random fault of the third party for one document; half of the documents have none.
 fn bad_habit(dice: &mut Dice) -> Option<Fault> {
     Some(match dice.roll(100) {
         0..6 => JobFault::NoCallback { status: ReportedStatus::Succeeded }.into(),
@@ -127,7 +127,7 @@ fn bad_habit(dice: &mut Dice) -> Option<Fault> {
     })
 }
 
-/// Takes messages away for a while, and sends copies of some.
+/// Hides some messages for a while, and sends copies of some.
 async fn disturb(stack: &Stack, dice: &mut Dice) {
     let urls = &stack.is.queue_urls;
     let queues =
@@ -147,7 +147,7 @@ async fn disturb(stack: &Stack, dice: &mut Dice) {
     }
 }
 
-/// The workflow recovers from each of these disturbances, so no message may end in a dead-letter queue.
+/// The workflow recovers from each of these disturbances, so no message may reach a dead-letter queue.
 async fn assert_no_dead_letter_message_is_left(stack: &Stack) {
     let urls = &stack.is.dead_letter_queue_urls;
     let queues =

@@ -1,4 +1,4 @@
-//! The third party's limits under load: held exactly, used nearly to the full, and shared fairly.
+//! The third party's limits under load: never exceeded, nearly fully used, and shared fairly.
 
 use third_party::{FaultRule, JobFault, ReportedStatus};
 
@@ -9,7 +9,7 @@ use super::load::{
 use crate::case::Case;
 use lectern::document::DocumentState;
 
-/// How close to the limit that binds a run has to come.
+/// The share of the binding limit that a run has to use.
 const USED: f64 = 0.9;
 
 #[tokio::test]
@@ -18,14 +18,14 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
     let (noisy, quiet) = (Case::begin(), Case::begin());
     limit(&noisy.stack).await;
     let uploads = upload_many(&noisy, documents()).await;
-    // A submission of one among hundreds that were there before does not wait for them.
+    // A submission of one document does not wait for the hundreds of another submission that came before it.
     let one = upload_many(&quiet, 1).await;
     assert_all_ready(&quiet, &one).await;
     let open = uploads.len() - states(&noisy.stack, &noisy.submission).await[&DocumentState::Ready];
     let at_most_before = usize::try_from(MAX_IN_FLIGHT).unwrap();
     assert!(
         open * 2 > uploads.len().saturating_sub(at_most_before),
-        "the one of the quiet submission was behind the {} of the noisy one: only {open} of them are open",
+        "the single document waited for {} other documents: only {open} are still open",
         uploads.len()
     );
 
@@ -34,23 +34,23 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
     let usage = noisy.stack.usage().await;
     println!("Bound by the rate, {} documents: {}", uploads.len() + 1, summary(&usage));
     assert_within_limits(&usage);
-    assert_eq!(usage.accepted, uploads.len() as u64 + 1, "one request for each document");
+    assert_eq!(usage.accepted, uploads.len() as u64 + 1, "each document was submitted once");
     let average = usage.average_requests_per_second.unwrap();
-    println!("It came to {:.1} % of the rate.", 100.0 * average / REQUESTS_PER_SECOND);
+    println!("The run used {:.1} % of the rate.", 100.0 * average / REQUESTS_PER_SECOND);
     assert!(average >= used(uploads.len()) * REQUESTS_PER_SECOND, "{}", summary(&usage));
     for upload in uploads.iter().chain(&one) {
         let entered = noisy.stack.states_entered(upload).await;
         let count = |state: &str| entered.iter().filter(|entered| *entered == state).count();
-        // The third party refused no document, so a failure that is reported is a permit that expired on a busy computer.
+        // The third party refused no document, so each reported failure is a permit that expired on a busy machine.
         let waits = count("WaitForPermitStart") - count("ReportFailure");
-        assert_eq!(waits, 1, "{} had to wait more than once: {entered:?}", upload.id());
+        assert_eq!(waits, 1, "{} waited more than once: {entered:?}", upload.id());
     }
 }
 
 #[tokio::test]
 #[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
-    // So slow that the rate would allow more than twice as many jobs as the limit in flight does.
+    // The jobs are so slow that the rate alone would allow more than twice as many in flight as the limit does.
     const JOB_MS: u64 = 10_000;
     let case = Case::begin();
     let slow = JobFault::LateCallback { delay_ms: JOB_MS, status: ReportedStatus::Working };
@@ -59,7 +59,8 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     let uploads = upload_many(&case, documents()).await;
     // While documents wait for a permit, all leases are held.
     let last = uploads.len() as u64 - 1;
-    let busy = case.stack.usage_when("nearly all are accepted", |usage| usage.accepted >= last).await;
+    let busy =
+        case.stack.usage_when("nearly all documents are accepted", |usage| usage.accepted >= last).await;
     case.stack.remove_fault(rule).await;
     assert_all_ready(&case, &uploads).await;
     assert_no_lease_is_left(&case.stack, &uploads).await;
@@ -68,12 +69,12 @@ async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     assert_within_limits(&usage);
     assert_eq!(usage.peak_in_flight, MAX_IN_FLIGHT, "all leases were held at some time");
     let share = busy.time_weighted_in_flight.unwrap() / f64::from(MAX_IN_FLIGHT);
-    println!("While documents waited, {:.1} % of the jobs in flight were in use.", 100.0 * share);
+    println!("While documents waited, {:.1} % of the leases were in use.", 100.0 * share);
     assert!(share >= used(uploads.len()), "{}", summary(&busy));
 }
 
-/// How much of a limit a run of so many documents has to use. In a small run the beginning counts for much: jobs in flight
-/// grow at the rate limit only.
+/// The share of a limit that a run of this size has to use. The beginning, when the jobs in flight grow only as fast as
+/// the rate limit allows, weighs more in a small run.
 fn used(documents: usize) -> f64 {
     if documents >= 300 { USED } else { 0.75 }
 }

@@ -1,4 +1,4 @@
-//! What the paced runs share: how large they are, uploads by the hundred, and what must hold when they are over.
+//! Shared parts of the paced tests: their size, uploads by the hundred, and the checks after a run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,25 +20,25 @@ use crate::{
     wait::{LATER, SOON, eventually},
 };
 
-/// What the paced stack is deployed with; the Makefile gives the same numbers. The rate is well below what the local cloud
-/// can do on two cores, so that it is the limit that binds.
+/// The limits of the paced stack, which are also in the Makefile. The rate is well below what the local cloud achieves
+/// on two cores, so that the rate limit binds and not the machine.
 pub(super) const REQUESTS_PER_SECOND: f64 = 4.0;
 pub(super) const BURST: u32 = 20;
 pub(super) const MAX_IN_FLIGHT: u32 = 16;
 
-/// A number that the environment may set.
+/// A number from the environment, or the default.
 pub(super) fn setting(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
     let given = std::env::var(name).ok().filter(|text| !text.is_empty());
     given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// How many documents a run sends.
+/// The number of documents in a run.
 pub(super) fn documents() -> usize {
     usize::try_from(setting("LECTERN_DOCUMENTS", 60)).unwrap()
 }
 
-/// Sets the third party's limits to those of the stack, and its usage to nothing.
+/// Sets the third party's limits to those of the stack, and resets its usage counts.
 pub(super) async fn limit(stack: &Stack) {
     let limits = Limits {
         requests_per_second: Some(REQUESTS_PER_SECOND),
@@ -49,7 +49,7 @@ pub(super) async fn limit(stack: &Stack) {
     stack.reset_usage().await;
 }
 
-/// Small texts of one submission, all at once.
+/// Uploads `count` small texts of one submission at once.
 pub(super) async fn upload_many(case: &Case, count: usize) -> Vec<Upload> {
     let mut uploads = Vec::new();
     for index in 0..count {
@@ -59,20 +59,20 @@ pub(super) async fn upload_many(case: &Case, count: usize) -> Vec<Upload> {
     uploads
 }
 
-/// By the third party's own count, neither limit was exceeded at any moment, whether or not it would have refused.
+/// Asserts by the third party's own counts that neither limit was ever exceeded.
 pub(super) fn assert_within_limits(usage: &UsageView) {
     assert_eq!((usage.refused_by_rate, usage.refused_by_in_flight), (0, 0), "{}", summary(usage));
     assert!(usage.peak_in_flight <= MAX_IN_FLIGHT, "{}", summary(usage));
     assert_eq!(overdrawn(&usage.arrivals_ms), None, "{}", summary(usage));
 }
 
-/// The first request that a bucket of this rate and depth, computed here and not by the server, has no token for.
+/// The first request for which a token bucket of this rate and depth, computed here, has no token.
 fn overdrawn(arrivals_ms: &[f64]) -> Option<f64> {
     let (mut tokens, mut last_ms) = (f64::from(BURST), 0.0);
     arrivals_ms.iter().copied().find(|at_ms| {
         tokens = (tokens + (at_ms - last_ms) / 1000.0 * REQUESTS_PER_SECOND).min(f64::from(BURST)) - 1.0;
         last_ms = *at_ms;
-        // What both sides round.
+        // Allow for the rounding on both sides.
         tokens < -0.01
     })
 }
@@ -80,7 +80,7 @@ fn overdrawn(arrivals_ms: &[f64]) -> Option<f64> {
 pub(super) fn summary(usage: &UsageView) -> String {
     let UsageView { requests, accepted, refused_by_rate, refused_by_in_flight, peak_in_flight, .. } = usage;
     format!(
-        "{requests} requests, {accepted} accepted, {refused_by_rate} refused for their rate and \
+        "{requests} requests, {accepted} accepted, {refused_by_rate} refused by the rate limit and \
          {refused_by_in_flight} for jobs in flight; on average {:.2}/s of {REQUESTS_PER_SECOND}/s, at most {} in any \
          second; at most {peak_in_flight} of {MAX_IN_FLIGHT} jobs in flight, on average {:.1}",
         usage.average_requests_per_second.unwrap_or_default(),
@@ -102,7 +102,7 @@ pub(super) async fn documents_of(stack: &Stack, submission: &SubmissionId) -> Ve
     stack.store.submission(submission).await.unwrap().map_or_else(Vec::new, |(_, documents)| documents)
 }
 
-/// Every upload is one document that is `Ready`, its execution has succeeded, and the submission counts it once.
+/// Asserts that every upload is one `Ready` document with a succeeded execution, which its submission counts once.
 pub(super) async fn assert_all_ready(case: &Case, uploads: &[Upload]) {
     let (submission, documents) = case.settled(uploads.len()).await;
     let not_ready: Vec<_> = documents
@@ -119,7 +119,7 @@ pub(super) async fn assert_all_ready(case: &Case, uploads: &[Upload]) {
     }
 }
 
-/// No lease is held, no document waits for a permit, and nothing is stored of those that did.
+/// Asserts that no lease is held, no document waits for a permit, and no item of a waiting document is left.
 pub(super) async fn assert_no_lease_is_left(stack: &Stack, uploads: &[Upload]) {
     eventually("every lease is released", SOON, async || {
         let (state, _) = stack.store.admission_state().await.map_err(|error| error.to_string())?;
@@ -140,7 +140,7 @@ pub(super) async fn assert_no_lease_is_left(stack: &Stack, uploads: &[Upload]) {
 }
 
 impl Stack {
-    /// Waits until this holds of the third party's usage, and returns it.
+    /// Waits until `is` holds for the third party's usage, and returns the usage.
     pub(super) async fn usage_when(&self, what: &str, is: impl Fn(&UsageView) -> bool) -> UsageView {
         let bound = LATER + Duration::from_secs(documents() as u64);
         eventually(what, bound, async || {

@@ -1,9 +1,9 @@
-//! What has to hold at every moment of a run.
+//! The invariants that hold after every activity of a run.
 
 use super::*;
 
 impl Simulation {
-    /// Looks at everything after an activity.
+    /// Checks all invariants.
     pub(super) fn observe(&mut self) {
         let now = self.world.clock.now();
         for (document, attempt) in self.world.states.take_released() {
@@ -53,7 +53,7 @@ impl Simulation {
         }
     }
 
-    /// A document that has ended stays as it ended, except that a newer version may supersede it and that the third
+    /// A document in a final state does not change, except that a newer version may supersede it and that the third
     /// party may still return a result.
     fn assert_that_ends_last(&mut self) {
         for document in self.world.store.all() {
@@ -79,7 +79,7 @@ impl Simulation {
         (documents, submissions, self.world.states.started(), self.world.third_party.jobs())
     }
 
-    /// Every message and every payload has the trace of its document.
+    /// Every message and every payload carries the trace of its document.
     pub(super) fn assert_trace(&self, document: &DocumentRef, traceparent: Option<TraceParent>) {
         let stored = self.world.store.get(document).unwrap().traceparent;
         assert!(stored.is_some() && traceparent == stored, "{traceparent:?} instead of {stored:?}");

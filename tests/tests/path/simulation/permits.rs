@@ -1,4 +1,4 @@
-//! `admit-document` in the simulation: its queue, and what became of each permit and lease.
+//! `admit-document` in the simulation: its queue, and the state of each permit and lease.
 
 use std::sync::Mutex;
 
@@ -18,9 +18,9 @@ pub(super) struct Permits {
     received: BTreeSet<Attempt>,
     /// The newest permit of each document.
     newest: BTreeMap<DocumentRef, Attempt>,
-    /// How many half-open probes there were.
+    /// The number of half-open probes so far.
     probes: usize,
-    /// Attempts whose lease had ended when the third party said that their job is at work.
+    /// Attempts whose lease had already ended when the third party answered that their job is in progress.
     revived: BTreeSet<Attempt>,
 }
 
@@ -39,14 +39,14 @@ impl Permits {
         held.map(|(attempt, document)| (*attempt, document))
     }
 
-    /// How many leases are counted by the limit: a lease that is renewed after its end is one too many.
+    /// The number of leases that the limit bounds. A lease that was renewed after its end may exceed the limit.
     pub(super) fn counted(&self, state: &AdmissionState) -> usize {
         let revived = self.revived.iter().filter(|attempt| state.lease(**attempt).is_some()).count();
         state.snapshot().leases - revived
     }
 }
 
-/// Step Functions, and the tokens that `admit-document` answers.
+/// Step Functions, which records the tokens that `admit-document` answers.
 struct Notified<'w> {
     states: &'w MemoryStates,
     tokens: Mutex<Vec<String>>,
@@ -76,7 +76,7 @@ impl Simulation {
         };
         let renewed: Vec<Attempt> = batch.inputs.iter().filter_map(renews).collect();
         match self.decide(batch, &renewed).await {
-            // It is done, but the messages could not be deleted.
+            // The batch was handled, but its messages could not be deleted.
             Ok(()) if self.roughness.redeliveries && self.dice.percent(25) => {}
             Ok(()) => self.admissions.done(),
             Err(error) => {
@@ -88,7 +88,7 @@ impl Simulation {
         }
     }
 
-    /// `admit-document` of a batch, which renews the leases of these attempts.
+    /// Runs `admit-document` for a batch that renews the leases of these attempts.
     pub(super) async fn decide(&mut self, batch: Batch, renewed: &[Attempt]) -> Result<(), Error> {
         let before = self.world.store.admission_now();
         let MemoryWorld { store, states, clock, limits, .. } = &self.world;
@@ -114,7 +114,7 @@ impl Simulation {
         answer.map(|_| ())
     }
 
-    /// Each permit is newer than all that the document had before.
+    /// Records a permit, which must be newer than all earlier permits of the document.
     pub(super) fn receive_permit(&mut self, document: &DocumentRef, permit: &Value) {
         let attempt: Attempt = serde_json::from_value(permit["attempt"].clone()).unwrap();
         let before = self.permits.newest.insert(document.clone(), attempt);
@@ -123,28 +123,32 @@ impl Simulation {
         self.permits.probes += usize::from(permit["halfOpenProbe"] == true);
     }
 
-    /// How many half-open probes there were.
+    /// The number of half-open probes so far.
     pub(crate) fn half_open_probes(&self) -> usize {
         self.permits.probes
     }
 
-    /// No lease is released any more, so the documents that wait do so until the leases that are left have ended.
+    /// Moves the time to when all remaining leases have ended, because no execution will release them.
     pub(super) fn let_leases_end(&mut self) {
-        // A lease runs from its reservation, which may lie ahead.
+        // A lease starts at its reservation, which may be in the future.
         self.world.clock.advance(2 * self.world.limits.lease);
         let over = self.executions.iter().filter(|(_, execution)| execution.is_over());
         self.outlasted.extend(over.map(|(document, _)| document.clone()));
     }
 
-    /// A document that failed while it waited keeps its queue position until the next decision skips it.
+    /// Runs `admit-document` until no document waits. A document that failed while it waited keeps its queue position
+    /// until `admit-document` skips it.
     pub(crate) async fn settle_the_queues(&mut self) {
         let snapshot = self.world.store.admission_now().snapshot();
         if snapshot.waiting > 0 {
             let full = snapshot.leases >= self.world.limits.max_in_flight as usize;
-            assert!(full || snapshot.breaker_open, "a document waits for nothing: {snapshot:?}");
+            assert!(
+                full || snapshot.breaker_open,
+                "a document waits although a permit could be granted: {snapshot:?}"
+            );
             self.assert_leases_that_are_left();
             self.let_leases_end();
-            // What was still to be cut off is cut off now.
+            // Calls that are still to be cut off fail now.
             let mut batch = Batch { inputs: Vec::new(), again: false };
             while self.decide(batch.clone(), &[]).await.is_err() {
                 batch.again = true;
@@ -152,19 +156,19 @@ impl Simulation {
         }
     }
 
-    /// What has to hold when nothing is left to happen: no document waits for a permit, no permit was used twice, and
-    /// each lease that is left ends by itself.
+    /// Checks the end of a run: no document waits for a permit, no permit was used twice, and each remaining lease ends
+    /// by itself.
     pub(crate) fn assert_that_no_permit_is_left(&self) {
         let snapshot = self.world.store.admission_now().snapshot();
         assert_eq!((snapshot.waiting, self.world.store.waiting_items()), (0, 0));
         self.assert_leases_that_are_left();
         let requests = self.log.requests();
         let attempts: BTreeSet<Attempt> = requests.iter().map(|request| request.attempt).collect();
-        assert_eq!(attempts.len(), requests.len(), "a permit is for one request");
+        assert_eq!(attempts.len(), requests.len(), "a permit allows one submission");
     }
 
-    /// An attempt keeps its lease only if its job may be at work (the document failed meanwhile, was redriven without its
-    /// result, or was sent again because questions got no answer), or if no execution received its permit.
+    /// An attempt keeps its lease only if no execution received its permit, or if its job may still be in progress: the
+    /// document failed meanwhile, was redriven without its result, or was submitted again because probes got no answer.
     fn assert_leases_that_are_left(&self) {
         const MAY_HAVE_A_JOB: [&str; 5] =
             ["TransferDocument", "AwaitCallback", "ProbeJob", "CheckProbeTime", "GiveUpWorking"];

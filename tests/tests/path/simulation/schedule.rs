@@ -1,22 +1,22 @@
-//! What happens next, and when.
+//! Chooses the next activity of a run.
 
 use super::*;
 
-/// Which executions can take a step, and when the others can.
+/// The executions that can take a step now, and the times at which others can.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// Executions that can take a step now.
     ready: BTreeSet<DocumentRef>,
-    /// By the clock: when a wait, a pause or a task's time is over.
+    /// With simulated time: when an execution's wait, pause or task ends.
     due: BTreeMap<DocumentRef, OffsetDateTime>,
-    /// The same in the order of time.
+    /// The entries of `due` in order of time.
     timers: BTreeSet<(OffsetDateTime, DocumentRef)>,
-    /// Executions whose task was answered by a function that is still at work until it is due.
+    /// Executions whose task was answered, but whose answer arrives only at the time in `due`.
     delayed: BTreeSet<DocumentRef>,
 }
 
 impl Schedule {
-    /// Forgets the document's time; whether it had one.
+    /// Removes the document's time; returns whether it had one.
     pub(super) fn clear(&mut self, document: &DocumentRef) -> bool {
         self.delayed.remove(document);
         let Some(at) = self.due.remove(document) else { return false };
@@ -30,7 +30,7 @@ impl Schedule {
         self.timers.insert((at, document.clone()));
     }
 
-    /// The task's answer arrives at this time.
+    /// Delays the task's answer until this time.
     pub(super) fn delay(&mut self, document: &DocumentRef, until: OffsetDateTime) {
         self.set(document, until);
         self.delayed.insert(document.clone());
@@ -38,13 +38,13 @@ impl Schedule {
 }
 
 impl Simulation {
-    /// Whether the task that the execution waits for has an answer.
+    /// Whether the task that the execution waits for has an answer; `None` if it waits for no task.
     fn is_answered(&self, execution: &Execution) -> Option<bool> {
         let token = execution.token.as_ref()?;
         Some(self.world.states.answer(&TaskToken::new(token)).is_some())
     }
 
-    /// Looks again whether the document's execution can take a step.
+    /// Updates whether the document's execution can take a step.
     pub(super) fn refresh(&mut self, document: &DocumentRef) {
         if self.can_step(document) {
             self.schedule.ready.insert(document.clone());
@@ -64,7 +64,7 @@ impl Simulation {
         }
     }
 
-    /// Without the clock; with it a time may have passed that nothing has looked at yet.
+    /// Compares `ready` with the executions. Only valid without simulated time, with which `ready` may lag behind.
     pub(super) fn assert_schedule(&self) {
         let ready: BTreeSet<_> =
             self.executions.keys().filter(|document| self.can_step(document)).cloned().collect();
@@ -123,7 +123,7 @@ impl Simulation {
         self.sender.pending(now)
     }
 
-    /// A task that times out. `is_idle`: nothing else can happen.
+    /// Chooses a task that times out. `is_idle`: nothing else can happen.
     fn choose_timeout(&mut self, is_idle: bool) -> Option<DocumentRef> {
         let waits = |(document, execution): (&DocumentRef, &Execution)| {
             (!self.is_answered(execution)?).then(|| document.clone())
@@ -136,7 +136,7 @@ impl Simulation {
             self.roughness.timeouts -= 1;
             return Some(self.dice.pick(&waits));
         }
-        // A document waits for a permit as long as another one may release its lease.
+        // The wait for a permit must not time out while another document may still release its lease.
         let others = waits.iter().filter(|document| self.executions[*document].state != "AwaitPermit");
         let others: Vec<DocumentRef> = others.cloned().collect();
         if others.is_empty() {
@@ -146,7 +146,7 @@ impl Simulation {
         Some(self.dice.pick(&others))
     }
 
-    /// Time passes until something happens by itself.
+    /// Advances the time to the next event.
     fn next_by_the_clock(&mut self, now: OffsetDateTime) -> Option<Activity> {
         let outage = self.outage.filter(|outage| outage.lasts_at(now));
         let callback = self.sender.next_at().map(|at| outage.map_or(at, |outage| at.max(outage.until)));
@@ -157,7 +157,7 @@ impl Simulation {
         self.next()
     }
 
-    /// Takes up what is due: uploads, pauses that are over, and the first task whose time is over.
+    /// Handles what is due: uploads, ended pauses, and the first task that has timed out.
     fn look_at_the_clock(&mut self, now: OffsetDateTime) -> Option<DocumentRef> {
         while let Some((_, (document, message))) = pop_due(&mut self.arrivals, now) {
             self.arrived.insert(document);

@@ -1,4 +1,4 @@
-//! One step of an execution: what its state asks for is done over the ports in memory.
+//! One step of an execution: does the work of its state on the in-memory ports.
 
 use super::*;
 
@@ -150,7 +150,7 @@ impl Simulation {
         Ok(outputs.into())
     }
 
-    /// Invokes a function with the JSON of the state machine, and gives its output as JSON.
+    /// Invokes a function with the state machine's JSON and returns its output as JSON.
     async fn invoke(&mut self, function: &str, payload: Value) -> Result<Value, Error> {
         let first = self.call(function, payload.clone()).await?;
         if self.is_long {
@@ -158,7 +158,7 @@ impl Simulation {
         }
         let before = self.snapshot();
         if let Ok(second) = self.call(function, payload).await {
-            assert_eq!(second, first, "the second run of {function} answered otherwise");
+            assert_eq!(second, first, "the second run of {function} returned another output");
         }
         assert!(self.snapshot() == before, "the second run of {function} changed something");
         Ok(first)
@@ -188,7 +188,7 @@ impl Simulation {
     }
 }
 
-/// What Step Functions catches from Lambda.
+/// The error that Step Functions catches from Lambda.
 fn envelope(error: &Error) -> String {
     json!({ "errorType": error.name(), "errorMessage": error.cause().to_string() }).to_string()
 }
