@@ -73,7 +73,8 @@ pub trait Uploads: Send + Sync {
         object: &ObjectVersion,
     ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// The first bytes of one version, at most `length`; fewer if the object is shorter.
+    /// The first bytes of one version, at most `length`; fewer if the object is shorter. An error if the object is empty or
+    /// the version is gone.
     fn first_bytes(
         &self,
         object: &ObjectVersion,
@@ -83,7 +84,8 @@ pub trait Uploads: Send + Sync {
 
 /// Reading one version of an upload for the third party.
 pub trait UploadReader: Send + Sync {
-    /// The whole object, in ranged reads pinned to the version, at constant memory.
+    /// The whole object, in ranged reads pinned to the version, at constant memory. The body ends with an error if the
+    /// version is gone or does not have this size.
     fn open(
         &self,
         object: &ObjectVersion,
@@ -512,7 +514,7 @@ pub trait Browse: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Submission>, Error>> + Send;
 
-    /// One submission with its documents, oldest first.
+    /// One submission with its documents, oldest first and without their results, which may be large.
     fn submission(
         &self,
         id: &crate::document::SubmissionId,

@@ -7,6 +7,7 @@ mod admission;
 pub mod model;
 mod objects;
 mod outside;
+pub mod port_contract;
 mod reference;
 mod situations;
 mod store;

@@ -33,5 +33,6 @@ mod good_files;
 mod large_files;
 mod logs;
 mod paced;
+mod ports;
 mod records;
 mod store_model;

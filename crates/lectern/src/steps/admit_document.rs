@@ -100,7 +100,7 @@ pub struct QueueChanges {
 }
 
 /// What one transaction takes beside the admission state: a hundred writes in all.
-const MAX_CHANGES: usize = 99;
+pub(crate) const MAX_CHANGES: usize = 99;
 /// Positions that one write looks at.
 const MAX_LOOKED_AT: usize = 35;
 /// Writes for one batch: enough to admit a large crowd.
