@@ -11,7 +11,7 @@ use lectern::{
     },
     ports::{Browse as _, Cursor, Load as _},
 };
-use lectern_aws::{Clients, Config, DynamoDbStore, ReturnedBucket, StateMachine};
+use lectern_aws::{Clients, Config, DynamoDbStore, StateMachine};
 
 use crate::{
     args::Common,
@@ -56,9 +56,8 @@ impl Cloud {
         let clients = clients.with_max_attempts(MAX_ATTEMPTS);
         let formation = aws_sdk_cloudformation::Client::new(clients.shared());
         let stack = Stack::of(&name, &resources(&formation, &name).await?)?;
-        let returned = ReturnedBucket::new(clients.s3(), stack.returned_bucket.clone());
         Ok(Self {
-            store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone(), returned),
+            store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone()),
             state_machine: StateMachine::new(clients.sfn(), stack.state_machine_arn.clone()),
             executions: Executions::new(clients.sfn(), &stack.state_machine_arn),
             s3: clients.s3(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use lectern::error::Error;
+use lectern::error::{Error, StoreError};
 
 use crate::console::Exit;
 
@@ -62,7 +62,10 @@ impl From<Error> for Problem {
         let todo = "Run the command again; what was done stays done. If it fails again, check the credentials \
                     (AWS_PROFILE) and the network.";
         Self {
-            is_transient: matches!(error, Error::StoreUnavailable(_)),
+            is_transient: matches!(
+                &error,
+                Error::Store(StoreError::Unavailable { .. } | StoreError::Conflict)
+            ),
             ..Self::new(error.to_string(), todo)
         }
     }

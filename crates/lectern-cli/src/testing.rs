@@ -8,7 +8,7 @@ use lectern::{
         Reason,
     },
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
+use lectern_aws::{DynamoDbStore, StateMachine};
 use lectern_content::MediaType;
 use serde_json::{Value, json};
 
@@ -63,9 +63,8 @@ pub(crate) fn cloud(
     let none = aws_smithy_mocks::mock!(aws_sdk_dynamodb::Client::query)
         .then_http_response(|| answer(200, r#"{"Items":[]}"#));
     let dynamodb = client!(aws_sdk_dynamodb, reads, none);
-    let returned = ReturnedBucket::new(s3.clone(), stack.returned_bucket.clone());
     Cloud {
-        store: DynamoDbStore::new(dynamodb, stack.table.clone(), returned),
+        store: DynamoDbStore::new(dynamodb, stack.table.clone()),
         state_machine: StateMachine::new(sfn.clone(), stack.state_machine_arn.clone()),
         executions: Executions::new(sfn, &stack.state_machine_arn),
         s3,
@@ -175,6 +174,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         job_id: None,
         result: None,
         redrives: 0,
+        record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
         traceparent: None,
     }

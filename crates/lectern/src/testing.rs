@@ -19,7 +19,7 @@ pub use outside::{MemoryClock, MemoryStates, MemoryThirdParty, SequentialRandom}
 pub use situations::every_action_from_every_situation;
 pub use store::MemoryStore;
 
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 
 /// Where a call is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +66,11 @@ impl Faults {
         match cut {
             None => Ok(effect()),
             Some(Cut::Before) => {
-                Err(Error::StoreUnavailable(format!("{call} was cut off before its effect")))
+                Err(StoreError::unavailable(format!("{call} was cut off before its effect")).into())
             }
             Some(Cut::After) => {
                 effect();
-                Err(Error::StoreUnavailable(format!("{call} was cut off after its effect")))
+                Err(StoreError::unavailable(format!("{call} was cut off after its effect")).into())
             }
         }
     }

@@ -10,18 +10,17 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::submission::{Submission, SubmissionState},
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
         Register, Registration, Reopened, Reopening, Results, Transfers,
     },
-    record::Record,
     testing::{
         every_action_from_every_situation,
         model::{DirectWrites, Op, Returned, check, check_end},
     },
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use lectern_aws::DynamoDbStore;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
@@ -86,9 +85,8 @@ impl Real {
         let request = request.set_attribute_definitions(like.attribute_definitions);
         let request = request.set_global_secondary_indexes(Some(indexes.collect()));
         request.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest).send().await.unwrap();
-        let bucket = ReturnedBucket::new(stack.s3.clone(), stack.is.returned_bucket.clone());
         Self {
-            store: DynamoDbStore::new(stack.dynamodb.clone(), table.clone(), bucket),
+            store: DynamoDbStore::new(stack.dynamodb.clone(), table.clone()),
             client: stack.dynamodb.clone(),
             table,
             states: states(),
@@ -138,7 +136,7 @@ impl Real {
             {
                 Ok(None)
             }
-            Err(error) => Err(Error::StoreUnavailable(format!("{error:?}"))),
+            Err(error) => Err(StoreError::defect(format!("{error:?}")).into()),
         }
     }
 }
@@ -270,9 +268,5 @@ impl Browse for Real {
             document.result = self.store.load(&document.reference).await?.and_then(|whole| whole.result);
         }
         Ok(Some((submission, documents)))
-    }
-
-    async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
-        self.store.record(document).await
     }
 }

@@ -6,7 +6,7 @@ use lectern::{
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState},
     ports::{Resume, StartExecution},
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use lectern_aws::DynamoDbStore;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -102,9 +102,8 @@ impl Table {
             })
             .then_http_response(|| answer(200, r#"{"executionArn":"a","startDate":1}"#));
         let sfn = client!(aws_sdk_sfn, describe, stop, start);
-        let returned = ReturnedBucket::new(client!(aws_sdk_s3), "returned".to_owned());
         let dynamodb = client!(aws_sdk_dynamodb, reads, writes);
-        let store = DynamoDbStore::new(dynamodb, "table".to_owned(), returned);
+        let store = DynamoDbStore::new(dynamodb, "table".to_owned());
         let cloud = Cloud { store, ..cloud(&[], client!(aws_sdk_sqs), client!(aws_sdk_s3), sfn) };
         Self { cloud, stop, writes, start }
     }
