@@ -126,7 +126,7 @@ fn entry(at: OffsetDateTime, phase: Phase, text: String, error: Option<&Failure>
 fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
     let reason = document.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
     let media_type = document.media_type.map_or("unknown type", lectern_content::MediaType::as_str);
-    let told = |state: DocumentState| {
+    let entry_of = |state: DocumentState| {
         let at = time(document.times.get(state.as_str())?)?;
         let (phase, text) = match state {
             DocumentState::Received => {
@@ -144,7 +144,7 @@ fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
         (without_history || !is_between)
             .then(|| (at, Entry { source: "item", ..entry(at, phase, text, None) }))
     };
-    DocumentState::ALL.into_iter().filter_map(told).collect()
+    DocumentState::ALL.into_iter().filter_map(entry_of).collect()
 }
 
 fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
@@ -153,7 +153,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
     let mut failed_at = None;
     let mut files: Option<Files> = None;
     for (index, step) in steps.iter().enumerate() {
-        let mut tell = |phase, text, error: Option<&Failure>| {
+        let mut add = |phase, text, error: Option<&Failure>| {
             dated.push((step.at, entry(step.at, phase, text, error)));
         };
         if let (Some(checked), Some(at)) = (&mut files, &mut now) {
@@ -163,14 +163,14 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
                     let next = steps.get(index + 1).map(|step| &step.what);
                     let has_failed = matches!(next, Some(What::Entered(next)) if next == "FailDocument");
                     if !has_failed && checked.succeeded > 0 {
-                        tell(Phase::Verify, checked.text(), None);
+                        add(Phase::Verify, checked.text(), None);
                     }
                     files = None;
                     continue;
                 }
                 What::Failed(failure) => {
                     let text = format!("A returned file was not accepted: {}.", named(failure));
-                    tell(Phase::Verify, text, Some(failure));
+                    add(Phase::Verify, text, Some(failure));
                     checked.failed += 1;
                     at.failure = Some(failure.clone());
                     continue;
@@ -187,7 +187,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
             (What::Entered(state), _) => {
                 files = (state == FILES).then(Files::default);
                 if let Some(text) = on_entering(state) {
-                    tell(Phase::of(state), text.to_owned(), None);
+                    add(Phase::of(state), text.to_owned(), None);
                 }
                 failed_at = None;
                 now = Some(Pending { state: state.clone(), since: step.at, tries: 0, failure: None });
@@ -195,7 +195,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
             (What::Exited(state), Some(at)) => {
                 let waited = step.at - at.since;
                 if at.state == *state && at.tries == 0 && waited >= Duration::milliseconds(200) {
-                    tell(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
+                    add(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
                 }
             }
             (What::Scheduled, Some(at)) => {
@@ -203,30 +203,30 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
                 if let Some(failed) = failed_at.take() {
                     let waited = duration(step.at - failed);
                     let text = format!("{}: try {}, after a wait of {waited}.", at.state, at.tries);
-                    tell(Phase::of(&at.state), text, None);
+                    add(Phase::of(&at.state), text, None);
                 }
                 at.since = step.at;
             }
             (What::Succeeded, Some(at)) => {
                 let took = step.at - at.since;
                 if let Some(text) = done(&at.state, at.tries, took) {
-                    tell(Phase::of(&at.state), text, None);
+                    add(Phase::of(&at.state), text, None);
                 }
             }
             (What::Failed(failure), Some(at)) => {
                 let text = failed(&at.state, at.tries, failure, step.at - at.since);
                 let expected = failure.error == "DynamoDb.ConditionalCheckFailedException";
-                tell(Phase::of(&at.state), text, Some(failure).filter(|_| !expected));
+                add(Phase::of(&at.state), text, Some(failure).filter(|_| !expected));
                 at.failure = Some(failure.clone());
                 at.since = step.at;
                 failed_at = Some(step.at);
             }
             (What::Broken(failure), _) => {
-                tell(Phase::End, format!("The execution ended: {}.", named(failure)), Some(failure));
+                add(Phase::End, format!("The execution ended: {}.", named(failure)), Some(failure));
                 now = None;
             }
             (What::Ended, _) => {
-                tell(Phase::Record, "The execution succeeded.".to_owned(), None);
+                add(Phase::Record, "The execution succeeded.".to_owned(), None);
                 now = None;
             }
             (What::Exited(_) | What::Scheduled | What::Succeeded | What::Failed(_), None) => {}
