@@ -279,7 +279,7 @@ async fn case_48_redrive_of_a_document_that_may_have_a_job_waits_for_that_job() 
     let upload = case.upload_with_lasting("late.txt", text(), late).await;
     case.stack.failed(&upload, "overdue").await;
     let ran = case.stack.lectern(&["redrive", &upload.id().to_string()]).await;
-    assert!(ran.out.contains("it first asks the third party about the job"), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("it first probes the job"), "{}{}", ran.out, ran.err);
     case.stack.until(&upload, "is ready", |now| now.state == DocumentState::Ready).await;
     assert_eq!(case.stack.only_job(&upload).await.submissions, 1);
 }
