@@ -39,11 +39,14 @@ FUZZ_SECONDS ?= 20
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 CARGO_FUZZ_VERSION := 0.13.2
+CARGO_NEXTEST_VERSION := 0.9.143
 
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 VENV := $(CURDIR)/.venv
 TOOLS := $(CURDIR)/.local/tools
 LOCAL := $(VENV)/bin/python tools/local.py
+# An installed nextest is used, because building one takes minutes. .config/nextest.toml says which versions are new enough.
+NEXTEST := $(if $(shell command -v cargo-nextest),rust,$(TOOLS)/bin/cargo-nextest)
 
 # `cargo test` and the functions share one target triple, so that nothing is compiled twice. tools/local/build.py adds the
 # settings that only the local build needs.
@@ -122,15 +125,16 @@ advisories: $(TOOLS)/bin/cargo-deny ## Compare the dependencies with the RustSec
 	cargo deny --locked check --hide-inclusion-graph advisories
 
 .PHONY: unit
-unit: rust ## Run the unit, adapter, contract and path tests
-	cargo test --workspace --locked
+unit: $(NEXTEST) ## Run the unit, adapter, contract and path tests
+	cargo test --workspace --locked --doc
+	cargo nextest run --workspace --locked
 
 .PHONY: explore
-explore: rust ## Run the unit, adapter, contract and path tests with new random seeds and print the seeds: ROUNDS=10
-	@cargo test --workspace --locked --no-run
+explore: $(NEXTEST) ## Run the unit, adapter, contract and path tests with new random seeds and print the seeds: ROUNDS=10
+	@cargo nextest run --workspace --locked --no-run
 	@for round in $$(seq $(ROUNDS)); do \
 		export PROPTEST_RNG_SEED="$$RANDOM$$RANDOM"; echo "== SEED=$$PROPTEST_RNG_SEED"; \
-		cargo test --workspace --locked --quiet --tests; \
+		cargo nextest run --workspace --locked --cargo-quiet --status-level fail; \
 	done
 
 # Runs $(3) on a local cloud in the directory $(1) with the parameters $(2). The local cloud ends with the run.
@@ -143,27 +147,26 @@ define on_a_local_cloud
 	$(LOCAL) up --dir $(1) $(addprefix --parameter ,$(2)); \
 	$(3)
 endef
-E2E := cargo test -p lectern-tests --features end-to-end --test end_to_end --locked --
+E2E := cargo nextest run -p lectern-tests --features end-to-end --test end_to_end --locked
 
 .PHONY: e2e
 e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each group on its own temporary local cloud
 
 .PHONY: e2e-quick
 e2e-quick: export SFN_WAIT_SCALE := 0.05
-e2e-quick: $(VENV)/.stamp
-	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --test-threads=24; \
-	$(E2E) --ignored --skip paced:: --test-threads=1)
+e2e-quick: $(VENV)/.stamp $(NEXTEST)
+	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --profile end-to-end)
 
 .PHONY: e2e-one
 e2e-one: export SFN_WAIT_SCALE := 0.05
-e2e-one: $(VENV)/.stamp ## Run the end-to-end tests named TEST=… on a stack that stays up until make stop
+e2e-one: $(VENV)/.stamp $(NEXTEST) ## Run the end-to-end tests named TEST=… on a stack that stays up until make stop
 	@test -n "$(TEST)" || { echo 'Failed: TEST is missing.'; echo 'Example: make e2e-one TEST=case_31'; exit 1; }
 	@$(LOCAL) up --dir .local/test $(addprefix --parameter ,$(E2E_PARAMETERS))
-	@LECTERN_STACK="$(CURDIR)/.local/test/stack.json" $(E2E) --include-ignored --nocapture --test-threads=1 $(TEST)
+	@LECTERN_STACK="$(CURDIR)/.local/test/stack.json" $(E2E) --ignore-default-filter --no-capture $(TEST)
 
 .PHONY: e2e-paced
-e2e-paced: $(VENV)/.stamp
-	$(call on_a_local_cloud,.local/paced,$(PACED_PARAMETERS),$(E2E) --ignored paced:: --test-threads=1 --nocapture)
+e2e-paced: $(VENV)/.stamp $(NEXTEST)
+	$(call on_a_local_cloud,.local/paced,$(PACED_PARAMETERS),$(E2E) --profile paced --no-capture)
 
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
@@ -241,6 +244,9 @@ $(TOOLS)/bin/cargo-deny: Makefile | rust
 
 $(TOOLS)/bin/cargo-machete: Makefile | rust
 	$(call cargo_tool,cargo-machete,$(CARGO_MACHETE_VERSION))
+
+$(TOOLS)/bin/cargo-nextest: Makefile | rust
+	$(call cargo_tool,cargo-nextest,$(CARGO_NEXTEST_VERSION))
 
 $(TOOLS)/bin/cargo-fuzz: Makefile | rust
 	$(call cargo_tool,cargo-fuzz,$(CARGO_FUZZ_VERSION))

@@ -51,7 +51,7 @@ impl Config {
         text("ADMIT_DOCUMENT_QUEUE_URL")
     }
 
-    /// The bucket of returned files, large records and quarantine.
+    /// The bucket of returned files, records and quarantine.
     pub fn returned_bucket(self) -> Result<String, ConfigError> {
         text("RETURNED_BUCKET")
     }

@@ -17,33 +17,32 @@ mod tests;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::ProvideErrorMetadata as _,
+    error::BuildError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, CancellationReason, Put, TransactWriteItem},
 };
 use lectern::{
     document::transitions,
     document::{Attempt, Document, DocumentRef, Round},
-    error::Error,
+    error::{Error, StoreError},
     ports::{Begin, FinalOutcome, Finish, Finishing, Load, Transfers},
 };
 use time::OffsetDateTime;
 
-use self::items::{StoredDocument, document_key, record_item};
-use crate::{s3::ReturnedBucket, sfn::unavailable};
+use self::items::{StoredDocument, document_key};
+use crate::error::{defect, failed};
 
 /// The store. Clone it freely: it holds a client and two names.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     client: Client,
     table: String,
-    large_records: ReturnedBucket,
 }
 
 impl DynamoDbStore {
-    /// The store in this table; records that an item cannot hold go to the bucket.
-    pub fn new(client: Client, table: String, large_records: ReturnedBucket) -> Self {
-        Self { client, table, large_records }
+    /// The store in this table.
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
     }
 
     /// Reads a document's item, consistently.
@@ -56,7 +55,7 @@ impl DynamoDbStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| unavailable("GetItem", &error))?;
+            .map_err(|error| failed("GetItem", error))?;
         answer.item.map(items::from_item).transpose()
     }
 
@@ -79,14 +78,9 @@ impl DynamoDbStore {
             .set_item(Some(items::to_item(&stored.moved(moved.clone()))?))
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", AttributeValue::N(read_revision.to_string()));
-        match put.send().await {
-            Ok(_) => {
-                tracing::debug!(state = %moved.state, readRevision = read_revision, "The move was written.");
-                Ok(Some(moved))
-            }
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Err(write_conflict()),
-            Err(error) => Err(unavailable("PutItem", &error)),
-        }
+        put.send().await.map_err(|error| failed("PutItem", error))?;
+        tracing::debug!(state = %moved.state, readRevision = read_revision, "The move was written.");
+        Ok(Some(moved))
     }
 
     fn put_moved(&self, stored: StoredDocument, moved: Document) -> Result<TransactWriteItem, Error> {
@@ -97,24 +91,19 @@ impl DynamoDbStore {
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", AttributeValue::N(read_revision.to_string()))
             .build();
-        Ok(TransactWriteItem::builder()
-            .put(put.map_err(|error| Error::StoreUnavailable(error.to_string()))?)
-            .build())
+        write(put)
     }
 
-    /// Writes all or nothing. `Err(Ok(reasons))` is a cancelled transaction, with a reason for each write.
-    async fn transact(
-        &self,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<(), Result<Vec<CancellationReason>, Error>> {
+    /// Writes all or nothing.
+    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), Error> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
         let Err(error) = request.send().await else { return Ok(()) };
-        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-            error.as_service_error()
-        {
-            return Err(Ok(cancelled.cancellation_reasons().to_vec()));
-        }
-        Err(Err(unavailable("TransactWriteItems", &error)))
+        Err(match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(error)) => {
+                cancelled(error.cancellation_reasons())
+            }
+            _ => failed("TransactWriteItems", error),
+        })
     }
 }
 
@@ -157,48 +146,38 @@ impl Finishing for DynamoDbStore {
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         let Some(stored) = self.stored(document).await? else { return Ok(Finish::Unknown) };
-        let (record, given_up) = match outcome {
-            FinalOutcome::Ready(record) => (Some(record), None),
-            FinalOutcome::Failed(given_up) => (None, Some(given_up)),
-        };
-        let Some((moved, change)) = transitions::finish(&stored.document, given_up, now) else {
+        let Some((moved, change)) = transitions::finish(&stored.document, outcome, now) else {
             return Ok(Finish::AlreadyTerminal);
         };
         let mut writes = vec![self.put_moved(stored, moved)?];
-        if let Some(record) = record {
-            let item = record_item(&self.large_records, document, &record).await?;
-            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-            let put = put.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-            writes.push(TransactWriteItem::builder().put(put).build());
-        }
         let counted = change.is_some();
         if let Some(change) = change {
             writes.push(self.count(&document.submission_id, change, now).await?);
         }
-        match self.transact(writes).await {
-            Ok(()) => {
-                tracing::debug!(counted, "The end was written.");
-                Ok(Finish::Finished)
-            }
-            Err(Ok(reasons)) => Err(cancelled(&reasons)),
-            Err(Err(error)) => Err(error),
-        }
+        self.transact(writes).await?;
+        tracing::debug!(counted, "The end was written.");
+        Ok(Finish::Finished)
     }
 }
 
-/// Why a transaction was cancelled: a write conflict, which a retry resolves, or something else.
+/// Why a transaction was cancelled: another writer came first, the table was busy, or the request was wrong.
 fn cancelled(reasons: &[CancellationReason]) -> Error {
     let codes: Vec<&str> =
         reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
-    tracing::debug!(codes = codes.join(", "), "The transaction was cancelled; nothing was written.");
+    let all = codes.join(", ");
+    tracing::debug!(codes = all, "The transaction was cancelled; nothing was written.");
+    let what = format!("TransactWriteItems: it was cancelled ({all})");
+    let is_busy = |code: &str| code == "ThrottlingError" || code == "ProvisionedThroughputExceeded";
     if codes.iter().all(|code| matches!(*code, "ConditionalCheckFailed" | "TransactionConflict")) {
-        return write_conflict();
+        StoreError::Conflict.into()
+    } else if codes.iter().any(|code| is_busy(code)) {
+        StoreError::unavailable(what).into()
+    } else {
+        StoreError::defect(what).into()
     }
-    Error::StoreUnavailable(format!("TransactWriteItems: it was cancelled ({})", codes.join(", ")))
 }
 
-/// Two writers met; nothing was written.
-fn write_conflict() -> Error {
-    tracing::debug!("Another writer came first; nothing was written.");
-    Error::StoreUnavailable("another writer came first".to_owned())
+fn write(put: Result<Put, BuildError>) -> Result<TransactWriteItem, Error> {
+    let put = put.map_err(|error| defect("a write of a transaction could not be built", error))?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }

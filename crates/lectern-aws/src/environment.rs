@@ -42,7 +42,7 @@ impl Environment {
 
     /// The state store.
     pub fn store(&self) -> Result<DynamoDbStore, ConfigError> {
-        Ok(DynamoDbStore::new(self.clients.dynamodb(), self.config.table_name()?, self.returned_files()?))
+        Ok(DynamoDbStore::new(self.clients.dynamodb(), self.config.table_name()?))
     }
 
     /// The bucket of uploads.

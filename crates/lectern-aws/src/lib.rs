@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod dynamodb;
 pub mod environment;
+pub mod error;
 pub mod functions;
 pub mod http_api;
 pub mod http_third_party;

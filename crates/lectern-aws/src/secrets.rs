@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
-use lectern::{contract::webhook::SigningSecrets, error::Error, ports::Secrets};
+use lectern::{
+    contract::webhook::SigningSecrets,
+    error::{Error, StoreError},
+    ports::Secrets,
+};
 use tokio::sync::Mutex;
 
-use crate::sfn::unavailable;
+use crate::error::failed;
 
 #[cfg(test)]
 mod tests;
@@ -62,10 +66,10 @@ impl CachedSecret {
             .secret_id(&self.arn)
             .send()
             .await
-            .map_err(|error| unavailable("GetSecretValue", &error))?;
+            .map_err(|error| failed("GetSecretValue", error))?;
         let text = answer.secret_string().unwrap_or_default().trim().to_owned();
         if text.is_empty() {
-            return Err(Error::StoreUnavailable("the secret is empty".to_owned()));
+            return Err(StoreError::defect("the secret is empty").into());
         }
         let secret = Secret(text);
         *cached = Some((Instant::now(), secret.clone()));
@@ -87,6 +91,6 @@ impl SigningSecretsSource {
 impl Secrets for SigningSecretsSource {
     async fn signing_secrets(&self) -> Result<SigningSecrets, Error> {
         let secret = self.0.get().await?;
-        SigningSecrets::parse(secret.expose()).map_err(|error| Error::StoreUnavailable(error.to_string()))
+        SigningSecrets::parse(secret.expose()).map_err(|error| StoreError::defect(error.to_string()).into())
     }
 }

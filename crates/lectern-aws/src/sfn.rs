@@ -3,7 +3,6 @@
 use aws_sdk_sfn::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId as _,
 };
 use lectern::{
     document::{DocumentRef, TaskToken},
@@ -13,6 +12,8 @@ use lectern::{
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
 use serde_json::{Value, json};
+
+use crate::error::failed;
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,7 @@ impl Executions for StateMachine {
                 tracing::debug!("The execution had been started before.");
                 Ok(())
             }
-            Err(error) => Err(unavailable("StartExecution", &error)),
+            Err(error) => Err(failed("StartExecution", error)),
         }
     }
 }
@@ -125,9 +126,9 @@ impl Tasks for TaskTokens {
 }
 
 /// A token that was answered or timed out, or whose execution is over, is no error: it is not awaited any more.
-fn token_use<T, E>(call: &str, result: Result<T, SdkError<E>>) -> Result<TokenUse, Error>
+fn token_use<T, E>(call: &'static str, result: Result<T, SdkError<E>>) -> Result<TokenUse, Error>
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match result {
         Ok(_) => Ok(TokenUse::Delivered),
@@ -135,26 +136,6 @@ where
             tracing::debug!(call, code = error.code(), "Nobody waits for this token any more.");
             Ok(TokenUse::NotAwaited)
         }
-        Err(error) => Err(unavailable(call, &error)),
+        Err(error) => Err(failed(call, error)),
     }
-}
-
-/// Names the call and the service's error code only: services quote keys, tokens and names in their messages.
-pub fn unavailable<E>(call: &str, error: &SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let kind = match error {
-        SdkError::ConstructionFailure(_) => "the request could not be built",
-        SdkError::TimeoutError(_) => "it timed out",
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => "it timed out",
-        SdkError::DispatchFailure(_) => "it could not be reached",
-        SdkError::ResponseError(_) => "its answer could not be read",
-        SdkError::ServiceError(_) => "it answered with an error",
-        _ => "it failed",
-    };
-    let code = error.code().unwrap_or("no code");
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    tracing::debug!(call, kind, code, status, requestId = error.request_id(), "A call to AWS failed.");
-    Error::StoreUnavailable(format!("{call}: {kind} ({code})"))
 }

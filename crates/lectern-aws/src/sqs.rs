@@ -11,7 +11,10 @@ use lectern::{
     steps::admit_document::{Input, Order},
 };
 
-use crate::{lambda::receive_count, sfn::unavailable};
+use crate::{
+    error::{defect, failed},
+    lambda::receive_count,
+};
 
 #[cfg(test)]
 mod tests;
@@ -42,10 +45,10 @@ impl Leases for AdmissionQueue {
         let envelope = Envelope::new(document.clone(), attempt);
         let order = Input { envelope, order: Order::Release };
         let body =
-            serde_json::to_string(&order).map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+            serde_json::to_string(&order).map_err(|error| defect("an order could not be written", error))?;
         let request = self.client.send_message().queue_url(&self.url).message_group_id(Self::GROUP);
         let sent = request.message_body(body).send().await;
-        sent.map(drop).map_err(|error| unavailable("SendMessage", &error))
+        sent.map(drop).map_err(|error| failed("SendMessage", error))
     }
 }
 
@@ -72,7 +75,7 @@ impl SourceQueue {
             .set_message_body(message.body.clone())
             .message_group_id("unreadable")
             .set_message_deduplication_id(message.message_id.clone());
-        request.send().await.map(drop).map_err(|error| unavailable("SendMessage", &error))
+        request.send().await.map(drop).map_err(|error| failed("SendMessage", error))
     }
 
     /// Makes SQS deliver a failed message again soon: the cause is usually a write conflict. If this call fails, SQS delivers
@@ -86,7 +89,7 @@ impl SourceQueue {
             .set_receipt_handle(message.receipt_handle.clone())
             .visibility_timeout(pause_s);
         if let Err(error) = request.send().await {
-            tracing::warn!(detail = %unavailable("ChangeMessageVisibility", &error), "SQS delivers a message again later than asked.");
+            tracing::warn!(detail = %failed("ChangeMessageVisibility", error), "SQS delivers a message again later than asked.");
         }
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn document() -> Document {
         job_id: None,
         result: None,
         redrives: 0,
+        record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
     }
 }

@@ -8,20 +8,20 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  it failed; the message says what to do
-  2  the command line is not understood
+  2  the command line is invalid
   3  the document, submission, queue or stack does not exist
-  4  something is left that needs a person: refused, stopped, or only partly done
+  4  a person has to act: something was refused, stopped, or only partly done
 
 Examples:
   lectern --stack lectern-prod status
   lectern --local explain 6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f
   lectern --stack lectern-prod dlq list
-  lectern --stack lectern-prod dlq redrive --all          show what would be done
-  lectern --stack lectern-prod dlq redrive --all --yes    do it
+  lectern --stack lectern-prod dlq redrive --all          show the plan
+  lectern --stack lectern-prod dlq redrive --all --yes    run the plan
   lectern --stack lectern-prod redrive --failed --reason overdue --yes
   AWS_PROFILE=ops LECTERN_STACK_NAME=lectern-prod lectern reconcile --json";
 
-/// Where is this file, why, and what do I do: Lectern's command for an engineer on call.
+/// Lectern's command for the engineer on call: shows where a file is, why, and what to do.
 #[derive(Debug, Parser)]
 #[command(name = "lectern", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -36,22 +36,22 @@ pub(crate) struct Common {
     /// The deployed stack's name; region, credentials and endpoint come from the AWS environment or profile
     #[arg(long, global = true, env = "LECTERN_STACK_NAME", value_name = "NAME")]
     pub(crate) stack: Option<String>,
-    /// The local cloud that `make run` started: the same as --stack-file .local/stack.json
+    /// The local cloud that `make run` started; the same as --stack-file .local/stack.json
     #[arg(long, global = true)]
     pub(crate) local: bool,
-    /// The file that describes a local cloud, as tools/local.py writes it
+    /// The description of a local cloud that tools/local.py wrote
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "local")]
     pub(crate) stack_file: Option<PathBuf>,
-    /// Print one JSON document
+    /// Print the answer as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The whole stack: the third party's limits, queues, dead-letter messages, alarms, and who needs attention
+    /// Show the whole stack: limits, queues, dead-letter messages, alarms, and documents that need attention
     ///
-    /// The first command on a bad night. It changes nothing.
+    /// The first command in an incident. It changes nothing.
     Status,
     Explain(Explain),
     Dlq(Dlq),
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Reconcile(Reconcile),
 }
 
-/// One document's timeline from upload to record: where it is, why, and what to do
+/// Show one document's timeline from upload to record: where it is, why, and what to do
 ///
 /// The timeline comes from the document's item, the histories of its executions and the functions' logs. For a
 /// submission, all documents are listed, and those that need attention are explained.
@@ -72,12 +72,12 @@ Examples:
 pub(crate) struct Explain {
     /// A document id, `<submission id>/<document id>`, or a submission id
     pub(crate) id: String,
-    /// Print object keys, which hold file names
+    /// Print object keys, which contain file names
     #[arg(long)]
     pub(crate) show_names: bool,
 }
 
-/// The dead-letter queues: what they hold, and sending it back
+/// List dead-letter messages, or send them back
 #[derive(Debug, Args)]
 pub(crate) struct Dlq {
     #[command(subcommand)]
@@ -90,30 +90,31 @@ pub(crate) enum DlqCommand {
     Redrive(DlqRedrive),
 }
 
-/// Show the messages of each dead-letter queue: how many, how old, which can be read, which documents they are about
+/// Show the messages of each dead-letter queue: number, age, whether they are readable, and their documents
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   lectern --local dlq list
   lectern --local dlq list transfer-document --bodies")]
 pub(crate) struct DlqList {
-    /// One queue, such as transfer-document; all of them if none is named
+    /// One queue, such as transfer-document; the default is all queues
     pub(crate) queue: Option<String>,
-    /// Print the messages' bodies, without secrets; --json always has them
+    /// Print the messages' bodies without secrets; --json always includes them
     #[arg(long)]
     pub(crate) bodies: bool,
 }
 
-/// Send dead-letter messages back to where they came from, once the cause is gone
+/// Send dead-letter messages back to their queues or functions, when the cause is gone
 ///
-/// Without --yes nothing is changed and the plan is shown. Each message is sent before it is deleted, so an interrupted
-/// run loses nothing; run it again. Every consumer ignores a message that it has handled before. A message that cannot be
-/// read, or that has come back twice, is moved to quarantine/dead-letters/ in the returned bucket.
+/// Without --yes the command shows its plan and changes nothing. Each message is sent before it is deleted, so an
+/// interrupted run loses nothing; run the command again. Every consumer ignores messages that it has already handled. A
+/// message that is unreadable, or that has come back twice, is moved to quarantine/dead-letters/ in the returned
+/// bucket.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   lectern --local dlq redrive transfer-document
-  lectern --local dlq redrive transfer-document --limit 1 --yes    is the cause really gone?
+  lectern --local dlq redrive transfer-document --limit 1 --yes    test whether the cause is gone
   lectern --local dlq redrive --all --yes --rate 5")]
 pub(crate) struct DlqRedrive {
     /// The queue, such as transfer-document
@@ -122,24 +123,24 @@ pub(crate) struct DlqRedrive {
     /// All dead-letter queues of the stack
     #[arg(long)]
     pub(crate) all: bool,
-    /// Do it, instead of showing what would be done
+    /// Run the plan instead of showing it
     #[arg(long)]
     pub(crate) yes: bool,
-    /// At most this many messages of each queue
+    /// Maximum number of messages from each queue
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Messages a second
+    /// Messages per second
     #[arg(long, default_value_t = 10.0, value_parser = rate, value_name = "N")]
     pub(crate) rate: f64,
 }
 
-/// Start failed documents again, from what is already stored
+/// Start failed documents again, using what is already stored
 ///
-/// A stored result is used, and the third party is asked about a job that may still exist, so nothing is processed twice.
-/// A new execution `<document id>-redrive-<n>` starts. A document that is in progress is left alone, so running the
-/// command twice changes nothing the second time. A single document is redriven at once; --failed shows its plan first.
+/// A redrive uses a stored result and first probes a job that may still exist, so nothing is processed twice. It starts
+/// a new execution `<document id>-redrive-<n>`. A document in progress is not changed, so a second run of the command
+/// changes nothing. A single document is redriven at once; --failed shows its plan first.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "\
 Examples:
   lectern --local redrive 6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f
@@ -149,33 +150,33 @@ pub(crate) struct Redrive {
     /// A document id or `<submission id>/<document id>`
     #[arg(required_unless_present = "failed", conflicts_with = "failed")]
     pub(crate) document: Option<String>,
-    /// Every failed document
+    /// All failed documents
     #[arg(long)]
     pub(crate) failed: bool,
     /// Only documents that failed for this reason
     #[arg(long, requires = "failed", conflicts_with = "document", value_name = "CODE")]
     pub(crate) reason: Option<String>,
-    /// At most this many documents
+    /// Maximum number of documents
     #[arg(long, requires = "failed", conflicts_with = "document", value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Discard the stored result, or a job that may still exist, and have the third party process the file again
+    /// Discard a stored result or a job that may still exist, and let the third party process the file again
     #[arg(long)]
     pub(crate) discard_result: bool,
-    /// Do it, instead of showing what would be done (for --failed)
+    /// Run the plan instead of showing it (for --failed)
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Only show what would be done
+    /// Only show the plan
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
-    /// Documents a second
+    /// Documents per second
     #[arg(long, default_value_t = 5.0, value_parser = rate, value_name = "N")]
     pub(crate) rate: f64,
 }
 
-/// Compare the uploads bucket with the table, and register uploads whose event was lost
+/// Compare the uploads bucket with the table, and register uploads whose events were lost
 ///
 /// Run it by hand after an incident, never on a schedule. It lists the bucket and reads the table by its keys. Without
-/// --yes nothing is changed. Objects younger than --min-age are left alone, because their event may still arrive.
+/// --yes it changes nothing. Objects younger than --min-age are skipped, because their events may still arrive.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -185,13 +186,13 @@ pub(crate) struct Reconcile {
     /// Only this submission
     #[arg(long, value_name = "ID")]
     pub(crate) submission: Option<String>,
-    /// Leave objects and documents alone that are younger than this many minutes
+    /// Skip objects and documents that are younger than this number of minutes
     #[arg(long, default_value_t = 15, value_name = "MINUTES")]
     pub(crate) min_age: u32,
-    /// Do it, instead of showing what would be done
+    /// Run the plan instead of showing it
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Messages to receive-upload, and calls to Step Functions, a second
+    /// Messages to receive-upload, and calls to Step Functions, per second
     #[arg(long, default_value_t = 10.0, value_parser = rate, value_name = "N")]
     pub(crate) rate: f64,
 }
@@ -224,7 +225,7 @@ mod tests {
     #[case::no_rate(&["dlq", "redrive", "--all", "--rate", "0"])]
     #[case::two_places(&["--local", "--stack-file", "x", "dlq", "list"])]
     #[case::both_ways(&["redrive", "--failed", "--yes", "--dry-run"])]
-    fn what_cannot_be_meant_is_refused(#[case] arguments: &[&str]) {
+    fn contradictory_options_are_refused(#[case] arguments: &[&str]) {
         let all = [&["lectern"], arguments].concat();
         assert!(Cli::try_parse_from(all).is_err());
     }

@@ -1,4 +1,4 @@
-//! The clients, and the stack they are used on. Calls to AWS are retried by the SDK itself, longer than functions do.
+//! The AWS clients and the stack. The SDK retries calls to AWS, and longer than the functions do.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use lectern::{
     },
     ports::{Browse as _, Cursor, Load as _},
 };
-use lectern_aws::{Clients, Config, DynamoDbStore, ReturnedBucket, StateMachine};
+use lectern_aws::{Clients, Config, DynamoDbStore, StateMachine};
 
 use crate::{
     args::Common,
@@ -22,9 +22,9 @@ use crate::{
 };
 
 const LOCAL_FILE: &str = ".local/stack.json";
-/// With the SDK's exponential backoff and jitter this bridges some ten seconds.
+/// With the SDK's exponential backoff and jitter, these attempts take about ten seconds.
 const MAX_ATTEMPTS: u32 = 5;
-/// Submissions are read in pages of this size.
+/// The page size when submissions are read.
 const PAGE: usize = 100;
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    /// Finds the stack that the command line names.
+    /// Finds the stack that the command line selects.
     pub(crate) async fn open(common: &Common) -> Result<Self, Problem> {
         let local = common.local.then(|| PathBuf::from(LOCAL_FILE));
         let (clients, name) = match common.stack_file.clone().or(local) {
@@ -56,9 +56,8 @@ impl Cloud {
         let clients = clients.with_max_attempts(MAX_ATTEMPTS);
         let formation = aws_sdk_cloudformation::Client::new(clients.shared());
         let stack = Stack::of(&name, &resources(&formation, &name).await?)?;
-        let returned = ReturnedBucket::new(clients.s3(), stack.returned_bucket.clone());
         Ok(Self {
-            store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone(), returned),
+            store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone()),
             state_machine: StateMachine::new(clients.sfn(), stack.state_machine_arn.clone()),
             executions: Executions::new(clients.sfn(), &stack.state_machine_arn),
             s3: clients.s3(),
@@ -71,7 +70,7 @@ impl Cloud {
         })
     }
 
-    /// The stack's limit of jobs in flight; `None` if it cannot be read, which is no reason to fail.
+    /// The stack's limit of jobs in flight; `None` if it cannot be read, because commands work without it.
     pub(crate) async fn max_leases(&self) -> Option<usize> {
         let answer = self.formation.describe_stacks().stack_name(&self.stack.name).send().await.ok()?;
         let mut parameters = answer.stacks?.into_iter().filter_map(|stack| stack.parameters).flatten();
@@ -80,7 +79,7 @@ impl Cloud {
         found.parameter_value?.parse().ok()
     }
 
-    /// The submissions of a state by the index, newest first. A submission that has just left the state may be among them.
+    /// The submissions of a state, newest first. The index may still contain a submission that has just left the state.
     pub(crate) fn submissions(
         &self,
         state: SubmissionState,
@@ -96,8 +95,8 @@ impl Cloud {
         pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten()
     }
 
-    /// The document that a person names. The table's keys begin with the submission, and nothing scans the table: if only
-    /// the document's id is given, the input of its first execution tells the submission.
+    /// The document of the given id. The table's keys begin with the submission, and nothing scans the table. So if
+    /// only the document id is given, the submission comes from the input of the document's first execution.
     pub(crate) async fn document(&self, named: &Named) -> Result<Document, Problem> {
         let reference = match named {
             Named::DocumentOf(reference) => reference.clone(),
@@ -106,7 +105,7 @@ impl Cloud {
                 let submission_id = found.ok_or_else(|| {
                     Problem::not_found(
                         format!("no execution is named {document_id}"),
-                        "A rejected document has no execution, and executions are deleted after 90 days: give <submission id>/<document id>. If the file was never registered, `lectern reconcile` finds it.",
+                        "Rejected documents have no execution, and executions are deleted after 90 days: give <submission id>/<document id>. If the file was never registered, `lectern reconcile` finds it.",
                     )
                 })?;
                 DocumentRef { submission_id, document_id: *document_id }
@@ -114,7 +113,9 @@ impl Cloud {
             Named::Submission(submission) => {
                 return Err(Problem::new(
                     format!("{submission} is a submission, not a document"),
-                    format!("See its documents with `lectern explain {submission}`, and name one of them."),
+                    format!(
+                        "List its documents with `lectern explain {submission}`, and give the id of one."
+                    ),
                 ));
             }
         };
@@ -122,7 +123,7 @@ impl Cloud {
             let DocumentRef { submission_id, document_id } = &reference;
             Problem::not_found(
                 format!("submission {submission_id} has no document {document_id}"),
-                format!("See the documents of the submission with `lectern explain {submission_id}`."),
+                format!("List the documents of the submission with `lectern explain {submission_id}`."),
             )
         })
     }
@@ -131,8 +132,8 @@ impl Cloud {
 async fn remote(name: Option<&str>) -> Result<(Clients, String), Problem> {
     let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
         Problem::new(
-            "no stack is named",
-            "Give --stack NAME (or LECTERN_STACK_NAME), or --local for the cloud that `make run` started.",
+            "no stack is given",
+            "Give --stack NAME (or LECTERN_STACK_NAME), or --local for the local cloud that `make run` started.",
         )
     })?;
     let clients = Clients::load(Config::from_env()).await;

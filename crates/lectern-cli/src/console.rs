@@ -11,27 +11,27 @@ use serde_json::json;
 
 use crate::problem::Problem;
 
-/// How a command ended: the process's exit code.
+/// The outcome of a command, which becomes the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
-    /// It failed.
+    /// The command failed.
     Failed = 1,
-    /// The command line is not understood.
+    /// The command line is invalid.
     Usage = 2,
-    /// What the command line names does not exist.
+    /// The document, submission, queue or stack does not exist.
     NotFound = 3,
-    /// Something is left that needs a person.
+    /// A person has to act.
     Attention = 4,
 }
 
-/// What a command found or did. Serialised it is the answer to `--json`; `write` is the text for a person.
+/// A command's answer. Its serialised form is the output of `--json`; `write` prints the text.
 pub(crate) trait Report: Serialize {
     fn write(&self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// Where a command writes.
+/// The outputs of a command.
 pub struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -46,12 +46,12 @@ impl std::fmt::Debug for Console<'_> {
 }
 
 impl<'a> Console<'a> {
-    /// Answers go to `out`; failures go to `err`, and so does progress if `err` is a terminal.
+    /// Answers go to `out`. Failures go to `err`, and progress too, if `err` is a terminal.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_terminal: bool) -> Self {
         Self { out, err, is_terminal, json: false }
     }
 
-    /// Writes the answer. That the reader has gone away (`lectern … | head`) is no failure.
+    /// Writes the answer. A reader that has closed the pipe (`lectern … | head`) is not a failure.
     pub(crate) fn report(&mut self, report: &impl Report) -> anyhow::Result<()> {
         let written = if self.json {
             let text = serde_json::to_string_pretty(report)?;
@@ -91,7 +91,7 @@ impl<'a> Console<'a> {
             self.say(&format!("Failed: {error:#}"));
             todo.map_or(Ok(()), |todo| writeln!(self.err, "{todo}"))
         };
-        // There is nowhere left to report that this failed.
+        // If this fails, there is no other output to report it to.
         let _ = said;
         exit
     }
@@ -112,7 +112,7 @@ impl<'a> Console<'a> {
     }
 }
 
-/// The end of a report: what the engineer does next.
+/// Writes the end of a report: what the engineer has to do.
 pub(crate) fn write_todo(out: &mut dyn Write, todo: &[String]) -> io::Result<()> {
     match todo.split_first() {
         None => writeln!(out, "Do     Nothing."),

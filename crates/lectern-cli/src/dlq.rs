@@ -1,17 +1,17 @@
-//! `lectern dlq`: what is in the dead-letter queues, and sending it back.
+//! `lectern dlq`: lists the messages of the dead-letter queues, and sends them back.
 //!
-//! A redrive is one thing: each message is sent back, with a count, and then deleted. Nothing is looked up first, because
-//! every consumer is idempotent: a message that nobody waits for any more has no effect. The options, and the part of
-//! docs/operating.md that needs each:
+//! A redrive sends each message back with a count, and then deletes it. It does not check first whether the message is
+//! still needed, because every consumer is idempotent: a message whose token is no longer awaited has no effect. The
+//! options, and the parts of docs/operating.md that need them:
 //!
-//! | option | needed |
+//! | option | needed for |
 //! |---|---|
-//! | `list [QUEUE]` | at each `…DeadLetterAlarm` |
+//! | `list [QUEUE]` | each `…DeadLetterAlarm` |
 //! | `list --bodies` | "A poisonous message in a dead-letter queue", `FailedInvocationAlarm` |
-//! | `redrive QUEUE`, `--yes` | at each `…DeadLetterAlarm`, when the cause is gone |
-//! | `redrive --all` | "A poisonous message in a dead-letter queue", where several queues are concerned |
-//! | `redrive --limit` | `TransferDocumentDeadLetterAlarm`: one message first, to see whether the cause is gone |
-//! | `redrive --rate` | `…ThrottlesAlarm`: a function that is throttled gets the backlog slowly |
+//! | `redrive QUEUE`, `--yes` | each `…DeadLetterAlarm`, when the cause is gone |
+//! | `redrive --all` | "A poisonous message in a dead-letter queue", with several queues |
+//! | `redrive --limit` | `TransferDocumentDeadLetterAlarm`: one message first, to test whether the cause is gone |
+//! | `redrive --rate` | `…ThrottlesAlarm`: a throttled function gets the backlog slowly |
 
 pub(crate) mod classify;
 pub(crate) mod queue;
@@ -41,7 +41,7 @@ use crate::{
     stack::DeadLetterQueue,
 };
 
-/// A listing reads so many messages of a queue.
+/// The maximum number of messages that a listing reads from a queue.
 const MAX_LISTED: usize = 1000;
 
 pub(crate) async fn run(cloud: &Cloud, options: &Dlq, console: &mut Console<'_>) -> anyhow::Result<Exit> {
@@ -70,14 +70,14 @@ async fn list(
     Ok(Exit::Done)
 }
 
-/// What was read of a queue, and how full the queue was just before.
+/// The messages read from a queue, and the queue's depth just before.
 struct Seen {
     messages: Vec<(Message, Verdict)>,
     depth: Depth,
 }
 
-/// Reads messages and makes them visible again. A FIFO queue shows ten at most: while messages of a group are hidden, it
-/// does not show those behind them.
+/// Reads messages and makes them visible again. A FIFO queue returns at most ten messages, because while messages of a
+/// group are hidden, it does not return the messages behind them.
 async fn peek(cloud: &Cloud, dead: &DeadLetterQueue) -> Result<Seen, Problem> {
     let queue = Queue::new(&cloud.sqs, dead);
     let depth = queue.depth().await?;

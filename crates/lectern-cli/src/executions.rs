@@ -1,4 +1,4 @@
-//! Step Functions as an operator sees it: executions by name, and their histories.
+//! Step Functions for operators: finds executions by name, and reads their histories.
 
 use aws_sdk_sfn::{
     Client,
@@ -28,7 +28,7 @@ pub(crate) struct Executions {
 pub(crate) enum Status {
     Running,
     Succeeded,
-    /// How the execution ended before its document did: "failed", "timed out" or "was aborted".
+    /// The execution ended without success: "failed", "timed out" or "was aborted".
     Broken(&'static str),
 }
 
@@ -61,7 +61,7 @@ impl Executions {
         Ok(input.map(|input| input.submission_id))
     }
 
-    /// The document's execution of this redrive, 0 for the first.
+    /// The document's execution of this redrive; 0 is the first execution.
     pub(crate) async fn find(
         &self,
         document: &DocumentRef,
@@ -76,7 +76,7 @@ impl Executions {
         }))
     }
 
-    /// The names of the newest executions of this status, `most` of them at most.
+    /// The names of the newest executions with this status, at most `most`.
     pub(crate) async fn newest(&self, status: ExecutionStatus, most: i32) -> Result<Vec<String>, Problem> {
         let request = self.client.list_executions().state_machine_arn(&self.state_machine);
         let answer = request.status_filter(status).max_results(most).send().await;
@@ -84,7 +84,7 @@ impl Executions {
         Ok(answer.executions.into_iter().map(|execution| execution.name).collect())
     }
 
-    /// The steps of an execution's whole history.
+    /// The timeline steps of an execution's whole history.
     pub(crate) async fn history(&self, name: &str) -> Result<Vec<Step>, Problem> {
         let request = self.client.get_execution_history().execution_arn(self.arn(name)).max_results(1000);
         let mut events = request.into_paginator().items().send();
@@ -95,7 +95,7 @@ impl Executions {
         Ok(steps)
     }
 
-    /// Stops an execution. One that is over, or never was, is left as it is.
+    /// Stops an execution. Does nothing if the execution has ended or does not exist.
     pub(crate) async fn stop(&self, name: &str) -> Result<(), Problem> {
         match self.client.stop_execution().execution_arn(self.arn(name)).send().await {
             Err(error) if !matches!(error.code(), Some("ExecutionDoesNotExist" | "ValidationException")) => {
@@ -118,7 +118,7 @@ impl Executions {
     }
 }
 
-/// A status that this code does not know, such as `PENDING_REDRIVE`, is that of an execution that is not over.
+/// An unknown status, such as `PENDING_REDRIVE`, counts as running.
 fn status(status: &ExecutionStatus) -> Status {
     match status.as_str() {
         "SUCCEEDED" => Status::Succeeded,

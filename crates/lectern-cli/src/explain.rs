@@ -1,4 +1,4 @@
-//! `lectern explain`: one document's timeline, and what to do about it.
+//! `lectern explain`: shows one document's timeline, and what to do about the document.
 
 mod advice;
 pub(crate) mod history;
@@ -30,9 +30,9 @@ use crate::{
     text::time,
 };
 
-/// So many documents of a submission are explained in full; a table lists all.
+/// The maximum number of a submission's documents that are explained in full; a table lists all.
 const MAX_EXPLAINED: usize = 10;
-/// So many open documents of a submission are looked up in Step Functions.
+/// The maximum number of a submission's open documents that are looked up in Step Functions.
 const MAX_LOOKED_UP: usize = 50;
 
 pub(crate) async fn run(cloud: &Cloud, options: &Explain, console: &mut Console<'_>) -> anyhow::Result<Exit> {
@@ -101,13 +101,13 @@ async fn admission(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> R
     Ok(Admission { limiter, standpoint, api_key: cloud.stack.api_key.clone() })
 }
 
-/// The third party's message may quote the file's name.
+/// Removes the file's name, which the third party's message may quote.
 fn without_name(text: &str, document: &Document) -> String {
     let name = keys::file_name(&document.object.key);
     if name.len() < 3 { text.to_owned() } else { text.replace(name, "(the file)") }
 }
 
-/// The time to search the logs for: all that is known of the document, and until now if it is in progress.
+/// The period of log lines to search: the document's known times, extended until now if it is in progress.
 fn bounds(document: &Document, runs: &[Run], now: OffsetDateTime) -> (OffsetDateTime, OffsetDateTime) {
     let steps = runs.iter().flat_map(|run| run.steps.iter().map(|step| step.at));
     let known: Vec<OffsetDateTime> =
@@ -129,7 +129,7 @@ async fn submission_report(
         Problem::not_found(
             format!("there is no submission {id}"),
             format!(
-                "If files of it were uploaded, `lectern reconcile --submission {id}` finds those whose event was lost."
+                "If it has uploaded files, `lectern reconcile --submission {id}` finds those whose events were lost."
             ),
         )
     })?;
@@ -157,7 +157,7 @@ async fn submission_report(
     let bar = console.progress(Some(suspects.len() as u64), "explaining");
     let mut attention = Vec::with_capacity(suspects.len());
     for listed in suspects {
-        // A listed document comes without its result.
+        // The list returns documents without their results.
         let whole = cloud.store.load(&listed.reference).await?;
         attention.push(explain(cloud, options, whole.as_ref().unwrap_or(listed), now).await?);
         bar.inc(1);

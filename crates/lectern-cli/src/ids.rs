@@ -1,4 +1,4 @@
-//! The ids that a command line names: a document, a document in its submission, or a submission.
+//! The ids in a command line: a document, a document with its submission, or a submission.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use lectern::document::{DocumentId, DocumentRef, SubmissionId};
 
 use crate::problem::Problem;
 
-/// A UUID alone is a document's id; anything else without a slash is a submission's.
+/// A UUID is a document id; any other text without a slash is a submission id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     Document(DocumentId),
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_told_apart() {
+    fn ids_are_distinguished() {
         let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
         assert!(matches!(id.parse(), Ok(Named::Document(_))));
         assert!(matches!(format!("s1/{id}").parse(), Ok(Named::DocumentOf(_))));

@@ -1,8 +1,8 @@
-//! The command `lectern`, for an engineer on call: where is this file, why, and what do I do.
+//! The command `lectern` for the engineer on call: shows where a file is, why, and what to do.
 //!
-//! The command works against AWS and the local cloud alike; `CloudFormation` tells it the stack's resources. Everything that
-//! changes something shows its plan first, is paced, and may be interrupted and run again. The output holds no task token,
-//! URL or callback id, and object keys, which hold file names, only with `--show-names`.
+//! The command works with AWS and with the local cloud, and gets the stack's resources from `CloudFormation`. Bulk
+//! changes show a plan first and have a rate limit, and every command may be interrupted and run again. The output
+//! contains no task tokens, URLs or callback ids. It contains object keys, and so file names, only with `--show-names`.
 
 mod args;
 mod cloud;

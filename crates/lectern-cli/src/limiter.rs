@@ -1,4 +1,4 @@
-//! The state of admission control: whether permits are granted, how many documents wait, and what to do about it.
+//! Summarises admission control: whether permits are granted, how many documents wait, and what to do about it.
 
 use lectern::{
     admission::{AdmissionState, Cause, LimiterSnapshot, Outage},
@@ -18,16 +18,16 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Limiter {
-    /// `None` while the circuit breaker is closed.
+    /// The circuit breaker; `None` while it is closed.
     #[serde(rename = "openBreaker")]
     pub(crate) breaker: Option<Breaker>,
-    /// Documents that wait for a permit.
+    /// The number of documents that wait for a permit.
     pub(crate) waiting: u64,
-    /// Leases of jobs in flight.
+    /// The number of held leases.
     pub(crate) leases: usize,
     /// The limit of jobs in flight, if it can be read.
     pub(crate) max_leases: Option<usize>,
-    /// How many times the usual interval lies between two requests.
+    /// The interval between two requests, as a multiple of the configured interval.
     pub(crate) slowdown: u32,
 }
 
@@ -38,16 +38,16 @@ pub(crate) struct Breaker {
     pub(crate) cause: Cause,
     /// The time of the next half-open probe, RFC 3339.
     pub(crate) probe_at: String,
-    /// Whether a document has the permit for that probe.
+    /// Whether a document has the permit for the half-open probe.
     pub(crate) has_probe: bool,
 }
 
-/// What admission control knows of a document.
+/// The position of a document in admission control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standpoint {
-    /// It waits in a queue.
+    /// The document waits in a submission queue.
     Queued,
-    /// It has a lease, with a permit or none yet.
+    /// The document has a lease.
     HoldsLease,
     Unknown,
 }
@@ -83,7 +83,7 @@ impl Limiter {
     /// A sentence about the circuit breaker.
     pub(crate) fn breaker_text(&self, now: OffsetDateTime) -> String {
         let Some(Breaker { cause, probe_at, has_probe }) = &self.breaker else {
-            return "The circuit breaker is closed: documents are sent as the limits allow.".to_owned();
+            return "The circuit breaker is closed: documents are submitted as the limits allow.".to_owned();
         };
         let because = match cause {
             Cause::Unavailable => "The third party cannot be reached or is broken",
@@ -91,7 +91,7 @@ impl Limiter {
         };
         let when = match crate::text::time(probe_at).filter(|at| *at > now) {
             Some(at) => format!("the next half-open probe is in {}, at {probe_at}", duration(at - now)),
-            None if *has_probe => "a half-open probe is being made".to_owned(),
+            None if *has_probe => "a half-open probe is in progress".to_owned(),
             None => "the next document is the half-open probe".to_owned(),
         };
         format!("{because}, so transfers wait (the circuit breaker is open); {when}.")
@@ -104,7 +104,7 @@ impl Limiter {
             0 | 1 => String::new(),
             times => {
                 format!(
-                    "; the interval between requests is {times} times the usual one, because the third party asked to slow down"
+                    "; the interval between requests is {times} times the configured one, because the third party requested a slowdown"
                 )
             }
         };
@@ -113,14 +113,15 @@ impl Limiter {
         format!("{waiting} {wait} for a permit; {}{of} leases are held{slow}.", self.leases)
     }
 
-    /// What to do so that transfers go on; empty if they will by themselves.
+    /// What a person has to do so that transfers continue; empty if they will continue by themselves.
     pub(crate) fn todo(&self, api_key: Option<&str>) -> Vec<String> {
         if !self.needs_attention() {
             return Vec::new();
         }
         let secret = api_key.unwrap_or("<the secret ThirdPartyApiKey>");
         vec![
-            "Renew the key; waiting documents go on by themselves after the next half-open probe:".to_owned(),
+            "Renew the key; waiting documents continue by themselves after the next half-open probe:"
+                .to_owned(),
             format!("aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://<key>"),
         ]
     }
@@ -183,14 +184,14 @@ mod tests {
         let limiter = Limiter::of(&AdmissionState::default(), Some(2), NOW);
         assert_eq!(
             limiter.breaker_text(NOW),
-            "The circuit breaker is closed: documents are sent as the limits allow."
+            "The circuit breaker is closed: documents are submitted as the limits allow."
         );
         assert_eq!(limiter.numbers(), "0 documents wait for a permit; 0 of 2 leases are held.");
         assert!(limiter.todo(None).is_empty() && !limiter.is_full());
     }
 
     #[test]
-    fn numbers_tell_of_full_leases_and_a_slowdown() {
+    fn numbers_show_full_leases_and_a_slowdown() {
         let mut state = AdmissionState::default();
         let first = granted(&mut state, 1, NOW);
         state.report(first.attempt, Report::RateLimited(None), NOW);
@@ -202,8 +203,8 @@ mod tests {
         assert!(limiter.is_full() && limiter.breaker.is_none());
         assert_eq!(
             limiter.numbers(),
-            "1 document waits for a permit; 2 of 2 leases are held; the interval between requests is 2 times the usual \
-             one, because the third party asked to slow down."
+            "1 document waits for a permit; 2 of 2 leases are held; the interval between requests is 2 times the \
+             configured one, because the third party requested a slowdown."
         );
         let later = Limiter::of(&state, None, NOW + Duration::from_hours(6));
         assert_eq!(
@@ -230,8 +231,8 @@ mod tests {
         assert!(open.needs_attention() && open.todo(Some("arn:key"))[1].contains("--secret-id arn:key"));
         granted(&mut state, 2, NOW);
         let open = Limiter::of(&state, Some(2), NOW);
-        assert!(open.breaker_text(NOW).contains("probe is in 15 s"), "its time is still to come");
-        assert!(open.breaker_text(NOW + Duration::from_mins(1)).contains("probe is being made"));
+        assert!(open.breaker_text(NOW).contains("probe is in 15 s"), "the probe's time has not come yet");
+        assert!(open.breaker_text(NOW + Duration::from_mins(1)).contains("probe is in progress"));
         let json = serde_json::to_string(&open).unwrap();
         assert!(
             json.contains(r#""openBreaker":{"cause":"unauthorized""#) && !json.contains("SECRET"),

@@ -1,4 +1,4 @@
-//! The binary `lectern`: wiring only.
+//! The binary `lectern`.
 
 use std::{
     io::{self, IsTerminal as _},

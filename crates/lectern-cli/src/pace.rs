@@ -1,10 +1,10 @@
-//! How fast changes are made: evenly, and without a burst after a pause.
+//! The rate of changes: evenly spaced, without a burst after a pause.
 
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// Ticks `rate` times a second.
+/// Ticks `rate` times per second.
 pub(crate) fn per_second(rate: f64) -> Interval {
     let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -24,6 +24,6 @@ mod tests {
             pace.tick().await;
             times.push(begun.elapsed().as_millis());
         }
-        assert_eq!(times, [0, 250, 500, 60_500, 60_750], "what a pause left out is not made up for");
+        assert_eq!(times, [0, 250, 500, 60_500, 60_750], "ticks that a pause left out are not caught up");
     }
 }

@@ -1,19 +1,19 @@
-//! Failures that say what to do.
+//! Failures, with what to do about them.
 
 use std::fmt;
 
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use lectern::error::Error;
+use lectern::error::{Error, StoreError};
 
 use crate::console::Exit;
 
-/// What went wrong, and what to do about it.
+/// A failure, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) todo: String,
     pub(crate) exit: Exit,
-    /// Two writers met, or the table is throttled: the same call may succeed soon.
+    /// Two writers conflicted, or the table is throttled: the same call may succeed soon.
     pub(crate) is_transient: bool,
 }
 
@@ -34,8 +34,8 @@ impl Problem {
         Self { exit: Exit::NotFound, ..Self::new(what, todo) }
     }
 
-    /// A call to AWS that failed, after the SDK's own retries. Only the error's code is printed: the service's message may
-    /// quote tokens and names.
+    /// A call to AWS that failed after the SDK's retries. Only the error's code is printed, because the service's
+    /// message may quote tokens and names.
     pub(crate) fn aws<E: ProvideErrorMetadata>(call: &str) -> impl Fn(SdkError<E>) -> Self {
         move |error| match (&error, error.code()) {
             (SdkError::ServiceError(_), code) => {
@@ -46,12 +46,12 @@ impl Problem {
             }
             _ => Self::new(
                 format!("AWS could not be reached for {call}"),
-                "Check the network, AWS_REGION and AWS_ENDPOINT_URL. For the local cloud: is it up (make status)?",
+                "Check the network, AWS_REGION and AWS_ENDPOINT_URL. For the local cloud, check that it runs: make status.",
             ),
         }
     }
 
-    /// What and what to do, in one line.
+    /// The failure and what to do about it, in one line.
     pub(crate) fn text(&self) -> String {
         format!("{}. {}", self.what, self.todo)
     }
@@ -59,10 +59,13 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let todo = "Run the command again; what was done stays done. If it fails again, check the credentials \
+        let todo = "Run the command again; completed work stays. If it fails again, check the credentials \
                     (AWS_PROFILE) and the network.";
         Self {
-            is_transient: matches!(error, Error::StoreUnavailable(_)),
+            is_transient: matches!(
+                &error,
+                Error::Store(StoreError::Unavailable { .. } | StoreError::Conflict)
+            ),
             ..Self::new(error.to_string(), todo)
         }
     }
@@ -71,24 +74,24 @@ impl From<Error> for Problem {
 fn advice(code: Option<&str>) -> &'static str {
     match code.unwrap_or_default() {
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
-            "Use credentials that may do this (AWS_PROFILE); README.md, Coming back, lists the actions."
+            "Use credentials with this permission (AWS_PROFILE); docs/deploying.md, The command lectern, lists the actions."
         }
         "ExpiredToken"
         | "ExpiredTokenException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException" => {
-            "Sign in again, then pass the credentials on, for instance with: eval \"$(aws configure export-credentials --format env)\""
+            "Sign in again, then pass on the credentials, for example with: eval \"$(aws configure export-credentials --format env)\""
         }
         "Throttling"
         | "ThrottlingException"
         | "RequestThrottled"
         | "TooManyRequestsException"
         | "SlowDown" => {
-            "AWS throttles these calls. Run the command again with a smaller --rate; what was done stays done."
+            "AWS throttles these calls. Run the command again with a lower --rate; completed work stays."
         }
         _ => {
-            "Run the command again; what was done stays done. If it fails again, look the code up in AWS's documentation."
+            "Run the command again; completed work stays. If it fails again, look up the code in AWS's documentation."
         }
     }
 }

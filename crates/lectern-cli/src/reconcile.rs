@@ -1,4 +1,4 @@
-//! `lectern reconcile`: compares the uploads bucket with the table, by hand, after an incident.
+//! `lectern reconcile`: compares the uploads bucket with the table after an incident.
 
 pub(crate) mod compare;
 pub(crate) mod listing;
@@ -41,9 +41,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     let only = options.submission.as_deref().map(str::parse::<SubmissionId>).transpose();
-    let only = only.map_err(|_| {
-        Problem::new("this is not a submission id", "Give the second part of the object key.")
-    })?;
+    let only = only
+        .map_err(|_| Problem::new("this is not a submission id", "Give the second part of an object key."))?;
     let mut work = Work {
         cloud,
         before: now - Duration::minutes(i64::from(options.min_age)),
@@ -67,9 +66,9 @@ struct Work<'a> {
     cloud: &'a Cloud,
     before: OffsetDateTime,
     pace: Interval,
-    /// Submissions that were compared.
+    /// The number of compared submissions.
     seen: BTreeSet<SubmissionId>,
-    /// The events to send, with the number of documents that each announces.
+    /// The events to send, each with its number of documents.
     events: Vec<(String, usize)>,
     report: ReconcileReport,
 }
@@ -96,7 +95,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Submissions in progress of which the bucket holds nothing.
+    /// Adds the submissions in progress that have no object in the bucket.
     async fn in_progress(&mut self, console: &Console<'_>) -> Result<(), Problem> {
         let bar = console.progress(None, "reading submissions");
         let mut submissions = pin!(self.cloud.submissions(SubmissionState::InProgress));
@@ -130,7 +129,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes the lost events of a file's versions, newest first.
+    /// Makes the events for a file's versions whose events were lost, newest first.
     async fn unannounced(&mut self, versions: &[Unannounced]) -> Result<(), Problem> {
         let Some((newest, object)) = versions.first() else { return Ok(()) };
         let registered = self.cloud.store.newest_sequencer(&newest.submission_id, object).await?;
@@ -147,7 +146,7 @@ impl Work<'_> {
         let status = execution.map(|execution| execution.status);
         match status {
             Some(Status::Running) => {}
-            // A second delivery of the event starts the execution that the first one did not.
+            // A second delivery of the event starts the execution if the first delivery did not.
             None if document.state == DocumentState::Received && document.redrives == 0 => {
                 self.events.push((event(&document.object, None), 1));
                 self.report.findings.push(Finding::not_started(&document.reference));
@@ -159,7 +158,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Sends the events as S3 does. What a failure leaves is found again by the next run.
+    /// Sends the events in S3's format. After a failure, the next run finds the remaining versions.
     async fn announce(&mut self, console: &Console<'_>) -> Result<(), Problem> {
         let bar = console.progress(Some(self.events.len() as u64), "announcing");
         for (body, documents) in std::mem::take(&mut self.events) {

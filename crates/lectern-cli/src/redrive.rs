@@ -1,4 +1,4 @@
-//! `lectern redrive`: failed documents start again, from what is already stored.
+//! `lectern redrive`: starts failed documents again, using what is already stored.
 
 mod step;
 #[cfg(test)]
@@ -42,7 +42,7 @@ pub(crate) async fn run(cloud: &Cloud, options: &Redrive, console: &mut Console<
             let plan = look(cloud, document, options.discard_result).await?;
             if acts { redrive(cloud, &plan).await } else { Ok(plan.would()) }
         };
-        // The SDK does not retry a transaction that met another writer.
+        // The SDK does not retry a transaction that conflicted with another writer.
         let backoff = ExponentialBuilder::default().with_jitter().with_max_times(7);
         match attempt.retry(backoff).when(|problem: &Problem| problem.is_transient).await {
             Ok(done) => report.documents.push(Row::new(document, &done)),
@@ -60,8 +60,8 @@ pub(crate) async fn run(cloud: &Cloud, options: &Redrive, console: &mut Console<
     Ok(if is_refused || report.stopped.is_some() { Exit::Attention } else { Exit::Done })
 }
 
-/// The failed documents, found by the index of submissions by their state. A submission with failed documents needs
-/// attention, or is in progress because of others.
+/// The failed documents, found with the index of submissions by state. A submission with failed documents is either
+/// `NeedsAttention`, or `InProgress` because of other documents.
 async fn failed(cloud: &Cloud, options: &Redrive, console: &Console<'_>) -> Result<Vec<Document>, Problem> {
     let bar = console.progress(None, "reading submissions");
     let limit = options.limit.unwrap_or(usize::MAX);
@@ -136,7 +136,7 @@ impl Report for RedriveReport {
             writeln!(out, "No failed document was found.")?;
         } else if self.dry_run {
             writeln!(out)?;
-            writeln!(out, "Nothing was changed. Do it {}.", self.how)?;
+            writeln!(out, "Nothing was changed. Run it {}.", self.how)?;
         }
         match &self.stopped {
             Some(stopped) => writeln!(out, "Stopped: {stopped} Run this again for the rest."),

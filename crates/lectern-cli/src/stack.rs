@@ -1,4 +1,4 @@
-//! The stack: what it calls its table, buckets, queues, functions and log groups.
+//! The names of the stack's table, buckets, queues, functions and log groups.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,14 +17,14 @@ pub(crate) struct Stack {
     pub(crate) uploads_bucket: String,
     pub(crate) returned_bucket: String,
     pub(crate) state_machine_arn: String,
-    /// The secret with the key that we show to the third party.
+    /// The secret with our key for the third party.
     pub(crate) api_key: Option<String>,
-    /// Where S3's events go.
+    /// The URL of the queue for S3 events.
     pub(crate) receive_upload_queue: String,
     pub(crate) dead_letter_queues: Vec<DeadLetterQueue>,
-    /// Log groups of functions, by the function's stem, such as `TransferDocument`.
+    /// The log groups of functions, by the function's name without suffix, such as `TransferDocument`.
     pub(crate) log_groups: BTreeMap<String, String>,
-    /// Names of functions, by the same.
+    /// The names of functions, by the same key.
     pub(crate) functions: BTreeMap<String, String>,
     /// The alarms' logical ids, such as `BreakerOpenAlarm`, by the alarms' names.
     pub(crate) alarms: BTreeMap<String, String>,
@@ -32,16 +32,16 @@ pub(crate) struct Stack {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeadLetterQueue {
-    /// The stem of its resource, such as `TransferDocument`.
+    /// The name of its resource without suffix, such as `TransferDocument`.
     pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) source: Source,
 }
 
-/// Where a dead-letter queue's messages come from, and go back to.
+/// The source of a dead-letter queue's messages, to which a redrive sends them back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The queue of this URL.
+    /// The queue with this URL.
     Queue(String),
     /// Functions that were invoked asynchronously: the messages are Lambda's records of failures.
     Invocations,
@@ -69,7 +69,7 @@ impl Stack {
             found.map(|resource| resource.physical_id.clone()).ok_or_else(|| {
                 Problem::new(
                     format!("the stack {name} has no {kind} {id}"),
-                    "Name a stack that was deployed from this version of Lectern's template.yaml.",
+                    "Give a stack that was deployed from this version of Lectern's template.yaml.",
                 )
             })
         };
@@ -109,7 +109,7 @@ impl Stack {
         })
     }
 
-    /// All dead-letter queues, or the one of this name, written like `TransferDocument` or `transfer-document`.
+    /// All dead-letter queues, or the one with this name, such as `TransferDocument` or `transfer-document`.
     pub(crate) fn dead_letter_queues(&self, name: Option<&str>) -> Result<Vec<&DeadLetterQueue>, Problem> {
         let Some(name) = name else { return Ok(self.dead_letter_queues.iter().collect()) };
         let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
@@ -118,13 +118,13 @@ impl Stack {
             let names: Vec<&str> = self.dead_letter_queues.iter().map(|queue| queue.name.as_str()).collect();
             Problem::not_found(
                 format!("the stack {} has no dead-letter queue {name}", self.name),
-                format!("Name one of {}.", names.join(", ")),
+                format!("Give one of {}.", names.join(", ")),
             )
         })
     }
 }
 
-/// How to reach a local cloud, and the stack's name there, from the file that `make run` writes.
+/// The local cloud's endpoint, its credentials and the stack's name, from the file that `make run` writes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StackFile {
@@ -141,13 +141,13 @@ impl StackFile {
         let bytes = std::fs::read(file).map_err(|error| {
             Problem::new(
                 format!("{shown} could not be read: {error}"),
-                "Start the local cloud with `make run` and run this command in the folder of its Makefile, or name the file with --stack-file.",
+                "Start the local cloud with `make run` and run this command in the Makefile's folder, or give the file with --stack-file.",
             )
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Problem::new(
                 format!("{shown} is not a stack file (line {} column {})", error.line(), error.column()),
-                "Write it again: `make stop`, then `make run`.",
+                "Create it again: `make stop`, then `make run`.",
             )
         })
     }

@@ -1,4 +1,4 @@
-//! `lectern status`: the first command on a bad night. It shows the whole stack from a few reads.
+//! `lectern status`: the first command in an incident. It shows the whole stack with a few reads.
 
 mod report;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use crate::{
     stack::Source,
 };
 
-/// So many submissions of a state are counted; more are shown as "at least".
+/// The maximum number of submissions of a state that are counted; with more, the report says "at least".
 const MAX_COUNTED: u64 = 1000;
 
 pub(crate) async fn run(cloud: &Cloud, console: &mut Console<'_>) -> anyhow::Result<Exit> {
@@ -62,7 +62,7 @@ async fn count(cloud: &Cloud, state: SubmissionState) -> Result<Submissions, Pro
             break;
         }
         read += 1;
-        // The index may still show a submission that has just left the state.
+        // The index may still contain a submission that has just left the state.
         if submission.state == state {
             counted.add(&submission);
         }

@@ -1,4 +1,4 @@
-//! What the tests of several commands share: clients with scripted answers, a cloud of them, a document.
+//! Shared parts of the commands' tests: clients with scripted answers, a cloud of these clients, and a document.
 
 use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
 use lectern::{
@@ -8,7 +8,7 @@ use lectern::{
         Reason,
     },
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket, StateMachine};
+use lectern_aws::{DynamoDbStore, StateMachine};
 use lectern_content::MediaType;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::{
     stack::{Resource, Stack},
 };
 
-/// A client of an SDK crate that answers by these rules, tried in their order, and never tries again.
+/// An SDK client that answers by these rules, in order, and never retries.
 macro_rules! client {
     ($aws:ident $(, $rule:expr)* $(,)?) => {
         aws_smithy_mocks::mock_client!(
@@ -31,17 +31,17 @@ macro_rules! client {
 }
 pub(crate) use client;
 
-/// An answer as it comes over the wire.
+/// A response with this status and body.
 pub(crate) fn answer(status: u16, body: impl Into<SdkBody>) -> HttpResponse {
     HttpResponse::new(status.try_into().unwrap(), body.into())
 }
 
-/// An error as the services with a JSON protocol send it.
+/// An error response of a service with a JSON protocol.
 pub(crate) fn json_error(code: &str) -> HttpResponse {
     answer(400, format!(r#"{{"__type":"com.amazonaws.x#{code}","message":"secret detail"}}"#))
 }
 
-/// A cloud of these clients; the store's items are those of `documents`.
+/// A cloud of these clients, whose store contains `documents`.
 pub(crate) fn cloud(
     documents: &[Document],
     sqs: aws_sdk_sqs::Client,
@@ -63,9 +63,8 @@ pub(crate) fn cloud(
     let none = aws_smithy_mocks::mock!(aws_sdk_dynamodb::Client::query)
         .then_http_response(|| answer(200, r#"{"Items":[]}"#));
     let dynamodb = client!(aws_sdk_dynamodb, reads, none);
-    let returned = ReturnedBucket::new(s3.clone(), stack.returned_bucket.clone());
     Cloud {
-        store: DynamoDbStore::new(dynamodb, stack.table.clone(), returned),
+        store: DynamoDbStore::new(dynamodb, stack.table.clone()),
         state_machine: StateMachine::new(sfn.clone(), stack.state_machine_arn.clone()),
         executions: Executions::new(sfn, &stack.state_machine_arn),
         s3,
@@ -128,7 +127,7 @@ pub(crate) fn resources() -> Vec<Resource> {
     .into()
 }
 
-/// A document's item as the table holds it: enough of it to be read.
+/// The attributes of a document's item that the code needs.
 pub(crate) fn item(document: &Document) -> Value {
     let mut fields = serde_json::to_value(document).unwrap().as_object().unwrap().clone();
     fields.insert("pk".to_owned(), "x".into());
@@ -151,7 +150,7 @@ fn attribute(value: &Value) -> Value {
     }
 }
 
-/// A document of submission `s1`, in this state.
+/// A document of the submission `s1` in this state.
 pub(crate) fn document(state: DocumentState) -> Document {
     let object = ObjectVersion {
         bucket: "uploads".to_owned(),
@@ -175,6 +174,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         job_id: None,
         result: None,
         redrives: 0,
+        record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
         traceparent: None,
     }

@@ -1,4 +1,4 @@
-//! Times and sizes as people read them. Spans are formatted here because `humantime` prints every unit down to
+//! Formats times and sizes for people. Durations are formatted here because `humantime` prints every unit down to
 //! nanoseconds and does not round.
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};

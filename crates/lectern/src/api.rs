@@ -22,7 +22,7 @@ use crate::{
     document::submission::{Submission, SubmissionState},
     document::{Document, DocumentId, DocumentRef, DocumentState, JobResult, Reason, SubmissionId},
     limits,
-    ports::{Browse, Cursor, Load, ReadUrls},
+    ports::{Browse, Cursor, Load, ReadUrls, Records},
     record::{Record, nfc},
 };
 
@@ -66,12 +66,14 @@ pub async fn read_submission(
 /// `GET /submissions/{submissionId}/documents/{documentId}/record`: the record, once the document is `Ready`.
 pub async fn read_record(
     _reader: &Evaluator,
-    browse: &impl Browse,
+    store: &impl Load,
+    records: &impl Records,
     submission_id: &str,
     document_id: &str,
 ) -> Result<Record, ApiError> {
-    let document = parse_document(submission_id, document_id)?;
-    browse.record(&document).await?.ok_or(ApiError::NotFound)
+    let document = store.load(&parse_document(submission_id, document_id)?).await?;
+    let key = document.and_then(|document| document.record_key).ok_or(ApiError::NotFound)?;
+    Ok(Record::from_json(&records.get_record(&key).await?)?)
 }
 
 /// `GET /submissions/{submissionId}/documents/{documentId}/files`: short-lived URLs of the upload and, once the

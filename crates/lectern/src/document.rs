@@ -356,6 +356,9 @@ pub struct Document {
     /// What the third party returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
+    /// The object that holds the document's record; there if the document is `Ready`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_key: Option<String>,
     /// How often it was redriven.
     #[serde(default)]
     pub redrives: u32,

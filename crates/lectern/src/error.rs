@@ -54,9 +54,68 @@ pub enum Error {
     /// is still reading an earlier request, or its answer could not be stored. The state machine asks by idempotency key.
     #[error("the permit was used: {0}")]
     PermitAlreadyUsed(&'static str),
-    /// Our own store or AWS did not answer, or two writers met: retried soon, then by queue redelivery.
-    #[error("our own store is unavailable: {0}")]
-    StoreUnavailable(String),
+    /// Our own store or AWS failed the call: retried soon, then by queue redelivery.
+    #[error("our own store failed: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Why our own store or AWS failed a call. The state machine retries all three in the same way, so they share the name
+/// `Store.Unavailable`; what differs is who has to act. The text names the call and AWS's error code only, because AWS quotes
+/// keys, tokens and names in its messages; `source` has the whole error and is never logged.
+#[derive(thiserror::Error)]
+pub enum StoreError {
+    /// AWS did not answer, or asked for fewer calls. It passes by itself.
+    #[error("{what}")]
+    Unavailable {
+        /// The call, and what happened to it.
+        what: String,
+        /// What the adapter met.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// Another writer changed the same items first, and nothing was written. The next attempt reads the new items.
+    #[error("another writer came first")]
+    Conflict,
+    /// Wrong code, wrong data or missing permissions: the call fails until somebody mends them.
+    #[error("{what}")]
+    Defect {
+        /// The call or the data, and what is wrong with it.
+        what: String,
+        /// What the adapter met.
+        #[source]
+        source: Option<BoxError>,
+    },
+}
+
+/// Without the source, whose text may quote what must not be logged.
+impl std::fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unavailable { what, .. } => f.debug_tuple("Unavailable").field(what).finish(),
+            Self::Conflict => f.write_str("Conflict"),
+            Self::Defect { what, .. } => f.debug_tuple("Defect").field(what).finish(),
+        }
+    }
+}
+
+/// Any error of an adapter.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl StoreError {
+    /// An outage without a source.
+    pub fn unavailable(what: impl Into<String>) -> Self {
+        Self::Unavailable { what: what.into(), source: None }
+    }
+
+    /// A defect without a source.
+    pub fn defect(what: impl Into<String>) -> Self {
+        Self::Defect { what: what.into(), source: None }
+    }
+
+    /// A defect that another error shows.
+    pub fn defect_of(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Defect { what: what.into(), source: Some(source.into()) }
+    }
 }
 
 impl Error {
@@ -75,7 +134,7 @@ impl Error {
             Self::RecordInvalid(_) => "Record.Invalid",
             Self::PermitExpired(_) => "Permit.Expired",
             Self::PermitAlreadyUsed(_) => "Permit.AlreadyUsed",
-            Self::StoreUnavailable(_) => "Store.Unavailable",
+            Self::Store(_) => "Store.Unavailable",
         }
     }
 
@@ -126,7 +185,7 @@ impl Error {
                 "sourceGone",
                 "The uploaded file was deleted or replaced before it could be processed.",
             ),
-            Self::SourceUnavailable(_) | Self::StoreUnavailable(_) => {
+            Self::SourceUnavailable(_) | Self::Store(_) => {
                 Reason::new("internal", "Lectern's own store did not answer. The file can be sent again.")
             }
         }
@@ -185,7 +244,7 @@ mod tests {
             Error::RecordInvalid(reason),
             Error::PermitExpired(""),
             Error::PermitAlreadyUsed(""),
-            Error::StoreUnavailable(String::new()),
+            StoreError::Conflict.into(),
         ];
         assert_eq!(all.each_ref().map(Error::name), Error::NAMES);
     }

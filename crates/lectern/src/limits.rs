@@ -25,8 +25,6 @@ pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_mins(15);
 pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 /// How far a callback's timestamp may lie from now, in both directions (Standard Webhooks).
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
-/// Records up to this size live in the table; a `DynamoDB` item holds 400 KB with its keys and other attributes.
-pub const MAX_INLINE_RECORD_BYTES: usize = 256 * 1024;
 /// Segments of a record's transcript.
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
 /// Findings of a record.

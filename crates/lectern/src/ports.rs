@@ -1,8 +1,8 @@
 //! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, the module `memory` in
 //! memory for tests.
 //!
-//! Every method that meets a failing store or service reports [`Error::StoreUnavailable`] (or, towards the third
-//! party, the error that fits); none of them retries.
+//! A method whose store or service fails reports [`Error::Store`] (or, towards the third party, the error that fits). No method
+//! retries.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
@@ -20,7 +20,6 @@ use crate::{
         TaskToken,
     },
     error::Error,
-    record::Record,
     steps::receive_callback::VerifiedCallback,
     telemetry::trace::TraceParent,
 };
@@ -253,7 +252,7 @@ pub trait ThirdParty: Send + Sync {
     /// begins at once.
     ///
     /// # Errors
-    /// `StoreUnavailable`
+    /// `Store`
     fn prepare(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
@@ -374,6 +373,9 @@ pub trait Fetch: Send + Sync {
 pub trait ReturnedFiles: Send + Sync {
     /// Streams a body into quarantine, where nothing but an operator reads, and returns its facts. Stops after
     /// `limit` bytes, keeping what came so far.
+    ///
+    /// # Errors
+    /// `Unavailable` if the body breaks off; what came so far is kept too.
     fn quarantine(
         &self,
         key: &str,
@@ -423,11 +425,26 @@ pub struct Promoted {
     pub media_type: String,
 }
 
+/// Records, as JSON objects of the bucket of returned files.
+pub trait Records: Send + Sync {
+    /// Writes a record. The key contains the hash of the content ([`crate::record::Record::to_object`]), so that writing twice changes nothing.
+    fn put_record(&self, key: &str, json: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// `Store` also if there is no such object.
+    fn get_record(&self, key: &str) -> impl Future<Output = Result<Bytes, Error>> + Send;
+}
+
 /// How a document's way ends.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinalOutcome {
-    /// With a record.
-    Ready(Box<Record>),
+    /// With a record, which is written already.
+    Ready {
+        /// The record's object.
+        record_key: String,
+    },
     /// With a reason.
     Failed(Failure),
 }
@@ -461,7 +478,7 @@ pub trait Finishing: Send + Sync {
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Begin, Error>> + Send;
 
-    /// Ends the document once: its state, its record and the submission's counts, in one write.
+    /// Ends the document once: its state, the key of its record and the submission's counts, in one write.
     fn finish(
         &self,
         document: &DocumentRef,
@@ -519,9 +536,6 @@ pub trait Browse: Send + Sync {
         &self,
         id: &crate::document::SubmissionId,
     ) -> impl Future<Output = Result<Option<(Submission, Vec<Document>)>, Error>> + Send;
-
-    /// A document's record.
-    fn record(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Record>, Error>> + Send;
 }
 
 /// Short-lived URLs for a person.

@@ -10,11 +10,17 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use bytes::Bytes;
 use lectern_content::MediaType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use crate::contract::wire::{FileRole, Severity};
+use crate::{
+    contract::wire::{FileRole, Severity},
+    document::{DocumentRef, keys},
+    error::{Error, StoreError},
+};
 
 pub use build::{Draft, build};
 pub(crate) use nfc::nfc;
@@ -54,6 +60,27 @@ pub struct Record {
     pub attachments: Vec<Attachment>,
     /// Where all this comes from.
     pub provenance: Provenance,
+}
+
+impl Record {
+    /// The record as JSON, and the key of its object, which contains the SHA-256 of the JSON.
+    ///
+    /// # Errors
+    /// A defect, if the record cannot be written as JSON.
+    pub fn to_object(&self, document: &DocumentRef) -> Result<(String, Bytes), Error> {
+        let json = serde_json::to_vec(self)
+            .map_err(|error| StoreError::defect_of("a record could not be written as JSON", error))?;
+        Ok((keys::record(document, &hex::encode(Sha256::digest(&json))), json.into()))
+    }
+
+    /// Reads [`Self::to_object`] back.
+    ///
+    /// # Errors
+    /// A defect, if this is no record of a readable version.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        let record = serde_json::from_slice(json);
+        Ok(record.map_err(|error| StoreError::defect_of("a record could not be read", error))?)
+    }
 }
 
 /// The uploaded file.

@@ -20,7 +20,7 @@ pub use outside::{MemoryClock, MemoryStates, MemoryThirdParty, SequentialRandom}
 pub use situations::every_action_from_every_situation;
 pub use store::MemoryStore;
 
-use crate::error::Error;
+use crate::error::{Error, StoreError};
 
 /// Where a call is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Cut {
     Before,
     /// It has its effect, and the caller does not learn of it.
     After,
+    /// It has no effect, because another writer came first.
+    Conflict,
 }
 
 /// Calls that fail. Shared by the fakes of one test.
@@ -66,12 +68,13 @@ impl Faults {
             .flatten();
         match cut {
             None => Ok(effect()),
+            Some(Cut::Conflict) => Err(StoreError::Conflict.into()),
             Some(Cut::Before) => {
-                Err(Error::StoreUnavailable(format!("{call} was cut off before its effect")))
+                Err(StoreError::unavailable(format!("{call} was cut off before its effect")).into())
             }
             Some(Cut::After) => {
                 effect();
-                Err(Error::StoreUnavailable(format!("{call} was cut off after its effect")))
+                Err(StoreError::unavailable(format!("{call} was cut off after its effect")).into())
             }
         }
     }

@@ -110,6 +110,11 @@ async fn returned_files_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn records_keeps_its_contract() {
+    keeps(objects::records(&MemoryObjects::default()).await);
+}
+
+#[tokio::test]
 async fn d02_v01_upload_that_breaks_off_is_no_fault_of_the_third_party() {
     let (bucket, third_party) = (MemoryObjects::default(), MemoryThirdParty::default());
     let bytes = faults::BEFORE_IT_BREAKS_OFF;
@@ -148,7 +153,7 @@ async fn case_45_write_that_meets_another_writer_can_be_repeated() {
     let (store, new) = (MemoryStore::new(planned.clone()), new_document());
     let reference = &new.reference;
     for call in ["register", "begin_transfer", "finish", "reopen", "commit"] {
-        planned.cut_next(call, Cut::Before);
+        planned.cut_next(call, Cut::Conflict);
     }
     repeated(async || store.register(new.clone()).await).await.unwrap();
     repeated(async || store.begin_transfer(reference, Attempt(1000), Round::FIRST, START).await)

@@ -21,7 +21,7 @@ use lambda_http::{Context, request::RequestContext};
 use lectern::{
     api::{self, ApiError, Evaluator, ListQuery},
     document::{DocumentId, SubmissionId},
-    ports::{Browse, Load, ReadUrls},
+    ports::{Browse, Load, ReadUrls, Records},
 };
 use lectern_aws::logging;
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) const FILES: &str = "/submissions/{submissionId}/documents/{documentI
 pub(crate) fn router<S, U>(store: Arc<S>, urls: Arc<U>) -> Router
 where
     S: Browse + Load + 'static,
-    U: ReadUrls + 'static,
+    U: ReadUrls + Records + 'static,
 {
     Router::new()
         .route(SUBMISSIONS, get(list_submissions::<S, U>))
@@ -112,13 +112,13 @@ async fn read_submission<S: Browse, U>(
     Ok(Json(api::read_submission(&reader, &*ports.store, &submission).await?))
 }
 
-async fn read_record<S: Browse, U>(
+async fn read_record<S: Load, U: Records>(
     Caller(reader): Caller,
     State(ports): State<Ports<S, U>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<impl Serialize>, Refusal> {
     let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
-    Ok(Json(api::read_record(&reader, &*ports.store, &submission, &document).await?))
+    Ok(Json(api::read_record(&reader, &*ports.store, &*ports.urls, &submission, &document).await?))
 }
 
 async fn file_urls<S: Load, U: ReadUrls>(

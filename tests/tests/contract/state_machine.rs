@@ -101,10 +101,10 @@ fn nothing_in_the_state_machine_searches_a_text() {
 fn errors_that_admit_document_distinguishes_are_those_of_the_domain() {
     let code = read("crates/lectern/src/steps/admit_document.rs");
     let function = code.split("fn report(error: &str").nth(1).unwrap().split("\n}\n").next().unwrap();
-    let told_apart = captures(r#""([^"]+)" =>"#, function);
-    assert!(told_apart.len() > 3, "{told_apart:?}: correct the test");
+    let distinguished = captures(r#""([^"]+)" =>"#, function);
+    assert!(distinguished.len() > 3, "{distinguished:?}: correct the test");
     let unknown: Vec<&String> =
-        told_apart.iter().filter(|name| !Error::NAMES.contains(&name.as_str())).collect();
+        distinguished.iter().filter(|name| !Error::NAMES.contains(&name.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 

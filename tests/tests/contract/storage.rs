@@ -47,8 +47,8 @@ fn buckets_refuse_requests_without_tls() {
             statement["Effect"] == "Deny" && statement["Condition"]["Bool"]["aws:SecureTransport"] == "false"
         });
         let refusal = refusal.unwrap_or_else(|| panic!("{name}: deny requests without aws:SecureTransport"));
-        let whom = (&refusal["Principal"], &refusal["Action"]);
-        assert_eq!(whom, (&json!("*"), &json!("s3:*")), "{name}: deny it to everyone");
+        let denied = (&refusal["Principal"], &refusal["Action"]);
+        assert_eq!(denied, (&json!("*"), &json!("s3:*")), "{name}: deny it to everyone");
         let all = json!([{"Fn::GetAtt": format!("{name}.Arn")}, {"Fn::Sub": format!("${{{name}.Arn}}/*")}]);
         assert_eq!(refusal["Resource"], all, "{name}: the policy has to cover the bucket and its objects");
         // The one exception is the local cloud on this machine; no request to AWS can claim to come from it.

@@ -1,6 +1,7 @@
-//! `template.yaml` as JSON: short-form tags become intrinsic functions, and parameters have their default values.
+//! `template.yaml` as JSON: loops are expanded, short-form tags become intrinsic functions, and
+//! parameters have their default values.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
@@ -16,7 +17,9 @@ impl Template {
     #[track_caller]
     pub(crate) fn load() -> Self {
         let yaml: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
-        Self(json_of(&yaml))
+        let mut template = json_of(&yaml);
+        expand_loops(template["Resources"].as_object_mut().unwrap());
+        Self(template)
     }
 
     /// The properties of all resources of a type, by resource name.
@@ -127,6 +130,48 @@ fn json_of(yaml: &Yaml) -> Value {
             };
             Value::Object(Map::from_iter([(function, json_of(&tagged.value))]))
         }
+    }
+}
+
+/// Replaces each `Fn::ForEach` among the resources by the resources that it stands for.
+fn expand_loops(resources: &mut Map<String, Value>) {
+    let (loops, plain): (Map<_, _>, Map<_, _>) =
+        mem::take(resources).into_iter().partition(|(name, _)| name.starts_with("Fn::ForEach::"));
+    *resources = plain;
+    for (name, each) in loops {
+        let (variable, body) = (each[0].as_str().unwrap(), each[2].as_object().unwrap());
+        for value in texts(&each[1]) {
+            for (key, resource) in body {
+                let key = key.replace(&format!("${{{variable}}}"), value);
+                let resource = substituted(resource, variable, value);
+                assert!(resources.insert(key.clone(), resource).is_none(), "{name}: {key} exists twice");
+            }
+        }
+    }
+}
+
+/// The body of a loop for one value of its variable, as CloudFormation substitutes it: in `Fn::Sub` and `Ref`.
+fn substituted(body: &Value, variable: &str, value: &str) -> Value {
+    match body {
+        Value::Array(items) => items.iter().map(|item| substituted(item, variable, value)).collect(),
+        Value::Object(fields) => {
+            if body["Ref"] == variable {
+                return json!(value);
+            }
+            if let Some(text) = body["Fn::Sub"].as_str() {
+                let text = text.replace(&format!("${{{variable}}}"), value);
+                return if text.contains("${") { json!({ "Fn::Sub": text }) } else { json!(text) };
+            }
+            let fields =
+                fields.iter().map(|(name, field)| (name.clone(), substituted(field, variable, value)));
+            let fields = fields.collect::<Map<_, _>>();
+            // `!GetAtt [Name, Attribute]` is the same as `!GetAtt Name.Attribute`.
+            match fields.get("Fn::GetAtt") {
+                Some(attribute @ Value::Array(_)) => json!({ "Fn::GetAtt": texts(attribute).join(".") }),
+                _ => Value::Object(fields),
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => body.clone(),
     }
 }
 

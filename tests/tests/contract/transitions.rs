@@ -49,6 +49,7 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
         job_id: Some("j1".to_owned()),
         result,
         redrives: 0,
+        record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
     }
 }

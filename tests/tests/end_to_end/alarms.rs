@@ -4,12 +4,7 @@
 //! function wrote, puts the metrics that `CloudWatch` would extract, and waits for the alarm. The local cloud does not
 //! compare the dimensions of alarms and metrics, so this file does.
 
-use lectern::{
-    admission::AdmissionState,
-    document::DocumentState,
-    ports::{AdmissionStore as _, Clock as _},
-    steps::admit_document::QueueChanges,
-};
+use lectern::ports::Clock as _;
 use lectern_aws::SystemClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +12,6 @@ use third_party::{JobFault, ReportedStatus, SubmissionFault};
 use uuid::Uuid;
 
 use crate::{
-    afterwards::then,
     aws_json::{self, call},
     callbacks::Delivery,
     case::Case,
@@ -27,11 +21,6 @@ use crate::{
 };
 
 const FOREIGN_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// The largest value of `ThirdPartyMaxInFlight`, so enough to take all leases of any stack.
-const LEASES: u32 = 250;
-/// Above the number of any test's attempt.
-const FIRST_ATTEMPT: u32 = 4_000_000_000;
-const HOUR_US: i128 = 3_600_000_000;
 
 fn failure(job_id: &str, code: &str) -> String {
     let error = json!({ "code": code, "message": "It cannot be read." });
@@ -39,7 +28,7 @@ fn failure(job_id: &str, code: &str) -> String {
     json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data }).to_string()
 }
 
-fn now_ms() -> i128 {
+pub(crate) fn now_ms() -> i128 {
     SystemClock.now().unix_timestamp_nanos() / 1_000_000
 }
 
@@ -101,42 +90,6 @@ async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
     case.stack.ready(&upload).await;
 }
 
-/// Attempts that are never released hold all leases, and the stall began an hour ago.
-#[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
-async fn stall_sets_its_alarm_off_and_ends_when_leases_are_released() {
-    let (stack, case) = (Stack::open(), Case::begin());
-    let now_us = now_ms() * 1000;
-    let lease = move |number: u32| json!({ "attempt": FIRST_ATTEMPT + number, "startsAt": now_us, "endsAt": now_us + HOUR_US });
-    stack
-        .change_admission_state(move |state| {
-            state["stalledSince"] = json!(now_us - HOUR_US);
-            state["leases"].as_array_mut().unwrap().extend((0..LEASES).map(lease));
-        })
-        .await;
-    let submission = case.submission.to_string();
-    let body = async move {
-        let began = now_ms();
-        let upload = case.upload("waits.txt", text()).await;
-        // The local cloud may hold back a function's last log line until the next invocation.
-        eventually("the upload is registered", SOON, async || case.stack.load(&upload).await.ok_or("no"))
-            .await;
-        case.upload("waits-too.txt", text()).await;
-        case.stack.goes_off("AdmissionStalledAlarm", "AdmitDocument", began).await;
-        let document = case.stack.load(&upload).await.unwrap();
-        assert_eq!(document.state, DocumentState::Received, "the document has no permit yet");
-    };
-    let release = stack.change_admission_state(move |state| {
-        let leases = state["leases"].as_array_mut().unwrap();
-        leases.retain(|lease| lease["attempt"].as_u64().unwrap() < FIRST_ATTEMPT.into());
-    });
-    then(body, release).await;
-    // The next order makes admit-document grant permits to all of them.
-    let case = Case::begin_as(&submission);
-    case.upload("moves.txt", text()).await;
-    assert_eq!(case.settled(3).await.0.counts.ready, 3);
-}
-
 #[tokio::test]
 async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
     let stack = Stack::open();
@@ -169,7 +122,7 @@ async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
 impl Stack {
     /// Waits until the function has logged a bad value of the alarm's metric since `began_ms`, puts that value, and
     /// waits until the alarm is on and `lectern status` shows it.
-    async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
+    pub(crate) async fn goes_off(&self, alarm: &str, function: &str, began_ms: i128) {
         let is = self.alarm(alarm).await;
         let name = is["AlarmName"].as_str().unwrap();
         let datum = eventually(&format!("{function} emits a bad value for {alarm}"), LATER, async || {
@@ -192,19 +145,6 @@ impl Stack {
         let status = self.status().await;
         let mut on = status["alarms"].as_array().unwrap().iter();
         assert!(on.any(|on| on["alarm"] == alarm), "{status}");
-    }
-
-    /// Changes the stored admission state, and repeats that if another writer changed it meanwhile.
-    async fn change_admission_state(&self, change: impl Fn(&mut Value)) {
-        eventually("the admission state is changed", SOON, async || {
-            let (state, revision) = self.store.admission_state().await.map_err(|error| error.to_string())?;
-            let mut state = serde_json::to_value(state).unwrap();
-            change(&mut state);
-            let state: AdmissionState = serde_json::from_value(state).unwrap();
-            let written = self.store.commit(&state, revision, QueueChanges::default()).await;
-            written.map_err(|error| error.to_string())
-        })
-        .await;
     }
 
     /// An alarm, by its logical id in the template.

@@ -6,7 +6,6 @@ use crate::{
     aws_json::sha256_hex,
     case::{Case, Upload},
     content::{text, text_of},
-    stack::Stack,
 };
 
 /// The status codes of the answers to the document's submissions; `None` means that the connection was cut.
@@ -15,7 +14,7 @@ async fn answers(case: &Case, upload: &Upload) -> Vec<Option<u16>> {
     seen.into_iter().map(|SubmissionView { status, .. }| status).collect()
 }
 
-async fn waits_for_the_rate_limit(fault: SubmissionFault, status: u16) {
+pub(crate) async fn waits_for_the_rate_limit(fault: SubmissionFault, status: u16) {
     let case = Case::begin();
     let upload = case.upload_with("busy.txt", text(), [fault.into()]).await;
     case.stack.ready(&upload).await;
@@ -45,15 +44,6 @@ async fn case_25_retry_after_in_the_past_or_garbage_or_missing_is_bounded() {
     for retry_after in given {
         waits_for_the_rate_limit(SubmissionFault::RateLimited { retry_after }, 429).await;
     }
-}
-
-/// The requested pause stops all documents, so this test runs alone and resets the rate limiter afterwards.
-#[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
-async fn case_25_retry_after_of_a_year_is_cut_to_minutes() {
-    let retry_after = Some(RetryAfter::Seconds(31_536_000));
-    waits_for_the_rate_limit(SubmissionFault::RateLimited { retry_after }, 429).await;
-    Stack::open().reset_the_rate_limiter().await;
 }
 
 #[tokio::test]

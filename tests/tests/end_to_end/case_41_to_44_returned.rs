@@ -126,13 +126,14 @@ async fn case_42_file_that_is_wrong_only_once_is_fetched_again() {
 }
 
 #[tokio::test]
-async fn case_44_large_record_lies_in_s3_and_the_api_returns_it_whole() {
+async fn case_44_record_is_an_object_in_s3_and_the_api_returns_it_whole() {
     let case = Case::begin();
     let bytes = text_of(400_000);
     let upload = case.upload("long.txt", bytes.clone()).await;
     case.stack.ready(&upload).await;
     let objects = case.stack.returned_objects("records", &upload).await;
-    assert_eq!(objects, [keys::record(&upload.document)]);
+    let document = case.stack.load(&upload).await.unwrap();
+    assert_eq!(objects, [document.record_key.unwrap()]);
     let record = case.stack.record(&upload).await;
     let text = record["text"].as_str().unwrap();
     assert_eq!(text.trim(), std::str::from_utf8(&bytes).unwrap().trim());

@@ -2,13 +2,13 @@
 //! and callbacks, and the reference third party with its faults. `make e2e` starts the local cloud and runs the tests.
 //!
 //! Every test has its own submission and sets faults for its own documents only, so the tests run in parallel. No test
-//! sleeps; [`wait`] waits for effects. Tests that need the stack to themselves are marked as ignored and run
-//! afterwards.
+//! sleeps; [`wait`] waits for effects. Tests that need the stack to themselves are in [`alone`], and tests with
+//! real waits and limits in [`paced`].
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 #![expect(clippy::large_futures, reason = "a test creates its futures once")]
 
-mod afterwards;
 mod alarms;
+mod alone;
 mod api;
 mod aws_json;
 mod callbacks;
@@ -30,8 +30,6 @@ mod case_41_to_44_returned;
 mod command;
 mod crowd;
 mod good_files;
-mod large_files;
-mod logs;
 mod paced;
 mod ports;
 mod records;

@@ -1,5 +1,5 @@
 //! Tests with real waits and limits: the limits under load, and chaos. `make e2e` runs them with few documents, `make
-//! chaos` with many. They are marked as ignored because they need another stack than the other tests.
+//! chaos` with many, both on another stack than the other tests.
 
 mod chaos;
 mod limits;

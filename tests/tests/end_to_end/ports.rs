@@ -39,8 +39,7 @@ fn keeps(outcome: Result<(), String>) {
 async fn store() -> DynamoDbStore {
     let stack = Stack::open();
     let table = like_the_stacks_table(&stack).await;
-    let bucket = ReturnedBucket::new(stack.s3.clone(), stack.is.returned_bucket.clone());
-    DynamoDbStore::new(stack.dynamodb, table, bucket)
+    DynamoDbStore::new(stack.dynamodb, table)
 }
 
 #[tokio::test]
@@ -119,6 +118,12 @@ async fn upload_reader_on_s3_keeps_its_contract() {
 async fn returned_files_on_s3_keeps_its_contract() {
     let bucket = OwnBucket::create().await;
     keeps(objects::returned_files(&ReturnedBucket::new(bucket.client, bucket.name)).await);
+}
+
+#[tokio::test]
+async fn records_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    keeps(objects::records(&ReturnedBucket::new(bucket.client, bucket.name)).await);
 }
 
 /// A bucket with versions.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::Builder as HttpBuilder;
-use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use lectern_aws::DynamoDbStore;
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// The fields of `stack.json` that the tests use.
@@ -92,11 +92,10 @@ impl Stack {
         }
         let s3 = aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build());
         let dynamodb = aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build());
-        let returned = ReturnedBucket::new(s3.clone(), is.returned_bucket.clone());
         Self {
             sqs: aws_sdk_sqs::Client::from_conf(config!(aws_sdk_sqs).build()),
             sfn: aws_sdk_sfn::Client::from_conf(config!(aws_sdk_sfn).build()),
-            store: DynamoDbStore::new(dynamodb.clone(), is.table.clone(), returned),
+            store: DynamoDbStore::new(dynamodb.clone(), is.table.clone()),
             s3,
             dynamodb,
             http: http_client(),

@@ -10,18 +10,14 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::submission::{Submission, SubmissionState},
     document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
         Register, Registration, Reopened, Reopening, Results, Transfers,
     },
-    record::Record,
-    testing::{
-        every_action_from_every_situation,
-        model::{DirectWrites, Op, Returned, check, check_end},
-    },
+    testing::model::{DirectWrites, Op, Returned, check},
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use lectern_aws::DynamoDbStore;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
@@ -47,21 +43,8 @@ fn any_operations_leave_the_store_on_dynamodb_as_the_model_says() {
     }
 }
 
-#[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
-async fn every_action_from_every_situation_leaves_the_store_on_dynamodb_as_the_model_says() {
-    let store = Real::create().await;
-    let mut runs = every_action_from_every_situation().await.unwrap();
-    // Superseding by newer versions is decided in `transitions`, which both stores share; the random runs cover it.
-    runs.retain(|ops| ops.iter().all(|op| op.document == 0));
-    for ops in runs {
-        let run = Uuid::new_v4().simple().to_string();
-        assert_eq!(check_end(&store, &run, &ops).await, Ok(()), "{ops:?}");
-    }
-}
-
 /// The adapter, and the two writes that the state machine makes itself, read from `document.asl.json`.
-struct Real {
+pub(crate) struct Real {
     store: DynamoDbStore,
     client: aws_sdk_dynamodb::Client,
     table: String,
@@ -69,12 +52,11 @@ struct Real {
 }
 
 impl Real {
-    async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let stack = Stack::open();
         let table = like_the_stacks_table(&stack).await;
-        let bucket = ReturnedBucket::new(stack.s3.clone(), stack.is.returned_bucket.clone());
         Self {
-            store: DynamoDbStore::new(stack.dynamodb.clone(), table.clone(), bucket),
+            store: DynamoDbStore::new(stack.dynamodb.clone(), table.clone()),
             client: stack.dynamodb.clone(),
             table,
             states: states(),
@@ -124,7 +106,7 @@ impl Real {
             {
                 Ok(None)
             }
-            Err(error) => Err(Error::StoreUnavailable(format!("{error:?}"))),
+            Err(error) => Err(StoreError::defect(format!("{error:?}")).into()),
         }
     }
 }
@@ -271,9 +253,5 @@ impl Browse for Real {
 
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
         self.store.submission(id).await
-    }
-
-    async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
-        self.store.record(document).await
     }
 }

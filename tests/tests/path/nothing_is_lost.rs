@@ -6,7 +6,6 @@ use lectern::{
     document::keys,
     document::submission::Counts,
     document::{DocumentState, ObjectVersion},
-    ports::Browse as _,
     testing::world::object,
 };
 use proptest::prelude::*;
@@ -65,7 +64,7 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
             counts.rejected += u64::from(document.state == DocumentState::Rejected);
             counts.failed += u64::from(document.state == DocumentState::Failed);
         }
-        let record = block_on(simulation.world.store.record(&document.reference)).unwrap();
+        let record = simulation.world.record(&document.reference);
         assert_eq!(record.is_some(), document.state == DocumentState::Ready);
         let path = simulation.executions.get(&document.reference).map_or(&[][..], |found| &found.path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();

@@ -6,7 +6,6 @@ use lectern::{
     contract::wire::FileRole,
     document::{DocumentState, ObjectVersion, Reason},
     error::Error,
-    ports::Browse as _,
     testing::world::{START, object, returned_file},
 };
 
@@ -201,7 +200,7 @@ fn case_48_file_of_a_new_job_replaces_the_first_jobs_file_of_the_same_size() {
     let second = findings(&simulation);
     assert!(first.len() == second.len() && first != second);
     assert_eq!(simulation.world.count("fetch"), 3, "the text file is the same and is not fetched again");
-    let record = block_on(simulation.world.store.record(&document)).unwrap().unwrap();
+    let record = simulation.world.record(&document).unwrap();
     let expected = returned_file("findings", FileRole::Findings, "application/json", &second);
     assert_eq!(record.attachments[1].sha256, expected.sha256);
     assert_eq!(record.findings.len(), 1);

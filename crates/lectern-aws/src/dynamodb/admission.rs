@@ -1,10 +1,7 @@
 //! The admission state and the documents that wait for a permit: `ADMISSION`/`ADMISSION`,
 //! `QUEUE#<queue>#<opening>`/`POSITION#<number>` and `WAITING#<document>`/`WAITING`. Every read is of one item by its key.
 
-use aws_sdk_dynamodb::{
-    error::ProvideErrorMetadata as _,
-    types::{AttributeValue, Delete, Put, TransactWriteItem},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use lectern::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::DocumentRef,
@@ -15,11 +12,11 @@ use lectern::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DynamoDbStore, cancelled,
+    DynamoDbStore,
     items::{Item, admission_key, from_item, position_key, to_item, waiting_key},
-    write_conflict,
+    write,
 };
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 #[derive(Serialize, Deserialize)]
 struct StoredAdmission {
@@ -64,53 +61,39 @@ impl AdmissionStore for DynamoDbStore {
                 .set_item(Some(item))
                 .condition_expression(condition)
                 .expression_attribute_values(":read", read);
-            return match put.send().await {
-                Ok(_) => Ok(()),
-                Err(error) if error.code() == Some("ConditionalCheckFailedException") => {
-                    Err(write_conflict())
-                }
-                Err(error) => Err(unavailable("PutItem", &error)),
-            };
+            return put.send().await.map(drop).map_err(|error| failed("PutItem", error));
         }
         let state = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression(condition)
             .expression_attribute_values(":read", read)
-            .build()
-            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-        let mut writes = vec![TransactWriteItem::builder().put(state).build()];
+            .build();
+        let mut writes = vec![write(state)?];
         for (position, waiting) in changes.waiting {
             writes.push(self.put_or_delete(position_key(&position), waiting)?);
         }
         for (document, position) in changes.positions {
             writes.push(self.put_or_delete(waiting_key(&document), position)?);
         }
-        match self.transact(writes).await {
-            Ok(()) => Ok(()),
-            Err(Ok(reasons)) => Err(cancelled(&reasons)),
-            Err(Err(error)) => Err(error),
-        }
+        self.transact(writes).await
     }
 }
 
 impl DynamoDbStore {
     async fn admission_item(&self, key: Item) -> Result<Option<Item>, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
-        request.send().await.map(|answer| answer.item).map_err(|error| unavailable("GetItem", &error))
+        request.send().await.map(|answer| answer.item).map_err(|error| failed("GetItem", error))
     }
 
     fn put_or_delete(&self, key: Item, value: Option<impl Serialize>) -> Result<TransactWriteItem, Error> {
-        let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::StoreUnavailable(error.to_string());
-        let write = TransactWriteItem::builder();
-        Ok(if let Some(value) = value {
-            let mut item = key;
-            item.extend(to_item(&value)?);
-            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-            write.put(put.map_err(invalid)?).build()
-        } else {
+        let Some(value) = value else {
             let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
-            write.delete(delete.map_err(invalid)?).build()
-        })
+            let delete = delete.map_err(|error| defect("a delete could not be built", error))?;
+            return Ok(TransactWriteItem::builder().delete(delete).build());
+        };
+        let mut item = key;
+        item.extend(to_item(&value)?);
+        write(Put::builder().table_name(&self.table).set_item(Some(item)).build())
     }
 }

@@ -3,20 +3,17 @@
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use lectern::{
     document::submission::{Submission, SubmissionState},
-    document::{Document, DocumentRef, SubmissionId},
-    error::Error,
+    document::{Document, SubmissionId},
+    error::{Error, StoreError},
     ports::{Browse, Cursor},
-    record::Record,
 };
 use serde::Deserialize;
 
 use super::{
     DynamoDbStore,
-    items::{
-        Item, SUBMISSIONS_BY_STATE, StoredDocument, from_item, record_key, submission_key, submission_pk,
-    },
+    items::{Item, SUBMISSIONS_BY_STATE, StoredDocument, from_item, submission_key, submission_pk},
 };
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 /// A submission in the index.
 #[derive(Debug, Deserialize)]
@@ -65,7 +62,7 @@ impl Browse for DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \
-                 abandonedJobs, traceparent",
+                 abandonedJobs, recordKey, traceparent",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")
@@ -78,33 +75,12 @@ impl Browse for DynamoDbStore {
             .send();
         let mut documents = Vec::new();
         while let Some(item) = pages.next().await {
-            let stored: StoredDocument = from_item(item.map_err(|error| unavailable("Query", &error))?)?;
+            let stored: StoredDocument = from_item(item.map_err(|error| failed("Query", error))?)?;
             documents.push(stored.document);
         }
         let first_seen = |document: &Document| document.times.values().min().cloned();
         documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
         Ok(Some((submission, documents)))
-    }
-
-    async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(record_key(document)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| unavailable("GetItem", &error))?;
-        let Some(item) = answer.item else { return Ok(None) };
-        let json = match (item.get("record"), item.get("recordObject")) {
-            (Some(AttributeValue::S(json)), _) => json.clone().into_bytes(),
-            (_, Some(AttributeValue::S(object))) => self.large_records.read_record(object).await?,
-            _ => return Err(Error::StoreUnavailable("a record's item has no record".to_owned())),
-        };
-        serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|error| Error::StoreUnavailable(format!("a record could not be read: {error}")))
     }
 }
 
@@ -132,7 +108,7 @@ impl DynamoDbStore {
             let order = format!("{}#{}", cursor.created_at, cursor.submission_id);
             query = query.expression_attribute_values(":after", AttributeValue::S(order));
         }
-        let answer = query.send().await.map_err(|error| unavailable("Query", &error))?;
+        let answer = query.send().await.map_err(|error| failed("Query", error))?;
         answer.items.unwrap_or_default().into_iter().map(from_item).collect()
     }
 
@@ -148,15 +124,15 @@ impl DynamoDbStore {
         while !wanted.is_empty() {
             let keys =
                 KeysAndAttributes::builder().set_keys(Some(wanted.clone())).consistent_read(true).build();
-            let keys = keys.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+            let keys = keys.map_err(|error| defect("a BatchGetItem could not be built", error))?;
             let request = self.client.batch_get_item().request_items(&self.table, keys);
-            let answer = request.send().await.map_err(|error| unavailable("BatchGetItem", &error))?;
+            let answer = request.send().await.map_err(|error| failed("BatchGetItem", error))?;
             let items =
                 answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
             let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
             let rest: Vec<Item> = rest.map(|keys| keys.keys).unwrap_or_default();
             if items.is_empty() && rest.len() == wanted.len() {
-                return Err(Error::StoreUnavailable("BatchGetItem answers for none of its keys".to_owned()));
+                return Err(StoreError::unavailable("BatchGetItem answers for none of its keys").into());
             }
             for item in items {
                 submissions.push(from_item(item)?);

@@ -5,15 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::{
     admission::QueuePosition,
-    document::keys,
     document::{CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, SubmissionId, TaskToken},
     error::Error,
-    limits::MAX_INLINE_RECORD_BYTES,
-    record::Record,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::s3::ReturnedBucket;
+use crate::error::defect;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -101,36 +98,14 @@ pub(super) fn waiting_key(document: &DocumentRef) -> Item {
     key(format!("WAITING#{}", document.document_id), "WAITING".to_owned())
 }
 
-pub(super) fn record_key(document: &DocumentRef) -> Item {
-    key(submission_pk(&document.submission_id), format!("RECORD#{}", document.document_id))
-}
-
 pub(super) fn to_item<T: Serialize>(value: &T) -> Result<Item, Error> {
     serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
-        .map_err(|error| Error::StoreUnavailable(format!("an item could not be built: {error}")))
+        .map_err(|error| defect("an item could not be built", error))
 }
 
 pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
-        .map_err(|error| Error::StoreUnavailable(format!("an item could not be read: {error}")))
-}
-
-/// A record's item: the record as JSON text, or the key of its object in S3 if an item cannot hold it.
-pub(super) async fn record_item(
-    bucket: &ReturnedBucket,
-    document: &DocumentRef,
-    record: &Record,
-) -> Result<Item, Error> {
-    let json = serde_json::to_string(record).map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-    let mut item = record_key(document);
-    if json.len() <= MAX_INLINE_RECORD_BYTES {
-        item.insert("record".to_owned(), AttributeValue::S(json));
-    } else {
-        let object = keys::record(document);
-        bucket.put_record(&object, json).await?;
-        item.insert("recordObject".to_owned(), AttributeValue::S(object));
-    }
-    Ok(item)
+        .map_err(|error| defect("an item could not be read", error))
 }
 
 fn key(pk: String, sk: String) -> Item {

@@ -4,17 +4,18 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use lectern::{
     document::transitions,
     document::{Document, DocumentRef, ObjectVersion, SubmissionId},
-    error::Error,
+    error::{Error, StoreError},
     ports::{NewDocument, Register, Registration, Sequencer},
     telemetry::trace::TRACEPARENT,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DynamoDbStore, cancelled,
+    DynamoDbStore,
     items::{Item, StoredDocument, callback_key, file_key, from_item, to_item},
+    write,
 };
-use crate::sfn::unavailable;
+use crate::error::failed;
 
 /// The current version of a file: `SUBMISSION#<id>` / `FILE#<hash of bucket and key>`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,11 +67,11 @@ impl Register for DynamoDbStore {
             }
             // Another delivery of the same event came first, or another document's write did. The next delivery of this
             // message finds out which.
-            Err(Ok(reasons)) => match self.stored(&reference).await? {
+            Err(conflict @ Error::Store(StoreError::Conflict)) => match self.stored(&reference).await? {
                 Some(known) => Ok(Registration::Known(known.document)),
-                None => Err(cancelled(&reasons)),
+                None => Err(conflict),
             },
-            Err(Err(error)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 }
@@ -85,7 +86,7 @@ impl DynamoDbStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| unavailable("GetItem", &error))?;
+            .map_err(|error| failed("GetItem", error))?;
         let Some(item) = answer.item else { return Ok(None) };
         let current: CurrentVersion = from_item(item)?;
         let stored = self.stored(&current.document).await?;
@@ -148,9 +149,4 @@ impl DynamoDbStore {
                 .build(),
         })
     }
-}
-
-fn write(put: Result<Put, aws_sdk_dynamodb::error::BuildError>) -> Result<TransactWriteItem, Error> {
-    let put = put.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-    Ok(TransactWriteItem::builder().put(put).build())
 }

@@ -8,7 +8,7 @@ use lectern::{
 };
 use time::OffsetDateTime;
 
-use super::{DynamoDbStore, cancelled, items::StoredDocument};
+use super::{DynamoDbStore, items::StoredDocument};
 
 impl Reopening for DynamoDbStore {
     async fn reopen(
@@ -33,10 +33,7 @@ impl Reopening for DynamoDbStore {
         if let Some(change) = change {
             writes.push(self.count(&document.submission_id, change, now).await?);
         }
-        match self.transact(writes).await {
-            Ok(()) => Ok(Reopened::Open(Box::new(moved))),
-            Err(Ok(reasons)) => Err(cancelled(&reasons)),
-            Err(Err(error)) => Err(error),
-        }
+        self.transact(writes).await?;
+        Ok(Reopened::Open(Box::new(moved)))
     }
 }

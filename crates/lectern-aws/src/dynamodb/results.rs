@@ -23,7 +23,7 @@ use super::{
     DynamoDbStore,
     items::{StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
 };
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 /// A callback's item: `CALLBACK#<callback id>` / `CALLBACK`.
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ impl Results for DynamoDbStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| unavailable("GetItem", &error))?;
+            .map_err(|error| failed("GetItem", error))?;
         let found: Option<StoredCallback> = answer.item.map(from_item).transpose()?;
         Ok(found.map(|StoredCallback { document, traceparent }| CallbackTarget { document, traceparent }))
     }
@@ -59,7 +59,7 @@ impl Results for DynamoDbStore {
             JobResult::Failed(_) => ("failed", 0),
         };
         let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
-            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+            .map_err(|error| defect("a result could not be written as an attribute", error))?;
         let request = self
             .client
             .update_item()
@@ -107,7 +107,7 @@ impl Results for DynamoDbStore {
                     None => Recorded::Forgotten,
                 })
             }
-            Err(error) => Err(unavailable("UpdateItem", &error)),
+            Err(error) => Err(failed("UpdateItem", error)),
         }
     }
 
@@ -129,6 +129,6 @@ impl Results for DynamoDbStore {
             .send()
             .await
             .map(drop)
-            .map_err(|error| unavailable("PutItem", &error))
+            .map_err(|error| failed("PutItem", error))
     }
 }

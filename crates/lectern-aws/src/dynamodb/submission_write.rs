@@ -16,7 +16,7 @@ use super::{
     DynamoDbStore,
     items::{from_item, submission_key},
 };
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 impl DynamoDbStore {
     /// The write that counts a document's move.
@@ -50,7 +50,7 @@ impl DynamoDbStore {
         for (name, value) in guard.additions.into_iter().chain(guard.values) {
             update = update.expression_attribute_values(name, AttributeValue::N(value.to_string()));
         }
-        let update = update.build().map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let update = update.build().map_err(|error| defect("a count could not be built", error))?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
@@ -63,7 +63,7 @@ impl DynamoDbStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| unavailable("GetItem", &error))?;
+            .map_err(|error| failed("GetItem", error))?;
         answer.item.map(from_item).transpose()
     }
 }

@@ -3,7 +3,6 @@
 mod admission;
 mod browse;
 mod moves;
-mod records;
 mod register;
 mod results;
 
@@ -25,16 +24,14 @@ use serde_json::Value;
 use super::items::{Item, StoredDocument, document_key, submission_key, to_item};
 use crate::test_support::{Seen, answer, document, json_error, reference};
 
-/// A store in the table `table`, whose large records go nowhere unless a client for S3 is given.
+/// A store in the table `table`.
 macro_rules! store {
-    (s3: $s3:expr; $($rule:expr),*) => {
+    ($($rule:expr),*) => {
         crate::dynamodb::DynamoDbStore::new(
             crate::test_support::client!(aws_sdk_dynamodb, $($rule),*),
             "table".to_owned(),
-            crate::s3::ReturnedBucket::new($s3, "returned".to_owned()),
         )
     };
-    ($($rule:expr),*) => { store!(s3: crate::test_support::client!(aws_sdk_s3); $($rule),*) };
 }
 use store;
 

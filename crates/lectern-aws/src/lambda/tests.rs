@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityOutput;
 use aws_smithy_mocks::{Rule, mock};
-use lectern::{document::Reason, steps::transfer_document};
+use lectern::{document::Reason, error::StoreError, steps::transfer_document};
 use serde_json::{Value, json};
 
 use super::*;
@@ -101,7 +101,7 @@ async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
 
 #[tokio::test]
 async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
-    let handle = async |_: transfer_document::Input| Err::<(), _>(Error::StoreUnavailable("x".to_owned()));
+    let handle = async |_: transfer_document::Input| Err::<(), _>(StoreError::Conflict.into());
     let parse = |received: Received| handle_message(&handle, received.body);
     let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
@@ -113,7 +113,7 @@ fn error_type_is_the_workflows_name_and_the_message_its_cause() {
         Error::RateLimited { retry_at: NOW },
         Error::Unauthorized,
         Error::ReturnedMismatch(Reason::new("wrongHash", "Other bytes.")),
-        Error::StoreUnavailable("x".to_owned()),
+        StoreError::Conflict.into(),
     ];
     for error in errors {
         let diagnostic = task_error(&error);

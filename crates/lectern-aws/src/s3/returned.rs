@@ -6,25 +6,25 @@ use aws_sdk_s3::{
     Client,
     operation::head_object::HeadObjectOutput,
     presigning::PresigningConfig,
-    primitives::ByteStream as Body,
+    primitives::{AggregatedBytes, ByteStream as Body, ByteStreamError},
     types::{CompletedMultipartUpload, CompletedPart, MetadataDirective},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use lectern::{
     document::ObjectVersion,
-    error::Error,
+    error::{Error, StoreError},
     limits::READ_URL_LIFETIME,
-    ports::{ByteStream, Promoted, ReadUrls, ReturnedFiles, StreamFacts},
+    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{PART_BYTES, UploadsBucket, is_missing};
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 const FIRST_BYTES: usize = 4096;
 
-/// The bucket of returned files, and of records that an item cannot hold.
+/// The bucket of returned files and records.
 #[derive(Clone, Debug)]
 pub struct ReturnedBucket {
     client: Client,
@@ -35,20 +35,6 @@ impl ReturnedBucket {
     /// The bucket of this name.
     pub fn new(client: Client, bucket: String) -> Self {
         Self { client, bucket }
-    }
-
-    /// Writes a large record.
-    pub(crate) async fn put_record(&self, key: &str, json: String) -> Result<(), Error> {
-        self.put(key, json.into_bytes().into(), "application/json").await.map(drop)
-    }
-
-    /// Reads a large record.
-    pub(crate) async fn read_record(&self, key: &str) -> Result<Vec<u8>, Error> {
-        let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let answer = request.send().await.map_err(|error| unavailable("GetObject", &error))?;
-        let body = answer.body.collect().await;
-        body.map(aws_sdk_s3::primitives::AggregatedBytes::to_vec)
-            .map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))
     }
 
     /// Returns the `ETag`.
@@ -62,7 +48,7 @@ impl ReturnedBucket {
             .send()
             .await
             .map(|stored| stored.e_tag)
-            .map_err(|error| unavailable("PutObject", &error))
+            .map_err(|error| failed("PutObject", error))
     }
 
     async fn upload_parts(
@@ -79,7 +65,7 @@ impl ReturnedBucket {
             .content_type(QUARANTINE_TYPE)
             .send()
             .await
-            .map_err(|error| unavailable("CreateMultipartUpload", &error))?;
+            .map_err(|error| failed("CreateMultipartUpload", error))?;
         let upload_id = created.upload_id.unwrap_or_default();
         // A function that dies here leaves parts behind; the bucket's lifecycle rule removes them.
         let uploaded = match self.upload_each_part(key, &upload_id, body, first).await {
@@ -90,7 +76,7 @@ impl ReturnedBucket {
             let abort =
                 self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
             if let Err(error) = abort.send().await {
-                tracing::warn!(detail = %unavailable("AbortMultipartUpload", &error), "Parts were left behind.");
+                tracing::warn!(detail = %failed("AbortMultipartUpload", error), "Parts were left behind.");
             }
         }
         uploaded
@@ -112,7 +98,7 @@ impl ReturnedBucket {
             .send()
             .await
             .map(|stored| stored.e_tag)
-            .map_err(|error| unavailable("CompleteMultipartUpload", &error))
+            .map_err(|error| failed("CompleteMultipartUpload", error))
     }
 
     async fn upload_each_part(
@@ -136,7 +122,7 @@ impl ReturnedBucket {
                 .body(Body::from(part))
                 .send()
                 .await
-                .map_err(|error| unavailable("UploadPart", &error))?;
+                .map_err(|error| failed("UploadPart", error))?;
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag).build());
             part = body.next_part().await;
         }
@@ -149,8 +135,20 @@ const QUARANTINE_TYPE: &str = "application/octet-stream";
 /// Under this name a promoted file's SHA-256 is in its metadata, in lower-case hex.
 const SHA256: &str = "sha256";
 
+impl Records for ReturnedBucket {
+    async fn put_record(&self, key: &str, json: Bytes) -> Result<(), Error> {
+        self.put(key, json, "application/json").await.map(drop)
+    }
+
+    async fn get_record(&self, key: &str) -> Result<Bytes, Error> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let answer = request.send().await.map_err(|error| failed("GetObject", error))?;
+        answer.body.collect().await.map(AggregatedBytes::into_bytes).map_err(broken_off)
+    }
+}
+
 impl ReturnedFiles for ReturnedBucket {
-    /// A body that breaks off ends there; its size shows that it is not whole.
+    /// What came of a body that breaks off is kept, and the error says so.
     async fn quarantine(&self, key: &str, body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
         let mut body = Hashing::new(body, limit);
         let first = body.next_part().await;
@@ -159,7 +157,7 @@ impl ReturnedFiles for ReturnedBucket {
         } else {
             self.upload_parts(key, &mut body, first).await?
         };
-        Ok(body.facts(tag.unwrap_or_default()))
+        body.facts(tag.unwrap_or_default())
     }
 
     async fn promote(
@@ -181,7 +179,7 @@ impl ReturnedFiles for ReturnedBucket {
             .metadata(SHA256, &facts.sha256)
             .send()
             .await
-            .map_err(|error| unavailable("CopyObject", &error))?;
+            .map_err(|error| failed("CopyObject", error))?;
         self.client
             .delete_object()
             .bucket(&self.bucket)
@@ -189,14 +187,14 @@ impl ReturnedFiles for ReturnedBucket {
             .send()
             .await
             .map(drop)
-            .map_err(|error| unavailable("DeleteObject", &error))
+            .map_err(|error| failed("DeleteObject", error))
     }
 
     async fn promoted(&self, key: &str) -> Result<Option<Promoted>, Error> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
             Ok(head) => Ok(kept(head)),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(unavailable("HeadObject", &error)),
+            Err(error) => Err(failed("HeadObject", error)),
         }
     }
 
@@ -205,20 +203,23 @@ impl ReturnedFiles for ReturnedBucket {
         let mut answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(unavailable("GetObject", &error)),
+            Err(error) => return Err(failed("GetObject", error)),
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut bytes = BytesMut::new();
         while bytes.len() < limit
             && let Some(chunk) = answer.body.next().await
         {
-            bytes.extend_from_slice(
-                &chunk.map_err(|error| Error::StoreUnavailable(format!("GetObject: {error}")))?,
-            );
+            bytes.extend_from_slice(&chunk.map_err(broken_off)?);
         }
         bytes.truncate(limit);
         Ok(Some(bytes.freeze()))
     }
+}
+
+fn broken_off(error: ByteStreamError) -> Error {
+    let (what, source) = ("GetObject: the body broke off".to_owned(), Some(error.into()));
+    StoreError::Unavailable { what, source }.into()
 }
 
 /// `None` for an object that has no hash with it: it was promoted before hashes were kept.
@@ -242,8 +243,7 @@ impl ReadUrls for ReturnedBucket {
 
 impl ReturnedBucket {
     async fn presigned(&self, key: &str, lifetime: Duration, file_name: &str) -> Result<String, Error> {
-        let config = PresigningConfig::expires_in(lifetime)
-            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let config = PresigningConfig::expires_in(lifetime).map_err(|error| defect("presigning", error))?;
         let request = self
             .client
             .get_object()
@@ -252,7 +252,7 @@ impl ReturnedBucket {
             .response_content_disposition(attachment(file_name))
             .presigned(config)
             .await
-            .map_err(|error| unavailable("presigning GetObject", &error))?;
+            .map_err(|error| failed("presigning GetObject", error))?;
         Ok(request.uri().to_owned())
     }
 }
@@ -278,6 +278,7 @@ struct Hashing {
     first_bytes: BytesMut,
     rest: Bytes,
     ended: bool,
+    broken_off: bool,
 }
 
 impl Hashing {
@@ -290,6 +291,7 @@ impl Hashing {
             first_bytes: BytesMut::new(),
             rest: Bytes::new(),
             ended: false,
+            broken_off: false,
         }
     }
 
@@ -314,9 +316,13 @@ impl Hashing {
         if self.ended {
             return false;
         }
-        let Some(Ok(mut chunk)) = self.body.next().await else {
-            self.ended = true;
-            return false;
+        let mut chunk = match self.body.next().await {
+            Some(Ok(chunk)) => chunk,
+            end => {
+                self.ended = true;
+                self.broken_off = end.is_some();
+                return false;
+            }
         };
         // One byte more than the limit shows that it was exceeded; no more is taken.
         chunk.truncate(self.expected());
@@ -329,17 +335,13 @@ impl Hashing {
         !self.rest.is_empty() || !self.ended
     }
 
-    fn facts(self, tag: String) -> StreamFacts {
-        let sha256 = hex(&self.hash.finalize());
-        StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze(), tag }
+    /// # Errors
+    /// `ThirdParty.Unavailable` if the body broke off (D02).
+    fn facts(self, tag: String) -> Result<StreamFacts, Error> {
+        if self.broken_off {
+            return Err(Error::Unavailable("the download broke off".to_owned()));
+        }
+        let sha256 = hex::encode(self.hash.finalize());
+        Ok(StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze(), tag })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

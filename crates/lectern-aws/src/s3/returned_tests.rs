@@ -21,7 +21,7 @@ use aws_sdk_s3::{
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::stream;
-use lectern::ports::{ByteStream, Promoted, ReturnedFiles as _, StreamFacts};
+use lectern::ports::{ByteStream, Promoted, Records as _, ReturnedFiles as _, StreamFacts};
 use rstest::rstest;
 
 use super::{PART_BYTES, ReturnedBucket};
@@ -178,13 +178,39 @@ async fn case_42_endless_file_stops_at_the_limit() {
 #[case(PART_BYTES + 10)]
 #[case(2 * PART_BYTES)]
 #[tokio::test]
-async fn case_42_body_that_breaks_off_is_kept_as_far_as_it_came(#[case] size: usize) {
+async fn case_42_d02_body_that_breaks_off_is_kept_as_far_as_it_came_and_is_an_outage(#[case] size: usize) {
     let (fake, content) = (Fake::new(), content(size));
     let mut broken = chunks(&content);
     broken.push(Err(io::Error::other("reset")));
     broken.push(Ok(Bytes::from_static(b"never read")));
-    let found = fake.bucket().quarantine(KEY, body(broken), u64::MAX).await.unwrap();
-    assert_eq!(found, facts(&content));
+    let error = fake.bucket().quarantine(KEY, body(broken), u64::MAX).await.unwrap_err();
+    assert_eq!(error.name(), "ThirdParty.Unavailable");
+    let whole: u64 = fake.puts.all().iter().map(|(_, _, size)| size).sum();
+    let parts: usize = fake.part_sizes().iter().sum();
+    assert_eq!(usize::try_from(whole).unwrap() + parts, size);
+}
+
+#[tokio::test]
+async fn record_is_written_as_json_and_read_back_whole() {
+    let fake = Fake::new();
+    fake.bucket().put_record("records/s1/d1/hash.json", Bytes::from_static(b"{}")).await.unwrap();
+    let json = "application/json".to_owned();
+    assert_eq!(fake.puts.only(), ("records/s1/d1/hash.json".to_owned(), json, 2));
+    let get = mock!(Client::get_object)
+        .match_requests(|request| request.key() == Some("records/s1/d1/hash.json"))
+        .then_output(|| GetObjectOutput::builder().body(Body::from_static(b"{}")).build());
+    let bucket = ReturnedBucket::new(client!(aws_sdk_s3, get), "returned".to_owned());
+    assert_eq!(bucket.get_record("records/s1/d1/hash.json").await.unwrap(), b"{}".as_slice());
+}
+
+#[tokio::test]
+async fn record_that_is_not_there_is_a_defect_and_a_busy_bucket_an_outage() {
+    for (status, code, expected) in [(404, "NoSuchKey", "Defect"), (503, "SlowDown", "Unavailable")] {
+        let get = mock!(Client::get_object).then_http_response(move || xml_error(status, code));
+        let bucket = ReturnedBucket::new(client!(aws_sdk_s3, get), "returned".to_owned());
+        let error = bucket.get_record("records/s1/d1/hash.json").await.unwrap_err();
+        assert!(format!("{error:?}").contains(expected), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use lectern::{
     document::ObjectVersion,
-    error::Error,
+    error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
     ports::{ByteStream, ObjectHead, UploadReader, Uploads},
 };
 
 use super::{RANGE_BYTES, is_missing};
-use crate::sfn::unavailable;
+use crate::error::{defect, failed};
 
 /// The bucket that teachers upload to; its name comes with each object.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl UploadsBucket {
                 content_type: head.content_type,
             })),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(unavailable("HeadObject", &error)),
+            Err(error) => Err(failed("HeadObject", error)),
         }
     }
 
@@ -56,8 +56,7 @@ impl UploadsBucket {
         lifetime: std::time::Duration,
         download_as: Option<String>,
     ) -> Result<String, Error> {
-        let config = PresigningConfig::expires_in(lifetime)
-            .map_err(|error| Error::StoreUnavailable(error.to_string()))?;
+        let config = PresigningConfig::expires_in(lifetime).map_err(|error| defect("presigning", error))?;
         let request = self
             .0
             .get_object()
@@ -67,7 +66,7 @@ impl UploadsBucket {
             .set_response_content_disposition(download_as)
             .presigned(config)
             .await
-            .map_err(|error| unavailable("presigning GetObject", &error))?;
+            .map_err(|error| failed("presigning GetObject", error))?;
         Ok(request.uri().to_owned())
     }
 
@@ -94,7 +93,7 @@ impl Uploads for UploadsBucket {
             }
             Ok::<_, SourceReadError>(bytes.freeze())
         };
-        read.await.map_err(|error| Error::StoreUnavailable(error.to_string()))
+        read.await.map_err(SourceReadError::into_store_error)
     }
 }
 
@@ -115,8 +114,8 @@ impl UploadReader for UploadsBucket {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceReadError {
     /// S3 refused the request or did not answer it.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(#[from] Error),
     /// S3 answered, but not with just the range that was asked for.
     #[error("GetObject: it was asked for {asked}, and answered with {answered}")]
     WrongRange {
@@ -144,6 +143,15 @@ pub(super) enum SourceReadError {
         /// How many bytes came.
         received: u64,
     },
+}
+
+impl SourceReadError {
+    fn into_store_error(self) -> Error {
+        match self {
+            Self::Refused(error) => error,
+            other => StoreError::Unavailable { what: other.to_string(), source: Some(other.into()) }.into(),
+        }
+    }
 }
 
 /// An object that is read one range after the other.
@@ -200,10 +208,7 @@ impl Range {
             .key(&object.key)
             .version_id(&object.version_id)
             .range(&asked);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| SourceReadError::Refused(unavailable("GetObject", &error).to_string()))?;
+        let answer = request.send().await.map_err(|error| failed("GetObject", error))?;
         // Only an answer 206 has a `Content-Range`; an answer 200 has the whole object and none.
         let answered = answer.content_range.unwrap_or_else(|| "no range".to_owned());
         let Some(length) = length_of(&answered, &bytes, size_bytes) else {

@@ -1,4 +1,4 @@
-//! What a dead-letter message is, and what a redrive does with it: decided from the message alone.
+//! Classifies a dead-letter message and decides what a redrive does with it, from the message alone.
 
 use lectern::{
     document::DocumentRef,
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::queue::Message;
 use crate::stack::{DeadLetterQueue, Source, Stack};
 
-/// A message that has been sent back so often, and came back every time, is not sent again.
+/// After this number of redrives, a message that came back each time is not sent again.
 pub(crate) const MAX_REDRIVES: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,11 +19,11 @@ pub(crate) const MAX_REDRIVES: u32 = 2;
 pub(crate) enum Class {
     Readable,
     Unreadable,
-    /// It was sent back before, and came back every time.
+    /// The message was sent back before and came back every time.
     CameBack,
-    /// A newer version of the code wrote it and can read it.
+    /// A newer version of the code wrote the message and can read it.
     Newer,
-    /// A failed invocation of a function that is not the stack's.
+    /// A failed invocation of a function of another stack.
     Foreign,
 }
 
@@ -57,14 +57,14 @@ impl Class {
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) class: Class,
-    /// Why it is of this class, or what failed. Holds nothing of the message but ids and names of errors.
+    /// The reason for the class, or the error. Quotes nothing of the message except ids and error names.
     pub(crate) why: String,
     /// The first document that the message is about.
     pub(crate) document: Option<DocumentRef>,
     pub(crate) invocation: Option<Invocation>,
 }
 
-/// Lambda's record of an asynchronous invocation that failed for good.
+/// Lambda's record of an asynchronous invocation after all its retries failed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invocation {
@@ -77,9 +77,9 @@ pub(crate) struct Invocation {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext {
-    /// With the qualifier.
+    /// The function's ARN with the qualifier.
     function_arn: String,
-    /// Such as `RetriesExhausted` or `EventAgeExceeded`.
+    /// For example `RetriesExhausted` or `EventAgeExceeded`.
     condition: String,
 }
 

@@ -1,4 +1,4 @@
-//! A dead-letter queue in SQS: its messages, and sending and deleting them one by one.
+//! A dead-letter queue in SQS: receives its messages, and sends and deletes them one by one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,13 +13,13 @@ use time::OffsetDateTime;
 
 use crate::{problem::Problem, stack::DeadLetterQueue};
 
-/// How often a message was redriven: an attribute of the message, so that every run knows.
+/// The message attribute that counts redrives, so that later runs know it.
 pub(crate) const REDRIVES: &str = "LecternRedrives";
-/// The run that redrove it last.
+/// The message attribute with the id of the last run that redrove the message.
 pub(crate) const RUN: &str = "LecternRedriveRun";
-/// A received message is hidden from others for so long.
+/// The visibility timeout of received messages.
 pub(crate) const HIDDEN_S: i32 = 300;
-/// SQS gives out at most so many messages at a time.
+/// SQS returns at most this number of messages per call.
 const BATCH: usize = 10;
 
 #[derive(Clone, Debug)]
@@ -57,21 +57,21 @@ impl From<SqsMessage> for Message {
 }
 
 impl Message {
-    /// The attributes that are text, for what is kept in quarantine.
+    /// The string attributes, which are stored with a quarantined message.
     pub(crate) fn texts(&self) -> BTreeMap<&str, &str> {
         let text = |(name, value)| Some((String::as_str(name), MessageAttributeValue::string_value(value)?));
         self.attributes.iter().filter_map(text).collect()
     }
 }
 
-/// How full a queue is, as SQS estimates.
+/// The depth of a queue, as SQS estimates it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Depth {
     pub(crate) visible: u64,
     pub(crate) hidden: u64,
 }
 
-/// How full the queue of this URL is.
+/// Reads the depth of the queue with this URL.
 pub(crate) async fn depth(client: &Client, url: &str) -> Result<Depth, Problem> {
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
@@ -99,7 +99,7 @@ impl<'a> Queue<'a> {
         depth(self.client, &self.dead.url).await
     }
 
-    /// Up to `most` messages, ten at most. Others do not see them for [`HIDDEN_S`].
+    /// Receives up to `most` messages, at most ten. They are hidden from other receivers for [`HIDDEN_S`].
     pub(crate) async fn receive(&self, most: usize) -> Result<Vec<Message>, Problem> {
         let request = self
             .client
@@ -114,8 +114,8 @@ impl<'a> Queue<'a> {
         Ok(answer.messages.unwrap_or_default().into_iter().map(Message::from).collect())
     }
 
-    /// Sends the message to the queue of this URL, counted. A run that was killed before it deleted the message sends it
-    /// again under the same deduplication id, so a FIFO queue takes it once.
+    /// Sends the message to the queue with this URL, with an incremented count. If a run is killed before it deletes
+    /// the message, the next run sends the message with the same deduplication id, so a FIFO queue accepts it once.
     pub(crate) async fn send(&self, url: &str, message: &Message, run: &str) -> Result<(), Problem> {
         let redrives = (message.redrives + 1).to_string();
         let once = message.group.as_ref().map(|_| format!("{}-redrive-{redrives}", message.id));
@@ -140,7 +140,7 @@ impl<'a> Queue<'a> {
         request.send().await.map(drop).map_err(Problem::aws("DeleteMessage"))
     }
 
-    /// Makes a message visible to others at once. If that fails, they see it after [`HIDDEN_S`].
+    /// Makes a message visible at once. If the call fails, the message becomes visible after [`HIDDEN_S`].
     pub(crate) async fn release(&self, handle: &str) {
         let request = self.client.change_message_visibility().queue_url(&self.dead.url);
         let _ = request.receipt_handle(handle).visibility_timeout(0).send().await;

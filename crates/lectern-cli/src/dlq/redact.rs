@@ -1,8 +1,8 @@
-//! A message's body without its secrets: only fields that are known to be harmless are shown.
+//! A message's body without secrets: only fields that are known to be harmless are shown.
 
 use serde_json::Value;
 
-/// Fields whose texts are ids, times or fixed words of ours or of AWS.
+/// Fields whose values are ids, times, or fixed words of Lectern or AWS.
 const SHOWN: [&str; 26] = [
     "schemaVersion",
     "submissionId",
@@ -32,7 +32,7 @@ const SHOWN: [&str; 26] = [
     "Event",
 ];
 
-/// The body as it may be shown; `None` if it is not JSON.
+/// The body without secrets; `None` if the body is not JSON.
 pub(super) fn redact(body: &str) -> Option<Value> {
     let mut value = serde_json::from_str(body).ok()?;
     walk(&mut value, false);

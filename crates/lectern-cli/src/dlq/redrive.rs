@@ -1,5 +1,5 @@
-//! Sending messages back, one by one: sent before deleted, so that an interruption loses nothing; counted on the message,
-//! so that the next run knows; and never twice in one run.
+//! Sends messages back one by one. Each message is sent before it is deleted, so an interruption loses nothing. The
+//! message carries the number of its redrives, so later runs know it. No message is sent twice in one run.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Messages in work at the same time, so that the network's latency does not limit the rate.
+/// The number of messages handled in parallel, so that the network's latency does not limit the rate.
 const AT_A_TIME: usize = 8;
 
 pub(super) async fn run(
@@ -44,14 +44,14 @@ pub(super) async fn run(
     Ok(if is_left { Exit::Attention } else { Exit::Done })
 }
 
-/// What was done with one message.
+/// The outcome for one message.
 pub(super) enum Settled {
     Sent,
-    /// A failed invocation failed again; its record is in the queue again, counted.
+    /// A failed invocation failed again; its record is in the queue again, with an incremented count.
     FailedAgain,
-    /// The object's key.
+    /// The message was moved to the object with this key.
     Quarantined(String),
-    /// Why.
+    /// The message stays in the queue, for this reason.
     Kept(String),
 }
 
@@ -90,8 +90,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Settles messages until the queue shows no more. `held` has the receipt handles of those that are not deleted, by
-    /// message id.
+    /// Handles messages until the queue returns no more. `held` contains the receipt handles of the messages that are
+    /// not deleted, by message id.
     async fn work(
         &self,
         limit: usize,
@@ -100,22 +100,22 @@ impl Run<'_> {
         bar: &indicatif::ProgressBar,
     ) -> Result<(), Problem> {
         let is_fifo = self.queue.dead.is_fifo();
-        // Invocations go one by one, so that the first that fails again stops the others.
+        // Invocations run one by one, so that the first one that fails again stops the rest.
         let at_once = if self.queue.dead.source == Source::Invocations { 1 } else { usize::MAX };
         let mut left = limit;
         while left > 0 {
             let mut messages = self.queue.receive(left.min(at_once)).await?;
             if messages.is_empty() {
-                // Messages that stay at the head of a FIFO queue hide those behind them.
+                // Messages that stay at the head of a FIFO queue hide the messages behind them.
                 outcome.not_seen = if is_fifo { self.queue.depth().await?.visible } else { 0 };
                 return Ok(());
             }
-            // A message that stays shows again when its time is over.
+            // A message that stays becomes visible again after its visibility timeout.
             messages.retain(|message| held.insert(message.id.clone(), message.handle.clone()).is_none());
             let returned = messages.iter().filter(|message| message.run.as_ref() == Some(&self.id)).count();
             if returned > 0 {
                 outcome.stopped = Some(format!(
-                    "{returned} of the messages just sent came straight back. Mend the cause, then run this again."
+                    "{returned} of the messages just sent are dead letters again. Fix the cause, then run this again."
                 ));
                 return Ok(());
             }
@@ -140,14 +140,14 @@ impl Run<'_> {
             failure.map_or(Ok(()), Err)?;
             if outcome.failed_again > 0 {
                 outcome.stopped =
-                    Some("an invocation failed again. Mend the cause, then run this again.".to_owned());
+                    Some("an invocation failed again. Fix the cause, then run this again.".to_owned());
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Does what the message's class demands, and deletes the message unless it stays. Returns its id.
+    /// Handles a message by its class, and deletes it unless it stays. Returns its id.
     async fn settle(&self, message: Message) -> Result<(String, Settled), Problem> {
         let verdict = classify(&self.cloud.stack, self.queue.dead, &message);
         let action = verdict.class.action();
@@ -174,8 +174,8 @@ impl Run<'_> {
         Ok((message.id, settled))
     }
 
-    /// Invokes the function again and waits for its answer: whether it succeeded. Lambda makes no record of such a call,
-    /// so the old one stays until then.
+    /// Invokes the function again, waits for the answer, and returns whether it succeeded. Lambda writes no record of
+    /// such a synchronous call, so the old record stays until the call has succeeded.
     async fn invoke(&self, invocation: &Invocation) -> Result<bool, Problem> {
         let payload = Blob::new(invocation.request_payload.to_string());
         let request = self.cloud.lambda.invoke().function_name(invocation.function()).payload(payload);
@@ -183,7 +183,7 @@ impl Run<'_> {
         Ok(answer.map_err(Problem::aws("Invoke"))?.function_error.is_none())
     }
 
-    /// Keeps all of a message in the returned bucket, where only operators read.
+    /// Stores the whole message in the returned bucket, which only operators can read.
     async fn quarantine(&self, message: &Message, verdict: &Verdict) -> Result<String, Problem> {
         let key = format!("quarantine/dead-letters/{}/{}.json", self.queue.dead.name, message.id);
         let kept = json!({

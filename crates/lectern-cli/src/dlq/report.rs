@@ -1,4 +1,4 @@
-//! Dead-letter queues as people read them.
+//! The reports about dead-letter queues.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{console::Report, stack::DeadLetterQueue, text::duration};
 
-/// A listing names so many messages of a queue.
+/// The maximum number of messages that a listing shows for a queue.
 const MAX_SHOWN: usize = 20;
 
 /// A listing, which is also the dry run of a redrive.
@@ -36,9 +36,9 @@ pub(super) struct ListReport {
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueReport {
     queue: String,
-    /// Messages that another command is working on.
+    /// Messages that another command has received.
     hidden: u64,
-    /// How many more messages there are, as SQS estimates.
+    /// The number of further messages, as SQS estimates it.
     not_seen: u64,
     classes: BTreeMap<Class, usize>,
     oldest_age: Option<String>,
@@ -50,12 +50,12 @@ pub(super) struct QueueReport {
 struct Row {
     id: String,
     class: Class,
-    /// Why it is of this class, what failed, and which document it is about.
+    /// The class's reason, the error, and the document.
     why: String,
     sent_at: Option<String>,
     received: u32,
     redrives: u32,
-    /// Without secrets; `None` if it is not JSON, of which nothing is shown.
+    /// The body without secrets; `None` if it is not JSON, which is never shown.
     body: Option<Value>,
 }
 
@@ -122,19 +122,19 @@ impl Report for ListReport {
                 }
             }
             if queue.messages.len() > MAX_SHOWN {
-                writeln!(out, "  … and {} more; --json has all", queue.messages.len() - MAX_SHOWN)?;
+                writeln!(out, "  … and {} more; --json shows all", queue.messages.len() - MAX_SHOWN)?;
             }
         }
         writeln!(out)?;
         if self.queues.iter().all(|queue| queue.messages.is_empty() && queue.not_seen == 0) {
-            return writeln!(out, "There are no dead-letter messages to see.");
+            return writeln!(out, "There are no visible dead-letter messages.");
         }
         if !self.dry_run {
             return writeln!(out, "Next: lectern dlq redrive --all");
         }
         writeln!(
             out,
-            "Nothing was changed. With --yes, readable messages are sent back; unreadable ones and those that"
+            "Nothing was changed. With --yes, readable messages are sent back; unreadable ones, and those that"
         )?;
         writeln!(out, "came back twice are moved to quarantine/dead-letters/; newer and foreign ones stay.")
     }
@@ -145,21 +145,21 @@ pub(super) struct RedriveReport {
     pub(super) queues: Vec<Outcome>,
 }
 
-/// What a redrive did with one queue.
+/// The outcome of a redrive for one queue.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Outcome {
     queue: String,
     pub(super) sent: usize,
-    /// Invocations that failed again.
+    /// The number of invocations that failed again.
     pub(super) failed_again: usize,
-    /// The objects' keys in the returned bucket.
+    /// The keys of the quarantined messages in the returned bucket.
     pub(super) quarantined: Vec<String>,
-    /// How many messages stay in the queue, by reason.
+    /// The number of messages that stay in the queue, by reason.
     pub(super) kept: BTreeMap<String, usize>,
-    /// How many messages a FIFO queue hides, as SQS estimates.
+    /// The number of messages that a FIFO queue hides, as SQS estimates it.
     pub(super) not_seen: u64,
-    /// Why the run ended early.
+    /// Why the run stopped early.
     pub(super) stopped: Option<String>,
 }
 
@@ -196,7 +196,7 @@ impl Report for RedriveReport {
                 number => writeln!(out, "  {number:>5}  {what}"),
             };
             line(queue.sent, "sent back")?;
-            line(queue.failed_again, "failed again, and stay: see the function's log")?;
+            line(queue.failed_again, "failed again and stay; see the function's log")?;
             line(queue.quarantined.len(), "quarantined")?;
             for (why, number) in &queue.kept {
                 line(*number, &format!("left: {why}"))?;
@@ -207,12 +207,12 @@ impl Report for RedriveReport {
             if queue.not_seen > 0 {
                 writeln!(
                     out,
-                    "  About {} more: the FIFO queue hides messages behind one that stays, and behind",
+                    "  About {} more: the FIFO queue hides messages behind a message that stays, and behind",
                     queue.not_seen
                 )?;
                 writeln!(
                     out,
-                    "  one that another command works on, or was killed at less than {} minutes ago.",
+                    "  messages that another command received less than {} minutes ago.",
                     HIDDEN_S / 60
                 )?;
             }

@@ -1,4 +1,4 @@
-//! A dead-letter queue in memory, which behaves as in SQS, with its source, the returned bucket and Lambda.
+//! An in-memory dead-letter queue that behaves like SQS, with its source, the returned bucket and Lambda.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::{
     testing::{answer, client, cloud, document, json_error},
 };
 
-/// SQS gives out so many messages at a time.
+/// SQS returns at most this number of messages per call.
 const AT_A_TIME: usize = 10;
 
 /// A message in the dead-letter queue.
@@ -29,7 +29,7 @@ pub(super) struct Dead {
     pub(super) attributes: BTreeMap<String, String>,
 }
 
-/// A message that was sent, with the ids of its group and for deduplication.
+/// A sent message, with its message group id and deduplication id.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) body: String,
@@ -41,16 +41,16 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) dead: Vec<Dead>,
-    /// Ids of messages that were received and neither released nor deleted.
+    /// The ids of messages that were received, but neither released nor deleted.
     pub(super) hidden: Vec<String>,
     pub(super) sent: Vec<Sent>,
     /// Bodies of the objects in quarantine, by key.
     pub(super) quarantined: BTreeMap<String, String>,
     /// Payloads of invocations that succeeded.
     pub(super) invoked: Vec<String>,
-    /// The number of the call that fails, and whether it fails before its effect.
+    /// The number of the call that fails, and whether the call fails before its effect.
     pub(super) fails: Option<(usize, bool)>,
-    /// What is sent to the source is in the dead-letter queue again at once.
+    /// Whether messages that are sent to the source return to the dead-letter queue at once.
     pub(super) returns: bool,
     pub(super) calls: usize,
 }
@@ -62,7 +62,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// The dead-letter queue of transfer-document or, if `is_fifo`, of admit-document, with messages `m0`, `m1` and so on.
+    /// The dead-letter queue of transfer-document (or, if `is_fifo`, of admit-document) with the messages `m0`, `m1`, …
     pub(super) fn of(bodies: impl IntoIterator<Item = String>, is_fifo: bool) -> Self {
         let (name, end) = if is_fifo { ("AdmitDocument", ".fifo") } else { ("TransferDocument", "") };
         let source = Source::Queue(format!("http://q/source{end}"));
@@ -89,7 +89,7 @@ impl Fake {
         use_it(&mut self.state.lock().unwrap())
     }
 
-    /// The ids of the messages in the queue; all of them have to be visible.
+    /// The ids of the messages in the queue, all of which must be visible.
     pub(super) fn left(&self) -> Vec<String> {
         self.with(|state| {
             assert!(state.hidden.is_empty(), "{:?} are hidden", state.hidden);
@@ -97,7 +97,7 @@ impl Fake {
         })
     }
 
-    /// Does `effect`, unless this call has to fail; then before or after the effect.
+    /// Runs `effect`, unless this call has to fail before its effect.
     fn call<O, E>(&self, effect: impl FnOnce(&mut State) -> MockResponse<O, E>) -> MockResponse<O, E> {
         self.with(|state| {
             state.calls += 1;
@@ -158,7 +158,7 @@ impl Fake {
                 let most = usize::try_from(request.max_number_of_messages().unwrap()).unwrap();
                 let is_fifo = receive.queue.is_fifo();
                 receive.call(|state| {
-                    // All messages are of one group: while one is hidden, those behind it are not given out.
+                    // All messages are in one group: while one is hidden, SQS does not return those behind it.
                     let most = if is_fifo && !state.hidden.is_empty() { 0 } else { most.min(AT_A_TIME) };
                     let visible = state.dead.iter().filter(|dead| !state.hidden.contains(&dead.id));
                     let given: Vec<Dead> = visible.take(most).cloned().collect();

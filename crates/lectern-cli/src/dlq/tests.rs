@@ -1,4 +1,4 @@
-//! What dead-letter messages are, and what a listing shows of them.
+//! Tests of the classification and the listing of dead-letter messages.
 
 use lectern::document::DocumentState;
 use rstest::rstest;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{console::Report as _, testing::document};
 
-/// The verdict on a message with this body that was redriven so often.
+/// The verdict on a message with this body and this number of redrives.
 async fn verdict(fake: &Fake, redrives: u32) -> Verdict {
     fake.with(|state| state.dead[0].attributes.insert(REDRIVES.to_owned(), redrives.to_string()));
     let cloud = fake.cloud();
@@ -109,11 +109,11 @@ async fn list_reads_well_and_holds_no_secret() {
 }
 
 #[tokio::test]
-async fn list_and_dry_run_tell_how_many_messages_of_a_fifo_queue_they_could_not_see() {
+async fn list_and_dry_run_report_how_many_messages_of_a_fifo_queue_they_could_not_see() {
     let fake = Fake::of((0..25).map(task), true);
     let (text, json) = listed(&fake, false).await;
     assert!(text.contains("10 readable, about 15 not seen"), "{text}");
     assert!(text.contains("Nothing was changed. With --yes, readable messages are sent back"), "{text}");
     assert_eq!(json["queues"][0]["notSeen"], 15);
-    assert_eq!(fake.left().len(), 25, "others can see them again");
+    assert_eq!(fake.left().len(), 25, "the messages are visible again");
 }

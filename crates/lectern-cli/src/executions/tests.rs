@@ -1,4 +1,4 @@
-//! What Step Functions answers an operator.
+//! Tests of the answers of Step Functions.
 
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_smithy_mocks::mock;

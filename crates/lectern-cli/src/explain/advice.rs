@@ -1,4 +1,4 @@
-//! Where a document is, why, and what to do.
+//! Concludes where a document is, why, and what to do.
 
 use lectern::document::{Document, DocumentState};
 use serde::Serialize;
@@ -17,15 +17,15 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// After so long in a step that takes its message from a queue, the message may be in the dead-letter queue.
+/// After this time in a step that a queue feeds, the step's message may be in the dead-letter queue.
 const LONG: Duration = Duration::minutes(15);
 
-/// Admission control, for a document that the third party does not have yet.
+/// The state of admission control, for a document that has not been submitted to the third party.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admission {
     pub(super) limiter: Limiter,
     pub(super) standpoint: Standpoint,
-    /// The ARN of the secret with the key that we show to the third party.
+    /// The ARN of the secret with our key for the third party.
     pub(super) api_key: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Conclusion {
     #[serde(rename = "where")]
     pub(super) place: String,
     pub(super) why: String,
-    /// Commands, or what a person has to do. Empty if nothing has to be done.
+    /// Commands or instructions. Empty if nothing has to be done.
     #[serde(rename = "do")]
     pub(super) todo: Vec<String>,
     pub(super) needs_attention: bool,
@@ -46,7 +46,7 @@ impl Conclusion {
         Self { place: place.into(), why: why.into(), todo: Vec::new(), needs_attention: false }
     }
 
-    /// Somebody has to act.
+    /// Marks that a person has to act.
     fn act(self, todo: Vec<String>) -> Self {
         Self { needs_attention: !todo.is_empty(), todo, ..self }
     }
@@ -101,12 +101,12 @@ pub(super) fn conclude(
     }
 }
 
-/// Whether the third party does not have the document yet, so that the limits hold for it.
+/// Whether the document may still have to be submitted, so that admission control concerns it.
 pub(super) fn is_to_be_sent(document: &Document, pending: Option<&Pending>) -> bool {
     let is_early = matches!(document.state, DocumentState::Received | DocumentState::Transferring);
     match pending.map(|pending| pending.state.as_str()) {
         _ if document.superseded_by.is_some() => false,
-        // It may be sent again, as a new job.
+        // The document may be submitted again as a new job.
         Some("AwaitPermit" | "WaitForPermitStart") => !document.state.is_terminal(),
         Some(state) => is_early && matches!(Phase::of(state), Phase::Upload | Phase::Transfer),
         None => is_early,
@@ -133,31 +133,31 @@ fn after_failure(document: &Document, code: &str) -> Vec<String> {
     let redrive = redrive(document);
     match code {
         "thirdPartyUnauthorized" => vec![
-            "Renew the key in the secret ThirdPartyApiKey, then redrive all documents that failed for it:"
+            "Renew the key in the secret ThirdPartyApiKey, then redrive all documents that failed for this reason:"
                 .to_owned(),
             "lectern redrive --failed --reason thirdPartyUnauthorized --yes".to_owned(),
         ],
         "thirdPartyUnavailable" | "overdue" | "rateLimited" => vec![
             redrive,
-            format!("Or all documents that failed for it: lectern redrive --failed --reason {code} --yes"),
+            format!("Or all documents that failed for this reason: lectern redrive --failed --reason {code} --yes"),
         ],
         "sourceGone" => vec!["The teacher uploads the file again.".to_owned()],
         "internal" | "timeout" => {
-            vec![redrive, "If it fails again, the lines of the functions' logs above say where.".to_owned()]
+            vec![redrive, "If the document fails again, the log lines above show where.".to_owned()]
         }
         _ if document.has_succeeded_result() => vec![
             format!("{redrive}    checks the stored result again"),
-            format!("{redrive} --discard-result    has the third party process the file again"),
+            format!("{redrive} --discard-result    lets the third party process the file again"),
         ],
         _ => vec![
-            "The teacher uploads another file, if the reason lies in this one.".to_owned(),
+            "The teacher uploads another file, if this file is the cause.".to_owned(),
             format!("{redrive}    if the third party has corrected the cause"),
         ],
     }
 }
 
-/// What to do about an overdue document depends on the third party's last answer about its job, which the steps of its
-/// newest execution show.
+/// The advice for an overdue document depends on the answer to the last probe, which the steps of the newest execution
+/// show.
 pub(super) fn about_overdue(conclusion: Conclusion, document: &Document, steps: &[Step]) -> Conclusion {
     let is_overdue = document.reason.as_ref().is_some_and(|reason| reason.code == "overdue");
     if document.state != DocumentState::Failed || document.superseded_by.is_some() || !is_overdue {
@@ -169,13 +169,13 @@ pub(super) fn about_overdue(conclusion: Conclusion, document: &Document, steps: 
     let redrive = redrive(document);
     let first = if has_entered(GIVE_UP_WORKING) {
         vec![
-            "The third party was still working on the job, whose lease lasts until it ends by itself."
+            "The job was still in progress at the last probe. Its lease lasts until it ends by itself."
                 .to_owned(),
-            format!("{redrive}    asks the third party about that job first"),
-            format!("{redrive} --discard-result    starts a second job beside it"),
+            format!("{redrive}    probes this job first"),
+            format!("{redrive} --discard-result    starts a second job"),
         ]
     } else if has_entered(GIVE_UP_WAITING) {
-        vec![format!("{redrive}    sends the file again: the third party does not know the job")]
+        vec![format!("{redrive}    submits the file again: the third party does not know the job")]
     } else {
         return conclusion;
     };
@@ -196,7 +196,7 @@ fn open(
         None => Some("It has no execution: none was started, or it was deleted after 90 days.".to_owned()),
         Some(Status::Broken(how)) => Some(format!("Its execution {how} before the document had ended.")),
         Some(Status::Succeeded) => Some(
-            "Its execution succeeded, but the document's item does not say so: they contradict each other."
+            "Its execution succeeded, but its item in the table is not Ready; the two contradict each other."
                 .to_owned(),
         ),
     };
@@ -219,18 +219,19 @@ fn open(
         (Some(failure), _) => format!("The last try failed: {}.", failure.error),
         (None, "AwaitCallback") => "The third party is processing it and will call back.".to_owned(),
         (None, "AwaitPermit") => "It waits for a permit: the third party's limits hold.".to_owned(),
-        (None, "WaitForPermitStart") => match admission.filter(|admission| admission.limiter.breaker.is_some()) {
-            Some(admission) => {
-                format!("Its permit is for a later time. {}", admission.limiter.breaker_text(now))
+        (None, "WaitForPermitStart") => {
+            match admission.filter(|admission| admission.limiter.breaker.is_some()) {
+                Some(admission) => {
+                    format!("Its permit is for a later time. {}", admission.limiter.breaker_text(now))
+                }
+                None => "Its permit is for a later time.".to_owned(),
             }
-            None => "Its permit is for a later time.".to_owned(),
-        },
+        }
         (None, "WaitBeforeProbe") => {
-            "It is unknown whether the third party has the document; after a pause it is asked by idempotency key."
-                .to_owned()
+            "It is unknown whether the third party has a job; after a pause the job is probed.".to_owned()
         }
         (None, "WaitAfterFailure") => {
-            "The transfer failed; after a pause the document asks for another permit.".to_owned()
+            "The transfer failed; after a pause the document requests another permit.".to_owned()
         }
         (None, _) if is_long => {
             "The function has not answered; its message may be in the dead-letter queue.".to_owned()
@@ -241,22 +242,21 @@ fn open(
     Conclusion::new(place, why).act(todo)
 }
 
-/// A document that waits for its permit, however long that takes. Somebody has to act only if admit-document does not
-/// decide.
+/// The conclusion for a document that waits for its permit. The wait may be long; a person has to act only if
+/// admit-document does not handle orders.
 fn awaits_permit(admission: &Admission, place: String, waited: Duration, now: OffsetDateTime) -> Conclusion {
     let Admission { limiter, standpoint, .. } = admission;
     let is_undecided = *standpoint == Standpoint::Unknown && waited > LONG;
     let why = if is_undecided {
-        "It asked for a permit and is in no queue: admit-document does not decide.".to_owned()
+        "It requested a permit but is in no queue: admit-document does not handle orders.".to_owned()
     } else if limiter.breaker.is_some() {
         limiter.breaker_text(now)
     } else if limiter.is_full() {
-        "The third party has as many jobs as it may have; the submissions are served in turn as jobs end."
-            .to_owned()
+        "All leases are held; the submissions are served in turn as jobs end.".to_owned()
     } else if *standpoint == Standpoint::Queued {
         "It waits in its submission's queue; the submissions are served in turn.".to_owned()
     } else {
-        "Its request for a permit is being decided.".to_owned()
+        "admit-document is handling its request for a permit.".to_owned()
     };
     let mut todo = Vec::new();
     if is_undecided {
@@ -264,7 +264,7 @@ fn awaits_permit(admission: &Admission, place: String, waited: Duration, now: Of
             "lectern status    is the queue AdmitDocument long, or are its messages dead letters?".to_owned(),
         );
         todo.push(
-            "If they are dead letters, mend the cause, then: lectern dlq redrive admit-document".to_owned(),
+            "If they are dead letters, fix the cause, then: lectern dlq redrive admit-document".to_owned(),
         );
     }
     Conclusion::new(place, format!("{why} {}", limiter.numbers())).act(todo)

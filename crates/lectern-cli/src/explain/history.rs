@@ -1,5 +1,5 @@
-//! An execution's history, reduced to the steps of the timeline. Inputs, outputs and parameters, which hold task tokens,
-//! are never read; of a cause only our own reason's code is.
+//! Reduces an execution's history to the steps of the timeline. Inputs, outputs and parameters contain task tokens and
+//! are never read. Of a cause, only the code of our own reason is read.
 
 use aws_sdk_sfn::types::{HistoryEvent, HistoryEventType as Type};
 use serde_json::Value;
@@ -13,12 +13,12 @@ pub(crate) struct Step {
     pub(crate) what: What,
 }
 
-/// What happened.
+/// The event of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Entered(String),
     Exited(String),
-    /// A task began: the state's first try, or another one.
+    /// A try of a task began.
     Scheduled,
     Succeeded,
     /// The task failed or timed out.
@@ -31,9 +31,9 @@ pub(crate) enum What {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The name that the state machine matches.
+    /// The error's name.
     pub(crate) error: String,
-    /// The code of the reason, such as `overdue`.
+    /// The reason's code, such as `overdue`.
     pub(crate) reason: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// The code in our own cause, or in the one inside Lambda's envelope.
+/// The reason's code in our own cause, which Lambda may wrap in an envelope.
 fn reason_code(cause: &str) -> Option<String> {
     let value: Value = serde_json::from_str(cause).ok()?;
     if let Some(inner) = value["errorMessage"].as_str() {
@@ -54,8 +54,8 @@ fn reason_code(cause: &str) -> Option<String> {
 }
 
 impl Step {
-    /// The step of an event, if it is one.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "dozens of kinds are no steps")]
+    /// The step of a history event; `None` for events that the timeline leaves out.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the timeline leaves out dozens of event types")]
     pub(crate) fn of(event: &HistoryEvent) -> Option<Self> {
         let entered = event.state_entered_event_details.as_ref().map(|details| details.name.clone());
         let exited = event.state_exited_event_details.as_ref().map(|details| details.name.clone());

@@ -8,16 +8,16 @@ use time::OffsetDateTime;
 use super::timeline::{Entry, Phase};
 use crate::{problem::Problem, stack::Stack, text::time};
 
-/// The fields of a line that are shown besides its message.
+/// The fields of a line that are shown in addition to its message.
 const FIELDS: [&str; 9] =
     ["error", "reason", "state", "callback", "probe", "outcome", "attempt", "round", "index"];
-/// At most so many pages of one log group are read.
+/// The maximum number of pages that are read from a log group.
 const MAX_PAGES: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) at: OffsetDateTime,
-    /// The function's stem, such as `ReceiveUpload`.
+    /// The function's name without suffix, such as `ReceiveUpload`.
     pub(super) function: String,
     message: String,
     fields: Vec<String>,
@@ -25,7 +25,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Reads a line. `None` if it is about another document, or is a metric or a line of Lambda itself.
+    /// Parses a line. `None` for a line about another document, a metric line, or a line of Lambda itself.
     pub(super) fn read(function: &str, text: &str, document: DocumentId) -> Option<Self> {
         let value: Value = serde_json::from_str(text.trim()).ok()?;
         if value["documentId"].as_str()? != document.to_string() {
@@ -54,7 +54,7 @@ impl Line {
     }
 }
 
-/// A number, or a word that cannot be a name, a token or a URL.
+/// A value as text, if it is a number, or a word that cannot be a name, a token or a URL.
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) => Some(number.to_string()),
@@ -66,7 +66,7 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// All lines about a document between two times, and notes about the log groups that could not be read.
+/// All lines about a document between two times. Log groups that could not be read are added to `notes`.
 pub(super) async fn read(
     client: &Client,
     stack: &Stack,

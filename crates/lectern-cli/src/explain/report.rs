@@ -1,4 +1,4 @@
-//! Explanations as people read them.
+//! The text of explanations.
 
 use std::io::{self, Write};
 
@@ -122,7 +122,7 @@ impl Row {
     }
 }
 
-/// The third party's job id, unless it could be something else, such as a URL.
+/// The third party's job id, unless it looks like something else, such as a URL.
 fn plain(id: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let shown = (1..=64).contains(&id.len()) && id.bytes().all(is_plain);
@@ -135,7 +135,7 @@ pub(super) struct SubmissionReport {
     #[serde(flatten)]
     pub(super) submission: Submission,
     pub(super) documents: Vec<Row>,
-    /// Those that need attention, explained.
+    /// The explanations of documents that need attention.
     pub(super) attention: Vec<DocumentReport>,
     pub(super) unexplained: usize,
 }

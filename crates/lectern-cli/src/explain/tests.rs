@@ -1,4 +1,4 @@
-//! Explanations from recorded histories, items and log lines. What is secret in them must not be printed.
+//! Tests of explanations from recorded histories, items and log lines. Their secrets must not be printed.
 
 use aws_sdk_sfn::Client;
 use aws_smithy_mocks::mock;
@@ -25,7 +25,7 @@ pub(super) const NOW: OffsetDateTime = datetime!(2026-11-20 16:30:00 UTC);
 const BAD_DAY: &str = include_str!("fixtures/bad-day.json");
 const WAITS: &str = include_str!("fixtures/waits-for-callback.json");
 
-/// A recorded history, read by the real client.
+/// A recorded history, which the real client reads.
 async fn steps(history: &'static str) -> Vec<Step> {
     let rule = mock!(Client::get_execution_history).then_http_response(move || answer(200, history));
     let executions = Executions::new(client!(aws_sdk_sfn, rule), "arn:aws:states:r:a:stateMachine:m");
@@ -99,7 +99,7 @@ async fn redriven_document_that_waits_shows_both_of_its_executions() {
 #[case::no_id(&["https://secret.example/7"], false, "without (an id that is not shown), whose")]
 #[case::kept(&[], true, "redriven 2 times\nRedriven with the stored result.")]
 #[case::nothing(&[], false, "redriven 2 times\n\n")]
-fn redriven_document_tells_what_became_of_its_result(
+fn redriven_document_shows_how_its_result_was_used(
     #[case] abandoned: &[&str],
     #[case] keeps: bool,
     #[case] says: &str,

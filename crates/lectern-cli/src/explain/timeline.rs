@@ -1,4 +1,4 @@
-//! One timeline from a document's item, its executions and the logs.
+//! Builds one timeline from a document's item, its executions and the logs.
 
 use lectern::{
     document::{Document, DocumentState},
@@ -16,20 +16,20 @@ use crate::text::{count, duration, size, time};
 #[cfg(test)]
 mod tests;
 
-/// The state that abandons a job which the third party is still working on.
+/// The state that stops waiting for a job that is still in progress.
 pub(super) const GIVE_UP_WORKING: &str = "GiveUpWorking";
-/// The state that abandons a job which the third party does not know.
+/// The state that stops waiting for a job that the third party does not know.
 pub(super) const GIVE_UP_WAITING: &str = "GiveUpWaiting";
 
 /// A part of the workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Phase {
-    /// From the event to the started execution.
+    /// From the S3 event to the started execution.
     Upload,
     /// Waiting for a permit, and sending the file to the third party.
     Transfer,
-    /// Asking the third party about the job.
+    /// Probing the job.
     Job,
     /// Waiting for the callback.
     Callback,
@@ -42,7 +42,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// The phase of a state, or of a function by its stem.
+    /// The phase of a state, or of a function by its name without suffix.
     pub(super) fn of(name: &str) -> Self {
         match name {
             "Begin" | "ReceiveUpload" => Self::Upload,
@@ -53,7 +53,7 @@ impl Phase {
             name if name.starts_with("VerifyReturned") => Self::Verify,
             name if name.starts_with("Normalize") => Self::Record,
             "FailDocument" | "Failed" | GIVE_UP_WAITING | GIVE_UP_WORKING | "JobFailed" => Self::End,
-            // Transfers and all that leads to them.
+            // The states up to and including the transfer.
             _ => Self::Transfer,
         }
     }
@@ -67,16 +67,16 @@ pub(super) struct Entry {
     pub(super) text: String,
     /// `item`, `history` or `log`.
     pub(super) source: &'static str,
-    /// The error's name, if the line is about one.
+    /// The error's name, if the line is about an error.
     pub(super) error: Option<String>,
 }
 
-/// The state in which an execution is.
+/// The current state of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) state: String,
     pub(super) since: OffsetDateTime,
-    /// This try included; 0 for a state that only waits.
+    /// The number of tries including the current one; 0 for a Wait state.
     pub(super) tries: usize,
     /// The last try's failure.
     pub(super) failure: Option<Failure>,
@@ -85,13 +85,13 @@ pub(super) struct Pending {
 /// An execution with its steps.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// 0 for the first execution.
+    /// The number of the redrive; 0 for the first execution.
     pub(super) redrive: u32,
     pub(super) started: OffsetDateTime,
     pub(super) steps: Vec<Step>,
 }
 
-/// The timeline, oldest first, and the state in which the last run is. `runs` are in the order of the redrives.
+/// The timeline, oldest first, and the current state of the last run. `runs` are in the order of the redrives.
 pub(super) fn build(document: &Document, runs: &[Run], lines: &[Line]) -> (Vec<Entry>, Option<Pending>) {
     let mut dated = of_item(document, runs.is_empty());
     let mut pending = None;
@@ -122,11 +122,11 @@ fn entry(at: OffsetDateTime, phase: Phase, text: String, error: Option<&Failure>
     }
 }
 
-/// The item's own times. The states in between are left to the histories, if there are any.
+/// The times in the document's item. If there are histories, they provide the states in between.
 fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
     let reason = document.reason.as_ref().map(|reason| reason.code.as_str()).unwrap_or_default();
     let media_type = document.media_type.map_or("unknown type", lectern_content::MediaType::as_str);
-    let told = |state: DocumentState| {
+    let entry_of = |state: DocumentState| {
         let at = time(document.times.get(state.as_str())?)?;
         let (phase, text) = match state {
             DocumentState::Received => {
@@ -144,7 +144,7 @@ fn of_item(document: &Document, without_history: bool) -> Vec<Dated> {
         (without_history || !is_between)
             .then(|| (at, Entry { source: "item", ..entry(at, phase, text, None) }))
     };
-    DocumentState::ALL.into_iter().filter_map(told).collect()
+    DocumentState::ALL.into_iter().filter_map(entry_of).collect()
 }
 
 fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
@@ -153,7 +153,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
     let mut failed_at = None;
     let mut files: Option<Files> = None;
     for (index, step) in steps.iter().enumerate() {
-        let mut tell = |phase, text, error: Option<&Failure>| {
+        let mut add = |phase, text, error: Option<&Failure>| {
             dated.push((step.at, entry(step.at, phase, text, error)));
         };
         if let (Some(checked), Some(at)) = (&mut files, &mut now) {
@@ -163,14 +163,14 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
                     let next = steps.get(index + 1).map(|step| &step.what);
                     let has_failed = matches!(next, Some(What::Entered(next)) if next == "FailDocument");
                     if !has_failed && checked.succeeded > 0 {
-                        tell(Phase::Verify, checked.text(), None);
+                        add(Phase::Verify, checked.text(), None);
                     }
                     files = None;
                     continue;
                 }
                 What::Failed(failure) => {
                     let text = format!("A returned file was not accepted: {}.", named(failure));
-                    tell(Phase::Verify, text, Some(failure));
+                    add(Phase::Verify, text, Some(failure));
                     checked.failed += 1;
                     at.failure = Some(failure.clone());
                     continue;
@@ -187,7 +187,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
             (What::Entered(state), _) => {
                 files = (state == FILES).then(Files::default);
                 if let Some(text) = on_entering(state) {
-                    tell(Phase::of(state), text.to_owned(), None);
+                    add(Phase::of(state), text.to_owned(), None);
                 }
                 failed_at = None;
                 now = Some(Pending { state: state.clone(), since: step.at, tries: 0, failure: None });
@@ -195,7 +195,7 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
             (What::Exited(state), Some(at)) => {
                 let waited = step.at - at.since;
                 if at.state == *state && at.tries == 0 && waited >= Duration::milliseconds(200) {
-                    tell(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
+                    add(Phase::of(state), format!("{state}: waited {}.", duration(waited)), None);
                 }
             }
             (What::Scheduled, Some(at)) => {
@@ -203,30 +203,30 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
                 if let Some(failed) = failed_at.take() {
                     let waited = duration(step.at - failed);
                     let text = format!("{}: try {}, after a wait of {waited}.", at.state, at.tries);
-                    tell(Phase::of(&at.state), text, None);
+                    add(Phase::of(&at.state), text, None);
                 }
                 at.since = step.at;
             }
             (What::Succeeded, Some(at)) => {
                 let took = step.at - at.since;
                 if let Some(text) = done(&at.state, at.tries, took) {
-                    tell(Phase::of(&at.state), text, None);
+                    add(Phase::of(&at.state), text, None);
                 }
             }
             (What::Failed(failure), Some(at)) => {
                 let text = failed(&at.state, at.tries, failure, step.at - at.since);
                 let expected = failure.error == "DynamoDb.ConditionalCheckFailedException";
-                tell(Phase::of(&at.state), text, Some(failure).filter(|_| !expected));
+                add(Phase::of(&at.state), text, Some(failure).filter(|_| !expected));
                 at.failure = Some(failure.clone());
                 at.since = step.at;
                 failed_at = Some(step.at);
             }
             (What::Broken(failure), _) => {
-                tell(Phase::End, format!("The execution ended: {}.", named(failure)), Some(failure));
+                add(Phase::End, format!("The execution ended: {}.", named(failure)), Some(failure));
                 now = None;
             }
             (What::Ended, _) => {
-                tell(Phase::Record, "The execution succeeded.".to_owned(), None);
+                add(Phase::Record, "The execution succeeded.".to_owned(), None);
                 now = None;
             }
             (What::Exited(_) | What::Scheduled | What::Succeeded | What::Failed(_), None) => {}
@@ -235,12 +235,12 @@ fn of_run(steps: &[Step]) -> (Vec<Dated>, Option<Pending>) {
     (dated, now)
 }
 
-/// The Map state over the returned files.
+/// The Map state for the returned files.
 const FILES: &str = "VerifyReturned";
-/// The task that checks one of them; they run in parallel.
+/// The task that checks one file; the tasks run in parallel.
 const FILE: &str = "VerifyReturnedFile";
 
-/// The checks of the Map state's files so far.
+/// The progress of the Map state's checks.
 #[derive(Debug, Default)]
 struct Files {
     succeeded: usize,
@@ -248,7 +248,7 @@ struct Files {
 }
 
 impl Files {
-    /// One line for all files. In a Map state that succeeds, each failure was retried.
+    /// One line for all files. In a Map state that succeeded, each failure was retried.
     fn text(&self) -> String {
         let retries = match self.failed {
             0 => String::new(),
@@ -261,9 +261,9 @@ impl Files {
 
 fn on_entering(state: &str) -> Option<&'static str> {
     Some(match state {
-        "TransferAgain" => "The document is sent to the third party again, as a new job.",
-        GIVE_UP_WORKING => "The third party is still working on the job, which is abandoned.",
-        GIVE_UP_WAITING => "No callback came, and the third party does not know the job, which is abandoned.",
+        "TransferAgain" => "The document is submitted again, as a new job.",
+        GIVE_UP_WORKING => "The job is still in progress; the document no longer waits for it.",
+        GIVE_UP_WAITING => "No callback came, and the third party does not know the job.",
         "JobFailed" => "The third party reports that the job failed.",
         _ => return None,
     })
@@ -274,7 +274,7 @@ fn done(state: &str, tries: usize, took: Duration) -> Option<String> {
     let text = match state {
         "TransferDocument" => format!("The third party accepted the document, in {took}."),
         "AwaitCallback" => format!("The callback came, after {took}."),
-        "ProbeJob" => format!("The third party was asked about the job, in {took}."),
+        "ProbeJob" => format!("The third party answered the probe, in {took}."),
         "NormalizeDocument" => format!("The record was written, in {took}."),
         "AwaitPermit" => format!("The permit was granted, after {took}."),
         "BeginVerify" | "FailDocument" => return None,
@@ -288,10 +288,10 @@ fn failed(state: &str, tries: usize, failure: &Failure, took: Duration) -> Strin
     let took = duration(took);
     match (state, failure.error.as_str()) {
         ("AwaitCallback", "DynamoDb.ConditionalCheckFailedException") => {
-            "The result had arrived before; there was nothing to wait for.".to_owned()
+            "The result had arrived before, so there was no wait.".to_owned()
         }
         ("AwaitCallback", "States.Timeout") => {
-            format!("No callback within {took}; the third party is asked.")
+            format!("No callback within {took}; the job is probed.")
         }
         _ => format!("{state}: try {tries} failed after {took}: {}.", named(failure)),
     }

@@ -1,4 +1,4 @@
-//! The differences between the bucket and the table, for one submission.
+//! Compares the bucket with the table for one submission.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use time::OffsetDateTime;
 use super::listing::UploadVersion;
 use crate::text::time;
 
-/// Besides letters and digits, the characters of a key that S3 does not encode in its events.
+/// The characters that S3 does not encode in the keys of its events, besides letters and digits.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
 
-/// So many versions go into one event, which one invocation handles.
+/// The maximum number of versions in one event, which one invocation handles.
 const MAX_RECORDS: usize = 10;
 
 /// A version whose event was lost.
@@ -28,12 +28,12 @@ pub(crate) fn event(object: &ObjectVersion, sequencer: Option<&str>) -> String {
     json!({ "Records": [record(object, sequencer)] }).to_string()
 }
 
-/// The lost events of a file's versions, newest version first, when `newest` is the sequencer of the registered version;
-/// each event with the number of versions that it announces.
+/// Makes events for a file's versions whose events were lost, newest version first. `newest` is the sequencer of the
+/// registered version. Each event is returned with its number of versions.
 ///
-/// The made-up sequencers lie right behind `newest` and grow with the versions. So an event that is only late finds its
-/// document registered, and every later upload is newer than all of them. The newest version stands first, so the older
-/// ones are registered as superseded and are not processed.
+/// The made-up sequencers follow `newest` directly and increase with the versions. So if the real event was only late,
+/// its document is already registered, and every later upload is newer than all of them. The newest version comes
+/// first, so the older ones are registered as superseded and are not processed.
 pub(crate) fn events(versions: &[Unannounced], newest: Option<&Sequencer>) -> Vec<(String, usize)> {
     let mut sequencer = match newest {
         Some(newest) => newest.successor(),
@@ -63,24 +63,24 @@ fn record(object: &ObjectVersion, sequencer: Option<&str>) -> Value {
     })
 }
 
-/// The document of a version; `None` if the key is not ours, such as a folder marker.
+/// The document of a version; `None` for keys that Lectern ignores, such as folder markers.
 pub(crate) fn document_of(object: &ObjectVersion) -> Option<DocumentRef> {
     receive_upload::announced(&event(object, None)).ok()?.pop()
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compared {
-    /// By file, the versions whose event was lost and that are newer than the registered one, newest first.
+    /// For each file, the versions that are newer than the registered one and whose events were lost, newest first.
     pub(crate) unannounced: Vec<Vec<Unannounced>>,
-    /// Files that are left alone because the event of the newest version may still arrive.
+    /// The number of files that are skipped because the event of the newest version may still arrive.
     pub(crate) young: usize,
-    /// Open documents whose version of the object is gone.
+    /// Open documents whose object version no longer exists.
     pub(crate) gone: Vec<DocumentRef>,
     /// Open documents that are old enough to have an execution.
     pub(crate) open: Vec<Document>,
 }
 
-/// Compares the objects of a submission with its documents. What is younger than `before` is left alone.
+/// Compares the objects of a submission with its documents. Skips what is newer than `before`.
 pub(crate) fn compare(
     versions: &[UploadVersion],
     documents: &[Document],
@@ -97,13 +97,13 @@ pub(crate) fn compare(
         files.entry(&version.object.key).or_default().push((version, reference));
     }
     for mut file in files.into_values() {
-        // S3 lists newest first; versions of the same second stay in that order.
+        // S3 lists the newest version first; versions of the same second keep this order.
         file.sort_by_key(|(version, _)| std::cmp::Reverse((version.is_latest, version.modified)));
         let Some((newest, _)) = file.first() else { continue };
         let (is_latest, is_young) = (newest.is_latest, newest.modified >= before);
         let is_current =
             |id: DocumentId| registered.get(&id).is_some_and(|known| known.superseded_by.is_none());
-        // A version older than the registered one is superseded by it, whenever its event comes.
+        // The registered version supersedes every older one, even if the older version's event comes later.
         let newer = file.into_iter().take_while(|(_, reference)| !is_current(reference.document_id));
         let lost: Vec<Unannounced> = newer
             .filter(|(_, reference)| !registered.contains_key(&reference.document_id))

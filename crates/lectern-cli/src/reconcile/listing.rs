@@ -1,4 +1,4 @@
-//! All versions of all uploads, as the bucket lists them.
+//! Lists all versions of all uploads in the bucket.
 
 use aws_sdk_s3::{Client, types::EncodingType};
 use lectern::document::{ObjectVersion, keys::UPLOADS_PREFIX};
@@ -24,7 +24,7 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// All submissions, or the one named.
+    /// Lists all submissions, or the given one.
     pub(super) fn new(client: &'a Client, bucket: &'a str, submission: Option<&str>) -> Self {
         let prefix = match submission {
             Some(submission) => format!("{UPLOADS_PREFIX}{submission}/"),
@@ -44,7 +44,7 @@ impl<'a> Listing<'a> {
             request = request.key_marker(key).set_version_id_marker(version);
         }
         let answer = request.send().await.map_err(Problem::aws("ListObjectVersions"))?;
-        // Keys may hold characters that XML cannot, so they come encoded; the local cloud may not do so.
+        // Keys may contain characters that XML cannot represent, so S3 encodes them; the local cloud may not.
         let is_encoded = answer.encoding_type == Some(EncodingType::Url);
         let decode = |key: String| if is_encoded { decoded(&key) } else { key };
         self.next = answer.next_key_marker.map(|key| (decode(key), answer.next_version_id_marker));

@@ -1,4 +1,4 @@
-//! The result of a comparison as people read it.
+//! The report of a comparison.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub(super) struct ReconcileReport {
     pub(super) versions: usize,
     pub(super) submissions: usize,
     pub(super) documents: usize,
-    /// Files that were left alone because their event may still arrive.
+    /// The number of files that were skipped because their events may still arrive.
     pub(super) young: usize,
     pub(super) announced: usize,
     pub(super) findings: Vec<Finding>,
@@ -33,7 +33,7 @@ pub(super) struct Finding {
     /// `<submission id>/<document id>`.
     document: String,
     text: String,
-    /// Whether this command mends it with `--yes`.
+    /// Whether this command fixes the difference with `--yes`.
     registers: bool,
     #[serde(rename = "do")]
     todo: Option<String>,
@@ -48,20 +48,19 @@ impl Finding {
 
     pub(super) fn unannounced(document: &DocumentRef, is_newest: bool) -> Self {
         let text = if is_newest {
-            "no event announced this object"
+            "no event came for this object"
         } else {
-            "no event announced this older version, which is superseded"
+            "no event came for this older version, which is superseded"
         };
         Self::new("unannounced", true, document, text)
     }
 
     pub(super) fn not_started(document: &DocumentRef) -> Self {
-        Self::new("notStarted", true, document, "it is registered, but its execution was never started")
+        Self::new("notStarted", true, document, "it is registered, but no execution was started")
     }
 
     pub(super) fn gone(document: &DocumentRef) -> Self {
-        let text =
-            "it is in progress, but its version of the object is gone: it fails unless it was sent before";
+        let text = "it is in progress, but its object version no longer exists: it fails unless it was already submitted";
         Self::new("gone", false, document, text)
     }
 
@@ -82,7 +81,7 @@ impl Report for ReconcileReport {
             count(self.submissions, "submission")
         )?;
         if self.young > 0 {
-            writeln!(out, "{} younger than --min-age left alone.", count(self.young, "object"))?;
+            writeln!(out, "{} younger than --min-age skipped.", count(self.young, "object"))?;
         }
         for finding in &self.findings {
             writeln!(out, "  {}  {}", finding.document, finding.text)?;
@@ -99,9 +98,9 @@ impl Report for ReconcileReport {
             let would = count(to_register, "document");
             return writeln!(
                 out,
-                "{would} would be announced to receive-upload. Nothing was changed; do it with --yes."
+                "Events for {would} would be sent to receive-upload. Nothing was changed; send them with --yes."
             );
         }
-        writeln!(out, "{} announced to receive-upload.", count(self.announced, "document"))
+        writeln!(out, "Events for {} sent to receive-upload.", count(self.announced, "document"))
     }
 }

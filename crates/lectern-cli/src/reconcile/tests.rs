@@ -1,4 +1,4 @@
-//! The bucket compared with the table.
+//! Tests of the comparison of bucket and table.
 
 use aws_sdk_s3::Client;
 use aws_smithy_mocks::mock;
@@ -37,7 +37,7 @@ fn compared(versions: &[UploadVersion], documents: &[Document]) -> Compared {
     compare(versions, documents, BEFORE)
 }
 
-/// What is unannounced, as `<file> <version>`, by file.
+/// The versions whose events were lost, as `<file> <version>`, by file.
 fn lost(found: &Compared) -> Vec<Vec<String>> {
     let name = |(_, object): &Unannounced| {
         format!("{} {}", object.key.trim_start_matches("submissions/s1/"), object.version_id)
@@ -71,14 +71,14 @@ fn case_08_only_versions_newer_than_the_registered_one_are_announced() {
     assert_eq!(
         lost(&compared(&versions, std::slice::from_ref(&registered))),
         [["secret name.txt v3", "secret name.txt v2"]],
-        "v0 is older than what is registered"
+        "v0 is older than the registered version"
     );
     let superseded = Document { superseded_by: Some(DocumentId::of("b", b"k", "gone")), ..registered };
     let found = compared(&versions, &[superseded]);
     assert_eq!(
         lost(&found),
         [["secret name.txt v3", "secret name.txt v2", "secret name.txt v0"]],
-        "the one that counts is not in the bucket any more"
+        "the registered version is no longer in the bucket"
     );
 }
 
@@ -91,7 +91,7 @@ fn unannounced(versions: &[&str]) -> Vec<Unannounced> {
     versions.iter().map(version).collect()
 }
 
-/// A world with these versions of a file, all of the same text.
+/// A world with these versions of a file, all with the same text.
 fn world(versions: &[&str]) -> MemoryWorld {
     let world = MemoryWorld::default();
     for version in versions {
@@ -120,13 +120,17 @@ async fn case_08_late_event_of_an_announced_older_version_changes_nothing(#[case
     let newest = document_of(&object("v2")).unwrap().document_id;
     let expected = |world: &MemoryWorld| {
         assert_eq!(standing(world, "v2"), (DocumentState::Received, None));
-        assert_eq!(standing(world, "v1"), (DocumentState::Rejected, Some(newest)), "it needs nobody");
+        assert_eq!(
+            standing(world, "v1"),
+            (DocumentState::Rejected, Some(newest)),
+            "the superseded version is rejected"
+        );
         let started = world.states.started().into_iter().filter(|started| started.document_id == newest);
         assert_eq!(started.count(), 1);
         assert_eq!(world.store.submission_now(&"s1".parse().unwrap()).unwrap().counts.open, 1);
     };
     expected(&world);
-    // The events were only late, and their own sequencers are greater than what was made up.
+    // The real events were only late, and their sequencers are greater than the made-up ones.
     for late in
         [event(&object("v1"), Some("0055AED6DCD90281E6")), event(&object("v2"), Some("0055AED6DCD90281E7"))]
     {
@@ -134,7 +138,7 @@ async fn case_08_late_event_of_an_announced_older_version_changes_nothing(#[case
         expected(&world);
     }
     world.receive_upload(&event(&object("v3"), Some("0055AED6DCD90281E8"))).await.unwrap();
-    assert_eq!(standing(&world, "v3").1, None, "what is uploaded from now on is newer");
+    assert_eq!(standing(&world, "v3").1, None, "a later upload is newer");
     assert_eq!(standing(&world, "v2").1, Some(document_of(&object("v3")).unwrap().document_id));
 }
 
@@ -168,7 +172,7 @@ fn key_that_names_no_submission_is_registered_too() {
     assert_eq!(
         found.unannounced[0][0].0.submission_id,
         SubmissionId::unassigned(),
-        "to be rejected with a reason"
+        "the upload is registered, and rejected with a reason"
     );
 }
 
@@ -180,7 +184,7 @@ fn open_document_whose_version_is_gone_is_reported() {
     assert_eq!(found.open, [open]);
     assert_eq!(found.unannounced.len(), 1);
     let ended = compared(&[], &[document(DocumentState::Failed)]);
-    assert_eq!(ended, Compared::default(), "of one that has ended the object may be gone");
+    assert_eq!(ended, Compared::default(), "the object of a document that has ended may be deleted");
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn young_open_document_is_left_alone() {
 }
 
 proptest! {
-    /// S3 lets anyone choose a key; the event that is sent has to name the same object.
+    /// Uploaders choose keys freely; the sent event has to name exactly this object.
     #[test]
     fn event_names_the_exact_object(file in "[^/\\\\\\p{C}]{1,40}", version_id in "[a-z0-9]{1,8}") {
         prop_assume!(file != "." && file != "..");

@@ -1,5 +1,5 @@
-//! One document's redrive: decided from what is stored, so that a second call finds the first one done, or finishes what
-//! a killed one left.
+//! The redrive of one document, decided from what is stored. So a second run finds that the first one is done, or
+//! completes a run that was killed.
 
 use lectern::{
     document::{Document, DocumentRef, DocumentState, transitions},
@@ -19,7 +19,7 @@ pub(super) enum Plan {
         resume: Resume,
         may_run: bool,
     },
-    /// The document is open, and the command that reopened it was killed before it started the execution.
+    /// Start the execution of an open document: the command that reopened it was killed before it did so.
     Start(StartExecution),
     Nothing(String),
     Refused(String),
@@ -44,11 +44,11 @@ impl Done {
     }
 }
 
-/// Says that this execution was started, or would be.
+/// The text that this execution was started, or would be started.
 fn execution(document: &DocumentRef, redrive: u32, resume: Resume, what: &str) -> String {
     let how = match resume {
         Resume::Transfer => "",
-        Resume::Ask => "; it first asks the third party about the job",
+        Resume::Ask => "; it first probes the job",
         Resume::Verify => ", with the stored result",
     };
     format!("execution {} {what}{how}.", execution_name(document, redrive))
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-/// Decides by the document as it is now, because a listed document may have moved on and comes without its result.
+/// Decides by the document's present item, because a listed document may have changed and has no result.
 pub(super) async fn look(cloud: &Cloud, listed: &Document, discard_result: bool) -> Result<Plan, Problem> {
     let Some(now) = cloud.store.load(&listed.reference).await? else {
         return Ok(Plan::Refused("the document no longer exists.".to_owned()));
@@ -83,7 +83,7 @@ pub(super) async fn look(cloud: &Cloud, listed: &Document, discard_result: bool)
     Ok(plan(&now, execution.map(|execution| execution.status), discard_result))
 }
 
-/// What to do with a document whose newest execution has this status; `None` if it has none.
+/// The plan for a document whose newest execution has this status; `None` if there is no execution.
 pub(super) fn plan(now: &Document, execution: Option<Status>, discard_result: bool) -> Plan {
     let reopen = |may_run| Plan::Reopen {
         document: now.reference.clone(),
@@ -97,20 +97,20 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, discard_result: bo
     }
     match (now.state, execution) {
         (DocumentState::Ready, _) => Plan::Nothing("it is ready; nothing was changed.".to_owned()),
-        (DocumentState::Rejected, _) => Plan::Refused(
-            "the upload itself was not acceptable; the teacher uploads the file again.".to_owned(),
-        ),
+        (DocumentState::Rejected, _) => {
+            Plan::Refused("the upload was not acceptable; the teacher has to upload another file.".to_owned())
+        }
         (DocumentState::Failed, _) => reopen(false),
         (state, Some(Status::Running)) => {
             Plan::Nothing(format!("it is in progress ({state}); nothing was changed."))
         }
         (_, None) if is_not_started(now) => Plan::Start(StartExecution::of(now)),
-        // Somebody may have let Step Functions go on with an execution that broke off.
+        // Somebody may have redriven the execution with Step Functions.
         (_, Some(Status::Broken(_) | Status::Succeeded) | None) => reopen(true),
     }
 }
 
-/// Whether the document is just as registering or reopening it left it.
+/// Whether the document has not changed since it was registered or reopened.
 fn is_not_started(now: &Document) -> bool {
     match transitions::resume(now, false) {
         _ if now.state == DocumentState::Received => true,
@@ -133,7 +133,7 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
     match cloud.store.reopen(document, *after, *discard_result, SystemClock.now()).await? {
         Reopened::Open(open) => start(cloud, StartExecution::of(&open)).await,
         Reopened::Unchanged(_) => {
-            Ok(Done::Nothing("another command was faster; nothing was changed.".to_owned()))
+            Ok(Done::Nothing("another command has already reopened it; nothing was changed.".to_owned()))
         }
         Reopened::Unknown => Ok(Done::Refused("the document no longer exists.".to_owned())),
     }

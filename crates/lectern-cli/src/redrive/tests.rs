@@ -1,4 +1,4 @@
-//! What a redrive does with a document, by its state and its newest execution.
+//! Tests of a redrive, by the document's state and its newest execution.
 
 use aws_sdk_sfn::Client;
 use aws_smithy_mocks::{MockResponse, Rule, mock};
@@ -6,7 +6,7 @@ use lectern::{
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState},
     ports::{Resume, StartExecution},
 };
-use lectern_aws::{DynamoDbStore, ReturnedBucket};
+use lectern_aws::DynamoDbStore;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ impl Table {
         let reads = mock!(aws_sdk_dynamodb::Client::get_item).then_compute_response(move |_| {
             MockResponse::Http(answer(200, json!({ "Item": item }).to_string()))
         });
-        // The first write meets another writer.
+        // The first write conflicts with another writer.
         let writes = mock!(aws_sdk_dynamodb::Client::transact_write_items)
             .sequence()
             .http_response(|| answer(400, CONFLICT))
@@ -102,14 +102,13 @@ impl Table {
             })
             .then_http_response(|| answer(200, r#"{"executionArn":"a","startDate":1}"#));
         let sfn = client!(aws_sdk_sfn, describe, stop, start);
-        let returned = ReturnedBucket::new(client!(aws_sdk_s3), "returned".to_owned());
         let dynamodb = client!(aws_sdk_dynamodb, reads, writes);
-        let store = DynamoDbStore::new(dynamodb, "table".to_owned(), returned);
+        let store = DynamoDbStore::new(dynamodb, "table".to_owned());
         let cloud = Cloud { store, ..cloud(&[], client!(aws_sdk_sqs), client!(aws_sdk_s3), sfn) };
         Self { cloud, stop, writes, start }
     }
 
-    /// Runs the command; what it printed, how it ended, and how often it stopped, wrote and started.
+    /// Runs the command; returns its output, its exit, and how often it stopped, wrote and started.
     async fn redrive(&self, options: &Redrive) -> (String, Exit, [usize; 3]) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let exit = run(&self.cloud, options, &mut Console::new(&mut out, &mut err, false)).await.unwrap();
@@ -118,7 +117,7 @@ impl Table {
     }
 }
 
-/// As `DynamoDB` cancels a transaction on an item that another transaction writes.
+/// The error of `DynamoDB` for a transaction that conflicts with another one.
 const CONFLICT: &str = r#"{"__type":"TransactionCanceledException","message":"x","CancellationReasons":[{"Code":"TransactionConflict"}]}"#;
 
 #[rstest]
@@ -130,7 +129,7 @@ async fn case_48_redrive_stops_the_old_execution_reopens_the_document_and_starts
     let table = Table::of(&open, Some("ABORTED"));
     let (text, exit, calls) = table.redrive(&options(&open.reference, discard_result)).await;
     assert_eq!((exit, calls[2]), (Exit::Done, 1), "{text}");
-    assert_eq!(calls[..2], [2, 2], "a transaction that met another writer is tried again");
+    assert_eq!(calls[..2], [2, 2], "a transaction that conflicts with another writer is retried");
     assert!(text.contains("-redrive-1 was started"), "{text}");
 }
 
@@ -141,12 +140,15 @@ async fn case_48_redrive_that_meets_another_one_starts_no_second_execution() {
     let (text, exit, calls) = table.redrive(&options(&open.reference, false)).await;
     assert!(text.ends_with("it is in progress (Processing); nothing was changed.\n"), "{text}");
     assert_eq!((exit, calls), (Exit::Done, [0, 0, 0]));
-    // The other one reopened the document just after this one had looked.
+    // Another command reopened the document just after this one had read it.
     let seen = document(DocumentState::Processing);
     let reopened = Document { redrives: 1, ..document(DocumentState::Received) };
     let table = Table::of(&reopened, Some("ABORTED"));
     let done = redrive(&table.cloud, &plan(&seen, BROKEN, false)).await.unwrap();
-    assert_eq!(done, Done::Nothing("another command was faster; nothing was changed.".to_owned()));
+    assert_eq!(
+        done,
+        Done::Nothing("another command has already reopened it; nothing was changed.".to_owned())
+    );
     assert_eq!([&table.writes, &table.start].map(Rule::num_calls), [0, 0]);
 }
 
@@ -181,7 +183,7 @@ fn superseded_document_is_refused_with_the_newer_ones_id() {
 fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
     let mut opened = document(DocumentState::Received);
     opened.redrives = 1;
-    assert!(matches!(plan(&opened, RUNNING, false), Plan::Nothing(_)), "twice changes nothing");
+    assert!(matches!(plan(&opened, RUNNING, false), Plan::Nothing(_)), "a second redrive changes nothing");
     let killed = plan(&opened, None, false);
     assert!(
         matches!(killed, Plan::Start(StartExecution { redrives: 1, resume: Resume::Transfer, .. })),
@@ -196,21 +198,23 @@ fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
     );
 }
 
-/// A second job beside one that may exist would be one too many for the third party.
+/// If a job may exist, a second one would exceed the third party's limit.
 #[test]
 fn case_48_redrive_asks_about_a_job_that_may_exist_unless_it_is_discarded() {
     let mut failed = document(DocumentState::Failed);
     failed.attempt = Some(Attempt(7));
     let resume = |document: &Document, discard| {
-        let Plan::Reopen { resume, .. } = plan(document, None, discard) else { panic!("it is not reopened") };
+        let Plan::Reopen { resume, .. } = plan(document, None, discard) else {
+            panic!("the document is not reopened")
+        };
         resume
     };
     assert_eq!(resume(&failed, false), Resume::Ask);
     assert_eq!(resume(&failed, true), Resume::Transfer);
     let text = plan(&failed, None, false).would().name_and_text().1.to_owned();
-    assert!(text.ends_with("; it first asks the third party about the job."), "{text}");
+    assert!(text.ends_with("; it first probes the job."), "{text}");
     failed.result = Some(failed_job());
-    assert_eq!(resume(&failed, false), Resume::Transfer, "that job has ended");
+    assert_eq!(resume(&failed, false), Resume::Transfer, "the job has ended");
     let mut killed = document(DocumentState::Processing);
     (killed.attempt, killed.redrives) = (Some(Attempt(7)), 1);
     let start = plan(&killed, None, false);

@@ -1,4 +1,4 @@
-//! The resources that are found in a stack.
+//! Tests of reading a stack's resources.
 
 use super::*;
 use crate::testing::resources;
@@ -20,7 +20,11 @@ fn every_dead_letter_queue_is_found_with_its_source() {
             ("ReceiveUpload", false, &queue("http://q/receive")),
         ]
     );
-    assert_eq!(stack.log_groups.keys().collect::<Vec<_>>(), ["ReceiveUpload"], "of functions only");
+    assert_eq!(
+        stack.log_groups.keys().collect::<Vec<_>>(),
+        ["ReceiveUpload"],
+        "only log groups of functions"
+    );
 }
 
 #[test]
@@ -34,7 +38,7 @@ fn queue_is_named_as_people_write_it() {
 }
 
 #[test]
-fn another_stack_is_told_from_lecterns() {
+fn stack_that_is_not_lecterns_is_refused() {
     let problem = Stack::of("other", &resources()[1..]).unwrap_err();
     assert_eq!(problem.what, "the stack other has no AWS::DynamoDB::Table Table");
 }

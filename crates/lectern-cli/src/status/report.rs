@@ -1,4 +1,4 @@
-//! The stack's status as people read it.
+//! The report of the stack's status.
 
 use std::io::{self, Write};
 
@@ -18,9 +18,9 @@ use crate::{
     text::{count, duration, time},
 };
 
-/// So many submissions with failed documents are named.
+/// The maximum number of submissions with failed documents that are named.
 const MAX_NAMED: usize = 5;
-/// So many documents are named whose executions broke off.
+/// The maximum number of documents with an ended execution that are named.
 const MAX_BROKEN_OFF: usize = 10;
 
 #[derive(Debug, Serialize)]
@@ -45,10 +45,10 @@ pub(super) struct StatusReport {
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueRow {
     queue: String,
-    /// `None` for functions that are invoked without a queue.
+    /// `None` for invocations without a queue.
     waiting: Option<u64>,
     in_flight: Option<u64>,
-    /// Including those that another command is working on.
+    /// Includes messages that another command has received.
     dead_letters: u64,
 }
 
@@ -69,12 +69,12 @@ impl QueueRow {
 pub(super) struct Submissions {
     #[serde(rename = "submissions")]
     number: u64,
-    /// There are more, which were not counted.
+    /// Whether there are more submissions, which were not counted.
     pub(super) at_least: bool,
     open: u64,
     failed: u64,
     rejected: u64,
-    /// The newest with failed documents.
+    /// The newest submissions with failed documents.
     newest_failed: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ impl StatusReport {
             format!("lectern redrive {submission_id}/{document_id}    its execution {}", one.execution)
         }));
         if broken_off.len() > MAX_BROKEN_OFF {
-            todo.push(format!("and {} more, which --json names", broken_off.len() - MAX_BROKEN_OFF));
+            todo.push(format!("and {} more; --json shows all", broken_off.len() - MAX_BROKEN_OFF));
         }
         let failed = needs_attention.newest_failed.iter().chain(&in_progress.newest_failed);
         todo.extend(failed.take(MAX_NAMED).map(|id| format!("lectern explain {id}")));
@@ -161,7 +161,7 @@ impl Report for StatusReport {
         }
         if !broken_off.is_empty() {
             let number = count(broken_off.len(), "execution");
-            writeln!(out, "{number} ended before the document did, and nothing moves these documents on.")?;
+            writeln!(out, "{number} ended before the document did, so these documents do not continue.")?;
         }
         if alarms.is_empty() && broken_off.is_empty() && unread.is_empty() {
             writeln!(out, "No alarm is on, and no execution ended before its document.")?;

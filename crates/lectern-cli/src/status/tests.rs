@@ -1,4 +1,4 @@
-//! What the first command on a bad night shows.
+//! Tests of the status report.
 
 use aws_smithy_mocks::{MockResponse, mock};
 use lectern::{
@@ -42,7 +42,7 @@ fn shown(report: &StatusReport) -> String {
 }
 
 #[test]
-fn bad_night_is_told_with_what_to_do() {
+fn status_of_an_incident_says_what_to_do() {
     let stack = crate::stack::Stack::of("lectern-prod", &crate::testing::resources()).unwrap();
     let breaker = Breaker {
         cause: Cause::Unauthorized,
@@ -103,10 +103,10 @@ async fn shown_of(cloud: &Cloud) -> (String, serde_json::Value) {
 }
 
 #[tokio::test]
-async fn quiet_night_is_read_by_keys_and_the_index_and_nothing_is_to_be_done() {
+async fn status_without_trouble_reads_by_keys_and_the_index_and_says_nothing_is_to_do() {
     let (text, json) = shown_of(&quiet(no_executions(), &[])).await;
     for expected in [
-        "The circuit breaker is closed: documents are sent as the limits allow.",
+        "The circuit breaker is closed: documents are submitted as the limits allow.",
         "0 documents wait for a permit; 0 of 2 leases are held.",
         "0 submissions need attention: ",
         "No alarm is on, and no execution ended before its document.",
@@ -171,13 +171,13 @@ async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_
     let id = document.reference.document_id.to_string();
     let name = id.clone();
     let list = mock!(aws_sdk_sfn::Client::list_executions).then_compute_response(move |request| {
-        assert_eq!(request.max_results(), Some(100), "it is bounded");
+        assert_eq!(request.max_results(), Some(100), "the list is bounded");
         let filter = request.status_filter().unwrap().as_str().to_owned();
         let first = json!({
             "executionArn": "a", "stateMachineArn": "m", "name": name, "status": filter, "startDate": 1
         });
         let mut all = vec![first.clone()];
-        // An execution that is not of a document.
+        // An execution that belongs to no document.
         all.push(json!({ "name": "by hand", "executionArn": "a", "stateMachineArn": "m", "status": filter, "startDate": 1 }));
         MockResponse::Http(answer(200, json!({ "executions": all }).to_string()))
     });
@@ -202,7 +202,7 @@ async fn execution_that_broke_off_is_to_be_redriven_if_its_document_is_open_and_
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_is_told_and_nothing_is_not_said() {
+async fn status_reports_what_could_not_be_read_and_does_not_say_nothing_is_to_do() {
     let denied = mock!(aws_sdk_sfn::Client::list_executions)
         .then_http_response(|| crate::testing::json_error("AccessDeniedException"));
     let (text, json) = shown_of(&quiet(client!(aws_sdk_sfn, denied), &[])).await;

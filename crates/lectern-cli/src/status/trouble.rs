@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{cloud::Cloud, executions::Status, problem::Problem, text::aws_time};
 
-/// So many of the newest executions of each status are looked at.
+/// How many of the newest executions of each status are checked.
 const NEWEST: i32 = 100;
 const AT_A_TIME: usize = 8;
 
@@ -23,14 +23,14 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Trouble {
     pub(super) alarms: Vec<Alarm>,
     pub(super) broken_off: Vec<BrokenOff>,
-    /// What could not be read, and what to do about it. It does not hide the rest.
+    /// What could not be read, and what to do about it. The rest of the report is still shown.
     pub(super) unread: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alarm {
-    /// Its resource in the template, which is its heading in docs/operating.md.
+    /// The logical id in the template, which is also the heading in docs/operating.md.
     pub(super) alarm: String,
     /// RFC 3339.
     pub(super) since: Option<String>,
@@ -59,7 +59,7 @@ impl Trouble {
     }
 }
 
-/// Only alarms of this stack: another stack's name may begin with this one's.
+/// Selects the alarms of this stack, because another stack's name may begin with this stack's name.
 async fn alarms(cloud: &Cloud) -> Result<Vec<Alarm>, Problem> {
     let request = cloud.cloudwatch.describe_alarms().alarm_name_prefix(format!("{}-", cloud.stack.name));
     let mut pages = request.state_value(StateValue::Alarm).into_paginator().send();

@@ -8,7 +8,7 @@ use super::ApiError;
 use crate::{
     document::SubmissionId,
     document::submission::Submission,
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     ports::Cursor,
 };
 
@@ -21,7 +21,7 @@ pub(super) fn encode(last: &Submission) -> Result<String, ApiError> {
         created_at: last.created_at.clone(),
         submission_id: last.submission_id.as_str().to_owned(),
     })
-    .ok_or_else(|| Error::StoreUnavailable("a cursor could not be written".to_owned()).into())
+    .ok_or_else(|| Error::from(StoreError::defect("a cursor could not be written")).into())
 }
 
 /// Reads a cursor back.

@@ -66,8 +66,11 @@ async fn world() -> (MemoryStore, MemoryObjects, DocumentRef, DocumentRef) {
     store.record_result(&ready, &JobResult::Succeeded(job)).await.unwrap();
     let now = datetime!(2026-11-20 17:00 UTC);
     let built = build(&store.get(&ready).unwrap(), "house", &files, now).unwrap();
-    store.finish(&ready, FinalOutcome::Ready(Box::new(built)), now).await.unwrap();
-    (store, MemoryObjects::new(faults), ready, rejected)
+    let (record_key, json) = built.to_object(&ready).unwrap();
+    let objects = MemoryObjects::new(faults);
+    objects.put_record(&record_key, json).await.unwrap();
+    store.finish(&ready, FinalOutcome::Ready { record_key }, now).await.unwrap();
+    (store, objects, ready, rejected)
 }
 
 #[tokio::test]
@@ -90,9 +93,9 @@ async fn submission_is_read_with_its_documents_states_and_reasons() {
 
 #[tokio::test]
 async fn record_is_read_and_one_that_is_not_there_is_not_found() {
-    let (store, _, ready, rejected) = world().await;
+    let (store, objects, ready, rejected) = world().await;
     let read = async |document: &DocumentRef| {
-        read_record(&evaluator(), &store, "s1", &document.document_id.to_string()).await
+        read_record(&evaluator(), &store, &objects, "s1", &document.document_id.to_string()).await
     };
     assert_eq!(read(&ready).await.unwrap().text.as_deref(), Some("text"));
     assert!(matches!(read(&rejected).await, Err(ApiError::NotFound)));
@@ -141,7 +144,10 @@ async fn what_does_not_exist_is_not_found(#[case] submission: &str, #[case] docu
     if document.is_none() {
         assert!(matches!(read_submission(&evaluator(), &store, submission).await, Err(ApiError::NotFound)));
     }
-    assert!(matches!(read_record(&evaluator(), &store, submission, &id).await, Err(ApiError::NotFound)));
+    assert!(matches!(
+        read_record(&evaluator(), &store, &objects, submission, &id).await,
+        Err(ApiError::NotFound)
+    ));
     let urls = file_urls(&evaluator(), &store, &objects, submission, &id).await;
     assert!(matches!(urls, Err(ApiError::NotFound)));
 }

@@ -93,9 +93,9 @@ pub fn quarantined_file(document: &DocumentRef, index: usize) -> String {
     format!("quarantine/{}/{}/{index}", document.submission_id, document.document_id)
 }
 
-/// Where a record lies that is too large for the table.
-pub fn record(document: &DocumentRef) -> String {
-    format!("records/{}/{}.json", document.submission_id, document.document_id)
+/// The object of a record with this SHA-256: other content never replaces it.
+pub fn record(document: &DocumentRef, sha256: &str) -> String {
+    format!("records/{}/{}/{sha256}.json", document.submission_id, document.document_id)
 }
 
 #[cfg(test)]

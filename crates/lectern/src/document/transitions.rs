@@ -11,7 +11,7 @@ use crate::{
     document::submission::CountChange,
     document::{Attempt, Document, DocumentState, JobResult, Reason, Round},
     error::rfc3339,
-    ports::{Failure, NewDocument, Recorded, ResultContext, Resume, Sequencer},
+    ports::{Failure, FinalOutcome, NewDocument, Recorded, ResultContext, Resume, Sequencer},
 };
 
 /// All that registering a document changes.
@@ -69,6 +69,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         job_id: None,
         result: None,
         redrives: 0,
+        record_key: None,
         abandoned_jobs: BTreeSet::new(),
     };
     enter(&mut document, state, now);
@@ -174,24 +175,30 @@ pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Docum
     Some(document)
 }
 
-/// Ends the document as `Ready`, or as `Failed` if there is a failure. `None` if it has ended, or if it was redriven since
-/// and the failure is that of an earlier execution. A superseded document ends without its submission counting it.
+/// Ends the document. `None` if it has ended, or if it was redriven since and the failure is that of an earlier execution. A
+/// superseded document ends without its submission counting it.
 pub fn finish(
     document: &Document,
-    failure: Option<Failure>,
+    outcome: FinalOutcome,
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
-    let redrives = failure.as_ref().map_or(document.redrives, |failure| failure.redrives);
+    let (state, record_key, reason, redrives) = match outcome {
+        FinalOutcome::Ready { record_key } => {
+            (DocumentState::Ready, Some(record_key), None, document.redrives)
+        }
+        FinalOutcome::Failed(Failure { reason, redrives }) => {
+            (DocumentState::Failed, None, Some(reason), redrives)
+        }
+    };
     if document.state.is_terminal() || redrives != document.redrives {
         tracing::debug!(state = %document.state, redrives = document.redrives, "Ending was refused: the document has ended or was redriven.");
         return None;
     }
-    let state = if failure.is_some() { DocumentState::Failed } else { DocumentState::Ready };
     let change = document
         .superseded_by
         .is_none()
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
-    let mut document = Document { reason: failure.map(|failure| failure.reason), ..document.clone() };
+    let mut document = Document { reason, record_key, ..document.clone() };
     enter(&mut document, state, now);
     Some((document, change))
 }

@@ -12,7 +12,7 @@ use crate::{
     contract::wire::{FileFinding, FileRole, ReturnedFile},
     document::keys,
     document::{Document, DocumentState, JobResult, Reason},
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     limits,
 };
 
@@ -31,7 +31,7 @@ pub fn build(
     for (file, content) in files {
         draft.add(file, content.as_ref())?;
     }
-    draft.finish(now)
+    draft.finish(rfc3339(now))
 }
 
 /// A record on the way, so that a caller need hold just one returned file at a time.
@@ -47,10 +47,10 @@ impl Draft {
     /// Starts with what is known of the document itself.
     ///
     /// # Errors
-    /// `RecordInvalid` if the job returned nothing, which is no result an evaluator could use; `StoreUnavailable` if
+    /// `RecordInvalid` if the job returned nothing, which is no result an evaluator could use; `Store` if
     /// our own store lost what every document at this step has.
     pub fn new(document: &Document, provider: &str) -> Result<Self, Error> {
-        let lost = |what: &str| Error::StoreUnavailable(format!("the document has no {what}"));
+        let lost = |what: &str| Error::from(StoreError::defect(format!("the document has no {what}")));
         let Some(JobResult::Succeeded(job)) = &document.result else { return Err(lost("successful result")) };
         if job.files.is_empty() {
             let message =
@@ -168,7 +168,7 @@ impl Draft {
     /// # Errors
     /// `RecordInvalid` if a finding lies outside of the text or is reversed, or the record is larger than
     /// [`limits::MAX_RECORD_BYTES`].
-    pub fn finish(self, now: OffsetDateTime) -> Result<Record, Error> {
+    pub fn finish(self, normalized_at: String) -> Result<Record, Error> {
         let Self { mut record, text, findings, .. } = self;
         record.findings = findings
             .iter()
@@ -181,7 +181,7 @@ impl Draft {
             })?;
         record.findings.sort_by_key(|finding| (finding.range.start, finding.range.end));
         record.text = text.map(|text| text.text);
-        record.provenance.normalized_at = rfc3339(now);
+        record.provenance.normalized_at = normalized_at;
         if json_length(&record) > limits::MAX_RECORD_BYTES {
             let message = "What the processing service returned is too large to be shown. Hand the work in as \
                            several smaller files.";

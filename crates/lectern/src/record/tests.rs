@@ -67,6 +67,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             files: files.iter().map(|(file, _)| file.clone()).collect(),
         })),
         redrives: 0,
+        record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
     }
 }

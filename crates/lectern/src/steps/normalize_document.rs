@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::{
     document::keys,
     document::{Document, DocumentRef, DocumentState, JobResult, TaskToken},
-    error::Error,
+    error::{Error, StoreError, rfc3339},
     limits,
     message::Envelope,
-    ports::{self, Begin, Clock, Finish, Finishing, Load, ReturnedFiles, Tasks, TokenUse},
+    ports::{Begin, Clock, FinalOutcome, Finish, Finishing, Load, Records, ReturnedFiles, Tasks, TokenUse},
     record::{Draft, Record},
     telemetry::metrics,
 };
@@ -35,7 +35,7 @@ pub struct Input {
 pub struct Ports<'p, S, F, T, C> {
     /// The documents.
     pub store: &'p S,
-    /// The bucket of returned files.
+    /// The bucket of returned files and records.
     pub files: &'p F,
     /// The task tokens of the state machine.
     pub tasks: &'p T,
@@ -56,7 +56,7 @@ pub enum Outcome {
     Dropped,
 }
 
-impl<S: Finishing + Load, F: ReturnedFiles, T: Tasks, C: Clock> Ports<'_, S, F, T, C> {
+impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<'_, S, F, T, C> {
     /// Handles one message.
     ///
     /// # Errors
@@ -91,9 +91,10 @@ impl<S: Finishing + Load, F: ReturnedFiles, T: Tasks, C: Clock> Ports<'_, S, F, 
         let Begin::Begun(document) = self.store.begin_normalize(reference, self.clock.now()).await? else {
             return self.ended(reference).await;
         };
-        let record = self.read_record(&document).await?;
+        let (record_key, json) = self.build_record(&document).await?.to_object(reference)?;
+        self.files.put_record(&record_key, json).await?;
         let now = self.clock.now();
-        match self.store.finish(reference, ports::FinalOutcome::Ready(Box::new(record)), now).await? {
+        match self.store.finish(reference, FinalOutcome::Ready { record_key }, now).await? {
             Finish::Finished => {
                 metrics::ended(&document, None, now);
                 Ok(Some(()))
@@ -115,13 +116,13 @@ impl<S: Finishing + Load, F: ReturnedFiles, T: Tasks, C: Clock> Ports<'_, S, F, 
                 Err(Error::RecordInvalid(reason))
             }
             (state, _) => {
-                Err(Error::StoreUnavailable(format!("the document is {state} and cannot be normalised")))
+                Err(StoreError::defect(format!("the document is {state} and cannot be normalised")).into())
             }
         }
     }
 
     /// Reads the returned files one after the other, holding one at a time.
-    async fn read_record(&self, document: &Document) -> Result<Record, Error> {
+    async fn build_record(&self, document: &Document) -> Result<Record, Error> {
         let mut draft = Draft::new(document, self.provider)?;
         let returned = match &document.result {
             Some(JobResult::Succeeded(job)) => job.files.as_slice(),
@@ -144,7 +145,9 @@ impl<S: Finishing + Load, F: ReturnedFiles, T: Tasks, C: Clock> Ports<'_, S, F, 
             );
             draft.add(file, content.as_ref())?;
         }
-        draft.finish(self.clock.now())
+        // Not the present time, so that a repeated attempt writes the same object.
+        let began = document.times.get(DocumentState::Normalizing.as_str());
+        draft.finish(began.cloned().unwrap_or_else(|| rfc3339(self.clock.now())))
     }
 }
 

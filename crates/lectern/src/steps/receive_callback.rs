@@ -14,7 +14,7 @@ use crate::{
     contract::webhook::{self, SigningSecrets, VerifyError},
     contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
     document::{CallbackId, DocumentRef, DocumentState, JobResult},
-    error::Error,
+    error::{Error, StoreError},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
     ports::{CallbackTarget, Clock, Leases, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     telemetry::metrics::{self, CallbackOutcome},
@@ -143,9 +143,9 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                 return Ok((CallbackOutcome::OtherJob, None));
             }
             Recorded::Unknown => {
-                return Err(Error::StoreUnavailable(
-                    "a callback id belongs to a document that is not there".to_owned(),
-                ));
+                return Err(
+                    StoreError::defect("a callback id belongs to a document that is not there").into()
+                );
             }
         };
         // The execution is over, and left the lease to the job, which has now ended.

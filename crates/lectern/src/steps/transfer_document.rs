@@ -209,8 +209,8 @@ pub fn idempotency_key(document: DocumentId, round: Round) -> String {
 
 /// The permit belongs to this attempt, so a redelivery could not use it; and nothing was sent yet.
 fn unused(error: Error) -> Error {
-    let Error::StoreUnavailable(detail) = &error else { return error };
-    tracing::debug!(detail, "The permit was not used.");
+    let Error::Store(detail) = &error else { return error };
+    tracing::debug!(%detail, "The permit was not used.");
     metrics::permit_missed();
     Error::PermitExpired("AWS did not answer")
 }

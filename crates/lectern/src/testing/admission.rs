@@ -6,7 +6,7 @@ use super::{MemoryStore, lock};
 use crate::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::DocumentRef,
-    error::Error,
+    error::{Error, StoreError},
     ports::AdmissionStore,
     steps::admit_document::QueueChanges,
 };
@@ -58,7 +58,7 @@ impl AdmissionStore for MemoryStore {
         self.faults.run("commit", || {
             let stored = &mut lock(&self.state).admission;
             if stored.revision != revision {
-                return Err(Error::StoreUnavailable("another writer came first".to_owned()));
+                return Err(StoreError::Conflict.into());
             }
             stored.state = state.clone();
             stored.revision += 1;

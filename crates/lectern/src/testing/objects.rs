@@ -16,8 +16,11 @@ use sha2::{Digest as _, Sha256};
 use super::{Faults, lock, port_contract::objects::UploadsSetup, world::BUCKET};
 use crate::{
     document::ObjectVersion,
-    error::Error,
-    ports::{ByteStream, ObjectHead, Promoted, ReadUrls, ReturnedFiles, StreamFacts, UploadReader, Uploads},
+    error::{Error, StoreError},
+    ports::{
+        ByteStream, ObjectHead, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts, UploadReader,
+        Uploads,
+    },
 };
 
 /// Uploaded objects with their versions, and returned files.
@@ -113,7 +116,7 @@ impl Uploads for MemoryObjects {
             let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
             // An empty object has no range, and a version that is gone has no bytes.
             if bytes.is_empty() {
-                return Err(Error::StoreUnavailable("there are no first bytes".to_owned()));
+                return Err(StoreError::defect("there are no first bytes").into());
             }
             Ok(bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX))))
         })?
@@ -161,11 +164,26 @@ impl UploadReader for MemoryObjects {
     }
 }
 
+impl Records for MemoryObjects {
+    async fn put_record(&self, key: &str, json: Bytes) -> Result<(), Error> {
+        self.faults.run("put_record", || self.put_returned(key, json))
+    }
+
+    async fn get_record(&self, key: &str) -> Result<Bytes, Error> {
+        let found = self.faults.run("get_record", || self.returned(key))?;
+        found.ok_or_else(|| StoreError::defect("there is no such record").into())
+    }
+}
+
 impl ReturnedFiles for MemoryObjects {
     async fn quarantine(&self, key: &str, mut body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
-        let mut seen = Vec::new();
+        let (mut seen, mut broken_off) = (Vec::new(), None);
         while let Some(chunk) = body.next().await {
-            seen.extend_from_slice(&chunk.map_err(|error| Error::Unavailable(error.to_string()))?);
+            let Ok(chunk) = chunk else {
+                broken_off = Some(Error::Unavailable("the download broke off".to_owned()));
+                break;
+            };
+            seen.extend_from_slice(&chunk);
             if seen.len() as u64 > limit {
                 seen.truncate(usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
                 break;
@@ -179,8 +197,8 @@ impl ReturnedFiles for MemoryObjects {
                 tag: sha256(&seen),
             };
             self.put_returned(key, seen);
-            facts
-        })
+            broken_off.map_or(Ok(facts), Err)
+        })?
     }
 
     async fn promote(
@@ -193,9 +211,7 @@ impl ReturnedFiles for MemoryObjects {
         self.faults.run("promote", || {
             let mut returned = lock(&self.returned);
             if returned.get(quarantine_key).is_none_or(|found| sha256(&found.bytes) != facts.tag) {
-                return Err(Error::StoreUnavailable(
-                    "another run has replaced the quarantined file".to_owned(),
-                ));
+                return Err(StoreError::Conflict.into());
             }
             if let Some(found) = returned.remove(quarantine_key) {
                 let kept_with_it = Some((facts.sha256.clone(), media_type.to_owned()));

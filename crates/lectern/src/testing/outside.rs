@@ -24,7 +24,7 @@ use crate::{
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
     document::{Attempt, CallbackId, DocumentRef, TaskToken},
-    error::Error,
+    error::{Error, StoreError},
     ports::{
         ByteStream, Clock, Content, Executions, Fetch, JobRequest, Leases, Random, Secrets, StartExecution,
         Tasks, ThirdParty, TokenUse,
@@ -314,6 +314,6 @@ impl Secrets for MemoryThirdParty {
     async fn signing_secrets(&self) -> Result<SigningSecrets, Error> {
         self.faults
             .run("signing_secrets", || lock(&self.secrets).clone())?
-            .ok_or_else(|| Error::StoreUnavailable("no secret was set".to_owned()))
+            .ok_or_else(|| StoreError::defect("no secret was set").into())
     }
 }

@@ -13,15 +13,15 @@ pub mod faults;
 pub mod machine;
 pub mod objects;
 
-use std::future::Future;
+use std::{fmt::Debug, future::Future};
 
 use futures_util::future::join_all;
 use lectern_content::MediaType;
 
-use super::{SequentialRandom, model::same, world::START};
+use super::{SequentialRandom, world::START};
 use crate::{
     document::{CallbackId, DocumentId, DocumentRef, InvalidId, ObjectVersion},
-    error::Error,
+    error::{Error, StoreError},
     ports::{NewDocument, Sequencer},
     telemetry::trace::TraceParent,
 };
@@ -89,12 +89,13 @@ fn describe(case: &str, Violation(found): &Violation) -> String {
     format!("{}: {found}", case.replace('_', " "))
 }
 
-/// The answers to calls that are made at the same time. A call may fail because another writer came first.
+/// The answers to calls that are made at the same time. A call may fail because another writer came first, and for no
+/// other reason.
 async fn at_once<T>(
     calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>>>,
 ) -> Outcome<Vec<T>> {
     let answers = join_all(calls).await.into_iter();
-    let lasting = answers.filter(|answer| !answer.as_ref().is_err_and(is_store));
+    let lasting = answers.filter(|answer| !answer.as_ref().is_err_and(is_conflict));
     Ok(lasting.collect::<Result<_, _>>()?)
 }
 
@@ -102,23 +103,30 @@ async fn at_once<T>(
 async fn retried<T>(call: impl AsyncFn() -> Result<T, Error>) -> Outcome<T> {
     for _ in 0..20 {
         match call().await {
-            Err(error) if is_store(&error) => {}
+            Err(error) if is_conflict(&error) => {}
             answer => return Ok(answer?),
         }
     }
     Err(format!("another writer came first {} times", 20).into())
 }
 
-fn is_store(error: &Error) -> bool {
-    error.name() == "Store.Unavailable"
+fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Store(StoreError::Conflict))
 }
 
 /// Checks that a call failed with the error of this name.
-fn fails<T: std::fmt::Debug>(what: &str, name: &'static str, answer: &Result<T, Error>) -> Outcome {
-    let found = answer.as_ref().map_err(Error::name);
-    match found {
-        Err(found) => Ok(same(what, &name, &found)?),
-        Ok(found) => Err(format!("{what}: expected {name}, found {found:?}").into()),
+fn fails<T: Debug>(what: &str, name: &str, answer: &Result<T, Error>) -> Outcome {
+    match answer {
+        Err(error) if error.name() == name => Ok(()),
+        found => Err(format!("{what}: expected {name}, found {found:?}").into()),
+    }
+}
+
+/// Checks that a call failed because another writer came first.
+fn conflicts<T: Debug>(what: &str, answer: &Result<T, Error>) -> Outcome {
+    match answer {
+        Err(error) if is_conflict(error) => Ok(()),
+        found => Err(format!("{what}: expected a conflict, found {found:?}").into()),
     }
 }
 

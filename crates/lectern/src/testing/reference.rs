@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     contract::wire::{JobError, JobFailed, JobSucceeded},
+    document::keys,
     document::submission::{Counts, Submission, SubmissionState},
     document::{
         Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
@@ -18,7 +19,6 @@ use crate::{
     },
     error::rfc3339,
     ports::{Finish, NewDocument, Recorded, ResultContext, Sequencer},
-    record::{Provenance, Record, SCHEMA_VERSION, Source},
     telemetry::trace::TraceParent,
 };
 
@@ -123,33 +123,8 @@ impl Model {
         TraceParent::new(&SequentialRandom::default()).child(&self.reference(which).document_id.to_string())
     }
 
-    pub(super) fn record(&self, which: usize) -> Record {
-        let DocumentRef { submission_id, document_id } = self.reference(which);
-        let time = "2026-11-20T16:00:00.000Z".to_owned();
-        Record {
-            schema_version: SCHEMA_VERSION,
-            submission_id: submission_id.to_string(),
-            document_id: document_id.to_string(),
-            source: Source {
-                file_name: "file.pdf".to_owned(),
-                media_type: MediaType::Pdf,
-                size_bytes: 7,
-                received_at: time.clone(),
-            },
-            media: None,
-            transcript: None,
-            text: Some("A lesson.".to_owned()),
-            findings: Vec::new(),
-            attachments: Vec::new(),
-            provenance: Provenance {
-                provider: "model".to_owned(),
-                job_id: "job".to_owned(),
-                received_at: time.clone(),
-                normalized_at: time,
-                source_version_id: "v".to_owned(),
-                returned_sha256: Vec::new(),
-            },
-        }
+    pub(super) fn record_key(&self, which: usize) -> String {
+        keys::record(&self.reference(which), "hash")
     }
 
     /// Three results: one of a job, a failure of another job, and a failure that contradicts the first.
@@ -420,6 +395,7 @@ impl Model {
             round: known.round,
             job_id: known.job_id.clone(),
             result: known.result.clone(),
+            record_key: self.is_ready(which).then(|| self.record_key(which)),
             redrives: known.redrives,
             abandoned_jobs: known.forgotten.clone(),
         };

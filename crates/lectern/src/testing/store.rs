@@ -19,7 +19,6 @@ use crate::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
         Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
     },
-    record::Record,
 };
 
 /// All items of a table.
@@ -38,7 +37,6 @@ pub(super) struct State {
     /// The states under which the index lists the submissions, if it lags.
     lagging_index: Option<BTreeMap<SubmissionId, SubmissionState>>,
     callbacks: BTreeMap<CallbackId, DocumentRef>,
-    records: BTreeMap<DocumentRef, Record>,
     unknown: BTreeMap<String, Vec<u8>>,
     pub(super) admission: super::admission::StoredAdmission,
 }
@@ -149,17 +147,10 @@ impl State {
 
     fn finish(&mut self, reference: &DocumentRef, outcome: FinalOutcome, now: OffsetDateTime) -> Finish {
         let Some(stored) = self.documents.get(reference) else { return Finish::Unknown };
-        let (record, given_up) = match outcome {
-            FinalOutcome::Ready(record) => (Some(record), None),
-            FinalOutcome::Failed(given_up) => (None, Some(given_up)),
-        };
-        let Some((document, change)) = transitions::finish(stored, given_up, now) else {
+        let Some((document, change)) = transitions::finish(stored, outcome, now) else {
             return Finish::AlreadyTerminal;
         };
         self.put(document);
-        if let Some(record) = record {
-            self.records.insert(reference.clone(), *record);
-        }
         self.count(&reference.submission_id, change, now);
         Finish::Finished
     }
@@ -327,10 +318,6 @@ impl Browse for MemoryStore {
             documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
             Some((submission, documents))
         })
-    }
-
-    async fn record(&self, document: &DocumentRef) -> Result<Option<Record>, Error> {
-        self.faults.run("record", || lock(&self.state).records.get(document).cloned())
     }
 }
 

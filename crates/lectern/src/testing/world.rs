@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     message::Retryable,
     ports::{Clock as _, Executions, Failure, Fetch, FinalOutcome, ThirdParty},
+    record::Record,
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,
@@ -190,6 +191,12 @@ impl MemoryWorld {
     pub fn document(&self, object: &ObjectVersion) -> Option<Document> {
         let id = DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id);
         self.store.all().into_iter().find(|document| document.reference.document_id == id)
+    }
+
+    /// A document's record, if it has one.
+    pub fn record(&self, document: &DocumentRef) -> Option<Record> {
+        let json = self.objects.returned(&self.store.get(document)?.record_key?)?;
+        serde_json::from_slice(&json).ok()
     }
 
     /// How often a port's method was called.

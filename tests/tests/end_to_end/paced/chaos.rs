@@ -39,7 +39,6 @@ const OUTAGE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(700);
 
 #[tokio::test]
-#[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let seed = setting("LECTERN_SEED", Uuid::new_v4().as_u64_pair().0);
     println!("seed of the chaos: LECTERN_SEED={seed}");

@@ -13,7 +13,6 @@ use lectern::document::DocumentState;
 const USED: f64 = 0.9;
 
 #[tokio::test]
-#[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
     let (noisy, quiet) = (Case::begin(), Case::begin());
     limit(&noisy.stack).await;
@@ -48,7 +47,6 @@ async fn rate_is_never_above_the_limit_and_uses_nine_tenths_of_it() {
 }
 
 #[tokio::test]
-#[ignore = "needs the paced stack: make e2e, make chaos"]
 async fn jobs_in_flight_are_never_above_the_limit_and_use_nearly_all_of_it() {
     // The jobs are so slow that the rate alone would allow more than twice as many in flight as the limit does.
     const JOB_MS: u64 = 10_000;

@@ -140,7 +140,7 @@ async fn case_23_write_that_meets_another_writer_or_a_busy_table_is_unavailable(
     ] {
         let rule = mock!(Client::put_item).then_http_response(move || json_error(code));
         let error = store!(rule).commit(&state(), 41, QueueChanges::default()).await.unwrap_err();
-        assert!(matches!(error, Error::StoreUnavailable(_)));
+        assert!(matches!(error, Error::Store(_)));
         assert!(error.to_string().contains(detail), "{error}");
     }
     for (codes, detail) in [
@@ -150,7 +150,7 @@ async fn case_23_write_that_meets_another_writer_or_a_busy_table_is_unavailable(
     ] {
         let rule = mock!(Client::transact_write_items).then_http_response(move || cancelled(&codes));
         let error = store!(rule).commit(&state(), 41, changes().0).await.unwrap_err();
-        assert!(matches!(error, Error::StoreUnavailable(_)));
+        assert!(matches!(error, Error::Store(_)));
         assert!(error.to_string().contains(detail) && !error.to_string().contains("secret"), "{error}");
     }
 }

@@ -90,7 +90,7 @@ async fn case_45_two_writers_that_meet_lose_no_update() {
         .then_http_response(|| json_error("ConditionalCheckFailedException"));
     let store = store!(read, put);
     let error = store.record_job(&reference(), Attempt(1000), "j1").await.unwrap_err();
-    assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
+    assert_eq!(error.to_string(), "our own store failed: another writer came first");
     // The next try decides on the other writer's document, in which this attempt is over.
     store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
     assert_eq!(put.num_calls(), 1, "the newer attempt's item is left alone");
@@ -179,14 +179,26 @@ async fn case_45_cancelled_end_is_a_conflict_to_try_again(#[case] reasons: &'sta
         transact
     );
     let error = store.finish(&reference(), failed_for(Reason::new("x", "y")), NOW).await.unwrap_err();
-    assert_eq!(error.to_string(), "our own store is unavailable: another writer came first");
+    assert_eq!(error.to_string(), "our own store failed: another writer came first");
 }
 
-#[rstest]
-#[case("ThrottlingException")]
-#[case("TransactionInProgressException")]
 #[tokio::test]
-async fn end_that_cannot_be_written_is_unavailable(#[case] code: &'static str) {
+async fn document_is_ready_with_the_key_of_its_record_in_one_write() {
+    let seen = Seen::new();
+    let store = store!(
+        reads_document(Some(stored(document(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
+        transacts(&seen)
+    );
+    let outcome = lectern::ports::FinalOutcome::Ready { record_key: "records/s1/d1/hash.json".to_owned() };
+    assert_eq!(store.finish(&reference(), outcome, NOW).await.unwrap(), Finish::Finished);
+    let item = puts(&seen.only())[0].item().clone();
+    assert_eq!((&item["state"], &item["recordKey"]), (&text("Ready"), &text("records/s1/d1/hash.json")));
+}
+
+#[tokio::test]
+async fn end_that_cannot_be_written_is_unavailable() {
+    let code = "ThrottlingException";
     let transact = mock!(Client::transact_write_items).then_http_response(move || json_error(code));
     let store = store!(
         reads_document(Some(stored(document(), |_| {}))),

@@ -7,7 +7,10 @@ use aws_sdk_sqs::operation::{
     send_message::{SendMessageInput, SendMessageOutput},
 };
 use aws_smithy_mocks::{Rule, mock};
-use lectern::steps::admit_document::{Input, Order};
+use lectern::{
+    error::StoreError,
+    steps::admit_document::{Input, Order},
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -63,7 +66,7 @@ async fn run(rules: [&Rule; 2], messages: &[(String, u32)], fails: bool) -> (Vec
             }
         });
         handled.lock().unwrap().push((counts.collect(), again));
-        if fails { Err(Error::StoreUnavailable("x".to_owned())) } else { Ok(()) }
+        if fails { Err(StoreError::Conflict.into()) } else { Ok(()) }
     };
     let response = handle_all(DEAD, &queue, &handle, batch(messages)).await;
     (handled.into_inner().unwrap(), serde_json::to_value(response).unwrap())

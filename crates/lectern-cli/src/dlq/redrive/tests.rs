@@ -1,4 +1,4 @@
-//! Sending dead-letter messages back: none is lost or sent in a loop.
+//! Redriving dead-letter messages: no message is lost, and none is sent in a loop.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -42,14 +42,14 @@ async fn message_goes_back_as_it_was_with_a_count() {
     assert_eq!(fake.left().len(), 0);
     fake.with(|state| {
         let [first, second] = state.sent.as_slice() else { panic!("{state:?}") };
-        assert_eq!((&first.body, &second.body), (&task(1), &task(2)), "in their order");
+        assert_eq!((&first.body, &second.body), (&task(1), &task(2)), "in their original order");
         assert_eq!((first.attributes[REDRIVES].as_str(), first.attributes["trace"].as_str()), ("2", "t"));
         assert_eq!(second.attributes[REDRIVES], "1");
         assert_eq!(first.group.as_deref(), Some("group"));
         assert_eq!(
             first.once.as_deref(),
             Some("m0-redrive-2"),
-            "a run that is killed sends it under the same id"
+            "after a killed run, the message has the same deduplication id"
         );
     });
 }
@@ -57,14 +57,14 @@ async fn message_goes_back_as_it_was_with_a_count() {
 #[tokio::test]
 async fn message_that_could_not_be_sent_is_not_deleted() {
     let fake = Fake::of([task(1)], false);
-    // After the depth and the message were read.
+    // Fails the third call, after the depth and the message were read.
     fake.with(|state| state.fails = Some((3, true)));
     let problem = redriven(&fake, &[]).await.unwrap_err();
     assert_eq!(problem.what, "AWS answered SendMessage with InternalError");
-    assert_eq!(fake.left(), ["m0"], "and others can see it at once");
+    assert_eq!(fake.left(), ["m0"], "and the message is visible at once");
 }
 
-/// Messages in a standard queue come back under new ids.
+/// Messages that come back to a standard queue have new ids.
 #[tokio::test]
 async fn redrive_stops_when_its_messages_come_straight_back() {
     let fake = Fake::of([task(1), task(2)], false);
@@ -72,9 +72,9 @@ async fn redrive_stops_when_its_messages_come_straight_back() {
     let outcome = redriven(&fake, &[]).await.unwrap();
     assert_eq!(outcome.sent, 2);
     assert!(outcome.needs_attention());
-    assert!(outcome.stopped.as_ref().unwrap().contains("came straight back"), "{outcome:?}");
-    assert_eq!(fake.left().len(), 2, "they stay, and can be seen at once");
-    assert!(text(outcome).contains("Stopped: 2 of the messages just sent came straight back."));
+    assert!(outcome.stopped.as_ref().unwrap().contains("are dead letters again"), "{outcome:?}");
+    assert_eq!(fake.left().len(), 2, "the messages stay and are visible at once");
+    assert!(text(outcome).contains("Stopped: 2 of the messages just sent are dead letters again."));
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn case_48_message_that_came_back_twice_is_quarantined_and_not_sent_in_a_l
     });
 }
 
-/// Each call to AWS fails once, before or after its effect, and the command is run again.
+/// Each call to AWS fails once, before or after its effect, and then the command runs again.
 #[rstest]
 #[tokio::test]
 async fn case_48_redrive_that_is_cut_off_at_any_call_loses_nothing(
@@ -111,7 +111,7 @@ async fn case_48_redrive_that_is_cut_off_at_any_call_loses_nothing(
         fake.with(|state| state.fails = Some((call, before)));
         let _ = redriven(&fake, &[]).await;
         let was_cut_off = fake.with(|state| {
-            // What a killed command hid can be seen again after five minutes.
+            // Messages that a killed command hid become visible after five minutes.
             state.hidden.clear();
             state.fails.take().is_some_and(|_| state.calls >= call)
         });
@@ -121,7 +121,7 @@ async fn case_48_redrive_that_is_cut_off_at_any_call_loses_nothing(
             for body in [task(1), task(2)] {
                 let sent: Vec<_> = state.sent.iter().filter(|sent| sent.body == body).collect();
                 assert!((1..=2).contains(&sent.len()), "call {call}: {sent:?}");
-                assert!(sent.iter().all(|one| one.once == sent[0].once), "a FIFO queue takes it once");
+                assert!(sent.iter().all(|one| one.once == sent[0].once), "a FIFO queue accepts it once");
             }
             assert!(state.quarantined.values().any(|kept| kept.contains(&poison)), "call {call}");
         });
@@ -147,12 +147,16 @@ async fn redrive_of_a_fifo_queue_goes_through_all_of_it_if_nothing_has_to_stay()
 }
 
 #[tokio::test]
-async fn message_that_stays_at_the_head_of_a_fifo_queue_is_told_with_how_many_it_hides() {
+async fn message_that_stays_at_the_head_of_a_fifo_queue_is_reported_with_how_many_it_hides() {
     let mut bodies: Vec<String> = (0..25).map(task).collect();
     bodies.insert(12, NEWER.to_owned());
     let fake = Fake::of(bodies, true);
     let outcome = redriven(&fake, &[]).await.unwrap();
-    assert_eq!((outcome.sent, outcome.not_seen), (19, 6), "the ten before it, and those received with it");
+    assert_eq!(
+        (outcome.sent, outcome.not_seen),
+        (19, 6),
+        "the ten before it, and those received with it are sent"
+    );
     assert!(outcome.needs_attention());
     let shown = text(outcome);
     for expected in ["About 6 more: the FIFO queue hides", "left: it has schema version 99; deploy a version"]
@@ -163,14 +167,14 @@ async fn message_that_stays_at_the_head_of_a_fifo_queue_is_told_with_how_many_it
 }
 
 #[tokio::test]
-async fn fifo_queue_whose_head_another_command_works_on_is_not_called_empty() {
+async fn fifo_queue_whose_head_another_command_has_received_is_not_called_empty() {
     let fake = Fake::of((0..3).map(task), true);
     fake.with(|state| state.hidden.push("m0".to_owned()));
     let outcome = redriven(&fake, &[]).await.unwrap();
     assert_eq!((outcome.sent, outcome.not_seen), (0, 2));
     let shown = text(outcome);
     assert!(
-        shown.contains("that another command works on") && shown.contains("less than 5 minutes ago"),
+        shown.contains("that another command received") && shown.contains("less than 5 minutes ago"),
         "{shown}"
     );
 }
@@ -202,17 +206,17 @@ async fn first_invocation_that_fails_again_stays_and_stops_the_others() {
         fake.with(|state| assert_eq!(state.dead[2].attributes[REDRIVES], redrives));
     }
     let outcome = redriven(&fake, &[]).await.unwrap();
-    assert_eq!((outcome.sent, outcome.quarantined.len()), (2, 1), "it has come back twice");
+    assert_eq!((outcome.sent, outcome.quarantined.len()), (2, 1), "the record has come back twice");
 }
 
 #[tokio::test]
 async fn failing_call_stops_and_keeps_what_was_invoked_before_it_from_being_invoked_again() {
     let fake = invocations(["a", "b", "c"]);
-    // Depth, message, invocation, deletion, message.
+    // The calls: depth, message, invocation, deletion, message.
     fake.with(|state| state.fails = Some((6, true)));
     let outcome = redriven(&fake, &[]).await.unwrap();
     assert_eq!(outcome.sent, 1);
     assert!(outcome.stopped.unwrap().starts_with("AWS answered Invoke with InternalError. "));
-    assert_eq!(fake.left(), ["m1", "m2"], "what was invoked is gone; the others can be seen at once");
+    assert_eq!(fake.left(), ["m1", "m2"], "the invoked record is deleted; the others are visible at once");
     fake.with(|state| assert_eq!(state.invoked.len(), 1));
 }

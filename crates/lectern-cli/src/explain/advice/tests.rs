@@ -1,4 +1,4 @@
-//! Where, why and what to do, by what is known of a document.
+//! Tests of the conclusions: where a document is, why, and what to do.
 
 use lectern::{
     admission::Cause,
@@ -52,13 +52,13 @@ fn entered(states: &[&str]) -> Vec<Step> {
 #[rstest]
 #[case::still_working(
     &["ProbeJob", "CheckProbe", "GiveUpWorking", "FailDocument"],
-    Some("The third party is still working on the job, which is abandoned."),
-    &["lease lasts", "asks the third party about that job first", "--discard-result    starts a second job"]
+    Some("The job is still in progress; the document no longer waits for it."),
+    &["lease lasts", "probes this job first", "--discard-result    starts a second job"]
 )]
 #[case::unknown(
     &["ProbeJob", "CheckProbe", "GiveUpWaiting", "FailDocument"],
-    Some("No callback came, and the third party does not know the job, which is abandoned."),
-    &["sends the file again: the third party does not know the job"]
+    Some("No callback came, and the third party does not know the job."),
+    &["submits the file again: the third party does not know the job"]
 )]
 #[case::history_is_gone(&[], None, &["lectern redrive s1/"])]
 fn overdue_document_is_redriven_as_the_third_partys_last_answer_demands(
@@ -75,7 +75,7 @@ fn overdue_document_is_redriven_as_the_third_partys_last_answer_demands(
     assert!(all.contains("lectern redrive --failed --reason overdue --yes"), "{found:?}");
     let is_working = states.contains(&"GiveUpWorking");
     assert_eq!(
-        (all.contains("--discard-result"), all.contains("sends the file again")),
+        (all.contains("--discard-result"), all.contains("submits the file again")),
         (is_working, states.contains(&"GiveUpWaiting"))
     );
     let run = Run { redrive: 0, started: NOW, steps };
@@ -83,7 +83,7 @@ fn overdue_document_is_redriven_as_the_third_partys_last_answer_demands(
     let shown: Vec<_> =
         timeline.iter().filter(|entry| entry.phase == Phase::End && entry.source == "history").collect();
     assert_eq!(shown.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), Vec::from_iter(line));
-    // It does not concern a document that is in progress again.
+    // A document that is in progress again gets no such advice.
     let open = document(DocumentState::Processing);
     let before = conclude(&open, None, None, None, NOW);
     assert_eq!(about_overdue(before.clone(), &open, &entered(states)), before);
@@ -119,10 +119,10 @@ fn breaker(cause: Cause) -> Breaker {
 #[case::down(admitted_by(limits(Some(breaker(Cause::Unavailable)), 3), Standpoint::Queued), "cannot be reached", &[])]
 #[case::key(admitted_by(limits(Some(breaker(Cause::Unauthorized)), 3), Standpoint::Queued), "refuses our key",
     &["Renew the key", "put-secret-value --secret-id arn:key"])]
-#[case::full(admitted_by(limits(None, 50), Standpoint::Queued), "as many jobs as it may have", &[])]
+#[case::full(admitted_by(limits(None, 50), Standpoint::Queued), "All leases are held", &[])]
 #[case::in_a_queue(admitted_by(limits(None, 3), Standpoint::Queued), "37 documents wait for a permit; 3 of 50 leases", &[])]
-#[case::has_a_lease(admitted_by(limits(None, 3), Standpoint::HoldsLease), "is being decided", &[])]
-#[case::undecided(admitted_by(limits(None, 3), Standpoint::Unknown), "admit-document does not decide", &["lectern status"])]
+#[case::has_a_lease(admitted_by(limits(None, 3), Standpoint::HoldsLease), "is handling its request", &[])]
+#[case::undecided(admitted_by(limits(None, 3), Standpoint::Unknown), "admit-document does not handle orders", &["lectern status"])]
 fn document_that_waits_for_a_permit_is_explained_and_is_not_stuck_however_long_it_waits(
     #[case] admission: Admission,
     #[case] why: &str,
@@ -152,7 +152,7 @@ fn request_that_was_just_sent_is_being_decided() {
     let pending = Pending { state: "AwaitPermit".to_owned(), since: NOW, tries: 1, failure: None };
     let admission = admitted_by(limits(None, 3), Standpoint::Unknown);
     let found = conclude(&open, Some(&execution(Status::Running)), Some(&pending), Some(&admission), NOW);
-    assert!(found.why.contains("being decided") && !found.needs_attention, "{found:?}");
+    assert!(found.why.contains("is handling its request") && !found.needs_attention, "{found:?}");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn refused_key_is_to_be_renewed_wherever_a_document_is_before_the_third_party_ha
 #[case(DocumentState::Processing, Some("AwaitCallback"))]
 #[case(DocumentState::Received, Some("BeginVerify"))]
 #[case(DocumentState::Verifying, None)]
-fn refused_key_is_no_matter_of_a_document_that_the_third_party_is_done_with(
+fn refused_key_does_not_concern_a_document_whose_job_has_ended(
     #[case] state: DocumentState,
     #[case] step: Option<&str>,
 ) {

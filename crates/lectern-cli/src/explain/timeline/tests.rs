@@ -1,11 +1,11 @@
-//! The returned files of a Map state in the timeline.
+//! Tests of the Map state's returned files in the timeline.
 
 use lectern::document::DocumentState;
 
 use super::{super::tests::run, *};
 use crate::testing::document;
 
-/// The steps of these events, each given by its id, the id of the event before it, and its type.
+/// The steps of these events. Each event is given by its id, the id of the previous event, and its type.
 fn of_files(events: &[(i64, i64, &str)]) -> Vec<Step> {
     use aws_sdk_sfn::{primitives::DateTime, types};
     let read = |(id, before, kind): &(i64, i64, &str)| {
@@ -43,7 +43,7 @@ fn lines_of_files(events: &[(i64, i64, &str)]) -> (Vec<String>, Option<Pending>)
     (verify.map(|entry| entry.text).collect(), pending)
 }
 
-/// The history of three files that are checked in parallel: each iteration has its own chain of events.
+/// The history of three files that are checked in parallel. Each iteration has its own chain of events.
 const IN_PARALLEL: [(i64, i64, &str); 17] = [
     (1, 0, "MapStateEntered VerifyReturned"),
     (2, 1, "MapStateStarted"),
@@ -70,7 +70,7 @@ fn files_that_are_checked_in_parallel_are_one_line_and_no_retries() {
     let exited = [(20, 19, "MapStateExited VerifyReturned")];
     let (shown, _) = lines_of_files(&[&IN_PARALLEL[..], &last, &exited].concat());
     assert_eq!(shown, ["VerifyReturned: 3 files checked."]);
-    // The local cloud tells neither iterations nor previous events.
+    // The local cloud's histories contain neither iterations nor previous events.
     let mut flat = vec![(1, 0, "MapStateEntered VerifyReturned")];
     flat.extend((2..5).map(|id| (id, 0, "TaskScheduled")));
     flat.extend((5..8).map(|id| (id, 0, "TaskSucceeded")));
@@ -106,7 +106,7 @@ fn retry_of_one_file_is_its_own_and_files_that_are_not_accepted_were_not_checked
     let (shown, _) = lines_of_files(&[&failed[..], &last].concat());
     assert_eq!(shown, [not_accepted, not_accepted]);
 
-    // The local cloud: another file is checked after the one that fails the Map state.
+    // On the local cloud, another file is checked after the one that fails the Map state.
     let flat = [
         (1, 0, "MapStateEntered VerifyReturned"),
         (2, 0, "TaskScheduled"),

@@ -12,6 +12,7 @@ use time::macros::datetime;
 use super::*;
 use crate::{
     document::{Attempt, DocumentId},
+    error::StoreError,
     testing::{
         Cut,
         world::{MemoryWorld, START},
@@ -197,11 +198,9 @@ fn each_error_of_a_transfer_is_a_report_of_its_own() {
     assert_eq!(of(Error::Unauthorized), Report::Unauthorized);
     assert_eq!(of(Error::Rejected(crate::document::Reason::new("x", "y"))), Report::Rejected);
     assert_eq!(of(Error::PermitAlreadyUsed("x")), Report::AlreadyUsed);
-    for other in [
-        Error::PermitExpired("x"),
-        Error::SourceUnavailable(String::new()),
-        Error::StoreUnavailable(String::new()),
-    ] {
+    for other in
+        [Error::PermitExpired("x"), Error::SourceUnavailable(String::new()), StoreError::Conflict.into()]
+    {
         assert_eq!(of(other), Report::Unused);
     }
 }

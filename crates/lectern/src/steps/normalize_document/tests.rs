@@ -14,7 +14,7 @@ use crate::{
     document::submission::SubmissionState,
     document::{Attempt, CallbackId, Reason},
     message,
-    ports::{Browse as _, NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
+    ports::{NewDocument, Register as _, Reopening as _, Results as _, Sequencer},
     record,
     telemetry::trace::TraceParent,
     testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, world::failed_for},
@@ -87,7 +87,8 @@ impl World {
     }
 
     async fn record(&self) -> Option<Record> {
-        self.store.record(&self.document).await.unwrap()
+        let key = self.store.get(&self.document)?.record_key?;
+        Some(serde_json::from_slice(&self.files.get_record(&key).await.unwrap()).unwrap())
     }
 }
 
@@ -182,7 +183,7 @@ async fn unusable_returned_file_is_reported_and_the_document_is_not_ended(
     assert_eq!(world.state(), DocumentState::Normalizing, "fail-document ends it, told by the state machine");
     assert_eq!(world.record().await, None);
     let document = world.store.get(&world.document).unwrap();
-    let error = world.ports().read_record(&document).await.unwrap_err();
+    let error = world.ports().build_record(&document).await.unwrap_err();
     assert_eq!(error.reason().code, code);
 }
 

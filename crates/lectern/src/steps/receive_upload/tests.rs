@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rstest::rstest;
 
 use super::*;
+use crate::error::StoreError;
 use crate::testing::{
     Cut, Faults,
     world::{MAX_UPLOAD_BYTES, MemoryWorld, object, s3_event},
@@ -288,7 +289,7 @@ struct RefusesOnce<'w>(&'w MemoryWorld, DocumentId, AtomicBool);
 impl Executions for RefusesOnce<'_> {
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         if execution.document.document_id == self.1 && !self.2.swap(true, Ordering::Relaxed) {
-            return Err(Error::StoreUnavailable("ThrottlingException".to_owned()));
+            return Err(StoreError::unavailable("ThrottlingException").into());
         }
         self.0.states.start(execution).await
     }

@@ -22,6 +22,7 @@ use crate::{
     contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus},
     document::keys,
     document::{Attempt, DocumentRef, ObjectVersion, Round, TaskToken},
+    error::StoreError,
     message::Envelope,
     ports::{Clock as _, Finishing as _, JobRequest, ThirdParty, Transfers as _},
     steps::fail_document,
@@ -353,7 +354,7 @@ fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_miss
         let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
         probe(Some(JobStatus::Failed(job)), None).await;
         probe(None, Some(Error::Unavailable("503".to_owned()))).await;
-        probe(None, Some(Error::StoreUnavailable("ours".to_owned()))).await;
+        probe(None, Some(StoreError::Conflict.into())).await;
     });
     assert_eq!(told.values("Status"), ["working", "unknown", "resultKept"]);
     let missed: Vec<Value> =

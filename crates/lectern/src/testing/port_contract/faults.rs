@@ -1,10 +1,12 @@
 //! What a port promises when AWS fails in a way that the local cloud cannot show. Each case runs on a port in memory with a
 //! fault, and on the adapter with prepared answers of AWS.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
 use lectern_content::MediaType;
 
-use super::{Violation, fails};
+use super::{Violation, conflicts, fails};
 use crate::{
     document::submission::SubmissionState,
     document::{ObjectVersion, SubmissionId},
@@ -17,11 +19,10 @@ use crate::{
 ///
 /// # Errors
 /// What was found instead.
-pub async fn write_that_meets_another_writer_can_be_repeated<T: std::fmt::Debug>(
+pub async fn write_that_meets_another_writer_can_be_repeated<T: Debug>(
     write: impl AsyncFn() -> Result<T, Error>,
 ) -> Result<T, String> {
-    let met = write().await;
-    fails("write that meets another one", "Store.Unavailable", &met).map_err(text)?;
+    conflicts("write that meets another one", &write().await).map_err(text)?;
     write().await.map_err(|error| text(error.into()))
 }
 

@@ -5,10 +5,10 @@ use std::{future::Future, io};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::{Outcome, fails, suite};
+use super::{Outcome, conflicts, fails, suite};
 use crate::{
     document::ObjectVersion,
-    ports::{ByteStream, ObjectHead, Promoted, ReturnedFiles, StreamFacts, UploadReader, Uploads},
+    ports::{ByteStream, ObjectHead, Promoted, Records, ReturnedFiles, StreamFacts, UploadReader, Uploads},
     testing::{model::same, objects::sha256},
 };
 
@@ -55,11 +55,20 @@ suite! {
     returned_files<F: ReturnedFiles> {
         facts_are_of_the_bytes_that_came,
         body_beyond_the_limit_stops_at_one_byte_more,
+        d02_body_that_breaks_off_is_unavailable_and_kept_as_far_as_it_came,
         promoted_file_has_left_quarantine_with_its_type_and_its_hash,
         file_of_several_parts_is_promoted_whole,
         promoted_file_replaces_the_one_before,
         only_what_was_checked_is_promoted,
         file_that_is_not_there_is_nothing,
+    }
+}
+
+suite! {
+    /// [`Records`]
+    records<R: Records> {
+        record_of_any_size_is_read_back_however_often_it_was_written,
+        record_that_is_not_there_is_an_error,
     }
 }
 
@@ -196,6 +205,20 @@ async fn body_beyond_the_limit_stops_at_one_byte_more(files: &impl ReturnedFiles
     Ok(())
 }
 
+async fn d02_body_that_breaks_off_is_unavailable_and_kept_as_far_as_it_came(
+    files: &impl ReturnedFiles,
+) -> Outcome {
+    for size in [0, 10, 8 * 1024 * 1024 + 5] {
+        let bytes = content(size);
+        let broken = body(&bytes).chain(stream::iter([Err(io::Error::other("reset"))]));
+        let answer = files.quarantine("quarantine/s1/broken/0", Box::pin(broken), u64::MAX).await;
+        fails("download", "ThirdParty.Unavailable", &answer)?;
+        let kept = files.read("quarantine/s1/broken/0", u64::MAX).await?;
+        same("kept", &true, &(kept == Some(bytes)))?;
+    }
+    Ok(())
+}
+
 async fn promoted_file_has_left_quarantine_with_its_type_and_its_hash(files: &impl ReturnedFiles) -> Outcome {
     let (quarantine, key, bytes) = ("quarantine/s1/promoted/0", "returned/s1/promoted/0", content(1000));
     let facts = files.quarantine(quarantine, body(&bytes), 1000).await?;
@@ -236,7 +259,7 @@ async fn only_what_was_checked_is_promoted(files: &impl ReturnedFiles) -> Outcom
     // Another run of the same step has fetched something else in the meantime.
     files.quarantine(quarantine, body(b"something else"), 100).await?;
     let answer = files.promote(quarantine, &checked, key, "text/vtt").await;
-    fails("promotion of another file", "Store.Unavailable", &answer)?;
+    conflicts("promotion of another file", &answer)?;
     same("promoted", &None, &files.promoted(key).await?)?;
     let nothing = files.promote("quarantine/s1/nothing/0", &checked, key, "text/vtt").await;
     fails("promotion of nothing", "Store.Unavailable", &nothing)?;
@@ -246,6 +269,22 @@ async fn only_what_was_checked_is_promoted(files: &impl ReturnedFiles) -> Outcom
 async fn file_that_is_not_there_is_nothing(files: &impl ReturnedFiles) -> Outcome {
     same("promoted", &None, &files.promoted("returned/s1/nothing/0").await?)?;
     Ok(same("read", &None, &files.read("returned/s1/nothing/0", 9).await?)?)
+}
+
+async fn record_of_any_size_is_read_back_however_often_it_was_written(records: &impl Records) -> Outcome {
+    // An item of DynamoDB has at most 400 KB.
+    for (key, size) in [("records/s1/d1/a.json", 2), ("records/s1/d1/b.json", 500_000)] {
+        let json = content(size);
+        for _ in 0..2 {
+            records.put_record(key, json.clone()).await?;
+            same("whole", &true, &(records.get_record(key).await? == json))?;
+        }
+    }
+    Ok(())
+}
+
+async fn record_that_is_not_there_is_an_error(records: &impl Records) -> Outcome {
+    fails("record", "Store.Unavailable", &records.get_record("records/s1/d1/nothing.json").await)
 }
 
 fn promoted(bytes: &Bytes, media_type: &str) -> Promoted {

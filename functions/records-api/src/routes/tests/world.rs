@@ -11,7 +11,9 @@ use lambda_http::request::RequestContext;
 use lectern::{
     contract::wire::{FileRole, JobSucceeded, ReturnedFile},
     document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
-    ports::{FinalOutcome, Finishing as _, NewDocument, Register as _, Results as _, Sequencer},
+    ports::{
+        FinalOutcome, Finishing as _, NewDocument, Records as _, Register as _, Results as _, Sequencer,
+    },
     record,
     telemetry::trace::TraceParent,
     testing::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
@@ -30,6 +32,7 @@ pub(super) struct World {
     pub(super) ready: DocumentRef,
     pub(super) rejected: DocumentRef,
     store: Arc<MemoryStore>,
+    objects: Arc<MemoryObjects>,
     router: Router,
 }
 
@@ -37,11 +40,11 @@ impl World {
     pub(super) async fn new() -> Self {
         let faults = Arc::new(Faults::default());
         let store = Arc::new(MemoryStore::new(faults.clone()));
-        let urls = Arc::new(MemoryObjects::new(faults.clone()));
-        let router = super::super::router(store.clone(), urls);
+        let objects = Arc::new(MemoryObjects::new(faults.clone()));
+        let router = super::super::router(store.clone(), objects.clone());
         let reference = |file: &str| reference(&object("s1", file));
         let (ready, rejected) = (reference("lesson.docx"), reference("empty.pdf"));
-        let world = Self { faults, ready, rejected, store, router };
+        let world = Self { faults, ready, rejected, store, objects, router };
         world.register("s1", "lesson.docx", 0, false).await;
         world.register("s1", "empty.pdf", 1, true).await;
         world.finish().await;
@@ -79,7 +82,9 @@ impl World {
         let now = datetime!(2026-11-20 17:00 UTC);
         let files: Vec<_> = files.into_iter().zip(contents).collect();
         let record = record::build(&self.store.get(&self.ready).unwrap(), "house", &files, now).unwrap();
-        self.store.finish(&self.ready, FinalOutcome::Ready(Box::new(record)), now).await.unwrap();
+        let (record_key, json) = record.to_object(&self.ready).unwrap();
+        self.objects.put_record(&record_key, json).await.unwrap();
+        self.store.finish(&self.ready, FinalOutcome::Ready { record_key }, now).await.unwrap();
     }
 
     pub(super) async fn get(&self, path: &str, claims: Option<&str>) -> Answer {

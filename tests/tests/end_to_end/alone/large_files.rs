@@ -8,7 +8,7 @@ use lectern::document::{DocumentId, DocumentRef, keys};
 use third_party::{FaultRule, JobFault};
 
 use crate::{
-    afterwards::then,
+    alone::then,
     case::{Case, Upload},
     content::sample,
     stack::Stack,
@@ -96,7 +96,6 @@ impl Video {
 
 /// The other tests need a small limit on uploads. This test raises the limit for itself, so it runs alone.
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn v01_file_of_300_mb_goes_to_the_third_party_and_comes_back() {
     let case = Case::begin();
     let stack = &case.stack;

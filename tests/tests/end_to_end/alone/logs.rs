@@ -9,13 +9,7 @@ use lectern::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    aws_json::call,
-    case::Case,
-    content::text,
-    stack::Stack,
-    wait::{SOON, eventually},
-};
+use crate::{aws_json::call, stack::Stack};
 
 /// The messages of lines that need not name a document. All other lines must name one.
 const OF_NO_DOCUMENT: [&str; 8] = [
@@ -33,7 +27,6 @@ const OF_NO_DOCUMENT: [&str; 8] = [
 const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unknown", "tooLarge", "notKept"];
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_ids() {
     let stack = Stack::open();
     let forbidden = stack.forbidden().await;
@@ -80,7 +73,6 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
 const LINES_BESIDE_FILES: usize = 12;
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn lines_of_a_document_are_of_one_trace_which_the_third_party_knows_too() {
     let stack = Stack::open();
     let mut lines = stack.lines_by_document().await;
@@ -101,7 +93,6 @@ async fn lines_of_a_document_are_of_one_trace_which_the_third_party_knows_too() 
 }
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
     let stack = Stack::open();
     let mut lines = stack.lines_by_document().await;
@@ -136,34 +127,6 @@ async fn lines_of_a_document_are_bounded_and_grow_by_one_with_each_retry() {
     assert!(without_errors > 10, "{without_errors} documents met no error");
 }
 
-#[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
-async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
-    let (debugged, ordinary) = (Case::begin(), Case::begin());
-    let stack = &debugged.stack;
-    let function = stack.function("NormalizeDocumentFunction").await;
-    let before = stack.set_variable(&function, "DEBUG_SUBMISSION", debugged.submission.as_str()).await;
-    assert_eq!(before, "-");
-    let uploads = [debugged.upload("plan.txt", text()).await, ordinary.upload("plan.txt", text()).await];
-    let mut ends = Vec::new();
-    for upload in &uploads {
-        ends.push(stack.ended(upload).await.state);
-    }
-    let found = eventually("the debug lines are there", SOON, async || {
-        let mut lines = stack.lines_by_document().await;
-        let mut debug = |id: String| {
-            let lines = lines.remove(&id).unwrap_or_default();
-            lines.into_iter().filter(|line| line["level"] == "DEBUG").count()
-        };
-        let found = uploads.each_ref().map(|upload| debug(upload.id().to_string()));
-        if found[0] > 0 { Ok(found) } else { Err("there are none".to_owned()) }
-    })
-    .await;
-    stack.set_variable(&function, "DEBUG_SUBMISSION", &before).await;
-    assert_eq!(ends, [DocumentState::Ready; 2]);
-    assert_eq!(found[1], 0, "the other submission has no debug lines");
-}
-
 /// Identifies the step that a line belongs to: one message or one file of an invocation.
 fn step_of(line: &Value) -> String {
     ["function", "requestId", "attempt", "index"].map(|name| line[name].to_string()).join(" ")
@@ -181,7 +144,7 @@ fn object(line: &str) -> Option<Value> {
 
 impl Stack {
     /// The lines that name a document, without those of records-api, whose requests have traces of their own.
-    async fn lines_by_document(&self) -> BTreeMap<String, Vec<Value>> {
+    pub(super) async fn lines_by_document(&self) -> BTreeMap<String, Vec<Value>> {
         let mut found = BTreeMap::<String, Vec<Value>>::new();
         let lines = self.log_lines().await;
         let ours = lines.iter().filter_map(|line| object(line)).filter(|line| line["message"].is_string());

@@ -1,33 +1,24 @@
-//! Tests that need the stack to themselves: they change the stack for a while, or check everything that the other tests
-//! left. They are marked as ignored; `make e2e` runs them one after the other when the other tests are done.
+//! The workflow on a stack that is changed for a while: settings, secrets and notifications change, and functions are
+//! killed.
 
-use aws_sdk_sqs::types::QueueAttributeName;
 use lectern::document::DocumentState;
 use reqwest::StatusCode;
 use serde_json::json;
 use third_party::{FaultRule, SubmissionFault};
-use tokio::task::{LocalSet, spawn_local};
 use uuid::Uuid;
 
 use crate::{
+    alone::then,
     aws_json::{call, sha256_hex},
     callbacks::Delivery,
     case::{Case, Upload},
     content::{text, text_of, video},
     queues::{event, event_record},
     stack::Stack,
-    wait::{LATER, SOON, eventually},
+    wait::{SOON, eventually},
 };
 
-/// Runs a test's body, then `put_back` even if the body failed, and fails if the body failed.
-pub(crate) async fn then<R>(body: impl Future<Output = ()> + 'static, put_back: impl Future<Output = R>) {
-    let outcome = LocalSet::new().run_until(async { spawn_local(body).await }).await;
-    put_back.await;
-    outcome.expect("the test's body failed");
-}
-
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
     let stack = Stack::open();
     let function = stack.function("TransferDocumentFunction").await;
@@ -51,7 +42,6 @@ async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
 }
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn case_02_of_events_out_of_order_the_newer_version_wins() {
     let stack = Stack::open();
     let bucket = stack.is.uploads_bucket.clone();
@@ -94,7 +84,6 @@ async fn case_02_of_events_out_of_order_the_newer_version_wins() {
 }
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack_makes_no_second_job() {
     let case = Case::begin();
     let function = case.stack.function("TransferDocumentFunction").await;
@@ -121,7 +110,6 @@ async fn case_19_case_20_function_that_is_killed_in_mid_upload_or_before_its_ack
 }
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
 async fn case_37_old_and_new_secret_are_accepted_while_one_is_rotated() {
     let stack = Stack::open();
     let old = stack.shared_secrets().signing_secret;
@@ -148,29 +136,30 @@ async fn case_37_old_and_new_secret_are_accepted_while_one_is_rotated() {
 }
 
 #[tokio::test]
-#[ignore = "runs alone, after the others: make e2e"]
-async fn every_queue_is_empty_in_the_end_and_no_dead_letter_is_left_over() {
-    let stack = Stack::open();
-    let (queues, dead) = (&stack.is.queue_urls, &stack.is.dead_letter_queue_urls);
-    for url in [queues, dead].into_iter().flat_map(|urls| {
-        [&urls.receive_upload, &urls.admit_document, &urls.transfer_document, &urls.normalize_document]
-    }) {
-        let name = url.rsplit('/').next().unwrap();
-        eventually(&format!("{name} is empty"), LATER, async || {
-            let counts = [
-                QueueAttributeName::ApproximateNumberOfMessages,
-                QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-                QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-            ];
-            let request =
-                stack.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(counts.to_vec()));
-            let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
-            let found = answer.attributes.unwrap_or_default();
-            let empty = counts.iter().all(|count| found.get(count).is_some_and(|number| number == "0"));
-            if empty { Ok(()) } else { Err(format!("{found:?}")) }
-        })
-        .await;
+async fn debug_is_on_for_the_one_submission_that_the_setting_names() {
+    let (debugged, ordinary) = (Case::begin(), Case::begin());
+    let stack = &debugged.stack;
+    let function = stack.function("NormalizeDocumentFunction").await;
+    let before = stack.set_variable(&function, "DEBUG_SUBMISSION", debugged.submission.as_str()).await;
+    assert_eq!(before, "-");
+    let uploads = [debugged.upload("plan.txt", text()).await, ordinary.upload("plan.txt", text()).await];
+    let mut ends = Vec::new();
+    for upload in &uploads {
+        ends.push(stack.ended(upload).await.state);
     }
+    let found = eventually("the debug lines are there", SOON, async || {
+        let mut lines = stack.lines_by_document().await;
+        let mut debug = |id: String| {
+            let lines = lines.remove(&id).unwrap_or_default();
+            lines.into_iter().filter(|line| line["level"] == "DEBUG").count()
+        };
+        let found = uploads.each_ref().map(|upload| debug(upload.id().to_string()));
+        if found[0] > 0 { Ok(found) } else { Err("there are none".to_owned()) }
+    })
+    .await;
+    stack.set_variable(&function, "DEBUG_SUBMISSION", &before).await;
+    assert_eq!(ends, [DocumentState::Ready; 2]);
+    assert_eq!(found[1], 0, "the other submission has no debug lines");
 }
 
 impl Stack {

@@ -1,0 +1,63 @@
+//! AWS's errors as [`StoreError`]s.
+
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_dynamodb::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId as _,
+};
+use lectern::error::{BoxError, Error, StoreError};
+
+#[cfg(test)]
+mod tests;
+
+/// Codes of AWS that say that two writers met.
+const CONFLICTS: [&str; 6] = [
+    "ConditionalCheckFailedException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "PreconditionFailed",
+];
+
+/// What a call that failed means for the caller.
+pub fn failed<E>(call: &str, error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let kind = match &error {
+        SdkError::ConstructionFailure(_) => "the request could not be built",
+        SdkError::TimeoutError(_) => "it timed out",
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "it timed out",
+        SdkError::DispatchFailure(_) => "it could not be reached",
+        SdkError::ResponseError(_) => "its answer could not be read",
+        SdkError::ServiceError(_) => "it answered with an error",
+        _ => "it failed",
+    };
+    let code = error.code().unwrap_or("no code");
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    tracing::debug!(call, kind, code, status, requestId = error.request_id(), "A call to AWS failed.");
+    let what = format!("{call}: {kind} ({code})");
+    if CONFLICTS.contains(&code) {
+        return StoreError::Conflict.into();
+    }
+    let passes = match &error {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::ServiceError(_) => is_transient(code) || status.is_none_or(|status| status >= 500),
+        _ => true,
+    };
+    let source = Some(Box::from(error) as BoxError);
+    let failure =
+        if passes { StoreError::Unavailable { what, source } } else { StoreError::Defect { what, source } };
+    failure.into()
+}
+
+/// Whether AWS's code says that the same call may succeed later.
+pub(crate) fn is_transient(code: &str) -> bool {
+    THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code)
+}
+
+/// A request or an item that cannot be built, or data that cannot be read.
+pub(crate) fn defect(what: &str, error: impl Into<BoxError>) -> Error {
+    StoreError::defect_of(what, error).into()
+}
