@@ -1,5 +1,8 @@
 //! The lines that are written.
 
+mod silence;
+mod volume;
+
 use serde_json::json;
 use tracing::Instrument as _;
 

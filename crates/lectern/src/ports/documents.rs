@@ -1,0 +1,324 @@
+//! The documents: what each step reads and writes of them.
+
+use std::{collections::BTreeMap, future::Future};
+
+use lectern_content::MediaType;
+use time::OffsetDateTime;
+
+use crate::{
+    document::submission::{Submission, SubmissionState},
+    document::{
+        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
+        TaskToken,
+    },
+    error::Error,
+    telemetry::trace::TraceParent,
+};
+
+/// A document to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Its identity.
+    pub reference: DocumentRef,
+    /// The uploaded object.
+    pub object: ObjectVersion,
+    /// Orders the versions of one key; larger is newer.
+    pub sequencer: Sequencer,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its media type, if it was seen.
+    pub media_type: Option<MediaType>,
+    /// Why it is not accepted, if so.
+    pub rejected: Option<Reason>,
+    /// What the third party will call back to.
+    pub callback_id: CallbackId,
+    /// The trace it will have.
+    pub traceparent: TraceParent,
+    /// Now.
+    pub now: OffsetDateTime,
+}
+
+/// S3's `sequencer`: hexadecimal text that orders the events of one key. Shorter ones are padded with zeros on the
+/// right and compared as text, as the S3 user guide says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequencer(String);
+
+impl Sequencer {
+    const DIGITS: usize = 64;
+
+    /// Takes the event's text; an absent sequencer is older than every other.
+    pub fn new(text: &str) -> Self {
+        Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
+    }
+
+    /// The least one that is newer than this one, and older than every other that is: for a version whose event was
+    /// lost. `None` if there is none, or if this one is not hexadecimal.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        if !self.0.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut digits = self.0.clone().into_bytes();
+        for digit in digits.iter_mut().rev() {
+            let (next, carries) = match *digit {
+                b'9' => (b'A', false),
+                b'F' => (b'0', true),
+                _ => (*digit + 1, false),
+            };
+            *digit = next;
+            if !carries {
+                return String::from_utf8(digits).ok().map(Self);
+            }
+        }
+        None
+    }
+
+    /// The padded text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What registering a document found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It is new and now stored.
+    New(Document),
+    /// It was registered before; nothing was changed.
+    Known(Document),
+}
+
+/// The store's part for `receive-upload`.
+pub trait Register: Send + Sync {
+    /// Registers a document once: the document, its callback id, the file's current version and the submission's
+    /// counts, in one write. A newer version of the same key supersedes the older one; a version older than the
+    /// current one is registered as superseded and `Rejected`.
+    fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
+}
+
+/// Reads one document.
+pub trait Load: Send + Sync {
+    /// The document with all that was written before, `None` if it is unknown.
+    fn load(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Document>, Error>> + Send;
+}
+
+/// Whether a step may work on a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Yes; this is the document as now stored.
+    Begun(Box<Document>),
+    /// No: it has moved on, or a newer attempt is at work. The message is dropped.
+    Stale,
+}
+
+/// The store's part for `transfer-document`.
+pub trait Transfers: Send + Sync {
+    /// Moves the document to `Transferring` for this attempt of this round, unless it has moved on.
+    fn begin_transfer(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        round: Round,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Keeps the third party's job id of this attempt.
+    fn record_job(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        job_id: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What keeping a result found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is the first one and now stored.
+    First(ResultContext),
+    /// The same result was stored before. The token wakes an execution whose caller died between storing and waking.
+    Same(ResultContext),
+    /// A different result of the same job was stored before. That one stands.
+    Conflict,
+    /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
+    OtherJob,
+    /// The job was given up when the document was opened again. Nothing was stored.
+    Forgotten,
+    /// There is no such document.
+    Unknown,
+}
+
+/// Whom a callback is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackTarget {
+    /// The document.
+    pub document: DocumentRef,
+    /// The document's trace, if it has one.
+    pub traceparent: Option<TraceParent>,
+}
+
+/// How a document stands when a result comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultContext {
+    /// What wakes its execution; there if the execution has begun to wait, for this callback or for one before it.
+    pub token: Option<TaskToken>,
+    /// Where it is on its way.
+    pub state: DocumentState,
+    /// When it first reached each state, as on the document.
+    pub times: BTreeMap<String, String>,
+    /// Its newest attempt.
+    pub attempt: Option<Attempt>,
+}
+
+impl ResultContext {
+    /// Of this document, with this token.
+    pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
+        let Document { state, times, attempt, .. } = document;
+        Self { token, state: *state, times: times.clone(), attempt: *attempt }
+    }
+}
+
+/// The store's part for results: `receive-callback` and `probe-job`.
+pub trait Results: Send + Sync {
+    /// The document that a callback id belongs to, with its trace.
+    fn resolve(
+        &self,
+        callback: &CallbackId,
+    ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
+
+    /// Keeps the document's result if there is none yet, and reads the task token in the same write.
+    fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+    ) -> impl Future<Output = Result<Recorded, Error>> + Send;
+
+    /// Keeps a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
+    /// part of the path it came to.
+    fn keep_unknown(
+        &self,
+        event_id: &str,
+        callback_id: &str,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// How a document's way ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinalOutcome {
+    /// With a record, which is written already.
+    Ready {
+        /// The record's object.
+        record_key: String,
+    },
+    /// With a reason.
+    Failed(Failure),
+}
+
+/// Why a document failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For the teacher.
+    pub reason: Reason,
+    /// The number of redrives before the execution that failed: an earlier execution ends nothing of a later one.
+    pub redrives: u32,
+}
+
+/// What ending a document found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It is ended now.
+    Finished,
+    /// It had ended before, or was opened again since; nothing was changed.
+    AlreadyTerminal,
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for the end of a document's way: `normalize-document` and `fail-document`.
+pub trait Finishing: Send + Sync {
+    /// Moves the document to `Normalizing`, unless it has ended.
+    fn begin_normalize(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Ends the document once: its state, the key of its record and the submission's counts, in one write.
+    fn finish(
+        &self,
+        document: &DocumentRef,
+        outcome: FinalOutcome,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Finish, Error>> + Send;
+}
+
+/// What opening a document again found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reopened {
+    /// It is open again; this is the document as now stored.
+    Open(Box<Document>),
+    /// It may not be opened, or somebody else came first; nothing was changed. This is the document as it is.
+    Unchanged(Box<Document>),
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for a redrive by an operator.
+pub trait Reopening: Send + Sync {
+    /// Opens a document again ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The token
+    /// of the execution that is over is forgotten.
+    fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        discard_result: bool,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Reopened, Error>> + Send;
+}
+
+/// Where in the list of submissions a page starts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// Creation time of the last submission seen, RFC 3339.
+    pub created_at: String,
+    /// Its id.
+    pub submission_id: String,
+}
+
+/// The store's part for `records-api`.
+pub trait Browse: Send + Sync {
+    /// Submissions, newest first, those of one state or all, after the cursor, at most `limit`.
+    fn submissions(
+        &self,
+        state: Option<SubmissionState>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Submission>, Error>> + Send;
+
+    /// One submission with its documents, oldest first and without their results, which may be large.
+    fn submission(
+        &self,
+        id: &crate::document::SubmissionId,
+    ) -> impl Future<Output = Result<Option<(Submission, Vec<Document>)>, Error>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successor_of_a_sequencer_lies_right_behind_it() {
+        for (stored, newer) in [("0055AED6DCD90281E5", "0055aed6dcd90281e6"), ("01", "02"), ("", "0000001")] {
+            let stored = Sequencer::new(stored);
+            let successor = stored.successor().unwrap();
+            assert!(stored < successor && successor < Sequencer::new(newer), "{successor:?}");
+        }
+        let carried = Sequencer::new(&format!("0A{}", "F".repeat(62))).successor();
+        assert_eq!(carried, Some(Sequencer::new("0B")));
+        assert_eq!(Sequencer::new(&"F".repeat(64)).successor(), None, "there is none");
+        assert_eq!(Sequencer::new("no hex").successor(), None);
+    }
+}
