@@ -60,7 +60,8 @@ async fn file_that_was_checked_before_is_not_fetched_again() {
     assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), CONTENT);
 }
 
-/// Does what `lectern redrive --anew` does: the document is reopened, and its next job returns this file.
+/// Does what `lectern redrive` does when it discards the result: the document is reopened, and its next job returns
+/// this file.
 async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, served: &'static [u8]) {
     world.store.reopen(&input.envelope.document, 0, true, START).await.unwrap();
     world.store.begin_transfer(&input.envelope.document, Attempt(2000), Round(1), START).await.unwrap();
