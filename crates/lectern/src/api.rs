@@ -182,13 +182,13 @@ pub struct SubmissionSummary {
     pub submission_id: SubmissionId,
     /// How it stands.
     pub state: SubmissionState,
-    /// Documents on their way.
+    /// Documents that are not in a final state.
     pub open: u64,
     /// Documents with a record.
     pub ready: u64,
-    /// Documents whose upload was not acceptable.
+    /// Documents whose upload was rejected.
     pub rejected: u64,
-    /// Documents that were given up.
+    /// Documents that failed.
     pub failed: u64,
     /// When its first document was registered.
     pub created_at: String,
@@ -217,7 +217,7 @@ pub struct SubmissionDetail {
     pub documents: Vec<DocumentSummary>,
 }
 
-/// A document in short.
+/// A document's summary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentSummary {
@@ -225,7 +225,7 @@ pub struct DocumentSummary {
     pub document_id: DocumentId,
     /// Its name for display, NFC.
     pub file_name: String,
-    /// Its media type, if it was seen.
+    /// Its media type, if it was detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// Its size.
@@ -235,7 +235,7 @@ pub struct DocumentSummary {
     /// Why it was rejected or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// When it first reached each state, by the state's name.
+    /// The time of the first arrival in each state, by the state's name.
     pub times: BTreeMap<String, String>,
     /// The newer version of the same file, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,7 +264,7 @@ pub struct Files {
     pub files: Vec<FileLink>,
 }
 
-/// Where to fetch a file. The URL is a bearer secret; whoever has it can read the file until it expires.
+/// A file with its download URL. The URL is a bearer secret: anyone who has it can read the file until the URL expires.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileLink {
@@ -273,13 +273,13 @@ pub struct FileLink {
     pub index: Option<u32>,
     /// Who made it.
     pub kind: FileKind,
-    /// Its name for display, NFC; the download has it too.
+    /// Its name for display and download, NFC.
     pub file_name: String,
     /// Its media type.
     pub media_type: String,
-    /// Where to fetch it.
+    /// The download URL.
     pub url: String,
-    /// For how long.
+    /// The lifetime of the URL in seconds.
     pub expires_in_s: u64,
 }
 
