@@ -1,8 +1,8 @@
-//! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, the module `memory` in
-//! memory for tests.
+//! The ports: small traits for everything that the domain needs from outside. `lectern-aws` implements them on AWS, and
+//! the module `testing` in memory.
 //!
-//! A method whose store or service fails reports [`Error::Store`] (or, towards the third party, the error that fits). No method
-//! retries.
+//! If the store or service fails, a method returns [`Error::Store`] (or, for the third party, the error that fits). No
+//! method retries.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
@@ -50,7 +50,7 @@ pub trait Random: Send + Sync {
     fn bits(&self) -> u128;
 }
 
-/// What `HEAD` says of an object.
+/// The metadata of an object, from `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectHead {
     /// Its version.
@@ -106,9 +106,9 @@ pub struct NewDocument {
     pub size_bytes: u64,
     /// Its media type, if it was seen.
     pub media_type: Option<MediaType>,
-    /// Why it is not accepted, if so.
+    /// Why the upload is rejected, if it is.
     pub rejected: Option<Reason>,
-    /// What the third party will call back to.
+    /// The last part of the callback URL.
     pub callback_id: CallbackId,
     /// The trace it will have.
     pub traceparent: TraceParent,
@@ -129,8 +129,8 @@ impl Sequencer {
         Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
     }
 
-    /// The least one that is newer than this one, and older than every other that is: for a version whose event was
-    /// lost. `None` if there is none, or if this one is not hexadecimal.
+    /// The smallest sequencer that is newer than this one, for a version whose event was lost. `None` if there is none,
+    /// or if this one is not hexadecimal.
     #[must_use]
     pub fn successor(&self) -> Option<Self> {
         if !self.0.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -157,7 +157,7 @@ impl Sequencer {
     }
 }
 
-/// What registering a document found.
+/// The outcome of registering a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registration {
     /// It is new and now stored.
@@ -185,7 +185,7 @@ pub trait Load: Send + Sync {
 pub enum Begin {
     /// Yes; this is the document as now stored.
     Begun(Box<Document>),
-    /// No: it has moved on, or a newer attempt is at work. The message is dropped.
+    /// No: the document has moved on, or a newer attempt has started.
     Stale,
 }
 
@@ -200,7 +200,7 @@ pub trait Transfers: Send + Sync {
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Begin, Error>> + Send;
 
-    /// Keeps the third party's job id of this attempt.
+    /// Stores the third party's job id of this attempt.
     fn record_job(
         &self,
         document: &DocumentRef,
@@ -261,13 +261,14 @@ pub trait ThirdParty: Send + Sync {
     /// `RateLimited`, `Unavailable`, `Rejected` or `Unauthorized`.
     fn submit(&self, request: JobRequest) -> impl Future<Output = Result<String, Error>> + Send;
 
-    /// How a job stands, by the key it was submitted with; `None` if the third party does not know it.
+    /// The status of a job, by idempotency key; `None` if the third party does not know the job.
     ///
     /// # Errors
     /// `RateLimited`, `Unavailable` or `Unauthorized`.
     fn status(&self, idempotency_key: &str) -> impl Future<Output = Result<Option<JobStatus>, Error>> + Send;
 
-    /// Checks a callback's signature over its raw body, then reads it. Needs no client, so it has no `self`.
+    /// Verifies a callback's signature over its raw body, then parses the body. This needs no client, so there is no
+    /// `self`.
     ///
     /// # Errors
     /// [`VerifyError`] if no secret fits, or the time is off.
@@ -279,12 +280,13 @@ pub trait ThirdParty: Send + Sync {
     ) -> Result<VerifiedCallback, VerifyError>;
 }
 
-/// What keeping a result found.
+/// The outcome of storing a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It is the first one and now stored.
     First(ResultContext),
-    /// The same result was stored before. The token wakes an execution whose caller died between storing and waking.
+    /// The same result was stored before. With the token, the caller resumes the execution, in case an earlier run
+    /// stored the result and died before it did so.
     Same(ResultContext),
     /// A different result of the same job was stored before. That one stands.
     Conflict,
@@ -296,7 +298,7 @@ pub enum Recorded {
     Unknown,
 }
 
-/// Whom a callback is for.
+/// The document that a callback id belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackTarget {
     /// The document.
@@ -305,10 +307,11 @@ pub struct CallbackTarget {
     pub traceparent: Option<TraceParent>,
 }
 
-/// How a document stands when a result comes.
+/// A document's data at the time of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultContext {
-    /// What wakes its execution; there if the execution has begun to wait, for this callback or for one before it.
+    /// The task token that resumes the execution; present if the execution has begun to wait, for this callback or an
+    /// earlier one.
     pub token: Option<TaskToken>,
     /// Where it is on its way.
     pub state: DocumentState,
@@ -334,7 +337,7 @@ pub trait Results: Send + Sync {
         callback: &CallbackId,
     ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
 
-    /// Keeps the document's result if there is none yet, and reads the task token in the same write.
+    /// Stores the document's result if there is none yet, and reads the task token in the same write.
     fn record_result(
         &self,
         document: &DocumentRef,
@@ -381,9 +384,9 @@ pub trait ReturnedFiles: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<StreamFacts, Error>> + Send;
 
-    /// Copies a quarantined object to where others read, with its media type and its hash, in place of what stood
-    /// there, and removes it from quarantine; only if it still has the tag of these facts, so that what is promoted is
-    /// what was checked.
+    /// Copies a quarantined object to `key`, with its media type and its hash, replaces any earlier object there, and
+    /// removes the object from quarantine. The copy requires that the object still has the tag of these facts, so that
+    /// exactly the verified bytes are promoted.
     fn promote(
         &self,
         quarantine_key: &str,
@@ -399,7 +402,7 @@ pub trait ReturnedFiles: Send + Sync {
     fn read(&self, key: &str, limit: u64) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 }
 
-/// What was seen of a body while it streamed by.
+/// The facts about a body that was streamed into quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamFacts {
     /// How many bytes came, up to the limit and one more.
@@ -412,7 +415,7 @@ pub struct StreamFacts {
     pub tag: String,
 }
 
-/// What stands where others read.
+/// A verified file that was promoted out of quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promoted {
     /// Its size.
@@ -452,11 +455,12 @@ pub enum FinalOutcome {
 pub struct Failure {
     /// For the teacher.
     pub reason: Reason,
-    /// The number of redrives before the execution that failed: an earlier execution ends nothing of a later one.
+    /// The number of redrives before the execution that failed, so that an earlier execution cannot end a document that
+    /// was redriven since.
     pub redrives: u32,
 }
 
-/// What ending a document found.
+/// The outcome of ending a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// It is ended now.
@@ -485,12 +489,13 @@ pub trait Finishing: Send + Sync {
     ) -> impl Future<Output = Result<Finish, Error>> + Send;
 }
 
-/// What opening a document again found.
+/// The outcome of reopening a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reopened {
     /// It is open again; this is the document as now stored.
     Open(Box<Document>),
-    /// It may not be opened, or somebody else came first; nothing was changed. This is the document as it is.
+    /// The document may not be reopened, or another operator came first. Nothing was changed; this is the stored
+    /// document.
     Unchanged(Box<Document>),
     /// There is no such document.
     Unknown,
@@ -498,8 +503,8 @@ pub enum Reopened {
 
 /// The store's part for a redrive by an operator.
 pub trait Reopening: Send + Sync {
-    /// Opens a document again ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The token
-    /// of the execution that is over is forgotten.
+    /// Reopens a document ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The
+    /// task token of the ended execution is removed.
     fn reopen(
         &self,
         document: &DocumentRef,

@@ -1,4 +1,4 @@
-//! Tests the API in process with the in-memory ports, and compares it with its OpenAPI description.
+//! Tests the API in process with the in-memory ports, and compares it with its description.
 
 mod contract;
 mod world;

@@ -11,7 +11,7 @@ use super::{
 
 const TEACHER: &str = r#"{"cognito:groups":"[teachers]"}"#;
 
-/// The OpenAPI description, with the reference to the record's schema file replaced by the schema.
+/// The API description, with the reference to the record's schema file replaced by the schema.
 fn openapi() -> Value {
     let text = include_str!("../../../../../docs/records.openapi.yaml");
     let mut openapi: Value = serde_norway::from_str(text).unwrap();
