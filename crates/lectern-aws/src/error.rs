@@ -10,7 +10,7 @@ use lectern::error::{BoxError, Error, StoreError};
 #[cfg(test)]
 mod tests;
 
-/// Codes of AWS that say that two writers met.
+/// AWS error codes for a conflict between two writers.
 const CONFLICTS: [&str; 6] = [
     "ConditionalCheckFailedException",
     "TransactionConflictException",
@@ -20,7 +20,7 @@ const CONFLICTS: [&str; 6] = [
     "PreconditionFailed",
 ];
 
-/// What a call that failed means for the caller.
+/// The error for a failed call.
 pub fn failed<E>(call: &str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -54,7 +54,7 @@ where
     failure.into()
 }
 
-/// Whether AWS's code says that the same call may succeed later.
+/// Whether the same call may succeed later, according to AWS's error code.
 pub(crate) fn is_transient(code: &str) -> bool {
     THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code)
 }

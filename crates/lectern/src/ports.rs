@@ -1,8 +1,8 @@
-//! What the domain needs from outside, as small traits. `lectern-aws` implements them on AWS, the module `memory` in
-//! memory for tests.
+//! The ports: small traits for everything that the domain needs from outside. `lectern-aws` implements them on AWS, and
+//! the module `testing` in memory.
 //!
-//! A method whose store or service fails reports [`Error::Store`] (or, towards the third party, the error that fits). No method
-//! retries.
+//! If the store or service fails, a method returns [`Error::Store`] (or, for the third party, the error that fits). No
+//! method retries.
 
 use std::pin::Pin;
 

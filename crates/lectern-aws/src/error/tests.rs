@@ -1,4 +1,4 @@
-//! What each kind of AWS's errors means for the caller.
+//! Tests the mapping of AWS's errors.
 
 use std::error::Error as _;
 

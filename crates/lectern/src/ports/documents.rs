@@ -28,9 +28,9 @@ pub struct NewDocument {
     pub size_bytes: u64,
     /// Its media type, if it was seen.
     pub media_type: Option<MediaType>,
-    /// Why it is not accepted, if so.
+    /// Why the upload is rejected, if it is.
     pub rejected: Option<Reason>,
-    /// What the third party will call back to.
+    /// The last part of the callback URL.
     pub callback_id: CallbackId,
     /// The trace it will have.
     pub traceparent: TraceParent,
@@ -51,8 +51,8 @@ impl Sequencer {
         Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
     }
 
-    /// The least one that is newer than this one, and older than every other that is: for a version whose event was
-    /// lost. `None` if there is none, or if this one is not hexadecimal.
+    /// The smallest sequencer that is newer than this one, for a version whose event was lost. `None` if there is none,
+    /// or if this one is not hexadecimal.
     #[must_use]
     pub fn successor(&self) -> Option<Self> {
         if !self.0.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -79,7 +79,7 @@ impl Sequencer {
     }
 }
 
-/// What registering a document found.
+/// The outcome of registering a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registration {
     /// It is new and now stored.
@@ -107,7 +107,7 @@ pub trait Load: Send + Sync {
 pub enum Begin {
     /// Yes; this is the document as now stored.
     Begun(Box<Document>),
-    /// No: it has moved on, or a newer attempt is at work. The message is dropped.
+    /// No: the document has moved on, or a newer attempt has started.
     Stale,
 }
 
@@ -122,7 +122,7 @@ pub trait Transfers: Send + Sync {
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Begin, Error>> + Send;
 
-    /// Keeps the third party's job id of this attempt.
+    /// Stores the third party's job id of this attempt.
     fn record_job(
         &self,
         document: &DocumentRef,
@@ -131,12 +131,13 @@ pub trait Transfers: Send + Sync {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// What keeping a result found.
+/// The outcome of storing a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It is the first one and now stored.
     First(ResultContext),
-    /// The same result was stored before. The token wakes an execution whose caller died between storing and waking.
+    /// The same result was stored before. With the token, the caller resumes the execution, in case an earlier run
+    /// stored the result and died before it did so.
     Same(ResultContext),
     /// A different result of the same job was stored before. That one stands.
     Conflict,
@@ -148,7 +149,7 @@ pub enum Recorded {
     Unknown,
 }
 
-/// Whom a callback is for.
+/// The document that a callback id belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackTarget {
     /// The document.
@@ -157,10 +158,11 @@ pub struct CallbackTarget {
     pub traceparent: Option<TraceParent>,
 }
 
-/// How a document stands when a result comes.
+/// A document's data at the time of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultContext {
-    /// What wakes its execution; there if the execution has begun to wait, for this callback or for one before it.
+    /// The task token that resumes the execution; present if the execution has begun to wait, for this callback or an
+    /// earlier one.
     pub token: Option<TaskToken>,
     /// Where it is on its way.
     pub state: DocumentState,
@@ -186,7 +188,7 @@ pub trait Results: Send + Sync {
         callback: &CallbackId,
     ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
 
-    /// Keeps the document's result if there is none yet, and reads the task token in the same write.
+    /// Stores the document's result if there is none yet, and reads the task token in the same write.
     fn record_result(
         &self,
         document: &DocumentRef,
@@ -221,11 +223,12 @@ pub enum FinalOutcome {
 pub struct Failure {
     /// For the teacher.
     pub reason: Reason,
-    /// The number of redrives before the execution that failed: an earlier execution ends nothing of a later one.
+    /// The number of redrives before the execution that failed, so that an earlier execution cannot end a document that
+    /// was redriven since.
     pub redrives: u32,
 }
 
-/// What ending a document found.
+/// The outcome of ending a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// It is ended now.
@@ -254,12 +257,13 @@ pub trait Finishing: Send + Sync {
     ) -> impl Future<Output = Result<Finish, Error>> + Send;
 }
 
-/// What opening a document again found.
+/// The outcome of reopening a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reopened {
     /// It is open again; this is the document as now stored.
     Open(Box<Document>),
-    /// It may not be opened, or somebody else came first; nothing was changed. This is the document as it is.
+    /// The document may not be reopened, or another operator came first. Nothing was changed; this is the stored
+    /// document.
     Unchanged(Box<Document>),
     /// There is no such document.
     Unknown,
@@ -267,8 +271,8 @@ pub enum Reopened {
 
 /// The store's part for a redrive by an operator.
 pub trait Reopening: Send + Sync {
-    /// Opens a document again ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The token
-    /// of the execution that is over is forgotten.
+    /// Reopens a document ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The
+    /// task token of the ended execution is removed.
     fn reopen(
         &self,
         document: &DocumentRef,

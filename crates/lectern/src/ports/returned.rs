@@ -21,9 +21,9 @@ pub trait ReturnedFiles: Send + Sync {
         limit: u64,
     ) -> impl Future<Output = Result<StreamFacts, Error>> + Send;
 
-    /// Copies a quarantined object to where others read, with its media type and its hash, in place of what stood
-    /// there, and removes it from quarantine; only if it still has the tag of these facts, so that what is promoted is
-    /// what was checked.
+    /// Copies a quarantined object to `key`, with its media type and its hash, replaces any earlier object there, and
+    /// removes the object from quarantine. The copy requires that the object still has the tag of these facts, so that
+    /// exactly the verified bytes are promoted.
     fn promote(
         &self,
         quarantine_key: &str,
@@ -39,7 +39,7 @@ pub trait ReturnedFiles: Send + Sync {
     fn read(&self, key: &str, limit: u64) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 }
 
-/// What was seen of a body while it streamed by.
+/// The facts about a body that was streamed into quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamFacts {
     /// How many bytes came, up to the limit and one more.
@@ -52,7 +52,7 @@ pub struct StreamFacts {
     pub tag: String,
 }
 
-/// What stands where others read.
+/// A verified file that was promoted out of quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promoted {
     /// Its size.

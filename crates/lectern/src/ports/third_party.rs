@@ -66,13 +66,14 @@ pub trait ThirdParty: Send + Sync {
     /// `RateLimited`, `Unavailable`, `Rejected` or `Unauthorized`.
     fn submit(&self, request: JobRequest) -> impl Future<Output = Result<String, Error>> + Send;
 
-    /// How a job stands, by the key it was submitted with; `None` if the third party does not know it.
+    /// The status of a job, by idempotency key; `None` if the third party does not know the job.
     ///
     /// # Errors
     /// `RateLimited`, `Unavailable` or `Unauthorized`.
     fn status(&self, idempotency_key: &str) -> impl Future<Output = Result<Option<JobStatus>, Error>> + Send;
 
-    /// Checks a callback's signature over its raw body, then reads it. Needs no client, so it has no `self`.
+    /// Verifies a callback's signature over its raw body, then parses the body. This needs no client, so there is no
+    /// `self`.
     ///
     /// # Errors
     /// [`VerifyError`] if no secret fits, or the time is off.

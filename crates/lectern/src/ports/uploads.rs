@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::ByteStream;
 use crate::{document::ObjectVersion, error::Error};
 
-/// What `HEAD` says of an object.
+/// The metadata of an object, from `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectHead {
     /// Its version.

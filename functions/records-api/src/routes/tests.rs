@@ -1,4 +1,4 @@
-//! The API in process, over the ports in memory, and its description.
+//! Tests the API in process with the in-memory ports, and compares it with its description.
 
 mod contract;
 mod world;
