@@ -41,14 +41,16 @@ where
     if CONFLICTS.contains(&code) {
         return StoreError::Conflict.into();
     }
-    let passes = match &error {
-        SdkError::ConstructionFailure(_) => false,
-        SdkError::ServiceError(_) => is_transient(code) || status.is_none_or(|status| status >= 500),
-        _ => true,
-    };
+    let is_refused = matches!(error, SdkError::ServiceError(_))
+        && !is_transient(code)
+        && status.is_some_and(|status| status < 500);
+    let is_defect = is_refused || matches!(error, SdkError::ConstructionFailure(_));
     let source = Some(Box::from(error) as BoxError);
-    let failure =
-        if passes { StoreError::Unavailable { what, source } } else { StoreError::Defect { what, source } };
+    let failure = if is_defect {
+        StoreError::Defect { what, source }
+    } else {
+        StoreError::Unavailable { what, source }
+    };
     failure.into()
 }
 

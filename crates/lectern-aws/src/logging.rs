@@ -29,11 +29,7 @@ use crate::{
 mod emf;
 mod filter;
 #[cfg(test)]
-mod silence_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod volume_tests;
 
 /// Sets up logging for the process. A line has `timestamp`, `level`, `message`, its own fields, and from the spans
 /// `function`, `traceId`, `xrayTraceId`, `requestId`, `submissionId`, `documentId` and `attempt`.

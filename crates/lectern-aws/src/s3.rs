@@ -4,11 +4,7 @@
 //! [`PART_BYTES`] that are hashed on the way.
 
 mod returned;
-#[cfg(test)]
-mod returned_tests;
 mod uploads;
-#[cfg(test)]
-mod uploads_tests;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 

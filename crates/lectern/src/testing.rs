@@ -7,6 +7,7 @@ mod admission;
 pub mod model;
 mod objects;
 mod outside;
+pub mod port_contract;
 mod reference;
 mod situations;
 mod store;
@@ -28,6 +29,8 @@ pub enum Cut {
     Before,
     /// The call has its effect, and the caller gets an error.
     After,
+    /// It has no effect, because another writer came first.
+    Conflict,
 }
 
 /// Calls that fail. Shared by the fakes of one test.
@@ -65,6 +68,7 @@ impl Faults {
             .flatten();
         match cut {
             None => Ok(effect()),
+            Some(Cut::Conflict) => Err(StoreError::Conflict.into()),
             Some(Cut::Before) => {
                 Err(StoreError::unavailable(format!("{call} was cut off before its effect")).into())
             }

@@ -31,5 +31,6 @@ mod command;
 mod crowd;
 mod good_files;
 mod paced;
+mod ports;
 mod records;
 mod store_model;

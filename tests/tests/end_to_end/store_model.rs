@@ -54,21 +54,7 @@ pub(crate) struct Real {
 impl Real {
     pub(crate) async fn create() -> Self {
         let stack = Stack::open();
-        let described = stack.dynamodb.describe_table().table_name(&stack.is.table).send().await.unwrap();
-        let like = described.table.unwrap();
-        let table = format!("store-model-{}", Uuid::new_v4().simple());
-        let indexes = like.global_secondary_indexes.unwrap_or_default().into_iter().map(|index| {
-            aws_sdk_dynamodb::types::GlobalSecondaryIndex::builder()
-                .set_index_name(index.index_name)
-                .set_key_schema(index.key_schema)
-                .set_projection(index.projection)
-                .build()
-                .unwrap()
-        });
-        let request = stack.dynamodb.create_table().table_name(&table).set_key_schema(like.key_schema);
-        let request = request.set_attribute_definitions(like.attribute_definitions);
-        let request = request.set_global_secondary_indexes(Some(indexes.collect()));
-        request.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest).send().await.unwrap();
+        let table = like_the_stacks_table(&stack).await;
         Self {
             store: DynamoDbStore::new(stack.dynamodb.clone(), table.clone()),
             client: stack.dynamodb.clone(),
@@ -123,6 +109,26 @@ impl Real {
             Err(error) => Err(StoreError::defect(format!("{error:?}")).into()),
         }
     }
+}
+
+/// Creates an empty table with the keys and the index of the stack's table.
+pub(crate) async fn like_the_stacks_table(stack: &Stack) -> String {
+    let described = stack.dynamodb.describe_table().table_name(&stack.is.table).send().await.unwrap();
+    let like = described.table.unwrap();
+    let table = format!("store-{}", Uuid::new_v4().simple());
+    let indexes = like.global_secondary_indexes.unwrap_or_default().into_iter().map(|index| {
+        aws_sdk_dynamodb::types::GlobalSecondaryIndex::builder()
+            .set_index_name(index.index_name)
+            .set_key_schema(index.key_schema)
+            .set_projection(index.projection)
+            .build()
+            .unwrap()
+    });
+    let request = stack.dynamodb.create_table().table_name(&table).set_key_schema(like.key_schema);
+    let request = request.set_attribute_definitions(like.attribute_definitions);
+    let request = request.set_global_secondary_indexes(Some(indexes.collect()));
+    request.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest).send().await.unwrap();
+    table
 }
 
 /// The definition's states. Substitutions outside of strings become numbers.
@@ -245,12 +251,7 @@ impl Browse for Real {
         self.store.submissions(state, after, limit).await
     }
 
-    /// The list returns documents without their results, so this loads each whole document for the comparison.
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
-        let Some((submission, mut documents)) = self.store.submission(id).await? else { return Ok(None) };
-        for document in &mut documents {
-            document.result = self.store.load(&document.reference).await?.and_then(|whole| whole.result);
-        }
-        Ok(Some((submission, documents)))
+        self.store.submission(id).await
     }
 }

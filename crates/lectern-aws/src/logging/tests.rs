@@ -1,5 +1,8 @@
 //! Tests the log lines.
 
+mod silence;
+mod volume;
+
 use serde_json::json;
 use tracing::Instrument as _;
 

@@ -345,3 +345,6 @@ impl Hashing {
         Ok(StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze(), tag })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,9 @@ impl SourceReadError {
     fn into_store_error(self) -> Error {
         match self {
             Self::Refused(error) => error,
-            other => StoreError::Unavailable { what: other.to_string(), source: Some(other.into()) }.into(),
+            Self::WrongRange { .. } | Self::BrokenOff(_) | Self::TooLong { .. } | Self::TooShort { .. } => {
+                StoreError::Unavailable { what: self.to_string(), source: Some(self.into()) }.into()
+            }
         }
     }
 }
@@ -242,3 +244,6 @@ fn length_of(answered: &str, asked: &std::ops::Range<u64>, size_bytes: Option<u6
     let length = end.checked_sub(asked.start).filter(|length| *length > 0)?;
     (answered == format!("bytes {}-{}/{size}", asked.start, end - 1)).then_some(length)
 }
+
+#[cfg(test)]
+mod tests;

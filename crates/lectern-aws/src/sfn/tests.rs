@@ -219,7 +219,7 @@ async fn service_that_never_answers_or_is_not_there_is_unavailable() {
     let port = listener.local_addr().unwrap().port();
     let machine = StateMachine::new(real_client(port), "arn:m".to_owned());
     let slow = machine.start(&execution()).await.unwrap_err();
-    assert_eq!(slow.to_string(), "our own store is unavailable: StartExecution: it timed out (no code)");
+    assert_eq!(slow.to_string(), "our own store failed: StartExecution: it timed out (no code)");
     drop(listener);
     let gone = machine.start(&execution()).await.unwrap_err();
     assert!(gone.to_string().contains("it could not be reached"), "{gone}");

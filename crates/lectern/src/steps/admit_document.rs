@@ -103,7 +103,7 @@ pub struct QueueChanges {
 }
 
 /// The number of items in one transaction besides the admission state. The limit of a transaction is 100 items.
-const MAX_CHANGES: usize = 99;
+pub(crate) const MAX_CHANGES: usize = 99;
 /// Number of queue positions that one decision reads.
 const MAX_LOOKED_AT: usize = 35;
 /// Number of writes for one batch, so that one run can admit many documents.

@@ -2,14 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Faults, lock};
+use super::{Faults, lock, port_contract::objects::UploadsSetup, world::BUCKET};
 use crate::{
     document::ObjectVersion,
     error::{Error, StoreError},
@@ -24,6 +28,7 @@ use crate::{
 pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
     returned: Mutex<BTreeMap<String, Returned>>,
+    breaks_off: AtomicBool,
     faults: Arc<Faults>,
 }
 
@@ -48,14 +53,19 @@ impl MemoryObjects {
         Self { faults, ..Self::default() }
     }
 
-    /// Uploads a new version.
+    /// Uploads a new version. S3 declares a type if the uploader does not.
     pub fn upload(&self, object: &ObjectVersion, content_type: Option<&str>, bytes: impl Into<Bytes>) {
-        self.push(object, Some(bytes.into()), content_type);
+        self.push(object, Some(bytes.into()), Some(content_type.unwrap_or("binary/octet-stream")));
     }
 
     /// Puts a delete marker on the key.
     pub fn delete(&self, object: &ObjectVersion) {
         self.push(object, None, None);
+    }
+
+    /// Breaks off the next upload that is read, after all its bytes but the last.
+    pub fn break_off_next_read(&self) {
+        self.breaks_off.store(true, Ordering::Relaxed);
     }
 
     /// A returned file, in quarantine or not, for assertions and for setting up.
@@ -104,16 +114,48 @@ impl Uploads for MemoryObjects {
     async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
         self.faults.run("first_bytes", || {
             let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
-            bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX)))
-        })
+            // An empty object has no range, and a version that is gone has no bytes.
+            if bytes.is_empty() {
+                return Err(StoreError::defect("there are no first bytes").into());
+            }
+            Ok(bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX))))
+        })?
+    }
+}
+
+impl UploadsSetup for MemoryObjects {
+    async fn add_version(&self, key: &str, content_type: Option<&str>, bytes: Bytes) -> ObjectVersion {
+        let (bucket, key) = (BUCKET.to_owned(), key.to_owned());
+        let count = lock(&self.uploads).get(&(bucket.clone(), key.clone())).map_or(0, Vec::len);
+        let object = ObjectVersion { bucket, key, version_id: format!("v{count}") };
+        self.upload(&object, content_type, bytes);
+        object
+    }
+
+    async fn add_delete_marker(&self, object: &ObjectVersion) {
+        self.delete(&ObjectVersion { version_id: "delete-marker".to_owned(), ..object.clone() });
+    }
+
+    async fn remove_version(&self, object: &ObjectVersion) {
+        if let Some(versions) = lock(&self.uploads).get_mut(&(object.bucket.clone(), object.key.clone())) {
+            versions.retain(|version| version.id != object.version_id);
+        }
     }
 }
 
 impl UploadReader for MemoryObjects {
-    async fn open(&self, object: &ObjectVersion, _size_bytes: u64) -> Result<ByteStream, Error> {
+    /// The body ends with an error if the version is gone or has another size than was registered.
+    async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
         self.faults.run("open", || {
-            let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
-            Box::pin(stream::iter([Ok(bytes)])) as ByteStream
+            let bytes = self.version(object).and_then(|version| version.bytes);
+            let chunks = match bytes {
+                Some(bytes) if self.breaks_off.swap(false, Ordering::Relaxed) => {
+                    vec![Ok(bytes.slice(..bytes.len().saturating_sub(1))), Err(io::Error::other("reset"))]
+                }
+                Some(bytes) if bytes.len() as u64 == size_bytes => vec![Ok(bytes)],
+                _ => vec![Err(io::Error::other("the version is not as it was registered"))],
+            };
+            Box::pin(stream::iter(chunks)) as ByteStream
         })
     }
 

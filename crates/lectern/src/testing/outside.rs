@@ -13,7 +13,13 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{Faults, lock};
+use super::{
+    Faults, lock,
+    port_contract::{
+        admission::LeasesSetup,
+        machine::{ExecutionsSetup, TaskOutcome, TasksSetup},
+    },
+};
 use crate::{
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
@@ -70,10 +76,12 @@ impl Random for SequentialRandom {
 /// The state machine's side: started executions and answered tokens.
 #[derive(Debug, Default)]
 pub struct MemoryStates {
-    started: Mutex<BTreeMap<DocumentRef, StartExecution>>,
+    /// By document and number of redrives, as the executions' names are.
+    started: Mutex<BTreeMap<(DocumentRef, u32), StartExecution>>,
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
     causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
+    begun: AtomicU64,
     released: Mutex<Vec<(DocumentRef, Attempt)>>,
     faults: Arc<Faults>,
 }
@@ -84,14 +92,16 @@ impl MemoryStates {
         Self { faults, ..Self::default() }
     }
 
-    /// The executions started, each once.
+    /// The documents whose execution was started.
     pub fn started(&self) -> BTreeSet<DocumentRef> {
-        lock(&self.started).keys().cloned().collect()
+        lock(&self.started).keys().map(|(document, _)| document.clone()).collect()
     }
 
-    /// The input of the document's execution, if it was started.
+    /// What the document's newest execution was started with, if it was.
     pub fn start_of(&self, document: &DocumentRef) -> Option<StartExecution> {
-        lock(&self.started).get(document).cloned()
+        let started = lock(&self.started);
+        let mut all = started.range((document.clone(), 0)..=(document.clone(), u32::MAX));
+        all.next_back().map(|(_, start)| start.clone())
     }
 
     /// The first answer that a token got: its output or the error's name.
@@ -126,14 +136,27 @@ impl MemoryStates {
 impl Executions for MemoryStates {
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         self.faults.run("start", || {
-            lock(&self.started).entry(execution.document.clone()).or_insert_with(|| execution.clone());
+            let name = (execution.document.clone(), execution.redrives);
+            lock(&self.started).entry(name).or_insert_with(|| execution.clone());
         })
+    }
+}
+
+impl ExecutionsSetup for MemoryStates {
+    async fn executions_of(&self, document: &DocumentRef) -> usize {
+        lock(&self.started).keys().filter(|(started, _)| started == document).count()
     }
 }
 
 impl Leases for MemoryStates {
     async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
         self.faults.run("release", || lock(&self.released).push((document.clone(), attempt)))
+    }
+}
+
+impl LeasesSetup for MemoryStates {
+    async fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
+        self.take_released()
     }
 }
 
@@ -158,6 +181,21 @@ impl Tasks for MemoryStates {
             }
             used
         })
+    }
+}
+
+impl TasksSetup for MemoryStates {
+    async fn begin(&self) -> TaskToken {
+        TaskToken::new(format!("token-{}", self.begun.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    async fn stop(&self, token: &TaskToken) {
+        self.expire(token);
+    }
+
+    async fn outcome(&self, token: &TaskToken) -> TaskOutcome {
+        let answer = self.answer(token)?;
+        Some(answer.map_err(|name| (name.to_owned(), self.cause(token).unwrap_or_default())))
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct State {
     tokens: BTreeMap<DocumentRef, TaskToken>,
     files: BTreeMap<(SubmissionId, String, String), (DocumentRef, Sequencer)>,
     submissions: BTreeMap<SubmissionId, Submission>,
+    /// The states under which the index lists the submissions, if it lags.
+    lagging_index: Option<BTreeMap<SubmissionId, SubmissionState>>,
     callbacks: BTreeMap<CallbackId, DocumentRef>,
     unknown: BTreeMap<String, Vec<u8>>,
     pub(super) admission: super::admission::StoredAdmission,
@@ -65,6 +67,13 @@ impl MemoryStore {
         lock(&self.state).unknown.clone()
     }
 
+    /// From now on the index of submissions takes no changes in, as it does for a moment on AWS.
+    pub fn stop_index(&self) {
+        let state = &mut *lock(&self.state);
+        let listed = state.submissions.iter().map(|(id, submission)| (id.clone(), submission.state));
+        state.lagging_index = Some(listed.collect());
+    }
+
     /// Does what the state machine's state `AwaitCallback` writes: the transition together with the token.
     pub fn await_callback(&self, document: &DocumentRef, token: TaskToken, now: OffsetDateTime) -> bool {
         let mut state = lock(&self.state);
@@ -94,6 +103,18 @@ impl State {
         });
         submission.counts = submission.counts.after(change);
         submission.state = submission.counts.state();
+    }
+
+    /// The submissions that the index lists under a state, as they are.
+    fn listed(&self, wanted: Option<SubmissionState>) -> Vec<Submission> {
+        let is_listed = |submission: &&Submission| {
+            let listed = match &self.lagging_index {
+                Some(index) => index.get(&submission.submission_id).copied(),
+                None => Some(submission.state),
+            };
+            listed.is_some_and(|listed| wanted.is_none_or(|wanted| listed == wanted))
+        };
+        self.submissions.values().filter(is_listed).cloned().collect()
     }
 
     fn put(&mut self, document: Document) -> Document {
@@ -270,12 +291,7 @@ impl Browse for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Submission>, Error> {
         self.faults.run("submissions", || {
-            let mut all: Vec<Submission> = lock(&self.state)
-                .submissions
-                .values()
-                .filter(|submission| wanted.is_none_or(|state| submission.state == state))
-                .cloned()
-                .collect();
+            let mut all: Vec<Submission> = lock(&self.state).listed(wanted);
             let order = |s: &Submission| (s.created_at.clone(), s.submission_id.as_str().to_owned());
             all.sort_by_key(|submission| std::cmp::Reverse(order(submission)));
             all.retain(|submission| {
@@ -296,7 +312,7 @@ impl Browse for MemoryStore {
                 .documents
                 .values()
                 .filter(|document| document.reference.submission_id == *id)
-                .cloned()
+                .map(|document| Document { result: None, ..document.clone() })
                 .collect();
             let first_seen = |document: &Document| document.times.values().min().cloned();
             documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));

@@ -124,7 +124,7 @@ async fn case_45_write_that_meets_another_document_is_a_conflict_to_try_again(
     #[case] reasons: &'static [&'static str],
 ) {
     let error = cancelled_then(reasons, None).await.unwrap_err();
-    assert_eq!(error, "our own store is unavailable: another writer came first");
+    assert_eq!(error, "our own store failed: another writer came first");
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use lectern::{
 };
 use rstest::rstest;
 
-use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket, uploads::SourceReadError};
+use super::{RANGE_BYTES, SourceReadError, UploadsBucket};
+use crate::s3::ReturnedBucket;
 use crate::test_support::{Seen, answer, client, object, xml_error};
 
 /// Chunks of zeros that cost no memory: each is the same static block.

@@ -22,7 +22,7 @@ use lectern::{
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
-use super::{filter::Wanted, invocation_span, subscriber};
+use crate::logging::{filter::Wanted, invocation_span, subscriber};
 use crate::{
     SourceQueue,
     lambda::{Received, handle_batch, handle_message, handle_task},

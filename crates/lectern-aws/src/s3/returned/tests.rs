@@ -231,10 +231,7 @@ async fn part_that_cannot_be_uploaded_aborts_the_upload() {
         .build();
     let long = body(chunks(&content(3 * PART_BYTES)));
     let error = fake.bucket().quarantine(KEY, long, u64::MAX).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "our own store is unavailable: UploadPart: it answered with an error (SlowDown)"
-    );
+    assert_eq!(error.to_string(), "our own store failed: UploadPart: it answered with an error (SlowDown)");
     assert_eq!((fake.abort.num_calls(), fake.complete.num_calls()), (1, 0));
 }
 

@@ -29,7 +29,7 @@ use lectern::{
 };
 use serde_json::json;
 
-use super::{filter::Wanted, subscriber};
+use crate::logging::{filter::Wanted, subscriber};
 use crate::{
     SourceQueue, StateMachine,
     lambda::{Received, handle_batch, handle_message, handle_task},

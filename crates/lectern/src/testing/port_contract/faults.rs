@@ -1,0 +1,72 @@
+//! What a port promises when AWS fails in a way that the local cloud cannot show. Each case runs on a port in memory with a
+//! fault, and on the adapter with prepared answers of AWS.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use lectern_content::MediaType;
+
+use super::{Violation, conflicts, fails};
+use crate::{
+    document::submission::SubmissionState,
+    document::{ObjectVersion, SubmissionId},
+    error::Error,
+    ports::{Browse, Content, JobRequest, ThirdParty, UploadReader},
+    testing::model::same,
+};
+
+/// A write whose transaction meets another writer's: it fails, and the same write succeeds when it is repeated.
+///
+/// # Errors
+/// What was found instead.
+pub async fn write_that_meets_another_writer_can_be_repeated<T: Debug>(
+    write: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, String> {
+    conflicts("write that meets another one", &write().await).map_err(text)?;
+    write().await.map_err(|error| text(error.into()))
+}
+
+/// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, which the third
+/// party has no part in. The reader breaks off `object`, which has `size_bytes`.
+///
+/// # Errors
+/// What was found instead.
+pub async fn upload_that_breaks_off_is_no_fault_of_the_third_party(
+    reader: &impl UploadReader,
+    third_party: &impl ThirdParty,
+    object: &ObjectVersion,
+    size_bytes: u64,
+) -> Result<(), String> {
+    let body = reader.open(object, size_bytes).await.map_err(|error| text(error.into()))?;
+    let request = JobRequest {
+        idempotency_key: "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1".to_owned(),
+        media_type: MediaType::Text,
+        size_bytes,
+        callback_url: "http://127.0.0.1:9/callbacks/x".to_owned(),
+        traceparent: None,
+        content: Content::Push(body),
+    };
+    fails("submission", "Source.Unavailable", &third_party.submit(request).await).map_err(text)
+}
+
+/// The index lists a submission under a state that the submission has left. Leaving the submission out would cut the page
+/// short, and the list with it, so that the page has the submission with its new state.
+///
+/// # Errors
+/// What was found instead.
+pub async fn submission_that_the_index_lists_under_its_old_state_is_left_in(
+    store: &impl Browse,
+    submission: &SubmissionId,
+    [old, new]: [SubmissionState; 2],
+) -> Result<(), String> {
+    let page = store.submissions(Some(old), None, 10).await.map_err(|error| text(error.into()))?;
+    let found: Vec<_> = page.iter().map(|found| (&found.submission_id, found.state)).collect();
+    same("page", &vec![(submission, new)], &found)
+}
+
+/// The bytes of an upload that breaks off, before it does.
+pub const BEFORE_IT_BREAKS_OFF: Bytes = Bytes::from_static(b"All pupils read a poem.");
+
+fn text(Violation(found): Violation) -> String {
+    found
+}

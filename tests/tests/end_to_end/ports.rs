@@ -1,0 +1,265 @@
+//! The adapters against the contract of each port, on the local cloud. Each test has a table, a bucket, a queue or a state
+//! machine of its own, so that nothing else reads or writes there.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sqs::types::QueueAttributeName;
+use bytes::Bytes;
+use lectern::{
+    document::{Attempt, DocumentRef, ObjectVersion, TaskToken},
+    message,
+    steps::admit_document::{Input, Order},
+    testing::port_contract::{
+        admission::{self, LeasesSetup},
+        documents,
+        machine::{self, ExecutionsSetup, TaskOutcome, TasksSetup},
+        objects::{self, UploadsSetup},
+    },
+};
+use lectern_aws::{
+    AdmissionQueue, DynamoDbStore, ReturnedBucket, StateMachine, UploadsBucket, sfn::TaskTokens,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    stack::Stack,
+    store_model::like_the_stacks_table,
+    wait::{SOON, eventually},
+};
+
+fn keeps(outcome: Result<(), String>) {
+    if let Err(broken) = outcome {
+        panic!("these cases are broken:\n{broken}");
+    }
+}
+
+async fn store() -> DynamoDbStore {
+    let stack = Stack::open();
+    let table = like_the_stacks_table(&stack).await;
+    DynamoDbStore::new(stack.dynamodb, table)
+}
+
+#[tokio::test]
+async fn register_on_dynamodb_keeps_its_contract() {
+    keeps(documents::register(&store().await).await);
+}
+
+#[tokio::test]
+async fn load_on_dynamodb_keeps_its_contract() {
+    keeps(documents::load(&store().await).await);
+}
+
+#[tokio::test]
+async fn transfers_on_dynamodb_keeps_its_contract() {
+    keeps(documents::transfers(&store().await).await);
+}
+
+#[tokio::test]
+async fn results_on_dynamodb_keeps_its_contract() {
+    keeps(documents::results(&store().await).await);
+}
+
+#[tokio::test]
+async fn finishing_on_dynamodb_keeps_its_contract() {
+    keeps(documents::finishing(&store().await).await);
+}
+
+#[tokio::test]
+async fn reopening_on_dynamodb_keeps_its_contract() {
+    keeps(documents::reopening(&store().await).await);
+}
+
+#[tokio::test]
+async fn browse_on_dynamodb_keeps_its_contract() {
+    keeps(documents::browse(&store().await).await);
+}
+
+#[tokio::test]
+async fn admission_store_on_dynamodb_keeps_its_contract() {
+    keeps(admission::admission_store(&store().await).await);
+}
+
+#[tokio::test]
+async fn leases_on_sqs_keeps_its_contract() {
+    let queue = OwnQueue::create().await;
+    let leases = AdmissionQueue::new(queue.client.clone(), queue.url.clone());
+    keeps(admission::leases(&leases, &queue).await);
+}
+
+#[tokio::test]
+async fn executions_on_step_functions_keeps_its_contract() {
+    let machine = OwnMachine::create().await;
+    let executions = StateMachine::new(machine.client.clone(), machine.arn.clone());
+    keeps(machine::executions(&executions, &machine).await);
+}
+
+#[tokio::test]
+async fn tasks_on_step_functions_keeps_its_contract() {
+    let machine = OwnMachine::create().await;
+    keeps(machine::tasks(&TaskTokens::new(machine.client.clone()), &machine).await);
+}
+
+#[tokio::test]
+async fn uploads_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    keeps(objects::uploads(&UploadsBucket::new(bucket.client.clone()), &bucket).await);
+}
+
+#[tokio::test]
+async fn upload_reader_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    keeps(objects::upload_reader(&UploadsBucket::new(bucket.client.clone()), &bucket).await);
+}
+
+#[tokio::test]
+async fn returned_files_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    keeps(objects::returned_files(&ReturnedBucket::new(bucket.client, bucket.name)).await);
+}
+
+#[tokio::test]
+async fn records_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    keeps(objects::records(&ReturnedBucket::new(bucket.client, bucket.name)).await);
+}
+
+/// A bucket with versions.
+struct OwnBucket {
+    client: aws_sdk_s3::Client,
+    name: String,
+}
+
+impl OwnBucket {
+    async fn create() -> Self {
+        let (client, name) = (Stack::open().s3, format!("port-contract-{}", Uuid::new_v4().simple()));
+        client.create_bucket().bucket(&name).send().await.unwrap();
+        let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let request = client.put_bucket_versioning().bucket(&name).versioning_configuration(enabled);
+        request.send().await.unwrap();
+        Self { client, name }
+    }
+}
+
+impl UploadsSetup for OwnBucket {
+    async fn add_version(&self, key: &str, content_type: Option<&str>, bytes: Bytes) -> ObjectVersion {
+        let request = self.client.put_object().bucket(&self.name).key(key).body(bytes.into());
+        let stored = request.set_content_type(content_type.map(str::to_owned)).send().await.unwrap();
+        let version_id = stored.version_id.unwrap();
+        ObjectVersion { bucket: self.name.clone(), key: key.to_owned(), version_id }
+    }
+
+    async fn add_delete_marker(&self, object: &ObjectVersion) {
+        self.client.delete_object().bucket(&self.name).key(&object.key).send().await.unwrap();
+    }
+
+    async fn remove_version(&self, object: &ObjectVersion) {
+        let request = self.client.delete_object().bucket(&self.name).key(&object.key);
+        request.version_id(&object.version_id).send().await.unwrap();
+    }
+}
+
+/// A queue with the attributes of the queue of admit-document.
+struct OwnQueue {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl OwnQueue {
+    async fn create() -> Self {
+        let Stack { sqs: client, is, .. } = Stack::open();
+        let alike = [QueueAttributeName::FifoQueue, QueueAttributeName::ContentBasedDeduplication];
+        let request = client.get_queue_attributes().queue_url(&is.queue_urls.admit_document);
+        let attributes = request.set_attribute_names(Some(alike.to_vec())).send().await.unwrap().attributes;
+        let name = format!("port-contract-{}.fifo", Uuid::new_v4().simple());
+        let created = client.create_queue().queue_name(name).set_attributes(attributes).send().await.unwrap();
+        Self { client, url: created.queue_url.unwrap() }
+    }
+}
+
+impl LeasesSetup for OwnQueue {
+    async fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
+        let mut released = Vec::new();
+        loop {
+            let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+            let messages = request.send().await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return released;
+            }
+            for message in messages {
+                let Input { envelope, order } = message::parse(&message.body.unwrap()).unwrap();
+                assert_eq!(order, Order::Release);
+                released.push((envelope.document, envelope.attempt));
+                let request = self.client.delete_message().queue_url(&self.url);
+                request.set_receipt_handle(message.receipt_handle).send().await.unwrap();
+            }
+        }
+    }
+}
+
+/// A state machine whose only state waits for the answer of an activity's worker.
+struct OwnMachine {
+    client: aws_sdk_sfn::Client,
+    arn: String,
+    activity: String,
+    /// The execution of each token.
+    executions: Mutex<HashMap<String, String>>,
+}
+
+impl OwnMachine {
+    async fn create() -> Self {
+        let Stack { sfn: client, is, .. } = Stack::open();
+        let name = format!("port-contract-{}", Uuid::new_v4().simple());
+        let activity = client.create_activity().name(&name).send().await.unwrap().activity_arn;
+        let wait = json!({ "Type": "Task", "Resource": activity, "TimeoutSeconds": 600, "End": true });
+        let definition = json!({ "StartAt": "Wait", "States": { "Wait": wait } });
+        let like = client.describe_state_machine().state_machine_arn(&is.state_machine_arn);
+        let role = like.send().await.unwrap().role_arn;
+        let request = client.create_state_machine().name(name).role_arn(role);
+        let created = request.definition(definition.to_string()).send().await.unwrap();
+        Self { client, arn: created.state_machine_arn, activity, executions: Mutex::default() }
+    }
+
+    fn execution_of(&self, token: &TaskToken) -> String {
+        self.executions.lock().unwrap()[token.expose()].clone()
+    }
+}
+
+impl ExecutionsSetup for OwnMachine {
+    async fn executions_of(&self, document: &DocumentRef) -> usize {
+        let request = self.client.list_executions().state_machine_arn(&self.arn);
+        let executions = request.send().await.unwrap().executions;
+        let id = document.document_id.to_string();
+        executions.iter().filter(|execution| execution.name.starts_with(&id)).count()
+    }
+}
+
+impl TasksSetup for OwnMachine {
+    async fn begin(&self) -> TaskToken {
+        let started = self.client.start_execution().state_machine_arn(&self.arn).send().await.unwrap();
+        let task = self.client.get_activity_task().activity_arn(&self.activity).send().await.unwrap();
+        let token = task.task_token.unwrap();
+        self.executions.lock().unwrap().insert(token.clone(), started.execution_arn);
+        TaskToken::new(token)
+    }
+
+    async fn stop(&self, token: &TaskToken) {
+        let arn = self.execution_of(token);
+        self.client.stop_execution().execution_arn(arn).send().await.unwrap();
+    }
+
+    async fn outcome(&self, token: &TaskToken) -> TaskOutcome {
+        let arn = self.execution_of(token);
+        let ended = eventually("the execution's end", SOON, async || {
+            let found = self.client.describe_execution().execution_arn(&arn).send().await.unwrap();
+            if found.status == ExecutionStatus::Running { Err("it runs") } else { Ok(found) }
+        });
+        let ended = ended.await;
+        Some(match ended.output {
+            Some(output) => Ok(serde_json::from_str(&output).unwrap()),
+            None => Err((ended.error.unwrap(), serde_json::from_str(&ended.cause.unwrap()).unwrap())),
+        })
+    }
+}
