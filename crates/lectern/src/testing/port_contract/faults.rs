@@ -3,10 +3,9 @@
 
 use std::fmt::Debug;
 
-use bytes::Bytes;
 use lectern_content::MediaType;
 
-use super::{Violation, conflicts, fails};
+use super::{Violation, conflicts};
 use crate::{
     document::submission::SubmissionState,
     document::{ObjectVersion, SubmissionId},
@@ -27,7 +26,7 @@ pub async fn write_that_meets_another_writer_can_be_repeated<T: Debug>(
 }
 
 /// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, which the third
-/// party has no part in. The reader breaks off `object`, which has `size_bytes`.
+/// party has no part in. The reader breaks off `object`, which has `size_bytes`. Returns the error.
 ///
 /// # Errors
 /// What was found instead.
@@ -36,7 +35,7 @@ pub async fn upload_that_breaks_off_is_no_fault_of_the_third_party(
     third_party: &impl ThirdParty,
     object: &ObjectVersion,
     size_bytes: u64,
-) -> Result<(), String> {
+) -> Result<Error, String> {
     let body = reader.open(object, size_bytes).await.map_err(|error| text(error.into()))?;
     let request = JobRequest {
         idempotency_key: "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1".to_owned(),
@@ -46,7 +45,10 @@ pub async fn upload_that_breaks_off_is_no_fault_of_the_third_party(
         traceparent: None,
         content: Content::Push(body),
     };
-    fails("submission", "Source.Unavailable", &third_party.submit(request).await).map_err(text)
+    match third_party.submit(request).await {
+        Err(error @ Error::SourceUnavailable(_)) => Ok(error),
+        found => Err(format!("expected Source.Unavailable, found {found:?}")),
+    }
 }
 
 /// The index lists a submission under a state that the submission has left. Leaving the submission out would cut the page
@@ -63,9 +65,6 @@ pub async fn submission_that_the_index_lists_under_its_old_state_is_left_in(
     let found: Vec<_> = page.iter().map(|found| (&found.submission_id, found.state)).collect();
     same("page", &vec![(submission, new)], &found)
 }
-
-/// The bytes of an upload that breaks off, before it does.
-pub const BEFORE_IT_BREAKS_OFF: Bytes = Bytes::from_static(b"All pupils read a poem.");
 
 fn text(Violation(found): Violation) -> String {
     found
