@@ -1,5 +1,5 @@
-//! What a port promises when AWS fails in a way that the local cloud cannot show. Each case runs on a port in memory with a
-//! fault, and on the adapter with prepared answers of AWS.
+//! What a port promises when AWS fails in a way in which the local cloud never fails. Each case runs on the port in memory
+//! with a fault, and on the adapter with prepared answers of AWS.
 
 use std::fmt::Debug;
 
@@ -25,8 +25,8 @@ pub async fn write_that_meets_another_writer_can_be_repeated<T: Debug>(
     write().await.map_err(|error| text(error.into()))
 }
 
-/// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, which the third
-/// party has no part in. The reader breaks off `object`, which has `size_bytes`. Returns the error.
+/// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, not of the
+/// third party. The reader breaks off `object`, which has `size_bytes`. Returns the error.
 ///
 /// # Errors
 /// What was found instead.
