@@ -1,9 +1,9 @@
-//! How much memory streaming a large file takes: `make bench`.
+//! Measures how much memory streaming a large file takes: `make bench`.
 //!
-//! The parent starts a child with all servers (S3, Secrets Manager and the third party, as far as they are needed)
+//! The parent process starts one child with all servers (the required parts of S3, Secrets Manager and the third party)
 //! and one child for each direction, which streams with the adapters and clients of the functions:
-//! `transfer-document`'s from S3 to the third party, `verify-returned-file`'s from the third party to S3. It fails if
-//! either takes [`LIMIT_MIB`] of resident memory at its peak, as the kernel counted it.
+//! `transfer-document`'s from S3 to the third party, `verify-returned-file`'s from the third party to S3. The program
+//! fails if the peak of either child's resident memory, as the kernel counts it, reaches [`LIMIT_MIB`].
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -88,12 +88,12 @@ fn measure(this: &str, mib: u64) -> anyhow::Result<()> {
     say(&format!("Fine: below {LIMIT_MIB} MiB."))
 }
 
-/// A child that ends with its parent's interest in it.
+/// A child process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The child may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -103,7 +103,7 @@ fn say(line: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 
-/// `transfer-document`'s way of the bytes.
+/// Streams the bytes as `transfer-document` does.
 async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let clients = Clients::load(Config::from_env()).await;
     let uploads = UploadsBucket::new(clients.s3());
@@ -127,7 +127,7 @@ async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     report()
 }
 
-/// `verify-returned-file`'s way of the bytes.
+/// Streams the bytes as `verify-returned-file` does.
 async fn fetch(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let clients = Clients::load(Config::from_env()).await;
     let returned = ReturnedBucket::new(clients.s3(), "returned".to_owned());
@@ -189,7 +189,7 @@ async fn object_range(request: Request) -> Response {
     }
 }
 
-/// A multipart upload: begun, one part after the other, completed.
+/// Answers the requests of a multipart upload: its creation, its parts and its completion.
 async fn take_part(request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let is_post = request.method() == http::Method::POST;

@@ -18,14 +18,14 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Reads region, credentials and endpoint as the SDK does.
+    /// Loads region, credentials and endpoint in the SDK's standard way.
     pub async fn load(config: Config) -> Self {
         let shared =
             aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).load().await;
         Self { shared, s3_path_style: config.s3_path_style() }
     }
 
-    /// The same with this endpoint and these keys, as the stack file of a local cloud gives them.
+    /// Clients with this endpoint and these keys, which the stack file of a local cloud contains.
     pub fn at(endpoint: &str, region: &str, access_key_id: &str, secret_access_key: &str) -> Self {
         let credentials =
             aws_sdk_dynamodb::config::Credentials::new(access_key_id, secret_access_key, None, None, "given");
@@ -39,7 +39,7 @@ impl Clients {
         Self { shared, s3_path_style: true }
     }
 
-    /// The same clients, which try each call up to so many times.
+    /// The same clients with this number of attempts for each call.
     #[must_use]
     pub fn with_max_attempts(self, attempts: u32) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(attempts);
@@ -68,7 +68,7 @@ impl Clients {
         aws_sdk_sfn::Client::new(&self.shared)
     }
 
-    /// For the queue that feeds a function.
+    /// For queues.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.shared)
     }

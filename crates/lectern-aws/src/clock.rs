@@ -28,7 +28,8 @@ impl Random for SystemRandom {
         CallbackId::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
     }
 
-    /// Two version 4 UUIDs, one rotated by half: each covers the six bits that are fixed in the other.
+    /// Two version 4 UUIDs, one of them rotated by half: the random bits of each one cover the six fixed bits of the
+    /// other.
     fn bits(&self) -> u128 {
         Uuid::new_v4().as_u128() ^ Uuid::new_v4().as_u128().rotate_left(64)
     }

@@ -1,5 +1,5 @@
-//! The only place that reads the environment. A setting that is missing or malformed is an error at the start, never
-//! a silent default.
+//! The only module that reads environment variables. A missing or malformed setting is an error at the start, never a
+//! silent default.
 
 use std::{str::FromStr, time::Duration};
 
@@ -13,13 +13,13 @@ use lectern::{
 #[cfg(test)]
 mod tests;
 
-/// The settings that `template.yaml` gives to the functions. Each accessor reads its own variables, so that a function needs
-/// only its own settings.
+/// The settings that `template.yaml` gives to the functions. Each accessor reads its own variables only, so that a
+/// function needs only its own settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Config(());
 
-/// The least time that a permit is valid: a wait of the state machine may end late, a message takes its time, and a function
-/// has to start.
+/// The shortest time for which a permit must be valid, because a wait of the state machine may end late, the message
+/// has to be delivered, and a function has to start.
 const LEAST_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// A setting is missing or malformed.
@@ -41,7 +41,7 @@ impl Config {
         text("TABLE_NAME")
     }
 
-    /// The queue that feeds the function.
+    /// The queue that invokes the function.
     pub fn queue_url(self) -> Result<String, ConfigError> {
         text("QUEUE_URL")
     }
@@ -93,7 +93,7 @@ impl Config {
         Ok(Limits { interval, burst, max_in_flight, lease })
     }
 
-    /// The dead-letter queue of the queue that feeds the function.
+    /// The dead-letter queue of the queue that invokes the function.
     pub fn dead_letter_queue_url(self) -> Result<String, ConfigError> {
         text("DEAD_LETTER_QUEUE_URL")
     }
@@ -114,27 +114,27 @@ impl Config {
 
     /// Hosts that returned files may be fetched from, besides the third party's own.
     pub fn returned_file_hosts(self) -> Result<Vec<String>, ConfigError> {
-        // The list may be empty, but not missing.
+        // The variable may be empty, but must be set.
         let list = variable("RETURNED_FILE_HOSTS")?;
         Ok(list.split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect())
     }
 
-    /// How long one request to the third party may take in all.
+    /// How long one request to the third party may take in total.
     pub fn request_timeout(self) -> Result<Duration, ConfigError> {
         parsed("REQUEST_TIMEOUT_SECONDS").map(Duration::from_secs)
     }
 
-    /// The secret that holds the key for the third party's API.
+    /// The secret with the key for the third party's API.
     pub fn api_key_secret_arn(self) -> Result<String, ConfigError> {
         text("API_KEY_SECRET_ARN")
     }
 
-    /// The secret that holds the signing secrets of callbacks, separated by white space.
+    /// The secret with the signing secrets of callbacks, separated by white space.
     pub fn signing_secret_arn(self) -> Result<String, ConfigError> {
         text("SIGNING_SECRET_ARN")
     }
 
-    /// How documents are handed over, and where callbacks go.
+    /// The delivery mode and the base of callback URLs.
     pub fn transfer_settings(self) -> Result<Settings, ConfigError> {
         let delivery = match text("DELIVERY")?.as_str() {
             "push" => DeliveryMode::Push,
@@ -157,7 +157,7 @@ impl Config {
 
     /// The submission whose debug lines are logged whatever the filter says; `-` or an empty value for none.
     pub fn debug_submission(self) -> Result<Option<SubmissionId>, ConfigError> {
-        // It may be empty, but not missing.
+        // The variable may be empty, but must be set.
         let id = variable("DEBUG_SUBMISSION")?;
         if ["", "-"].contains(&id.as_str()) {
             return Ok(None);
@@ -171,8 +171,8 @@ impl Config {
         text("METRICS_NAMESPACE")
     }
 
-    /// Whether S3 is reached by path instead of by host name, as a local cloud without DNS needs: just where the
-    /// SDK's own `AWS_ENDPOINT_URL` is set.
+    /// Whether S3 uses path-style addressing, which a local cloud without DNS needs: only if the SDK's own
+    /// `AWS_ENDPOINT_URL` is set.
     pub fn s3_path_style(self) -> bool {
         variable("AWS_ENDPOINT_URL").is_ok_and(|url| !url.is_empty())
     }

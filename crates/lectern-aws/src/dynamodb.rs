@@ -1,9 +1,9 @@
-//! The state store on one `DynamoDB` table. docs/data-model.md lists each access pattern with the key that serves it.
+//! The state store in one `DynamoDB` table. docs/data-model.md lists each access pattern with its key.
 //!
-//! The pure functions of [`lectern::document::transitions`] decide what a move changes; this module writes it. A document's
-//! item has a `revision` that every write raises: a move reads the item, decides, and writes on the condition that the
-//! revision has not changed. If it has, the error is `Store.Unavailable`, and the caller that owns the retry (the state
-//! machine, SQS, the third party) tries again on the newer item.
+//! The pure functions of [`lectern::document::transitions`] decide what a transition changes; this module writes the
+//! change. A document's item has a `revision` that every write increases: the store reads the item, decides, and writes
+//! on the condition that the revision has not changed. Otherwise the error is `Store.Unavailable`, and the caller that
+//! owns the retry (the state machine, SQS, the third party) tries again with the newer item.
 
 mod admission;
 mod browse;
@@ -32,7 +32,7 @@ use time::OffsetDateTime;
 use self::items::{StoredDocument, document_key};
 use crate::error::{defect, failed};
 
-/// The store. Clone it freely: it holds a client and two names.
+/// The store. Clones are cheap: they contain a client and two names.
 #[derive(Clone, Debug)]
 pub struct DynamoDbStore {
     client: Client,
@@ -94,7 +94,7 @@ impl DynamoDbStore {
         write(put)
     }
 
-    /// Writes all or nothing.
+    /// Writes all items or none.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), Error> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
         let Err(error) = request.send().await else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The one place that builds the clients and the ports of the functions, once for each process, from their settings.
+//! Builds the clients and ports of the functions from their settings, once for each process.
 
 use crate::{
     AdmissionQueue, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
@@ -6,8 +6,8 @@ use crate::{
     http_third_party::ReturnedFileFetcher, logging, sfn::TaskTokens,
 };
 
-/// The settings and the clients of a function. Each method reads only the settings that its port needs, so that a function
-/// needs no setting of a port that it does not use.
+/// The settings and the clients of a function. Each method reads only the settings of its own port, so that a function
+/// does not need settings of ports that it does not use.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub(crate) config: Config,
@@ -15,7 +15,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Initialises the log and loads the clients.
+    /// Sets up logging and builds the clients.
     ///
     /// # Errors
     /// If a setting of the log is missing or malformed.
@@ -30,7 +30,7 @@ impl Environment {
         self.config.function_name()
     }
 
-    /// The queue that feeds the function.
+    /// The queue that invokes the function.
     pub fn source_queue(&self) -> Result<SourceQueue, ConfigError> {
         Ok(SourceQueue::new(self.clients.sqs(), self.config.queue_url()?))
     }

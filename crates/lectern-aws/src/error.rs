@@ -10,7 +10,7 @@ use lectern::error::{BoxError, Error, StoreError};
 #[cfg(test)]
 mod tests;
 
-/// Codes of AWS that say that two writers met.
+/// AWS error codes for a conflict between two writers.
 const CONFLICTS: [&str; 6] = [
     "ConditionalCheckFailedException",
     "TransactionConflictException",
@@ -20,7 +20,7 @@ const CONFLICTS: [&str; 6] = [
     "PreconditionFailed",
 ];
 
-/// What a call that failed means for the caller.
+/// The error for a failed call.
 pub fn failed<E>(call: &str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -41,18 +41,20 @@ where
     if CONFLICTS.contains(&code) {
         return StoreError::Conflict.into();
     }
-    let passes = match &error {
-        SdkError::ConstructionFailure(_) => false,
-        SdkError::ServiceError(_) => is_transient(code) || status.is_none_or(|status| status >= 500),
-        _ => true,
-    };
+    let is_refused = matches!(error, SdkError::ServiceError(_))
+        && !is_transient(code)
+        && status.is_some_and(|status| status < 500);
+    let is_defect = is_refused || matches!(error, SdkError::ConstructionFailure(_));
     let source = Some(Box::from(error) as BoxError);
-    let failure =
-        if passes { StoreError::Unavailable { what, source } } else { StoreError::Defect { what, source } };
+    let failure = if is_defect {
+        StoreError::Defect { what, source }
+    } else {
+        StoreError::Unavailable { what, source }
+    };
     failure.into()
 }
 
-/// Whether AWS's code says that the same call may succeed later.
+/// Whether the same call may succeed later, according to AWS's error code.
 pub(crate) fn is_transient(code: &str) -> bool {
     THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code)
 }

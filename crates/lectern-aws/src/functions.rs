@@ -1,4 +1,4 @@
-//! The functions: each one connects its step to its ports, and to the event that invokes it.
+//! The Lambda functions: each one connects a step with its ports and with the event that invokes the function.
 
 use lambda_runtime::Error;
 use lectern::steps::{

@@ -1,7 +1,8 @@
 //! An HTTP API request, payload format 2.0, with its raw body.
 //!
-//! `aws_lambda_events` refuses the whole event if one header is not a valid header value, so that a stranger could make
-//! invocations fail. This type leaves such a header out, and the signature then does not fit. Pinned by `events/receive-callback/`.
+//! `aws_lambda_events` refuses the whole event if one header is not a valid header value, so anyone could make
+//! invocations fail. This type omits such a header, and the signature is then not valid. The events in
+//! `events/receive-callback/` test this.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(from = "Payload")]
 pub struct HttpRequest {
-    /// All headers. The gateway joins a header that was sent twice with a comma, which no signature survives.
+    /// All headers. The gateway joins a header that was sent twice with a comma, which makes the signature invalid.
     pub headers: HeaderMap,
     /// The raw bytes.
     pub body: Vec<u8>,
@@ -43,7 +44,7 @@ struct Payload {
 impl From<Payload> for HttpRequest {
     fn from(payload: Payload) -> Self {
         let text = payload.body.unwrap_or_default();
-        // A body that claims to be base64 and is not fits no signature.
+        // A body that is declared as base64 and is not becomes empty, so its signature is not valid.
         let body = if payload.is_base64_encoded {
             STANDARD.decode(&text).unwrap_or_default()
         } else {

@@ -1,7 +1,7 @@
-//! The contract with the third party over HTTP: `docs/third-party.openapi.yaml`.
+//! The HTTP client of the third party's contract, `docs/third-party.openapi.yaml`.
 //!
-//! One request, one answer: no redirects, no retries. How an answer becomes a workflow error is
-//! [`lectern::contract::response`]; which URL may be fetched is [`lectern::contract::network`].
+//! The client follows no redirects and does not retry. [`lectern::contract::response`] maps answers to workflow errors;
+//! [`lectern::contract::network`] decides which URLs may be fetched.
 
 use std::{
     io,
@@ -41,12 +41,12 @@ use time::OffsetDateTime;
 
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
-/// A download that sends nothing for this long fails.
+/// A download fails if no bytes arrive for this long.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
-/// Reading an answer stops here; a job's status with all its files fits.
+/// The client reads at most this many bytes of an answer. A job's status with all its files is smaller.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
-/// A third party that keeps the contract.
+/// A third party that implements the contract.
 #[derive(Debug)]
 pub struct HttpThirdParty {
     client: Client,
@@ -60,7 +60,7 @@ pub struct HttpThirdParty {
 pub struct ClientError(#[from] reqwest::Error);
 
 impl HttpThirdParty {
-    /// Talks to the service at `base_url`; one request takes `timeout` at most, upload and answer together.
+    /// A client of the service at `base_url`. `timeout` limits one request, including upload and answer.
     ///
     /// # Errors
     /// [`ClientError`] if the client cannot be built.
@@ -75,7 +75,7 @@ impl HttpThirdParty {
             request.bearer_auth(key.expose()).header(ACCEPT, "application/json, application/problem+json");
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        // Only a number: other text is the third party's and does not belong into a log.
+        // Only a number is logged: other text comes from the third party and must not be logged.
         let retry_after_s = retry_after.and_then(|text| text.parse::<u64>().ok());
         tracing::debug!(
             status = response.status().as_u16(),
@@ -140,7 +140,7 @@ impl ThirdParty for HttpThirdParty {
         if matches!(error, Error::RateLimited { .. } | Error::Unauthorized) {
             return Err(error);
         }
-        // A refused question says nothing about the document.
+        // A rejected status request says nothing about the document.
         Err(Error::Unavailable(format!("it answered {} to a question", status.as_u16())))
     }
 
@@ -163,8 +163,8 @@ pub struct ReturnedFileFetcher {
 }
 
 impl ReturnedFileFetcher {
-    /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the connection
-    /// goes to exactly the addresses that were checked.
+    /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the client connects
+    /// to exactly the addresses that were checked.
     ///
     /// # Errors
     /// [`ClientError`] if the client cannot be built.
@@ -220,7 +220,7 @@ impl Fetch for ReturnedFileFetcher {
 }
 
 fn builder(timeout: Duration) -> reqwest::ClientBuilder {
-    // Installing twice (another client of this process) keeps the first.
+    // If another client of this process has installed a provider, that provider stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(Policy::none())
@@ -250,7 +250,7 @@ impl SourceProgress {
         }
     }
 
-    /// The third party takes no document that was not sent to its end.
+    /// The third party has no job if the document was not sent completely.
     fn refine(&self, error: Error) -> Error {
         if matches!(error, Error::OutcomeUnknown(_)) && self.has_failed.load(Relaxed) {
             return Error::SourceUnavailable("reading it failed in the middle".to_owned());
@@ -268,7 +268,7 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
     parsed(status, &body?)
 }
 
-/// A 2xx that breaks the contract leaves open whether there is a job.
+/// After a 2xx answer that violates the contract, it is unknown whether there is a job.
 fn parsed<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|_| {
         Error::OutcomeUnknown(format!("it answered {} with something else than promised", status.as_u16()))
@@ -287,7 +287,7 @@ async fn beginning(response: Response) -> Result<BytesMut, Error> {
     Ok(bytes)
 }
 
-/// Says what happened without the URL, which may be a secret.
+/// Describes the error without the URL, which may be a secret.
 fn unavailable(error: &reqwest::Error) -> Error {
     if error.is_connect() {
         return Error::Unavailable("no connection could be made".to_owned());
@@ -296,7 +296,8 @@ fn unavailable(error: &reqwest::Error) -> Error {
     Error::OutcomeUnknown(what.to_owned())
 }
 
-/// The same error where there can be no job: after a question, a download, or a document that was not sent to its end.
+/// Turns an unknown outcome into `Unavailable` where there can be no job: after a status request, a download, or an
+/// incomplete upload.
 fn no_job(error: Error) -> Error {
     if let Error::OutcomeUnknown(what) = error { Error::Unavailable(what) } else { error }
 }
@@ -333,7 +334,7 @@ fn caused_by<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> O
         if let Some(found) = cause.downcast_ref() {
             return Some(found);
         }
-        // An `io::Error` passes its inner error over when it is asked for its source.
+        // The `source` of an `io::Error` skips the inner error.
         next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => cause.source(),

@@ -24,8 +24,8 @@ use crate::{Environment, logging, sqs::SourceQueue};
 #[cfg(test)]
 mod tests;
 
-/// Runs a function that is fed by SQS. The function handles each message of a batch alone: it reports the messages that fail
-/// (`ReportBatchItemFailures`), and SQS delivers only these again.
+/// Runs a function that SQS invokes. The function handles each message of a batch separately and reports the messages
+/// that fail (`ReportBatchItemFailures`); SQS delivers only these again.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
@@ -80,7 +80,7 @@ where
     response
 }
 
-/// How often SQS has delivered the message; 0 if it does not say so.
+/// How often SQS has delivered the message; 0 if the message does not contain the number.
 pub(crate) fn receive_count(message: &SqsMessage) -> usize {
     let count = message.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or_default()
@@ -91,11 +91,11 @@ pub(crate) fn receive_count(message: &SqsMessage) -> usize {
 pub struct Received {
     /// The body.
     pub body: String,
-    /// X-Ray's header: the sender's, else the invocation's.
+    /// X-Ray's trace header: that of the message, otherwise that of the invocation.
     pub xray_header: Option<String>,
 }
 
-/// The fields of a message that its log lines have. They are read before the message itself, so that the log lines of an
+/// The fields of a message that appear on its log lines. They are parsed separately, so that the log lines of an
 /// unreadable message have them too.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,7 +126,7 @@ impl LogFields {
     }
 }
 
-/// Runs a function that is fed with messages of the state machine: [`run_sqs`] with the message read.
+/// Runs a function that handles messages of the state machine: [`run_sqs`] with the message parsed.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
@@ -150,8 +150,8 @@ where
     handle(input).await.map_err(Retryable::Store)
 }
 
-/// Runs a function that the state machine invokes. A workflow error becomes `errorType` = its name, which
-/// `ErrorEquals` matches, and `errorMessage` = its cause.
+/// Runs a function that the state machine invokes. The name of a workflow error becomes `errorType`, which
+/// `ErrorEquals` matches, and its cause becomes `errorMessage`.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
@@ -185,7 +185,7 @@ where
     LogFields::deserialize(&payload).unwrap_or_default().record(&span);
     let input = message::input(payload).map_err(|error| {
         span.in_scope(|| tracing::error!(detail = %error, "The input of the task is unreadable."));
-        // The state machine does not tell this error apart: the document fails as after any defect of ours.
+        // The state machine has no rule for this error: the document fails as after any other defect.
         Diagnostic { error_type: "Input.Unreadable".to_owned(), error_message: error.to_string() }
     })?;
     Box::pin(handle(input)).instrument(span.clone()).await.map_err(|error| {
@@ -198,7 +198,7 @@ fn task_error(error: &Error) -> Diagnostic {
     Diagnostic { error_type: error.name().to_owned(), error_message: error.cause().to_string() }
 }
 
-/// Runs a function behind a webhook route: a request in, a status without a body out.
+/// Runs a function behind a webhook route, which answers a request with a status and no body.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.

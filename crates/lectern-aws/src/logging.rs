@@ -1,5 +1,5 @@
-//! Structured logs: one flat JSON object a line, with the fields of all spans on its top level. Metrics are lines of
-//! their own beside them, see `emf`.
+//! Structured logs: one flat JSON object on each line, with the fields of all spans at its top level. Metrics are
+//! separate lines, see `emf`.
 
 use std::{fmt, io::Write as _};
 
@@ -29,11 +29,7 @@ use crate::{
 mod emf;
 mod filter;
 #[cfg(test)]
-mod silence_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod volume_tests;
 
 /// Sets up logging for the process. A line has `timestamp`, `level`, `message`, its own fields, and from the spans
 /// `function`, `traceId`, `xrayTraceId`, `requestId`, `submissionId`, `documentId` and `attempt`.
@@ -43,14 +39,14 @@ mod volume_tests;
 pub fn init(config: Config) -> Result<(), ConfigError> {
     let wanted = Wanted::new(&config.log_filter()?, config.debug_submission()?);
     let subscriber = subscriber(wanted, &config.metrics_namespace()?, std::io::stdout);
-    // A second set-up in one process (tests) keeps the first.
+    // In tests, a process may set up logging twice; the first set-up stays.
     let _ = subscriber.try_init();
     Ok(())
 }
 
-/// The span of one invocation. `xrayTraceId` is what X-Ray knows it by, as Lambda gives it. `traceId` is the document's
-/// trace as soon as it is known, here or in a span below; until then it is the invocation's, in the same form. The
-/// document's ids and the attempt can be recorded later.
+/// The span of one invocation. `xrayTraceId` is the trace id of X-Ray's header, as Lambda passes it. `traceId` is the
+/// document's trace as soon as this span or an inner one knows it; until then it is the invocation's, in the same form.
+/// The document's ids and the attempt can be recorded later.
 pub fn invocation_span(function: &str, xray_header: Option<&str>) -> Span {
     let root = xray_header.and_then(|header| {
         header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).or(Some(header))
@@ -77,7 +73,7 @@ where
         .with(metrics.with_filter(filter_fn(emf::is_seen)))
 }
 
-/// Writes each event as one flat object. A field that is given twice is written once, as it was given last.
+/// Writes each event as one flat object. If a field occurs twice, the last value is written.
 struct FlatJson<W> {
     make_writer: W,
 }
@@ -115,7 +111,7 @@ where
         line.0.insert("level".to_owned(), event.metadata().level().as_str().into());
         let mut bytes = Value::Object(line.0).to_string().into_bytes();
         bytes.push(b'\n');
-        // Nothing can report that a log line was lost.
+        // There is no way to report a lost log line.
         let _ = self.make_writer.make_writer_for(event.metadata()).write_all(&bytes);
     }
 }

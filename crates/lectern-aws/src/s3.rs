@@ -1,21 +1,18 @@
-//! S3: the bucket that teachers upload to, and the bucket of what the third party returned.
+//! S3: the bucket to which teachers upload, and the bucket with returned files and records.
 //!
-//! A file is never held in memory. Reading goes in ranges pinned to one version; writing goes in parts of
-//! [`PART_BYTES`], hashed as they pass.
+//! A file is never in memory as a whole. Files are read in ranges pinned to one version, and written in parts of
+//! [`PART_BYTES`] that are hashed on the way.
 
 mod returned;
-#[cfg(test)]
-mod returned_tests;
 mod uploads;
-#[cfg(test)]
-mod uploads_tests;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use returned::ReturnedBucket;
 pub use uploads::UploadsBucket;
 
-/// Size of a part of a multipart upload. Two are in memory at most. 10,000 parts of it hold more than 78 GiB.
+/// Size of a part of a multipart upload. At most two parts are in memory. The limit of 10,000 parts allows more than 78
+/// GiB.
 pub const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Size of one ranged read.
 pub const RANGE_BYTES: u64 = 64 * 1024 * 1024;

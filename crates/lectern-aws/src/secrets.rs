@@ -15,7 +15,7 @@ use crate::error::failed;
 #[cfg(test)]
 mod tests;
 
-/// How long a secret is used before it is read again: a rotated one is known everywhere after that time.
+/// How long a secret is cached. After this time, all functions use a rotated secret.
 pub const SECRET_LIFETIME: Duration = Duration::from_mins(2);
 
 /// One secret.
@@ -82,7 +82,7 @@ impl CachedSecret {
 pub struct SigningSecretsSource(CachedSecret);
 
 impl SigningSecretsSource {
-    /// Reads them from this secret, separated by white space.
+    /// Reads the signing secrets from this secret, in which they are separated by white space.
     pub fn new(secret: CachedSecret) -> Self {
         Self(secret)
     }

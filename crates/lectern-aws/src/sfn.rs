@@ -33,8 +33,8 @@ impl StateMachine {
 }
 
 impl Executions for StateMachine {
-    /// The execution's name is the document's id and the number of the redrive, so that a second start finds the first one:
-    /// `ExecutionAlreadyExists` is success. The execution continues the document's trace at X-Ray.
+    /// The execution's name is the document's id and the number of redrives, so a second start finds the first
+    /// execution: `ExecutionAlreadyExists` is success. The execution continues the document's trace in X-Ray.
     async fn start(&self, execution: &StartExecution) -> Result<(), Error> {
         let request = self
             .client
@@ -54,7 +54,7 @@ impl Executions for StateMachine {
     }
 }
 
-/// The input of an execution; the state machine has defaults of a first execution for what is left out.
+/// The input of an execution. For missing fields, the state machine uses the defaults of a first execution.
 pub fn execution_input(execution: &StartExecution) -> Value {
     let StartExecution { document, traceparent, redrives, resume, round, attempt } = execution;
     let mut input = json!({
@@ -125,7 +125,8 @@ impl Tasks for TaskTokens {
     }
 }
 
-/// A token that was answered or timed out, or whose execution is over, is no error: it is not awaited any more.
+/// A token that was answered or timed out, or whose execution has ended, is not an error: no task waits for it any
+/// more.
 fn token_use<T, E>(call: &'static str, result: Result<T, SdkError<E>>) -> Result<TokenUse, Error>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -19,8 +19,8 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Seconds until the second and the third delivery. Later deliveries follow the queue's visibility timeout, so
-/// that a long outage does not use them up.
+/// Seconds until the second and the third delivery. Later deliveries follow the queue's visibility timeout, so that a
+/// long outage does not use up all deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
 
 /// The queue of orders to `admit-document`.
@@ -52,7 +52,7 @@ impl Leases for AdmissionQueue {
     }
 }
 
-/// The queue that feeds a function.
+/// The queue that invokes a function.
 #[derive(Clone, Debug)]
 pub struct SourceQueue {
     client: Client,
@@ -65,8 +65,8 @@ impl SourceQueue {
         Self { client, url }
     }
 
-    /// Sends an unreadable message to the dead-letter queue at once, unchanged: in a FIFO queue it would block all messages
-    /// behind it.
+    /// Sends an unreadable message to the dead-letter queue at once and unchanged, because in a FIFO queue it would
+    /// block all messages behind it.
     pub(crate) async fn send_to_dlq(&self, dead_letter_url: &str, message: &SqsMessage) -> Result<(), Error> {
         let request = self
             .client

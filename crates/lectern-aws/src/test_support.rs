@@ -17,7 +17,7 @@ use time::{OffsetDateTime, macros::datetime};
 
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-20 12:00:00 UTC);
 
-/// A client of an SDK crate that answers by these rules, tried in their order, and never tries again.
+/// A client of an SDK crate that answers by these rules in their order and does not retry.
 macro_rules! client {
     ($aws:ident $(, $rule:expr)* $(,)?) => {
         aws_smithy_mocks::mock_client!(
@@ -55,7 +55,7 @@ impl<T: Clone> Seen<T> {
         Self(Arc::new(Mutex::new(Vec::new())))
     }
 
-    /// Notes a request and says how many there were before it.
+    /// Records a request. Returns how many requests came before it.
     pub(crate) fn note(&self, request: &T) -> usize {
         let mut seen = self.0.lock().unwrap();
         seen.push(request.clone());
@@ -87,7 +87,7 @@ pub(crate) fn reference() -> DocumentRef {
     DocumentRef { submission_id: "s1".parse().unwrap(), document_id }
 }
 
-/// A document that the third party is at work on.
+/// A document that the third party is processing.
 pub(crate) fn document() -> Document {
     Document {
         reference: reference(),
@@ -124,7 +124,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 

@@ -1,16 +1,17 @@
-//! Admission control: which document may be handed to the third party, and when. Pure: orders and the time come in,
-//! permits come out; [`crate::steps::admit_document`] reads, writes and answers.
+//! Admission control: which document may be submitted to the third party, and when. This module is pure: it turns
+//! orders and the present time into permits. [`crate::steps::admit_document`] reads and writes the state and answers
+//! the task tokens.
 //!
-//! A permit is a reservation of the rate limiter, a lease among the jobs in flight, and the circuit breaker's consent. A
-//! document that cannot have one now waits in a queue of its submission.
+//! A permit consists of a reservation of the rate limiter, a lease for one job in flight, and the circuit breaker's
+//! consent. A document that cannot get a permit now waits in a queue of its submission.
 //!
-//! - **Rate**: reservations lie at least `interval` apart and are used within `interval × (burst - 2)` after their time
-//!   or not at all, so any span of `t` seconds sees fewer than `t / interval + burst` requests: a token bucket of rate
-//!   `1 / interval` and depth `burst`, less one token for the time that a request travels.
-//! - **In flight**: a lease belongs to one attempt and ends by itself. It is released as soon as the third party is
-//!   known to have no job of that attempt.
-//! - **Fairness**: each submission's queues are served in turn, so every waiting document is served after a bounded
-//!   number of permits, and leases end within a bounded time whatever becomes of their attempts.
+//! - **Rate**: reservations are at least `interval` apart, and a reservation is used within `interval × (burst - 2)`
+//!   after its time or not at all. So any span of `t` seconds contains fewer than `t / interval + burst` requests: a
+//!   token bucket of rate `1 / interval` and depth `burst`, less one token for the time that a request travels.
+//! - **In flight**: a lease belongs to one attempt and ends by itself. It is released as soon as it is known that the
+//!   third party has no job of that attempt.
+//! - **Fairness**: the queues of all submissions are served in turn, so every waiting document is served after a
+//!   bounded number of permits. Leases end within a bounded time, whatever the outcome of their attempts.
 
 mod breaker;
 mod queues;
@@ -35,16 +36,16 @@ use crate::{
     telemetry::trace::{self, TraceParent},
 };
 
-/// The third party's limits, as the operator states them.
+/// The third party's limits, as configured by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Time between two requests, on average.
+    /// The average time between two requests.
     pub interval: Duration,
-    /// How many requests the third party takes at once.
+    /// How many requests the third party accepts at once.
     pub burst: u32,
-    /// How many jobs the third party takes at a time.
+    /// How many jobs the third party accepts at a time.
     pub max_in_flight: u32,
-    /// How long after its reservation a lease ends that is neither renewed nor released.
+    /// How long after its reservation a lease ends if it is neither renewed nor released.
     pub lease: Duration,
 }
 
@@ -55,26 +56,26 @@ impl Limits {
     }
 }
 
-/// All that is known about admission: one item of the table.
+/// The state of admission control: one item of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdmissionState {
-    /// The newest attempt. It grows with each permit, over all documents and for ever.
+    /// The newest attempt. Each permit increases it; it is common to all documents and never reset.
     sequence: Attempt,
     /// The leases of jobs in flight, by attempt, oldest first.
     leases: Vec<Lease>,
     rate_limiter: RateLimiter,
     breaker: CircuitBreaker,
     queues: SubmissionQueues,
-    /// The permits of the newest write, with their task tokens. If the writer dies before it answers the tokens, its
-    /// messages are delivered again and the next writer answers them.
+    /// The permits of the newest write, with their task tokens. If the writer dies before it answers the tokens, SQS
+    /// delivers its messages again and the next writer answers the tokens.
     granted: Vec<Permit>,
-    /// Since when documents wait without any good one being served; see [`AdmissionState::note_progress`].
+    /// Since when documents have waited without progress, as [`AdmissionState::note_progress`] defines it.
     #[serde(skip_serializing_if = "Option::is_none")]
     stalled_since: Option<Timestamp>,
 }
 
-/// A place among the jobs in flight, held by one attempt.
+/// Counts one attempt as a job in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
@@ -82,9 +83,9 @@ pub struct Lease {
     pub attempt: Attempt,
     /// The time of its reservation.
     pub starts_at: Timestamp,
-    /// When the lease ends by itself.
+    /// When the lease ends if it is neither renewed nor released.
     pub ends_at: Timestamp,
-    /// Whether the attempt's outcome was reported; a second report is a redelivery.
+    /// Whether the attempt's outcome was reported. A second report is a redelivery.
     #[serde(default)]
     pub reported: bool,
 }
@@ -116,69 +117,70 @@ pub struct Permit {
     pub waiting: WaitingDocument,
     /// The number of the attempt.
     pub attempt: Attempt,
-    /// The request may not be made earlier.
+    /// The earliest time of the request.
     pub starts_at: Timestamp,
-    /// The request may not be made later.
+    /// The latest time of the request.
     pub expires_at: Timestamp,
     /// When the lease ends.
     pub lease_ends_at: Timestamp,
-    /// Whether the attempt's success has to be reported.
+    /// Whether the state machine must report the attempt's success.
     pub report_success: bool,
-    /// Whether the attempt is the half-open probe: then the third party was known to be down.
+    /// Whether the attempt is the half-open probe, which is granted only while the breaker is open.
     pub half_open_probe: bool,
 }
 
-/// The outcome of an attempt, as far as it concerns other documents.
+/// The outcome of an attempt, as far as it affects other documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// The third party has the document.
     Accepted,
-    /// The third party answered and took no job: it refused the document for good.
+    /// The third party answered and permanently rejected the document; there is no job.
     Rejected,
-    /// The third party asks for no further request before then.
+    /// The third party answered 429. The time, if known, is the earliest time of the next request.
     RateLimited(Option<OffsetDateTime>),
-    /// The third party could not be reached or is broken, and certainly has no job of this attempt.
+    /// The third party could not be reached or failed, and certainly has no job of this attempt.
     Unavailable,
     /// The third party did not answer, and may have a job of this attempt.
     OutcomeUnknown,
     /// The third party refuses our credentials.
     Unauthorized,
-    /// The permit was not used, or what went wrong says nothing about the third party, which has no job of this attempt.
+    /// The permit was not used, or the error says nothing about the third party. There is no job of this attempt.
     Unused,
-    /// Another delivery of the same message used the permit: nothing is known, and there may be a job.
+    /// The permit was used and its outcome is unknown, for example because an earlier delivery of the same message
+    /// died. There may be a job.
     AlreadyUsed,
 }
 
-/// What an operator sees of the limiter.
+/// The limiter's state for operators and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimiterSnapshot {
-    /// Leases that are held.
+    /// Number of leases held.
     pub leases: usize,
-    /// Documents that wait for a permit.
+    /// Number of documents that wait for a permit.
     pub waiting: u64,
     /// Whether the circuit breaker is open or half-open.
     pub breaker_open: bool,
-    /// The factor by which requests are slowed down; 1 for not at all.
+    /// The factor by which the rate limiter stretches the interval between requests; normally 1.
     pub slowdown: u32,
 }
 
-/// Why the circuit breaker is open, and how that ends.
+/// Why the circuit breaker is open, and when a half-open probe starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// Why.
+    /// Why the breaker opened.
     pub cause: Cause,
-    /// When a half-open probe starts, or when the one under way started.
+    /// When the next half-open probe may start, or the start of the current probe.
     pub probe_at: OffsetDateTime,
-    /// Whether a document was chosen for the probe; otherwise the next document that asks is.
+    /// Whether a document has been chosen for the probe. If not, the next document to get a permit will be the probe.
     pub has_probe: bool,
 }
 
 impl AdmissionState {
-    /// More leases than this are not stored (some 100 KB of the item's 400 KB). Permits never come near it; redriven
-    /// documents whose jobs turn out to be at work do not need a permit and could.
+    /// The largest number of leases that are stored (about 100 KB of the item's 400 KB). Permits alone never come near
+    /// this number, but redriven documents need no permit when their jobs turn out to be running.
     const MAX_LEASES: usize = 1000;
 
-    /// Ends what ends by itself: leases, a slowdown, a half-open probe that nobody reports.
+    /// Applies the time: ends expired leases, lowers the slowdown, and ends a half-open probe without a report.
     pub fn advance_to(&mut self, now: OffsetDateTime) {
         let now = now.into();
         self.leases.retain(|lease| lease.ends_at > now);
@@ -192,7 +194,7 @@ impl AdmissionState {
         &self.granted
     }
 
-    /// Forgets the permits of the newest write, whose task tokens are answered.
+    /// Removes the permits of the newest write, after their task tokens were answered.
     pub fn clear_granted(&mut self) {
         self.granted.clear();
     }
@@ -207,8 +209,8 @@ impl AdmissionState {
         self.leases.retain(|lease| lease.attempt != attempt);
     }
 
-    /// The third party says that the attempt's job is at work: its lease starts anew, also if it had ended and although
-    /// all others are taken, since the job is in flight all the same.
+    /// Renews the lease of an attempt, because the third party confirmed that its job is running. If the lease has
+    /// ended, this function creates a new one, even above the in-flight limit, since the job is in flight in any case.
     pub fn renew(&mut self, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
         let starts_at = Timestamp::from(now);
         let ends_at = starts_at + limits.lease;
@@ -224,7 +226,7 @@ impl AdmissionState {
         }
     }
 
-    /// Takes note of an attempt's outcome. A report of an attempt without a lease, or a second report, changes nothing.
+    /// Applies an attempt's outcome. A report of an attempt without a lease, or a second report, changes nothing.
     pub fn report(&mut self, attempt: Attempt, report: Report, now: OffsetDateTime) {
         let Some(lease) = self.leases.iter_mut().find(|lease| lease.attempt == attempt && !lease.reported)
         else {
@@ -265,7 +267,7 @@ impl AdmissionState {
         is_allowed.then(|| self.queues.first(!self.breaker.is_closed())).flatten()
     }
 
-    /// Takes the head of a queue out of it.
+    /// Removes the head of a queue.
     pub fn dequeue(&mut self, position: &QueuePosition) {
         self.queues.pop(position);
     }
@@ -292,10 +294,10 @@ impl AdmissionState {
         &self.granted[self.granted.len() - 1]
     }
 
-    /// Takes note of whether good documents are being served, at the end of each decision.
+    /// Updates the time since which admission has made no progress. The caller calls this at the end of each decision.
     ///
-    /// Progress is a permit for a document that has not failed, or for any document if all that wait have failed; a
-    /// half-open probe is none, since it may go on for ever.
+    /// Progress is a permit for a document that has not failed, or for any document if all waiting documents have
+    /// failed. A half-open probe is not progress, because probes can go on for ever.
     pub fn note_progress(&mut self, now: OffsetDateTime) {
         let waits = self.queues.waiting() > 0;
         let has_new = self.queues.has_new();
@@ -309,7 +311,7 @@ impl AdmissionState {
         }
     }
 
-    /// For how long documents have waited without any good one being served.
+    /// For how long documents have waited without progress ([`Self::note_progress`]).
     pub fn stalled_for(&self, now: OffsetDateTime) -> Duration {
         self.stalled_since.map_or(Duration::ZERO, |since| Timestamp::from(now).since(since))
     }
@@ -328,7 +330,7 @@ impl AdmissionState {
         }
     }
 
-    /// What an operator sees.
+    /// The state for operators and metrics.
     pub fn snapshot(&self) -> LimiterSnapshot {
         LimiterSnapshot {
             leases: self.leases.len(),

@@ -1,7 +1,8 @@
-//! `records-api`: what evaluators read. `docs/records.openapi.yaml` describes it, and a test holds the two equal.
+//! `records-api`: the API for evaluators. `docs/records.openapi.yaml` describes it, and a test checks that the two are
+//! equal.
 //!
-//! Every function asks for an [`Evaluator`], which only [`Evaluator::from_claims`] gives: nobody else gets anything.
-//! What does not exist, and what has another form than its ids, is [`ApiError::NotFound`].
+//! Every function requires an [`Evaluator`], which only [`Evaluator::from_claims`] creates, so nobody else can read
+//! data. A missing resource and a malformed id are both [`ApiError::NotFound`].
 
 mod access;
 mod cursor;
@@ -26,17 +27,17 @@ use crate::{
     record::{Record, nfc},
 };
 
-/// `GET /submissions`: newest first, a page at a time.
+/// `GET /submissions`: submissions, newest first, in pages.
 ///
 /// # Errors
-/// [`ApiError::InvalidQuery`] for a state, limit or cursor of another form.
+/// [`ApiError::InvalidQuery`] for a malformed state, limit or cursor.
 pub async fn list_submissions(
     _reader: &Evaluator,
     browse: &impl Browse,
     query: &ListQuery,
 ) -> Result<SubmissionsPage, ApiError> {
     let (state, limit, after) = (query.state()?, query.limit()?, query.cursor()?);
-    // One more than the page tells whether another page follows.
+    // Reads one submission more than the page holds, to find out whether another page follows.
     let mut found = browse.submissions(state, after.as_ref(), limit + 1).await?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -52,7 +53,8 @@ pub async fn read_submission(
 ) -> Result<SubmissionDetail, ApiError> {
     let id = parse_submission_id(submission_id)?;
     let (submission, mut documents) = browse.submission(&id).await?.ok_or(ApiError::NotFound)?;
-    // Not every document was ever `Received`: a rejected one starts at its end.
+    // A document that was rejected on registration was never `Received`, so the order uses the earliest time of any
+    // state.
     documents.sort_by(|a, b| {
         (a.times.values().min(), a.reference.document_id)
             .cmp(&(b.times.values().min(), b.reference.document_id))
@@ -77,7 +79,7 @@ pub async fn read_record(
 }
 
 /// `GET /submissions/{submissionId}/documents/{documentId}/files`: short-lived URLs of the upload and, once the
-/// document is `Ready` and so all of them are checked, of the returned files.
+/// document is `Ready`, of the returned files, which are all verified by then.
 pub async fn file_urls(
     _reader: &Evaluator,
     store: &impl Load,
@@ -120,14 +122,14 @@ fn parse_submission_id(text: &str) -> Result<SubmissionId, ApiError> {
 
 fn parse_document(submission_id: &str, document_id: &str) -> Result<DocumentRef, ApiError> {
     let id: DocumentId = document_id.parse().map_err(|_| ApiError::NotFound)?;
-    // UUIDs have several spellings; one document has one path.
+    // A UUID can be written in several ways, but a document has one path only.
     if id.to_string() != document_id {
         return Err(ApiError::NotFound);
     }
     Ok(DocumentRef { submission_id: parse_submission_id(submission_id)?, document_id: id })
 }
 
-/// The query of `GET /submissions`, as it came. Any other parameter is refused by whoever deserialises it.
+/// The raw query of `GET /submissions`. Deserialisation refuses unknown parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -180,13 +182,13 @@ pub struct SubmissionSummary {
     pub submission_id: SubmissionId,
     /// How it stands.
     pub state: SubmissionState,
-    /// Documents on their way.
+    /// Documents that are not in a final state.
     pub open: u64,
     /// Documents with a record.
     pub ready: u64,
-    /// Documents whose upload was not acceptable.
+    /// Documents whose upload was rejected.
     pub rejected: u64,
-    /// Documents that were given up.
+    /// Documents that failed.
     pub failed: u64,
     /// When its first document was registered.
     pub created_at: String,
@@ -215,7 +217,7 @@ pub struct SubmissionDetail {
     pub documents: Vec<DocumentSummary>,
 }
 
-/// A document in short.
+/// A document's summary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentSummary {
@@ -223,7 +225,7 @@ pub struct DocumentSummary {
     pub document_id: DocumentId,
     /// Its name for display, NFC.
     pub file_name: String,
-    /// Its media type, if it was seen.
+    /// Its media type, if it was detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// Its size.
@@ -233,7 +235,7 @@ pub struct DocumentSummary {
     /// Why it was rejected or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// When it first reached each state, by the state's name.
+    /// The time of the first arrival in each state, by the state's name.
     pub times: BTreeMap<String, String>,
     /// The newer version of the same file, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,7 +264,7 @@ pub struct Files {
     pub files: Vec<FileLink>,
 }
 
-/// Where to fetch a file. The URL is a bearer secret; whoever has it can read the file until it expires.
+/// A file with its download URL. The URL is a bearer secret: anyone who has it can read the file until the URL expires.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileLink {
@@ -271,13 +273,13 @@ pub struct FileLink {
     pub index: Option<u32>,
     /// Who made it.
     pub kind: FileKind,
-    /// Its name for display, NFC; the download has it too.
+    /// Its name for display and download, NFC.
     pub file_name: String,
     /// Its media type.
     pub media_type: String,
-    /// Where to fetch it.
+    /// The download URL.
     pub url: String,
-    /// For how long.
+    /// The lifetime of the URL in seconds.
     pub expires_in_s: u64,
 }
 

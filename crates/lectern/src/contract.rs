@@ -1,5 +1,6 @@
-//! The HTTP contract with the third party (`docs/third-party.openapi.yaml`): what goes over the wire, how answers become
-//! workflow errors, how a callback's signature is verified, and which addresses may be reached.
+//! The HTTP contract with the third party (`docs/third-party.openapi.yaml`): the types of requests and answers, the
+//! mapping of answers to workflow errors, the verification of callback signatures, and the addresses that Lectern may
+//! connect to.
 
 pub mod network;
 pub mod response;

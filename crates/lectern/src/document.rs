@@ -1,4 +1,4 @@
-//! A document: one version of one uploaded object, its identity, its states and what is known of it.
+//! A document (one version of one uploaded object): its identity, its states and its stored data.
 
 pub mod keys;
 pub mod submission;
@@ -19,8 +19,8 @@ use crate::{
     telemetry::trace::{self, TraceParent},
 };
 
-/// Identity of a document: a version 5 UUID of bucket, key and version, so that every repetition of an event, and
-/// every writer, arrives at the same one. It is the execution's name and the root of the idempotency key.
+/// Identity of a document: a version 5 UUID of bucket, key and version, so that every delivery of an event and every
+/// writer computes the same id. The id is the execution's name and the first part of the idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DocumentId(Uuid);
@@ -28,8 +28,8 @@ pub struct DocumentId(Uuid);
 impl DocumentId {
     const NAMESPACE: Uuid = Uuid::from_u128(0x9a4f_7a0e_3d5c_4c5e_9b1a_6c1f_0e7d_2b43);
 
-    /// The id of one version of one object. `key` is the object's key as bytes, never normalised: keys that differ
-    /// in their Unicode form are different objects.
+    /// The id of one version of one object. `key` is the object's key as bytes and is never normalised: keys that
+    /// differ in their Unicode normalisation form are different objects.
     pub fn of(bucket: &str, key: &[u8], version_id: &str) -> Self {
         let mut name = Vec::with_capacity(bucket.len() + key.len() + version_id.len() + 2);
         name.extend_from_slice(bucket.as_bytes());
@@ -55,14 +55,15 @@ impl FromStr for DocumentId {
     }
 }
 
-/// Identity of a submission: what groups the documents that one teacher hands in together. It is the second part
-/// of an object's key: 1 to 64 of `A-Z a-z 0-9 _ -`, starting with a letter or a digit.
+/// Identity of a submission: the group of documents that one teacher uploads together. It is the second part of an
+/// object's key: 1 to 64 of `A-Z a-z 0-9 _ -`, starting with a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SubmissionId(String);
 
 impl SubmissionId {
-    /// Where uploads are kept whose key names no valid submission. No key can name it.
+    /// The submission of uploads whose key contains no valid submission id. No key can contain this id, because it
+    /// starts with an underscore.
     pub fn unassigned() -> Self {
         Self("_unassigned".to_owned())
     }
@@ -111,13 +112,13 @@ impl fmt::Display for SubmissionId {
 #[error("not a valid id")]
 pub struct InvalidId;
 
-/// What the third party calls back to: opaque, unguessable, one for each document.
+/// The last part of a document's callback URL: opaque, unguessable, one for each document.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallbackId(String);
 
 impl CallbackId {
-    /// Takes any text; what no document has is simply unknown.
+    /// Accepts any text. The store does not find a document for a wrong one.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -140,7 +141,7 @@ impl fmt::Debug for CallbackId {
 pub struct TaskToken(String);
 
 impl TaskToken {
-    /// Takes the token that the state machine gave.
+    /// Wraps the token from the state machine.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -157,7 +158,7 @@ impl fmt::Debug for TaskToken {
     }
 }
 
-/// Where to find a document in the store, as every message carries it.
+/// A document's key in the store. Every message contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentRef {
@@ -173,7 +174,7 @@ pub struct DocumentRef {
 pub struct ObjectVersion {
     /// The bucket.
     pub bucket: String,
-    /// The key, decoded. It holds a file name, so it is never logged.
+    /// The key, decoded. It contains a file name, so it is never logged.
     pub key: String,
     /// The version; `null` where the bucket had no versioning.
     pub version_id: String,
@@ -188,13 +189,14 @@ impl fmt::Debug for ObjectVersion {
     }
 }
 
-/// Number of a transfer attempt: the number of its permit, which grows over all documents and for ever
-/// ([`crate::admission::AdmissionState`]), so that a later attempt has a larger number also after a redrive.
+/// Number of a transfer attempt: the number of its permit. Permit numbers increase over all documents and are never
+/// reused ([`crate::admission::AdmissionState`]), so a later attempt has a larger number even after a redrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 
-/// Which job of the document, starting at 1: part of the idempotency key. Attempts of one round are for one job.
+/// The number of a document's job, starting at 1. It is part of the idempotency key: all attempts of one round submit
+/// the same job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Round(pub u32);
@@ -234,7 +236,7 @@ pub enum DocumentState {
 }
 
 impl DocumentState {
-    /// All of them, in the order of the way.
+    /// All states, in the order of the workflow.
     pub const ALL: [Self; 8] = [
         Self::Received,
         Self::Transferring,
@@ -246,7 +248,7 @@ impl DocumentState {
         Self::Failed,
     ];
 
-    /// The name on the wire and in the store.
+    /// The name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Received => "Received",
@@ -260,7 +262,7 @@ impl DocumentState {
         }
     }
 
-    /// Whether the document's way ends here.
+    /// Whether the state is final.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Ready | Self::Rejected | Self::Failed)
     }
@@ -294,18 +296,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the third party said of a document's job, the first time it said anything final.
+/// The third party's first final answer about a document's job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "camelCase")]
 pub enum JobResult {
-    /// It is done.
+    /// The job succeeded.
     Succeeded(wire::JobSucceeded),
-    /// It is given up.
+    /// The job failed.
     Failed(wire::JobFailed),
 }
 
 impl JobResult {
-    /// The job; empty for a callback that could not be read.
+    /// The job's id; empty for a callback that could not be parsed.
     pub fn job_id(&self) -> &str {
         match self {
             Self::Succeeded(job) => &job.job_id,
@@ -314,11 +316,11 @@ impl JobResult {
     }
 }
 
-/// All that the store knows of a document.
+/// A document as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
-    /// Which one it is.
+    /// The document's key in the store.
     #[serde(flatten)]
     pub reference: DocumentRef,
     /// The uploaded object.
@@ -326,23 +328,23 @@ pub struct Document {
     pub object: ObjectVersion,
     /// Its size.
     pub size_bytes: u64,
-    /// Its media type; unknown for an upload that was rejected before it could be seen.
+    /// Its media type; unknown if the upload was rejected before its type was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
-    /// Where it is on its way.
+    /// The document's state.
     pub state: DocumentState,
-    /// Why it was rejected or failed.
+    /// Why the document was rejected or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// When it first reached each state, RFC 3339, by the state's name.
+    /// The time of the first arrival in each state (RFC 3339), by the state's name.
     #[serde(default)]
     pub times: BTreeMap<String, String>,
     /// The newer version of the same file, if there is one. A superseded document no longer counts in its submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<DocumentId>,
-    /// What the third party calls back to.
+    /// The last part of the callback URL.
     pub callback_id: CallbackId,
-    /// Its trace, decided when it was registered; older documents have none.
+    /// Its trace, chosen when the document was registered.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
     /// The newest transfer attempt.
@@ -353,22 +355,22 @@ pub struct Document {
     /// The third party's id of the newest job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// What the third party returned.
+    /// The third party's result, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
-    /// The object that holds the document's record; there if the document is `Ready`.
+    /// The key of the S3 object with the document's record; present if the document is `Ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_key: Option<String>,
-    /// How often it was redriven.
+    /// The number of redrives.
     #[serde(default)]
     pub redrives: u32,
-    /// Jobs that a redrive abandoned: a late result of theirs is not taken for the new round's.
+    /// Jobs that a redrive abandoned. The store does not accept their late results as results of the new round.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub abandoned_jobs: BTreeSet<String>,
 }
 
 impl Document {
-    /// Whether the third party's result is there and is a success: nothing has to be processed again.
+    /// Whether the third party's result is stored and is a success, so that nothing has to be processed again.
     pub fn has_succeeded_result(&self) -> bool {
         matches!(self.result, Some(JobResult::Succeeded(_)))
     }

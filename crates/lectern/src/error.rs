@@ -1,70 +1,74 @@
-//! The errors of the workflow, named by what the state machine does next.
+//! The errors of the workflow, named after the state machine's next action.
 //!
-//! [`Error::name`] is an API: `statemachines/document.asl.json` matches these names in `ErrorEquals`, and a
-//! contract test holds the two lists equal. What an operator reads in a log is the `Display` text; what a teacher
-//! reads is a [`Reason`].
+//! [`Error::name`] is an API: `statemachines/document.asl.json` matches these names in `ErrorEquals`, and a contract
+//! test checks that the two lists are equal. The `Display` text is for the operator's logs; a [`Reason`] is for the
+//! teacher.
 
 use time::OffsetDateTime;
 
 use crate::document::Reason;
 
-/// Why a step could not do its work. The variant decides what the state machine does; nothing here retries.
+/// Why a step failed. The variant decides what the state machine does next; this crate does not retry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The third party names a time before which it takes no request: the document requests another permit.
+    /// The third party answered 429 with a time before which it accepts no request. The document requests another
+    /// permit.
     #[error("the third party asks to wait until {retry_at}")]
     RateLimited {
         /// When the next attempt may be made, already bounded by [`crate::limits::MAX_RATE_LIMIT_WAIT`].
         retry_at: OffsetDateTime,
     },
-    /// The third party could not be reached or answered that it is out of order, and certainly has no job: another
-    /// permit after exponential backoff with jitter; consecutive failures open the circuit breaker.
+    /// The third party could not be reached or answered with a server error, and certainly has no job. The document
+    /// requests another permit after exponential backoff with jitter. Consecutive failures open the circuit breaker.
     #[error("the third party is unavailable: {0}")]
     Unavailable(String),
-    /// The third party did not answer after the whole document was sent, or a gateway answered in its place: it may have a
-    /// job. The state machine asks by idempotency key.
+    /// The third party did not answer after the whole document was sent, or a gateway answered in its place, so the
+    /// third party may have a job. The state machine asks for the job by idempotency key.
     #[error("it is unknown whether the third party took the document: {0}")]
     OutcomeUnknown(String),
-    /// The third party refuses this document for good: the document fails with this reason.
+    /// The third party permanently rejects this document. The document fails with this reason.
     #[error("the third party rejected the document: {0}")]
     Rejected(Reason),
-    /// The third party does not accept our credentials: the circuit breaker opens.
+    /// The third party does not accept our credentials. The circuit breaker opens.
     #[error("the third party refuses our credentials")]
     Unauthorized,
-    /// The third party neither called back nor knows the job, as often as the workflow was willing to wait.
+    /// The workflow waited as often as it is configured to, and the job has no result.
     #[error("the third party never finished the job")]
     Overdue,
-    /// The uploaded object was deleted or replaced by a newer version: the document fails.
+    /// The uploaded object was deleted or replaced by a newer version. The document fails.
     #[error("the uploaded object is gone: {0}")]
     SourceGone(String),
-    /// The uploads bucket could not be read in the middle of a transfer, so the third party has no whole document: the
-    /// document requests another permit. This says nothing about the third party.
+    /// Reading the uploads bucket failed during a transfer, so the third party does not have the whole document. The
+    /// document requests another permit. This error does not count against the third party.
     #[error("the uploaded object could not be read: {0}")]
     SourceUnavailable(String),
-    /// A returned file is not what the callback declared: refetched a few times, then the document fails.
+    /// A returned file does not match the callback's declaration. The state machine fetches the file again a few times,
+    /// then the document fails.
     #[error("a returned file does not match its declaration: {0}")]
     ReturnedMismatch(Reason),
-    /// The returned content cannot be turned into a record: the document fails with this reason.
+    /// The returned content cannot be turned into a record. The document fails with this reason.
     #[error("the returned content cannot be normalised: {0}")]
     RecordInvalid(Reason),
-    /// The permit could not be used in time, and nothing was sent: the document requests another one.
+    /// The permit could not be used in time, and nothing was sent. The document requests another permit.
     #[error("the permit expired: {0}")]
     PermitExpired(&'static str),
-    /// The permit was used, and what came of it is not known: an earlier delivery of the same message died, the third party
-    /// is still reading an earlier request, or its answer could not be stored. The state machine asks by idempotency key.
+    /// The permit was used, and the outcome is unknown: an earlier delivery of the same message died, the third party
+    /// is still reading an earlier request, or the third party's answer could not be stored. The state machine asks for
+    /// the job by idempotency key.
     #[error("the permit was used: {0}")]
     PermitAlreadyUsed(&'static str),
-    /// Our own store or AWS failed the call: retried soon, then by queue redelivery.
+    /// A call to our own store or to another AWS service failed. The call is retried soon, then by queue redelivery.
     #[error("our own store failed: {0}")]
     Store(#[from] StoreError),
 }
 
-/// Why our own store or AWS failed a call. The state machine retries all three in the same way, so they share the name
-/// `Store.Unavailable`; what differs is who has to act. The text names the call and AWS's error code only, because AWS quotes
-/// keys, tokens and names in its messages; `source` has the whole error and is never logged.
+/// Why a call to our own store or to another AWS service failed. The state machine retries all three variants in the
+/// same way, so they share the name `Store.Unavailable`; they differ in whether a person has to act. The text contains
+/// only the call and AWS's error code, because AWS quotes keys, tokens and names in its messages. `source` holds the
+/// whole error and is never logged.
 #[derive(thiserror::Error)]
 pub enum StoreError {
-    /// AWS did not answer, or asked for fewer calls. It passes by itself.
+    /// AWS did not answer or throttled the call. The condition passes without intervention.
     #[error("{what}")]
     Unavailable {
         /// The call, and what happened to it.
@@ -73,10 +77,10 @@ pub enum StoreError {
         #[source]
         source: Option<BoxError>,
     },
-    /// Another writer changed the same items first, and nothing was written. The next attempt reads the new items.
+    /// A concurrent writer changed the same items first, and nothing was written. The next attempt reads the new items.
     #[error("another writer came first")]
     Conflict,
-    /// Wrong code, wrong data or missing permissions: the call fails until somebody mends them.
+    /// Wrong code, wrong data or missing permissions: the call fails until a person corrects the cause.
     #[error("{what}")]
     Defect {
         /// The call or the data, and what is wrong with it.
@@ -87,7 +91,7 @@ pub enum StoreError {
     },
 }
 
-/// Without the source, whose text may quote what must not be logged.
+/// Omits the source, because its text may quote secrets or names that must not be logged.
 impl std::fmt::Debug for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -112,14 +116,14 @@ impl StoreError {
         Self::Defect { what: what.into(), source: None }
     }
 
-    /// A defect that another error shows.
+    /// A defect with the error that revealed it.
     pub fn defect_of(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Defect { what: what.into(), source: Some(source.into()) }
     }
 }
 
 impl Error {
-    /// The name by which `ErrorEquals` matches this error.
+    /// The name that `ErrorEquals` matches.
     pub fn name(&self) -> &'static str {
         match self {
             Self::RateLimited { .. } => "ThirdParty.RateLimited",
@@ -138,7 +142,7 @@ impl Error {
         }
     }
 
-    /// Every name that [`Error::name`] can give, for the contract test.
+    /// All names that [`Error::name`] returns, for the contract test.
     pub const NAMES: [&'static str; 13] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
@@ -155,7 +159,7 @@ impl Error {
         "Store.Unavailable",
     ];
 
-    /// Why the document failed, in words a teacher can act on. Never holds a name, a URL or a token.
+    /// Why the document failed, in words a teacher can act on. The reason never contains a file name, a URL or a token.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Rejected(reason) | Self::ReturnedMismatch(reason) | Self::RecordInvalid(reason) => {
@@ -191,7 +195,7 @@ impl Error {
         }
     }
 
-    /// The `cause` given to Step Functions: a small JSON object, the only place where a workflow error carries data.
+    /// The `cause` for Step Functions: a small JSON object. A workflow error carries data only in this object.
     ///
     /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited`.
     pub fn cause(&self) -> serde_json::Value {
@@ -203,7 +207,7 @@ impl Error {
     }
 }
 
-/// `time` as RFC 3339 in UTC with whole milliseconds, the one form used on every wire and in every item.
+/// `time` as RFC 3339 in UTC with whole milliseconds: the only format in messages, in API responses and in the table.
 pub fn rfc3339(time: OffsetDateTime) -> String {
     let utc = time.to_offset(time::UtcOffset::UTC);
     format!(

@@ -1,8 +1,9 @@
 //! The domain of Lectern: what a document is, how it moves, and what each step of the workflow decides.
 //!
-//! This crate knows no AWS, reads no environment, has no clock and sets up no logging: time, ids and every
-//! outside thing come through the traits of [`ports`]. One module a step, named like its function, its state in
-//! `statemachines/document.asl.json` and its resource in `template.yaml`.
+//! This crate contains no AWS code. It does not read environment variables or the system clock and does not set up
+//! logging: it gets the time, random ids and all external services through the traits of [`ports`]. Each step is one
+//! module. The module, its function, its state in `statemachines/document.asl.json` and its resource in `template.yaml`
+//! have the same name.
 
 pub mod admission;
 pub mod api;

@@ -1,45 +1,49 @@
-//! Every limit on what comes from outside, in one place. Sizes are bytes, times are [`Duration`]s.
+//! All limits on input from outside. Sizes are in bytes, times are [`Duration`]s.
 
 use std::time::Duration;
 
-/// Bytes of an upload that `receive-upload` reads to see what it is.
+/// Bytes of an upload that `receive-upload` reads to detect its media type.
 pub const SNIFF_BYTES: u64 = 64 * 1024;
-/// A callback's body. API Gateway itself stops at 10 MiB.
+/// Size of a callback's body. API Gateway's own limit is 10 MiB.
 pub const MAX_CALLBACK_BYTES: usize = 192 * 1024;
-/// Files that one callback may declare.
+/// Number of files that one callback may declare.
 pub const MAX_RETURNED_FILES: usize = 50;
-/// Bytes of a returned file's URL.
+/// Length of a returned file's URL in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
-/// Bytes of the URL that a document is fetched from in pull delivery: it holds the object's key, percent-encoded, and
-/// the session token of the role that signed it.
+/// Length in bytes of the presigned URL from which the third party fetches a document (pull delivery). The URL contains
+/// the percent-encoded object key and the session token of the role that signed the URL.
 pub const MAX_SOURCE_URL_BYTES: usize = 8192;
-/// Bytes of a returned file's name.
+/// Length of a returned file's name in bytes.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
-/// Size of a returned file: what one S3 `CopyObject` can promote out of quarantine.
+/// Size of a returned file: the largest object that one S3 `CopyObject` can copy out of quarantine.
 pub const MAX_RETURNED_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Size of a returned file that is parsed into the record (transcript, findings, facts, text).
 pub const MAX_PARSED_FILE_BYTES: u64 = 32 * 1024 * 1024;
-/// The longest that a `Retry-After` is honoured; what is longer, or not understood, becomes this or the default.
+/// The longest wait that a `Retry-After` can cause. A longer wait is cut to this limit; [`DEFAULT_RATE_LIMIT_WAIT`]
+/// replaces a value that cannot be parsed.
 pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_mins(15);
-/// The wait for a 429 that gives no usable time.
+/// The wait after a 429 without a usable `Retry-After`.
 pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
-/// How far a callback's timestamp may lie from now, in both directions (Standard Webhooks).
+/// How far a callback's timestamp may differ from the present time, in both directions (Standard Webhooks).
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
-/// Segments of a record's transcript.
+/// Number of segments of a record's transcript.
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
-/// Findings of a record.
+/// Number of findings of a record.
 pub const MAX_RECORD_FINDINGS: usize = 10_000;
-/// Attachments of one job that are opened to see that they are sound; the time for each is bounded.
+/// Number of attachments of one job that `normalize-document` opens to check that they are intact. The time for each
+/// attachment is limited too.
 pub const MAX_OPENED_ATTACHMENTS: usize = 8;
-/// A record as JSON. Lambda answers at most 6 MB, and a JSON body may double when it is escaped into that answer.
+/// Size of a record as JSON. A Lambda response is limited to 6 MB, and escaping the JSON into that response can double
+/// its size.
 pub const MAX_RECORD_BYTES: usize = 3_000_000;
-/// How long a connection to the third party may take: name, TCP and TLS. A permit that expires sooner is not used.
+/// How long a connection to the third party may take: name resolution, TCP and TLS. A transfer does not use a permit
+/// that expires sooner.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a presigned URL for the third party lives (pull delivery).
+/// How long a presigned URL for the third party is valid (pull delivery).
 pub const PULL_URL_LIFETIME: Duration = Duration::from_hours(6);
-/// How long a presigned URL for an evaluator lives.
+/// How long a presigned URL for an evaluator is valid.
 pub const READ_URL_LIFETIME: Duration = Duration::from_mins(5);
-/// Submissions of one page of the records API, if the caller does not say.
+/// Default number of submissions on one page of the records API.
 pub const DEFAULT_PAGE: usize = 25;
-/// Submissions of one page of the records API.
+/// Largest number of submissions on one page of the records API.
 pub const MAX_PAGE: usize = 100;

@@ -1,4 +1,5 @@
-//! What the state machine sends to functions, through a queue or directly. Everything has the same [`Envelope`].
+//! The messages and task inputs that the state machine sends to functions, through a queue or directly. All of them
+//! contain the same [`Envelope`].
 //!
 //! A message whose schema version is unknown stays on its queue. The input of a function that the state machine invokes
 //! directly has a schema version too, but [`parse`] does not check it, because both are deployed together.
@@ -12,10 +13,10 @@ use crate::{
     telemetry::trace::{self, TraceParent},
 };
 
-/// The version that this code reads and writes. No other one was ever deployed.
+/// The schema version that this code reads and writes. No other version was ever deployed.
 pub const SCHEMA_VERSION: u64 = 2;
 
-/// What every message and every input of a task carries beside the fields that its step needs:
+/// The fields that all messages and task inputs have in common; each step adds its own fields:
 /// `{"schemaVersion": 2, "submissionId", "documentId", "attempt", "traceparent"?}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +28,8 @@ pub struct Envelope {
     pub document: DocumentRef,
     /// The document's newest attempt; 0 before the first one.
     pub attempt: Attempt,
-    /// The document's trace. A text that is no `traceparent` is ignored, so that it holds up no document.
+    /// The document's trace. A value that is not a valid `traceparent` is ignored, so that it cannot block the
+    /// document.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::optional")]
     pub traceparent: Option<TraceParent>,
 }
@@ -39,13 +41,13 @@ impl Envelope {
     }
 }
 
-/// A message that cannot be read. Its receiver leaves it unchanged for the dead-letter queue.
+/// A message that cannot be parsed. The receiver leaves it unchanged, and SQS moves it to the dead-letter queue.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Not JSON, or not of the expected shape. The text says where, and quotes nothing.
+    /// Not JSON, or not of the expected shape. The text gives the position of the error and does not quote the message.
     #[error("the message is not of the expected form ({0})")]
     Form(String),
-    /// Of a version that this code does not know.
+    /// The message has an unknown schema version.
     #[error("the message has schema version {0}, this code reads version {SCHEMA_VERSION}")]
     Version(String),
 }
@@ -53,7 +55,7 @@ pub enum Unreadable {
 /// Why a message stays on its queue.
 #[derive(Debug, thiserror::Error)]
 pub enum Retryable {
-    /// No delivery of the message will be readable: SQS moves it to the dead-letter queue.
+    /// Redelivery does not help: SQS moves the message to the dead-letter queue after its last delivery.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// AWS did not answer: SQS delivers the message again.
@@ -61,10 +63,10 @@ pub enum Retryable {
     Store(#[from] Error),
 }
 
-/// Reads a message from a queue.
+/// Parses a message from a queue.
 ///
 /// # Errors
-/// [`Unreadable`], without quoting the message.
+/// [`Unreadable`]; its text does not quote the message.
 pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
     let value: Value = serde_json::from_str(body).map_err(|error| form(&error))?;
     let version = value.get("schemaVersion").and_then(Value::as_u64);
@@ -75,10 +77,10 @@ pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
     }
 }
 
-/// Reads the input of a task that the state machine invokes directly.
+/// Parses the input of a task that the state machine invokes directly.
 ///
 /// # Errors
-/// [`Unreadable::Form`], without quoting the input.
+/// [`Unreadable::Form`]; its text does not quote the input.
 pub fn input<T: DeserializeOwned>(payload: Value) -> Result<T, Unreadable> {
     serde_json::from_value(payload).map_err(|error| form(&error))
 }

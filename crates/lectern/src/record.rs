@@ -1,7 +1,8 @@
-//! The normalised record: Lectern's own versioned schema, what an evaluator reads of one document.
+//! The normalised record of one document, which evaluators read, in Lectern's own versioned schema.
 //!
-//! [`build`] makes it, purely, from what the third party returned. `docs/record.schema.json` is generated from these
-//! types ([`json_schema`]) and a test holds it equal to them. All text is inert: it is kept as text, never as markup.
+//! The pure function [`build`] builds a record from the files that the third party returned. `docs/record.schema.json`
+//! is generated from these types ([`json_schema`]), and a test checks that the two are equal. All text is stored as
+//! plain text, never as markup.
 
 mod build;
 mod nfc;
@@ -26,7 +27,7 @@ pub use build::{Draft, build};
 pub(crate) use nfc::nfc;
 pub use schema::json_schema;
 
-/// The schema's version that this code writes. A reader accepts this one and the one before.
+/// The schema version that this code writes. A reader accepts this version and the one before.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One document, normalised. Display text is Unicode NFC, times are RFC 3339 in UTC, durations are milliseconds.
@@ -73,10 +74,10 @@ impl Record {
         Ok((keys::record(document, &hex::encode(Sha256::digest(&json))), json.into()))
     }
 
-    /// Reads [`Self::to_object`] back.
+    /// Parses the JSON of [`Self::to_object`].
     ///
     /// # Errors
-    /// A defect, if this is no record of a readable version.
+    /// A defect, if this is not a record of a readable version.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let record = serde_json::from_slice(json);
         Ok(record.map_err(|error| StoreError::defect_of("a record could not be read", error))?)

@@ -1,4 +1,4 @@
-//! What the steps report about themselves: metrics, and the trace that a document keeps through the workflow.
+//! Telemetry of the steps: metrics, and the trace of a document through the workflow.
 
 pub mod metrics;
 pub mod trace;

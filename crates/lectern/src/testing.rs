@@ -1,6 +1,6 @@
-//! The ports in memory: one stateful fake for each, with the same meaning as the real ones.
+//! In-memory ports: one stateful fake for each port, with the same behaviour as the real ones.
 //!
-//! [`Faults`] kills any call before or after its effect, so that a test can cut a step off at every point. The
+//! [`Faults`] interrupts any call before or after its effect, so that a test can interrupt a step at every point. The
 //! store's writes are the pure functions of [`crate::document::transitions`], like those of the store on `DynamoDB`.
 
 mod admission;
@@ -22,12 +22,12 @@ pub use store::MemoryStore;
 
 use crate::error::{Error, StoreError};
 
-/// Where a call is cut off.
+/// Where a call is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// It has no effect.
+    /// The call has no effect.
     Before,
-    /// It has its effect, and the caller does not learn of it.
+    /// The call has its effect, and the caller gets an error.
     After,
     /// It has no effect, because another writer came first.
     Conflict,

@@ -124,6 +124,7 @@ async fn d02_v01_upload_that_breaks_off_is_no_fault_of_the_third_party() {
     assert!(third_party.jobs().is_empty(), "no half job");
 }
 
+#[expect(clippy::unwrap_used, reason = "a helper of tests, which the lint takes for product code")]
 fn new_document() -> NewDocument {
     let object = object("plan.pdf", "v1");
     let document_id = DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id);

@@ -1,4 +1,4 @@
-//! The store in memory against the reference model. An end-to-end test holds the one on `DynamoDB` to the same.
+//! Compares the in-memory store with the reference model. An end-to-end test does the same with the `DynamoDB` store.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ proptest! {
         prop_assert_eq!(run(&ops), Ok(()));
     }
 
-    /// Fewer documents, so that each goes further.
+    /// Fewer documents, so that each one gets more operations.
     #[test]
     fn any_operations_on_two_versions_leave_the_store_as_the_model_says(
         ops in prop::collection::vec((0usize..2, any::<u32>().prop_map(Op::decode)), 1..60)
@@ -32,7 +32,7 @@ proptest! {
         prop_assert_eq!(run(&ops), Ok(()));
     }
 
-    /// Case 2: registrations alone, of every version of every file, in any order and any number.
+    /// Case 2: only registrations, of every version of every file, in any order and number.
     #[test]
     fn case_01_case_02_newest_version_wins_in_any_order(
         ops in prop::collection::vec((0usize..12, prop::bool::weighted(0.8)), 1..40)

@@ -1,5 +1,5 @@
-//! The API's routes: from HTTP to the functions of [`lectern::api`] and back. It knows claims and headers,
-//! not what a submission is.
+//! The API's routes: they map HTTP requests to the functions of [`lectern::api`], and the results to HTTP answers. The
+//! routes contain no knowledge of submissions.
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +53,7 @@ where
         .with_state(Ports { store, urls })
 }
 
-/// Gives every request the span that the log lines take their ids from.
+/// Runs every request in the span from which log lines take their ids.
 pub(crate) fn with_spans(router: Router, function: String) -> Router {
     let function: Arc<str> = function.into();
     router.layer(from_fn(move |request: Request, next: Next| {
@@ -65,7 +65,7 @@ pub(crate) fn with_spans(router: Router, function: String) -> Router {
     }))
 }
 
-/// A span with the ids that a path names, if they are ids: what else a path holds is never logged.
+/// A span with the valid ids in a path. Other parts of a path are never logged.
 fn ids_span(parent: &tracing::Span, path: &str) -> tracing::Span {
     let mut parts = path.split('/').skip(1);
     let mut named = |collection: &str| {
@@ -130,7 +130,7 @@ async fn file_urls<S: Load, U: ReadUrls>(
     Ok(Json(api::file_urls(&reader, &*ports.store, &*ports.urls, &submission, &document).await?))
 }
 
-/// The caller, by the claims that the HTTP API's JWT authorizer passes on. Nothing in the request itself counts.
+/// The caller, from the claims that the HTTP API's JWT authorizer passes on. The request's own content is not used.
 struct Caller(Evaluator);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -166,7 +166,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Answers hold personal data and bearer URLs: nobody keeps, frames or guesses at them.
+/// Answers contain personal data and bearer URLs, so browsers must not cache them, frame them or guess their type.
 async fn with_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -106,7 +106,6 @@ const CALLS: [(&str, &[&str]); 9] = [
         "records-api",
         &[
             "dynamodb.rs:get_item",
-            "dynamodb/browse.rs:get_item",
             "dynamodb/browse.rs:query",
             "dynamodb/browse.rs:batch_get_item",
             "s3/uploads.rs:get_object",
@@ -131,7 +130,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
             &["dynamodb:PutItem", "dynamodb:DeleteItem"]
         }
-        // A transaction needs the actions of its parts: it puts documents and records, and updates submissions.
+        // A transaction needs the actions of its parts: it puts documents and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
         "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],

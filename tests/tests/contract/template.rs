@@ -150,7 +150,7 @@ fn expand_loops(resources: &mut Map<String, Value>) {
     }
 }
 
-/// The body of a loop for one value of its variable, as CloudFormation substitutes it: in `Fn::Sub` and `Ref`.
+/// The body of a loop for one value of its variable, as `CloudFormation` substitutes it: in `Fn::Sub` and `Ref`.
 fn substituted(body: &Value, variable: &str, value: &str) -> Value {
     match body {
         Value::Array(items) => items.iter().map(|item| substituted(item, variable, value)).collect(),

@@ -1,5 +1,5 @@
-//! Settings that are missing, malformed or there. The environment of a process cannot be changed safely while it
-//! runs, so the tests that need one look at themselves in a child process.
+//! Missing, malformed and valid settings. The environment of a running process cannot be changed safely, so tests that
+//! need one run themselves in a child process.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
     ]
 }
 
-/// Run by the tests below in a process of their making; by itself it has nothing to look at.
+/// The tests below run this test in a child process. Without them it does nothing.
 #[test]
 fn child_reads_its_environment() {
     for (name, problem) in problems(Config::from_env()) {
@@ -76,7 +76,7 @@ fn limits_of_the_third_party_are_read_as_an_interval_and_a_lease() {
     }
 }
 
-/// A request that comes 2 seconds after its slot has to be in time, and the burst is what lets it be late.
+/// A request 2 seconds after its reservation must still be in time; the burst absorbs the delay.
 #[test]
 fn burst_that_leaves_no_time_to_start_is_refused_by_the_least_one_that_does() {
     let said = |rate: &str, burst: u32| {
@@ -102,7 +102,7 @@ fn burst_that_leaves_no_time_to_start_is_refused_by_the_least_one_that_does() {
     }
 }
 
-/// What the accessors say under just these variables.
+/// The results of the accessors with exactly these variables.
 fn said_under(variables: &[(&str, &str)]) -> String {
     let this = std::env::current_exe().unwrap();
     let output = Command::new(this)
@@ -147,7 +147,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
     }
 }
 
-/// The deployment's tool takes no empty value, so that none has a name.
+/// The deployment tool does not accept an empty value, so `-` stands for none.
 #[test]
 fn submission_to_debug_is_named_or_none() {
     for (value, expected) in

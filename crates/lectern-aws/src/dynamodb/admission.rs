@@ -20,7 +20,7 @@ use crate::error::{defect, failed};
 
 #[derive(Serialize, Deserialize)]
 struct StoredAdmission {
-    /// Raised by every write.
+    /// Every write increases the revision.
     revision: u64,
     #[serde(flatten)]
     state: AdmissionState,

@@ -1,4 +1,4 @@
-//! Reading for people: lists of submissions, one submission with its documents, one record.
+//! Reads for the records API: lists of submissions, and one submission with its documents.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use lectern::{
@@ -41,8 +41,8 @@ impl Browse for DynamoDbStore {
         listed.dedup_by(|a, b| a.pk == b.pk);
         listed.truncate(limit);
         let mut submissions = self.all_of(&listed).await?;
-        // The index lags behind the item by a moment, so a submission that has just moved on may still be listed under
-        // its old state, with its new one. Leaving it out here would cut the page short, and the list with it.
+        // The index is eventually consistent, so a submission that has just changed its state may be listed under the
+        // old one. Omitting it here would shorten the page and end the list early.
         submissions.sort_by(|a, b| {
             (&b.created_at, b.submission_id.as_str()).cmp(&(&a.created_at, a.submission_id.as_str()))
         });
@@ -120,7 +120,8 @@ impl DynamoDbStore {
             .filter_map(|id| SubmissionId::try_from(id.to_owned()).ok())
             .map(|id| submission_key(&id))
             .collect();
-        // DynamoDB may answer for a part of the keys and name the rest; each round answers for at least one.
+        // DynamoDB may return a part of the items and list the unprocessed keys; each request returns at least one
+        // item.
         while !wanted.is_empty() {
             let keys =
                 KeysAndAttributes::builder().set_keys(Some(wanted.clone())).consistent_read(true).build();

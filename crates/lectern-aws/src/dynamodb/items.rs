@@ -1,4 +1,4 @@
-//! The table's items: their keys, and the domain's types as attributes.
+//! The table's items: their keys, and the domain types as attributes.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) const SUBMISSIONS_BY_STATE: &str = "submissions-by-state";
 pub(super) struct StoredDocument {
     pub(super) pk: String,
     pub(super) sk: String,
-    /// Raised by every write, also by those of the state machine.
+    /// Every write increases the revision, also the writes of the state machine.
     pub(super) revision: u64,
     /// The token of the execution that waits for the callback, written by the state `AwaitCallback`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ impl StoredDocument {
         }
     }
 
-    /// The item after a move.
+    /// The item after a transition.
     pub(super) fn moved(self, document: Document) -> Self {
         Self { revision: self.revision + 1, document, ..self }
     }
@@ -72,7 +72,7 @@ pub(super) fn submission_key(id: &SubmissionId) -> Item {
     key(submission_pk(id), "SUBMISSION".to_owned())
 }
 
-/// The current version of one file. The key is hashed, since an object's key may be as long as a sort key.
+/// The key of a file's current version. The object's key is hashed, since it may be as long as the limit of a sort key.
 pub(super) fn file_key(submission: &SubmissionId, object: &ObjectVersion) -> Item {
     let file = DocumentId::of(&object.bucket, object.key.as_bytes(), "");
     key(submission_pk(submission), format!("FILE#{file}"))

@@ -1,4 +1,5 @@
-//! Registering a document: its item, its callback id, its file's current version and its submission, at once.
+//! Registers a document: writes its item, its callback id, its file's current version and its submission in one
+//! transaction.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use lectern::{
@@ -65,8 +66,8 @@ impl Register for DynamoDbStore {
                 );
                 Ok(Registration::New(plan.document))
             }
-            // Another delivery of the same event came first, or another document's write did. The next delivery of this
-            // message finds out which.
+            // Another delivery of the same event or a write for another document came first. In the latter case, SQS
+            // delivers this message again.
             Err(conflict @ Error::Store(StoreError::Conflict)) => match self.stored(&reference).await? {
                 Some(known) => Ok(Registration::Known(known.document)),
                 None => Err(conflict),
@@ -124,7 +125,7 @@ impl DynamoDbStore {
         self.put_once(item)
     }
 
-    /// Makes the document its file's current version, unless another one became that meanwhile.
+    /// Makes the document its file's current version, unless the current version has changed in the meantime.
     fn put_current(
         &self,
         file_key: Item,

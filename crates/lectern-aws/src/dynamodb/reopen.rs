@@ -1,4 +1,4 @@
-//! Redriving a document, for an operator: the document and its submission's counts, at once.
+//! Reopens a document for a redrive: writes the document and its submission's counts in one transaction.
 
 use lectern::{
     document::DocumentRef,

@@ -36,7 +36,7 @@ struct StoredCallback {
 
 impl Results for DynamoDbStore {
     async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
-        // No callback id is that long, and an empty one is none.
+        // No callback id is empty or that long.
         if callback.expose().is_empty() || callback.expose().len() > 512 {
             return Ok(None);
         }

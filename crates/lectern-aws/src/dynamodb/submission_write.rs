@@ -1,8 +1,8 @@
-//! The submission's part of a transaction: it adds to counts, and its condition guards the submission's state.
+//! The write to the submission in a transaction: it changes counts, and its condition guards the submission's state.
 //!
-//! Additions do not conflict, but the state depends on whether a document is the last open one. The condition guards only
-//! that boundary: far from it many documents of a submission move at the same time, and at it exactly one of them writes
-//! the new state.
+//! Additions do not conflict, but the state depends on whether a document is the last open one. The condition guards
+//! only that boundary: away from it, many documents of a submission can change at the same time; at the boundary,
+//! exactly one of them writes the new state.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use lectern::{
@@ -19,7 +19,7 @@ use super::{
 use crate::error::{defect, failed};
 
 impl DynamoDbStore {
-    /// The write that counts a document's move.
+    /// The write that counts a document's transition.
     pub(super) async fn count(
         &self,
         id: &SubmissionId,
@@ -93,7 +93,7 @@ impl Guard {
                 Some("#open = :wasOpen AND #rejected = :wasRejected AND #failed = :wasFailed"),
                 vec![(":wasOpen", -open), (":wasRejected", -rejected), (":wasFailed", -failed)],
             ),
-            // The last open document ends badly, or one is rejected where none is open.
+            // The last open document failed, or a document is rejected while no document is open.
             SubmissionState::NeedsAttention if rejected + failed > 0 && open == 0 => {
                 (Some("attribute_not_exists(#open) OR #open = :wasOpen"), vec![(":wasOpen", 0)])
             }

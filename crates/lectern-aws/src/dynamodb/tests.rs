@@ -1,4 +1,4 @@
-//! The store against a `DynamoDB` with prepared answers: the requests that it sends, and every refusal.
+//! Tests the store with prepared answers of `DynamoDB`: the requests that the store sends, and every refused write.
 
 mod admission;
 mod browse;

@@ -1,4 +1,4 @@
-//! What each kind of AWS's errors means for the caller.
+//! Tests the mapping of AWS's errors.
 
 use std::error::Error as _;
 
@@ -11,10 +11,8 @@ use crate::test_support::{answer, client, json_error};
 
 async fn put_item(client: &Client) -> StoreError {
     let error = client.put_item().table_name("secret").send().await.unwrap_err();
-    match failed("PutItem", error) {
-        Error::Store(error) => error,
-        error => panic!("{error:?}"),
-    }
+    let Error::Store(error) = failed("PutItem", error) else { panic!("not an error of the store") };
+    error
 }
 
 fn kind(error: &StoreError) -> &'static str {

@@ -14,9 +14,9 @@ use crate::{Environment, logging, sqs::SourceQueue};
 #[cfg(test)]
 mod tests;
 
-/// Runs a function that is fed by a FIFO queue. The readable messages of a batch are handled together, and the handler learns
-/// whether any of them was delivered before; if it fails, all are delivered again. Unreadable messages go to the dead-letter
-/// queue at once.
+/// Runs a function that a FIFO queue invokes. The handler gets all readable messages of a batch together, and whether
+/// any of them was delivered before. If the handler fails, SQS delivers all of them again. Unreadable messages are sent
+/// to the dead-letter queue at once.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.

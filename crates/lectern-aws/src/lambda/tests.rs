@@ -1,4 +1,4 @@
-//! Batches of which a part fails, and errors as the state machine sees them.
+//! Tests partially failed batches, and errors as the state machine receives them.
 
 use std::sync::Mutex;
 

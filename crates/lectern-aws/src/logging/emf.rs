@@ -1,8 +1,8 @@
 //! Metrics as lines of `CloudWatch`'s embedded metric format: one line for each event of `lectern::telemetry::metrics`.
 //!
-//! `CloudWatch` reads them from Lambda's log, so that measuring needs no call and no permission. They are written whatever
-//! the log filter is. The fields of the spans stay on the line as plain properties, so that an odd metric leads to its
-//! documents.
+//! `CloudWatch` extracts the metrics from Lambda's log, so measuring needs no call and no permission. The lines are
+//! written whatever the log filter is. The fields of the spans stay on the line as plain properties, so that an unusual
+//! metric can be traced to its documents.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -41,7 +41,7 @@ pub(super) fn is_seen(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET || metadata.is_span() && may_be_logged(metadata)
 }
 
-/// The fields of a span. The log's own are another type: it may not see every span that this layer sees.
+/// The fields of a span. The log layer uses another type, because it may not see every span that this layer sees.
 struct SpanFields(Fields);
 
 impl<S, W> Layer<S> for EmbeddedMetrics<W>
@@ -72,7 +72,7 @@ where
                 properties.extend(fields.0.0.clone());
             }
         }
-        // As in the log: the runtime sets the whole trace header, and `traceId` is ours.
+        // As in the log: the runtime sets this field to the whole trace header; `traceId` is our own field.
         properties.remove("xrayTraceId");
         let mut recorded = Fields::default();
         event.record(&mut recorded);
@@ -83,7 +83,7 @@ where
         };
         let mut bytes = line.to_string().into_bytes();
         bytes.push(b'\n');
-        // Nothing can report that a metric was lost.
+        // There is no way to report a lost metric.
         let _ = self.make_writer.make_writer_for(event.metadata()).write_all(&bytes);
     }
 }
@@ -106,7 +106,7 @@ fn line(
     Some(Value::Object(line))
 }
 
-/// One directive for all metrics that are counted by the same dimension sets, of those whose fields are there.
+/// One directive for each group of present metrics that have the same dimension sets.
 fn directives(namespace: &str, recorded: &Map<String, Value>) -> Vec<Value> {
     let mut groups: Vec<(Vec<&[&str]>, Vec<&Metric>)> = Vec::new();
     for metric in ALL.iter().filter(|metric| recorded.get(metric.name).is_some_and(Value::is_number)) {

@@ -1,4 +1,5 @@
-//! Which lines are written: those of the configured filter, and all our own lines about one submission.
+//! Decides which lines are logged: those that the configured filter allows, and all of our own lines about one
+//! submission.
 
 use lectern::document::SubmissionId;
 use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
@@ -10,19 +11,19 @@ use tracing_subscriber::{
 
 use super::Fields;
 
-/// Decides on each line; [`may_be_logged`] has the last word.
+/// Decides on each line. A line that [`may_be_logged`] refuses is never logged.
 pub(super) struct Wanted {
     filter: EnvFilter,
     debug_submission: Option<SubmissionId>,
 }
 
 impl Wanted {
-    /// What `filter` asks for in `tracing`'s syntax, and our debug lines inside the spans of this submission.
+    /// The lines that `filter` (in `tracing`'s syntax) allows, and our debug lines inside the spans of this submission.
     pub(super) fn new(filter: &str, debug_submission: Option<SubmissionId>) -> Self {
         Self { filter: EnvFilter::new(filter), debug_submission }
     }
 
-    /// Whether this may be a line that only the debugged submission has.
+    /// Whether this may be a line that is logged for the debugged submission only.
     fn may_be_debugged(&self, metadata: &Metadata<'_>) -> bool {
         self.debug_submission.is_some()
             && metadata.is_event()
@@ -30,8 +31,8 @@ impl Wanted {
             && *metadata.level() <= Level::DEBUG
     }
 
-    /// Whether the innermost span that names a submission names the debugged one. Asked at the event, so that an id
-    /// that was recorded after its span began counts.
+    /// Whether the innermost span with a submission id has the debugged one. This is checked at the event, so that an
+    /// id that was recorded after the span began counts.
     fn is_debugged<S>(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool
     where
         S: Subscriber + for<'lookup> LookupSpan<'lookup>,
@@ -65,7 +66,7 @@ where
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Asked in any case: the filter keeps what it says of a span.
+        // Always called, because the filter stores its decision about a span.
         let filter = Filter::<S>::callsite_enabled(&self.filter, metadata);
         if !may_be_logged(metadata) {
             Interest::never()
@@ -104,17 +105,19 @@ where
     }
 }
 
-/// Lines of libraries below `info` may quote requests and payloads, and with them names, URLs and tokens.
+/// Whether a line may be logged at all. Lines of libraries below `info` may quote requests and payloads, and thus
+/// names, URLs and tokens.
 ///
-/// The runtime repeats every error that a handler returns, without the ids of its document; it was logged where it was
-/// decided. A panic, which comes from there too, is on standard error already. Metrics are written by another layer.
+/// The Lambda runtime logs every error that a handler returns again, without the document's ids; our own code has
+/// already logged it. The runtime also logs panics, which are on standard error already. Another layer writes the
+/// metrics.
 pub(super) fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     metadata.target() != "lambda_runtime::layers::panic"
         && metadata.target() != lectern::telemetry::metrics::TARGET
         && (is_ours(metadata) || *metadata.level() <= Level::INFO)
 }
 
-/// The spans that the ids of a line come from are there even if the filter lets through warnings only.
+/// The spans with the ids of log lines are enabled even if the filter allows warnings only.
 fn carries_ids(metadata: &Metadata<'_>) -> bool {
     let runtime = metadata.target().starts_with("lambda_runtime");
     metadata.is_span() && *metadata.level() <= Level::INFO && (runtime || is_ours(metadata))

@@ -1,4 +1,7 @@
-//! The lines that are written.
+//! Tests the log lines.
+
+mod silence;
+mod volume;
 
 use serde_json::json;
 use tracing::Instrument as _;
@@ -6,7 +9,7 @@ use tracing::Instrument as _;
 use super::*;
 use crate::test_support::Captured;
 
-/// What `work` logs under this filter.
+/// The log of `work` with this filter.
 fn logged(filter: &str, work: impl FnOnce()) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
@@ -141,7 +144,7 @@ fn ids_are_on_a_line_even_if_only_warnings_are_asked_for() {
     assert_eq!((&lines[0]["documentId"], &lines[0]["requestId"]), (&json!("d1"), &json!("r1")));
 }
 
-/// The messages that are logged of two submissions while one of them is debugged.
+/// The logged messages of two submissions while one of them is debugged.
 fn debugged(filter: &str) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();

@@ -67,7 +67,7 @@ impl ReturnedBucket {
             .await
             .map_err(|error| failed("CreateMultipartUpload", error))?;
         let upload_id = created.upload_id.unwrap_or_default();
-        // A function that dies here leaves parts behind; the bucket's lifecycle rule removes them.
+        // If the function dies here, the bucket's lifecycle rule removes the uploaded parts.
         let uploaded = match self.upload_each_part(key, &upload_id, body, first).await {
             Ok(parts) => self.complete(key, &upload_id, parts).await,
             Err(error) => Err(error),
@@ -130,9 +130,9 @@ impl ReturnedBucket {
     }
 }
 
-/// The content type of unchecked files, which no browser opens by itself.
+/// The content type of unverified files. Browsers do not open it in place.
 const QUARANTINE_TYPE: &str = "application/octet-stream";
-/// Under this name a promoted file's SHA-256 is in its metadata, in lower-case hex.
+/// The name of the metadata entry with a promoted file's SHA-256 in lower-case hex.
 const SHA256: &str = "sha256";
 
 impl Records for ReturnedBucket {
@@ -148,7 +148,7 @@ impl Records for ReturnedBucket {
 }
 
 impl ReturnedFiles for ReturnedBucket {
-    /// What came of a body that breaks off is kept, and the error says so.
+    /// If the body breaks off, the bytes received so far are kept in quarantine, and the call fails.
     async fn quarantine(&self, key: &str, body: ByteStream, limit: u64) -> Result<StreamFacts, Error> {
         let mut body = Hashing::new(body, limit);
         let first = body.next_part().await;
@@ -171,7 +171,7 @@ impl ReturnedFiles for ReturnedBucket {
             .copy_object()
             .bucket(&self.bucket)
             .key(key)
-            // Both keys are built by us and need no encoding.
+            // Lectern builds both keys, and they need no encoding.
             .copy_source(format!("{}/{quarantine_key}", self.bucket))
             .copy_source_if_match(&facts.tag)
             .metadata_directive(MetadataDirective::Replace)
@@ -222,7 +222,7 @@ fn broken_off(error: ByteStreamError) -> Error {
     StoreError::Unavailable { what, source }.into()
 }
 
-/// `None` for an object that has no hash with it: it was promoted before hashes were kept.
+/// `None` for an object without a hash in its metadata.
 fn kept(head: HeadObjectOutput) -> Option<Promoted> {
     Some(Promoted {
         size_bytes: u64::try_from(head.content_length?).ok()?,
@@ -257,7 +257,7 @@ impl ReturnedBucket {
     }
 }
 
-/// A `Content-Disposition` (RFC 6266) under which a browser saves the file and never opens it in place.
+/// A `Content-Disposition` (RFC 6266) that makes browsers save the file instead of opening it.
 pub(super) fn attachment(file_name: &str) -> String {
     let encoded: String = file_name
         .bytes()
@@ -269,7 +269,7 @@ pub(super) fn attachment(file_name: &str) -> String {
     format!("attachment; filename*=UTF-8''{encoded}")
 }
 
-/// A body that is hashed and measured while it is cut into parts, up to a limit.
+/// Splits a body into parts, up to a limit, and hashes and counts its bytes on the way.
 struct Hashing {
     body: ByteStream,
     limit: u64,
@@ -295,7 +295,7 @@ impl Hashing {
         }
     }
 
-    /// The next [`PART_BYTES`], or what is left, or nothing.
+    /// The next [`PART_BYTES`], or the remaining bytes; empty at the end.
     async fn next_part(&mut self) -> Bytes {
         let mut part = BytesMut::with_capacity(PART_BYTES.min(self.expected()));
         while part.len() < PART_BYTES {
@@ -324,7 +324,7 @@ impl Hashing {
                 return false;
             }
         };
-        // One byte more than the limit shows that it was exceeded; no more is taken.
+        // One byte more than the limit is read, to detect that the body exceeds the limit.
         chunk.truncate(self.expected());
         self.size_bytes += chunk.len() as u64;
         self.ended = self.size_bytes > self.limit;
@@ -345,3 +345,6 @@ impl Hashing {
         Ok(StreamFacts { size_bytes: self.size_bytes, sha256, first_bytes: self.first_bytes.freeze(), tag })
     }
 }
+
+#[cfg(test)]
+mod tests;

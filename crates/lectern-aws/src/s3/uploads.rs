@@ -109,19 +109,19 @@ impl UploadReader for UploadsBucket {
     }
 }
 
-/// Reading an upload from S3 failed in the middle of it. The fault is ours or AWS's, and never the third party's, so an
-/// error of the HTTP client that has this one as its source says nothing of the third party.
+/// Reading an upload from S3 failed midway. This is our fault or AWS's, never the third party's, so an HTTP client
+/// error with this source does not count against the third party.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceReadError {
     /// S3 refused the request or did not answer it.
     #[error(transparent)]
     Refused(#[from] Error),
-    /// S3 answered, but not with just the range that was asked for.
+    /// S3 answered with another range than the requested one.
     #[error("GetObject: it was asked for {asked}, and answered with {answered}")]
     WrongRange {
         /// The range that was asked for.
         asked: String,
-        /// The `Content-Range` that came, or what came in its place.
+        /// The received `Content-Range`, or a text if there was none.
         answered: String,
     },
     /// The connection to S3 broke off, or a checksum did not match.
@@ -149,7 +149,9 @@ impl SourceReadError {
     fn into_store_error(self) -> Error {
         match self {
             Self::Refused(error) => error,
-            other => StoreError::Unavailable { what: other.to_string(), source: Some(other.into()) }.into(),
+            Self::WrongRange { .. } | Self::BrokenOff(_) | Self::TooLong { .. } | Self::TooShort { .. } => {
+                StoreError::Unavailable { what: self.to_string(), source: Some(self.into()) }.into()
+            }
         }
     }
 }
@@ -185,7 +187,7 @@ impl Reading {
     }
 }
 
-/// The answer to one ranged read, whose body has just the bytes of the range or ends with an error.
+/// The answer to one ranged read. Its body has exactly the bytes of the range or ends with an error.
 struct Range {
     asked: String,
     length: u64,
@@ -194,7 +196,7 @@ struct Range {
 }
 
 impl Range {
-    /// Asks for these bytes of an object, of which all that the object has must come.
+    /// Requests these bytes of an object. The answer must contain all of them that the object has.
     async fn open(
         client: &Client,
         object: &ObjectVersion,
@@ -234,7 +236,7 @@ impl Range {
     }
 }
 
-/// How many bytes a `Content-Range` announces, if it is the one that S3 has to answer with.
+/// The number of bytes in a `Content-Range`, if it is the range that S3 has to return.
 fn length_of(answered: &str, asked: &std::ops::Range<u64>, size_bytes: Option<u64>) -> Option<u64> {
     let (_, size) = answered.rsplit_once('/')?;
     let size = size.parse().ok().filter(|size| size_bytes.is_none_or(|known| known == *size))?;
@@ -242,3 +244,6 @@ fn length_of(answered: &str, asked: &std::ops::Range<u64>, size_bytes: Option<u6
     let length = end.checked_sub(asked.start).filter(|length| *length > 0)?;
     (answered == format!("bytes {}-{}/{size}", asked.start, end - 1)).then_some(length)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Secrets as Secrets Manager gives them, and as it should not.
+//! Tests valid and invalid answers of Secrets Manager.
 
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_smithy_mocks::{Rule, mock};

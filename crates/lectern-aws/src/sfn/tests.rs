@@ -1,4 +1,4 @@
-//! What Step Functions answers, and what the workflow makes of it.
+//! Tests how answers of Step Functions are handled.
 
 use aws_sdk_sfn::operation::{
     send_task_failure::{SendTaskFailureInput, SendTaskFailureOutput},
@@ -139,7 +139,8 @@ async fn case_34_token_that_is_not_awaited_is_no_error(#[case] code: &'static st
     assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::NotAwaited);
 }
 
-/// A request to admit-document that was sent by hand: if its token were an error, it would block the queue behind it.
+/// A request to admit-document that was sent by hand: if its token were an error, it would block the messages behind
+/// it.
 #[tokio::test]
 async fn invalid_token_is_not_awaited_but_an_invalid_output_is_an_error() {
     let heartbeat =
@@ -218,7 +219,7 @@ async fn service_that_never_answers_or_is_not_there_is_unavailable() {
     let port = listener.local_addr().unwrap().port();
     let machine = StateMachine::new(real_client(port), "arn:m".to_owned());
     let slow = machine.start(&execution()).await.unwrap_err();
-    assert_eq!(slow.to_string(), "our own store is unavailable: StartExecution: it timed out (no code)");
+    assert_eq!(slow.to_string(), "our own store failed: StartExecution: it timed out (no code)");
     drop(listener);
     let gone = machine.start(&execution()).await.unwrap_err();
     assert!(gone.to_string().contains("it could not be reached"), "{gone}");

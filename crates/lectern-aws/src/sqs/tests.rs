@@ -1,4 +1,4 @@
-//! Redeliveries, the dead-letter queue, and the order that releases a lease.
+//! Tests redeliveries, the dead-letter queue, and the order that releases a lease.
 
 use aws_sdk_sqs::operation::{
     change_message_visibility::{ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput},

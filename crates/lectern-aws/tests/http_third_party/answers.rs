@@ -1,4 +1,4 @@
-//! The status of jobs, and answers that break the contract.
+//! Tests status requests, and answers that violate the contract.
 
 use std::time::Duration;
 
@@ -53,13 +53,13 @@ async fn case_33_job_that_the_third_party_does_not_know_is_none() {
     assert_eq!(third_party.adapter.status(KEY).await.unwrap(), None);
 }
 
-/// The errors of a submission and of a question that meet this answer.
+/// The errors of a submission and of a status request that get this answer.
 async fn errors_of(router: Router) -> [Error; 2] {
     let adapter = adapter(&server(router).await, API_KEY, Duration::from_secs(20));
     [adapter.submit(push(NOTES)).await.unwrap_err(), adapter.status(KEY).await.unwrap_err()]
 }
 
-/// A submission may have left a job behind; a question cannot.
+/// After a failed submission there may be a job; after a failed status request there is none.
 #[track_caller]
 fn assert_outcome_unknown([submission, question]: [Error; 2], detail: &str) {
     let unknown = "it is unknown whether the third party took the document";
@@ -91,7 +91,7 @@ async fn answer_without_end_is_cut_off() {
     assert_outcome_unknown(errors_of(Router::new().fallback(any(endless))).await, "its answer is too long");
 }
 
-/// A redirect is not followed: the request would carry our key to the address that it names.
+/// A redirect is not followed, because the request would send our key to the redirect's target.
 #[tokio::test]
 async fn redirect_is_not_followed() {
     let redirect = || async { (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]) };

@@ -1,4 +1,4 @@
-//! Fetching returned files, from where it is allowed and from where it is not.
+//! Tests fetching returned files from allowed and forbidden addresses.
 
 use std::{io::ErrorKind, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The adapter of the contract against the reference third party, over real HTTP.
+//! Tests the third party's adapter with the reference third party, over real HTTP.
 
 #![cfg(test)]
 

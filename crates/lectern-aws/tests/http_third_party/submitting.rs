@@ -1,4 +1,4 @@
-//! Handing documents over, and what can go wrong meanwhile.
+//! Tests submitting documents, and its failures.
 
 use std::{
     io,
@@ -239,7 +239,7 @@ async fn case_29_third_party_that_is_down_is_unavailable(#[case] request: JobReq
 async fn d10_connection_that_takes_longer_than_the_connect_timeout_is_unavailable(
     #[case] request: JobRequest,
 ) {
-    // The connection is made by the operating system, and nobody answers the TLS handshake.
+    // The operating system accepts the connection, and no server answers the TLS handshake.
     let silent = listener().await;
     let url = format!("https://{}", silent.local_addr().unwrap());
     let adapter = adapter(&url, API_KEY, Duration::from_mins(2));

@@ -24,7 +24,7 @@ pub(crate) const API_KEY: &str = "key-of-lectern";
 /// A document and its first round.
 pub(crate) const KEY: &str = "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1";
 pub(crate) const NOTES: &[u8] = b"Today we we read a poem. The pupils find the rhymes.\n";
-/// In every callback URL, so that an error that quotes one is seen.
+/// The callback URL, which the tests search for in error texts.
 pub(crate) const CALLBACK: &str = "http://127.0.0.1:9/callbacks/secret-callback-id";
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -120,7 +120,7 @@ pub(crate) fn pull(source_url: impl Into<String>) -> JobRequest {
     JobRequest { content: Content::Pull(source_url.into()), ..push(NOTES) }
 }
 
-/// The bytes in chunks of sizes that fit nothing, empty ones among them.
+/// The bytes in chunks of irregular sizes, some of them empty.
 pub(crate) fn odd_chunks(bytes: &[u8]) -> ByteStream {
     let (mut rest, mut chunks) = (bytes, Vec::new());
     for size in [1, 7, 0, 4093, 65_537, 3, 200_003].into_iter().cycle() {
@@ -158,7 +158,7 @@ pub(crate) async fn collect(mut body: ByteStream) -> (Vec<u8>, bool) {
     (bytes, true)
 }
 
-/// An error that tells an operator nothing of URLs, keys and names, however it is printed.
+/// Checks that the error contains no URLs, keys or names, however it is printed.
 pub(crate) fn assert_silent(error: &Error) {
     let printed = format!("{error} {error:?} {}", error.cause());
     for secret in ["127.0.0.1", "localhost", "http", "169.254", "secret", API_KEY, KEY] {
@@ -166,7 +166,7 @@ pub(crate) fn assert_silent(error: &Error) {
     }
 }
 
-/// Waits until `check` gives something.
+/// Waits until `check` returns a value.
 pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {

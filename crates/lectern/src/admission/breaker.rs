@@ -1,10 +1,10 @@
 //! The circuit breaker: while the third party is down, documents wait instead of failing, and one half-open probe at a
-//! time finds out whether it is back.
+//! time checks whether the third party is back.
 //!
-//! It counts consecutive failures of attempts that reached the third party. Success is the common case, and reporting
-//! each one would cost a message, so the first failure *arms* the breaker: from then on each permit asks for a report of
-//! success too, and only attempts admitted since then count. Ten failures in a row open it, one success disarms it.
-//! A failure ratio over a window would need every success reported.
+//! The breaker counts consecutive failures of attempts that reached the third party. Success is the common case, and
+//! reporting every success would cost one message each. So the first failure *arms* the breaker: every permit granted
+//! after it also requires a report of success, and only those attempts count. Ten consecutive failures open the
+//! breaker, one success disarms it. A failure ratio over a window would require reports of all successes.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub enum CircuitBreaker {
         cause: Cause,
         /// The attempt that probes.
         attempt: Attempt,
-        /// When its report is no longer waited for.
+        /// When the breaker stops waiting for the probe's report.
         gives_up_at: Timestamp,
         /// The pause before the probe.
         pause: Duration,
@@ -63,23 +63,24 @@ impl Default for CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// So many consecutive failures open it. With 10 % of scattered failures, ten in a row happen once in 10^9 attempts.
+    /// This many consecutive failures open the breaker. If 10 % of all attempts fail independently, ten consecutive
+    /// failures happen about once in 10^10 attempts.
     const THRESHOLD: u32 = 10;
     const FIRST_PAUSE: Duration = Duration::from_secs(15);
     const MAX_PAUSE: Duration = Duration::from_mins(5);
-    /// How long a half-open probe may take: the longest transfer, and its message's time in the queue.
+    /// How long a half-open probe may take: the longest transfer plus the time of its message in the queue.
     const PROBE_TIME: Duration = Duration::from_mins(20);
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
-    /// Whether a permit may be granted; while the breaker is open, that permit is the half-open probe.
+    /// Whether a permit may be granted. While the breaker is open, that permit is the half-open probe.
     pub(super) fn allows_request(&self) -> bool {
         !matches!(self, Self::HalfOpen { .. })
     }
 
-    /// When the half-open probe may start, if the next permit is one.
+    /// When the half-open probe may start, if the next permit is the probe.
     pub(super) fn not_before(&self) -> Option<Timestamp> {
         match self {
             Self::Open { until, .. } => Some(*until),
@@ -87,7 +88,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Admits this attempt, and says whether its success has to be reported.
+    /// Admits this attempt. Returns whether its success has to be reported.
     pub(super) fn admit(&mut self, attempt: Attempt, starts_at: Timestamp) -> bool {
         match *self {
             Self::Closed { failures, .. } => failures > 0,
@@ -130,7 +131,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// This attempt says nothing about the third party; if it was the half-open probe, another one may start at once.
+    /// This attempt says nothing about the third party. If it was the half-open probe, another probe may start at once.
     pub(super) fn inconclusive(&mut self, by: Attempt, now: Timestamp) {
         if let Self::HalfOpen { cause, attempt, pause, .. } = *self
             && attempt == by
@@ -139,7 +140,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Ends a half-open probe that takes too long or whose lease is over.
+    /// Ends a half-open probe that takes too long or whose lease has ended.
     pub(super) fn advance_to(&mut self, now: Timestamp, holds_lease: impl Fn(Attempt) -> bool) {
         if let Self::HalfOpen { attempt, gives_up_at, .. } = *self
             && (now >= gives_up_at || !holds_lease(attempt))

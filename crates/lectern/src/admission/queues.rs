@@ -1,6 +1,6 @@
-//! The documents that wait for a permit, in one queue for each submission (and a second one for its documents that have
-//! failed before). All queues are served in turn, so a submission of thousands of documents delays another one's
-//! document by one permit, not by thousands.
+//! The documents that wait for a permit. Each submission has one queue for documents that have not failed and one for
+//! documents that retry. All queues are served in turn, so the thousands of documents of one submission delay a
+//! document of another submission by one permit, not by thousands.
 
 use std::{
     collections::BTreeMap,
@@ -12,27 +12,28 @@ use uuid::Uuid;
 
 use crate::document::SubmissionId;
 
-/// The queues that are not empty. The documents themselves are items of their own, named by [`QueuePosition`].
+/// The queues that are not empty. Each waiting document is an item of its own, whose key is its [`QueuePosition`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubmissionQueues {
     open: BTreeMap<String, SubmissionQueue>,
     /// The queue that was served last.
     served: String,
-    /// How often a queue was opened, so that no position's name is ever used again.
+    /// How many times a queue was created. The number is part of a position, so that no position is ever reused.
     openings: u64,
 }
 
-/// The positions of a queue that still wait: from `head` up to, and without, `tail`.
+/// The positions in a queue that still wait: from `head` (inclusive) to `tail` (exclusive).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct SubmissionQueue {
     head: u64,
     tail: u64,
-    /// The number of this opening, which tells these positions from those before the queue was last empty.
+    /// The value of `openings` when this queue was created. It distinguishes its positions from those of an earlier
+    /// queue of the same name.
     opening: u64,
 }
 
-/// A position in a queue; it names the item of the waiting document.
+/// A position in a queue, and the key of the waiting document's item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueuePosition {
     /// The queue.
@@ -44,10 +45,11 @@ pub struct QueuePosition {
 }
 
 impl SubmissionQueues {
-    /// Further submissions share queues by their hash, so that the admission state stays small.
+    /// If this many queues exist, further submissions share queues by their hash, so that the admission state stays
+    /// small.
     const MAX_OWN: usize = 256;
     const SHARED: u8 = 64;
-    /// Ends the name of a queue of retrying documents; no submission's id contains it.
+    /// The last character of the name of a queue of retrying documents. No submission id contains it.
     const RETRYING: char = '!';
 
     /// Adds a document of this submission at the end of its queue.
@@ -62,7 +64,7 @@ impl SubmissionQueues {
         QueuePosition { queue: name, opening: queue.opening, number }
     }
 
-    /// The head of the queue whose turn it is; `prefer_new` looks at queues of retrying documents last.
+    /// The head of the queue that is served next. With `prefer_new`, queues of retrying documents come last.
     pub(super) fn first(&self, prefer_new: bool) -> Option<QueuePosition> {
         let after = || {
             let rest = self.open.range::<str, _>((Excluded(self.served.as_str()), Unbounded));
@@ -73,7 +75,7 @@ impl SubmissionQueues {
         Some(QueuePosition { queue: name.clone(), opening: queue.opening, number: queue.head })
     }
 
-    /// Takes the head of a queue out of it.
+    /// Removes the head of a queue.
     pub(super) fn pop(&mut self, position: &QueuePosition) {
         let Some(queue) = self.open.get_mut(&position.queue) else { return };
         queue.head = position.number + 1;
@@ -88,7 +90,7 @@ impl SubmissionQueues {
         self.open.values().map(|queue| queue.tail - queue.head).sum()
     }
 
-    /// Whether a document waits that has not failed before.
+    /// Whether any waiting document has not failed before.
     pub(super) fn has_new(&self) -> bool {
         self.open.keys().any(|name| Self::is_new(name))
     }

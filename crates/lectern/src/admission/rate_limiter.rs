@@ -1,5 +1,5 @@
-//! The rate limiter: a token bucket kept as the generic cell rate algorithm (GCRA) with reservations, and a slowdown
-//! that ends by itself.
+//! The rate limiter: a token bucket implemented as the generic cell rate algorithm (GCRA) with reservations, and a
+//! slowdown that ends by itself.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use super::Timestamp;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RateLimiter {
-    /// The earliest time that the next reservation may have.
+    /// The earliest time of the next reservation.
     next_at: Timestamp,
-    /// How often the interval between reservations is doubled.
+    /// How many times the interval between reservations is doubled.
     level: u32,
-    /// When the level was last raised; a pause that the third party asked for lies ahead.
+    /// When the level was last raised. If the third party asked for a pause, this is the end of that pause and may be
+    /// in the future.
     raised_at: Timestamp,
     /// When the level last changed.
     changed_at: Timestamp,
@@ -34,8 +35,9 @@ impl RateLimiter {
         at
     }
 
-    /// The third party answered 429 to the request of the reservation `reserved_at`, and asked to wait until `retry_at`.
-    /// All requests reserved before it asked the last time report the same event, so only a later one raises the level.
+    /// Applies a 429 to the request of the reservation `reserved_at`; `retry_at` is the end of the wait that the third
+    /// party asked for. All requests reserved before the end of the last wait report the same overload, so only a later
+    /// request raises the level.
     pub(super) fn slow_down(&mut self, reserved_at: Timestamp, now: Timestamp, retry_at: Timestamp) {
         self.next_at = self.next_at.max(retry_at);
         if reserved_at >= self.raised_at {
@@ -52,7 +54,7 @@ impl RateLimiter {
         }
     }
 
-    /// How many times the interval lies between two reservations.
+    /// The factor by which the interval between two reservations is multiplied.
     pub(super) fn slowdown(&self) -> u32 {
         1 << self.level
     }

@@ -1,4 +1,4 @@
-//! The rules of admission, one by one, and all of them together against a plain model in virtual time.
+//! Tests of each rule of admission, and of all rules together against a simple model in virtual time.
 
 mod breaker;
 mod queues;
@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
     lease: Duration::from_hours(6),
 };
 
-/// So many leases that only the rate limiter and the circuit breaker are felt.
+/// So many leases that only the rate limiter and the circuit breaker limit admission.
 const ROOMY: Limits = Limits { max_in_flight: 1_000, ..LIMITS };
 
 fn at(seconds: f64) -> OffsetDateTime {
@@ -51,14 +51,14 @@ fn reported(state: &mut AdmissionState, permit: &Permit, report: Report, now: Of
     state.report(permit.attempt, report, now);
 }
 
-/// Takes the next document out of its queue and grants it a permit.
+/// Removes the next document from its queue and grants it a permit.
 fn serve(state: &mut AdmissionState, document: WaitingDocument, limits: &Limits, now: OffsetDateTime) {
     let position = state.next(limits).unwrap();
     state.dequeue(&position);
     state.grant(document, limits, now);
 }
 
-/// Milliseconds after the beginning.
+/// The permit's start in milliseconds after `START`.
 fn starts_ms(permit: &Permit) -> i128 {
     (permit.starts_at.to_date() - START).whole_milliseconds()
 }
@@ -191,7 +191,7 @@ fn job_that_is_at_work_after_its_lease_ended_gets_a_lease_although_all_are_taken
     assert_eq!(state.snapshot().leases, 0);
 }
 
-/// An item of more than 400 KB could not be stored, and nobody would be admitted any more.
+/// `DynamoDB` does not store an item of more than 400 KB, so no document would be admitted any more.
 #[test]
 fn admission_state_can_be_stored_however_many_jobs_are_found_at_work() {
     let mut state = AdmissionState::default();

@@ -16,19 +16,19 @@ pub struct Timestamp(i64);
 impl Timestamp {
     const SECOND: i64 = 1_000_000;
 
-    /// The same point in time as a date; the epoch if no date can hold it.
+    /// The same point in time as a date; the Unix epoch if it is out of the date type's range.
     pub fn to_date(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// The next whole second, or this one if it is whole.
+    /// Rounds up to a whole second.
     #[must_use]
     pub fn to_whole_second(self) -> Self {
         Self((self.0 + Self::SECOND - 1).div_euclid(Self::SECOND) * Self::SECOND)
     }
 
-    /// How much time has passed since `earlier`; nothing if `earlier` lies ahead.
+    /// The time that has passed since `earlier`; zero if `earlier` is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
     }
@@ -43,7 +43,7 @@ impl From<OffsetDateTime> for Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// Rounds up to a whole microsecond, so that reservations never come closer together than the interval.
+    /// Rounds up to a whole microsecond, so that reservations are never closer together than the interval.
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX)))
     }

@@ -1,4 +1,4 @@
-//! Who may read: the JWT's claims as the HTTP API's authorizer passes them on, after it has verified the token.
+//! Authorization: checks the claims of the JWT, which the HTTP API's authorizer has verified and passes on.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ pub struct Evaluator(());
 impl Evaluator {
     /// Reads the claims of a verified token.
     ///
-    /// The HTTP API passes every claim as text, a list as its items in brackets with a space between:
-    /// `[evaluators teachers]`. A Cognito group's name holds no white space, so the items are exact. Anything of
-    /// another form names no group.
+    /// The HTTP API passes every claim as text, and a list as its items in brackets, separated by a space: `[evaluators
+    /// teachers]`. The name of a Cognito group contains no white space, so the split is exact. Text in any other form
+    /// contains no group.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] unless [`EVALUATORS`] is among the groups.

@@ -1,5 +1,5 @@
-//! The page cursor: opaque to callers, base64url of the [`Cursor`] as JSON. It grants nothing, so it is not signed;
-//! but only the exact text that [`encode`] gives is taken back.
+//! The page cursor: opaque to callers, base64url of the [`Cursor`] as JSON. A cursor grants no access, so it is not
+//! signed; but only text that [`encode`] could have returned is accepted.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -12,10 +12,10 @@ use crate::{
     ports::Cursor,
 };
 
-/// Longer than any that [`encode`] gives.
+/// Longer than any cursor that [`encode`] returns.
 const MAX_CURSOR_BYTES: usize = 512;
 
-/// The cursor behind the last submission of a page.
+/// The cursor after the last submission of a page.
 pub(super) fn encode(last: &Submission) -> Result<String, ApiError> {
     to_text(&Cursor {
         created_at: last.created_at.clone(),
@@ -24,7 +24,7 @@ pub(super) fn encode(last: &Submission) -> Result<String, ApiError> {
     .ok_or_else(|| Error::from(StoreError::defect("a cursor could not be written")).into())
 }
 
-/// Reads a cursor back.
+/// Parses a cursor.
 pub(super) fn decode(text: &str) -> Result<Cursor, ApiError> {
     read(text).ok_or_else(|| {
         ApiError::InvalidQuery("cursor must be the cursor of a page before, unchanged.".to_owned())

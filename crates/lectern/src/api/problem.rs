@@ -1,34 +1,35 @@
-//! What the API answers instead of data: problem details, RFC 9457.
+//! The API's error answers: problem details, RFC 9457.
 
 use serde::Serialize;
 
 use crate::error::Error;
 
-/// Why a request was not answered with data.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No verified token came with it. The HTTP API's authorizer stops these before us.
+    /// The request has no verified token. The HTTP API's authorizer normally rejects such requests before they reach
+    /// the function.
     #[error("the request carries no verified token")]
     Unauthenticated,
-    /// Signed in, but not as someone who may read this.
+    /// The caller is signed in but is not an evaluator.
     #[error("the caller is no evaluator")]
     Forbidden,
-    /// There is no such thing, or not yet.
+    /// The resource does not exist, or not yet.
     #[error("there is no such thing")]
     NotFound,
-    /// The path exists, the method does not.
+    /// The path exists but does not support the method.
     #[error("the method is not allowed")]
     MethodNotAllowed,
-    /// A query parameter is not of its form. Holds the sentence for the caller.
+    /// A query parameter is malformed. Contains the message for the caller.
     #[error("the query is invalid")]
     InvalidQuery(String),
-    /// Our own trouble: the caller may try again.
+    /// Lectern failed; the caller may try again.
     #[error(transparent)]
     Internal(#[from] Error),
 }
 
 impl ApiError {
-    /// What the caller gets. The type is stable, and tells nothing of what is inside.
+    /// The answer to the caller. Its type is stable, and it reveals no internals.
     pub fn problem(&self) -> Problem {
         let (kind, title, status, detail) = match self {
             Self::Unauthenticated => (
@@ -72,7 +73,7 @@ impl ApiError {
 /// The body of an error, `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// A stable URI of the kind of problem.
+    /// A stable URI that identifies the kind of problem.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The kind in words.

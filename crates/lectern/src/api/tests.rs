@@ -1,4 +1,4 @@
-//! The read path over the ports in memory.
+//! Tests the API with the in-memory ports.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,10 +1,11 @@
-//! Which URLs of returned files may be fetched. They come from outside, so each is a way into our network.
+//! Which URLs of returned files may be fetched. The URLs come from outside, so they could be used to reach our network
+//! (SSRF).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Where the third party and its files may live.
+/// The networks in which the third party and its files may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// The internet: `https` only, global addresses only.
@@ -14,8 +15,8 @@ pub enum Network {
 }
 
 impl Network {
-    /// Whether a connection to this address may be opened. Checked after the name was resolved, on the address that
-    /// is then connected to, so that a name that resolves differently the second time gains nothing.
+    /// Whether a connection to this address may be opened. The check runs after name resolution, on the very address of
+    /// the connection, so a name that resolves differently the second time cannot bypass it.
     pub fn allows(self, address: IpAddr) -> bool {
         match self {
             Self::Public => is_global(address),
@@ -26,7 +27,7 @@ impl Network {
     /// Whether a file may be fetched from `url`: scheme, host on the list, no credentials, no forbidden address.
     ///
     /// # Errors
-    /// [`ForbiddenUrl`] says which rule was broken and never repeats the URL.
+    /// [`ForbiddenUrl`] names the violated rule and never repeats the URL.
     pub fn check(self, url: &str, allowed_hosts: &[String]) -> Result<Url, ForbiddenUrl> {
         let url = Url::parse(url).map_err(|_| ForbiddenUrl("it is no URL"))?;
         match (self, url.scheme()) {
@@ -59,9 +60,10 @@ impl Network {
 #[error("the URL must not be fetched: {0}")]
 pub struct ForbiddenUrl(pub &'static str);
 
-/// Whether an address is of the public internet. After the IANA special-purpose registries
+/// Whether an address belongs to the public internet. The rules follow the IANA special-purpose registries
 /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`), like the standard
-/// library's unstable `is_global`, and refusing every form that carries an IPv4 address inside unless that is global.
+/// library's unstable `is_global`. An address that embeds an IPv4 address is refused, unless the embedded address is
+/// global.
 fn is_global(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_global_v4(v4),
@@ -95,7 +97,7 @@ fn is_global_v6(v6: Ipv6Addr) -> bool {
         [0x64, 0xff9b, 1, ..] | [0x2002 | 0x5f00, ..] => false, // local NAT64, 6to4, SRv6
         [0x2001, second, ..] if second < 0x200 || second == 0x0db8 => false, // Teredo and others, documentation
         [0x3fff, second, ..] if second < 0x1000 => false,                    // documentation
-        // Global unicast is 2000::/3; all else is loopback, unspecified, local, multicast or unassigned.
+        // Global unicast is 2000::/3; all other addresses are loopback, unspecified, local, multicast or unassigned.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -1,4 +1,4 @@
-//! How the contract's HTTP answers become workflow errors.
+//! Maps the third party's HTTP answers to workflow errors.
 
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
@@ -13,10 +13,10 @@ use crate::{
 
 const MAX_REASON_CHARS: usize = 300;
 
-/// The error that an answer other than 2xx stands for. `body` is the answer's beginning.
+/// The workflow error for an answer other than 2xx. `body` is the beginning of the answer's body.
 ///
-/// A gateway between us and the third party may answer in its place. So a refusal counts only with the contract's problem
-/// document (D03), and a 502, a 504 and the like leave open whether the third party took the document.
+/// A gateway between us and the third party may answer in its place. So a rejection counts only with the contract's
+/// problem document (D03), and after a 502, a 504 or the like it is unknown whether the third party has the document.
 pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> Error {
     let answered = format!("it answered {}", status.as_u16());
     match status {
@@ -29,20 +29,20 @@ pub fn error_of(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Offse
             Some(problem) => Error::Rejected(reason(problem)),
             None => Error::Unavailable(format!("{answered} without a problem document of the contract")),
         },
-        // By the contract the third party has no job after these.
+        // By the contract, the third party has no job after these statuses.
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => Error::Unavailable(answered),
         status if status.is_server_error() => Error::OutcomeUnknown(answered),
         _ => Error::Unavailable(answered),
     }
 }
 
-/// Whether an answer says that the third party knows no such job. A gateway's own 404 does not (D03).
+/// Whether an answer says that the third party does not know the job. A gateway's own 404 does not say so (D03).
 pub fn says_unknown_job(status: StatusCode, body: &[u8]) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
         && problem(body).is_some_and(|problem| problem.code == "notFound")
 }
 
-/// Bounded on both sides; what gives no usable time waits for the default.
+/// Bounds the wait on both sides. Without a usable time, the wait is the default.
 fn rate_limited(seconds: Option<f64>, now: OffsetDateTime) -> Error {
     let wait_s = seconds
         .filter(|seconds| seconds.is_finite())
@@ -62,7 +62,7 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<f64> {
     Some((date - now).as_seconds_f64())
 }
 
-/// Some services answer 413 for a quota and say in the body when it is free again.
+/// Some services answer 413 for an exceeded quota and give the time to wait in the body.
 fn retry_in(body: &[u8]) -> Option<f64> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -83,7 +83,7 @@ fn problem(body: &[u8]) -> Option<Problem> {
     serde_json::from_slice(body).ok()
 }
 
-/// The reason that a problem document gives, cut to what a person reads.
+/// The reason in a problem document, made fit for display.
 fn reason(Problem { code, message }: Problem) -> Reason {
     let default = "The processing service does not accept this file.";
     Reason {
@@ -92,7 +92,7 @@ fn reason(Problem { code, message }: Problem) -> Reason {
     }
 }
 
-/// The reason that a failed job gives, made fit for a person and for the store.
+/// The reason of a failed job, made fit for display and for the store.
 pub fn job_reason(error: &JobError) -> Reason {
     let code = if is_plain_word(&error.code) { error.code.as_str() } else { "rejected" };
     Reason::new(code, displayable(&error.message))
@@ -102,7 +102,7 @@ fn is_plain_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Text of theirs that a person may see: without control characters, and not long.
+/// The third party's text, made fit for display: without control characters, and of limited length.
 pub fn displayable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect()
 }

@@ -1,9 +1,9 @@
-//! Signatures of the Standard Webhooks scheme, <https://www.standardwebhooks.com>, both ways.
+//! Signs and verifies by the Standard Webhooks scheme, <https://www.standardwebhooks.com>.
 //!
-//! The signed content is `id.timestamp.body` over the raw bytes; the `webhook-signature` header may hold several
-//! space-separated `v1,<base64>` signatures; the receiver may hold several secrets, so that one can be rotated.
-//! The crate `standardwebhooks` takes one secret, wants a UTF-8 body and overflows on extreme timestamps, so it
-//! serves only as the oracle of the tests.
+//! The signed content is `id.timestamp.body` over the raw bytes. The `webhook-signature` header may contain several
+//! space-separated `v1,<base64>` signatures, and the receiver may have several secrets, so that a secret can be
+//! rotated. The crate `standardwebhooks` accepts one secret only, requires a UTF-8 body and overflows on extreme
+//! timestamps, so only the tests use it, as their oracle.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ const MAX_SIGNATURES: usize = 16;
 /// Checks that `body` was signed by the holder of one of `secrets`, close to `now`.
 ///
 /// # Errors
-/// [`VerifyError`] says which part was wrong; the caller answers 401 to each, with no detail.
+/// [`VerifyError`] names the wrong part. The caller answers 401 without details in each case.
 pub fn verify(
     headers: &HeaderMap,
     body: &[u8],
@@ -48,7 +48,7 @@ pub fn verify(
     if distance_s > WEBHOOK_TOLERANCE.as_secs() {
         return Err(VerifyError::Timestamp);
     }
-    // Every secret is tried against every signature, so that the time says nothing about which one fitted.
+    // Every secret is compared with every signature, so that the timing does not reveal which one matched.
     let mut accepted = subtle::Choice::from(0);
     for given in signatures.split(' ').take(MAX_SIGNATURES) {
         let Some(given) = given.strip_prefix("v1,").and_then(|text| STANDARD.decode(text).ok()) else {
@@ -61,29 +61,29 @@ pub fn verify(
     if bool::from(accepted) { Ok(Verified { id: id.to_owned() }) } else { Err(VerifyError::Signature) }
 }
 
-/// One `v1,<base64>` signature of a delivery, for the sender's side.
+/// One `v1,<base64>` signature of a delivery, for the sender.
 pub fn sign(secret: &SigningSecret, id: &str, timestamp: OffsetDateTime, body: &[u8]) -> String {
     let mac = secret.mac(id, &timestamp.unix_timestamp().to_string(), body);
     format!("v1,{}", STANDARD.encode(mac))
 }
 
-/// A delivery whose signature fits.
+/// A delivery with a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The event's id.
     pub id: String,
 }
 
-/// Why a delivery is not believed.
+/// Why a delivery is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// A header is missing, given twice, or not of its form.
+    /// A header is missing, given twice, or malformed.
     #[error("header {0} is missing, given twice or not of its form")]
     Header(&'static str),
     /// Too far in the past or in the future.
     #[error("the timestamp is outside the tolerance")]
     Timestamp,
-    /// No signature fits any secret.
+    /// No signature matches any secret.
     #[error("no signature fits")]
     Signature,
 }
@@ -93,7 +93,7 @@ pub enum VerifyError {
 pub struct SigningSecret(Vec<u8>);
 
 impl SigningSecret {
-    /// Reads `whsec_<base64>`; the prefix may be missing. The key must hold 24 to 64 bytes, as the standard asks.
+    /// Parses `whsec_<base64>`; the prefix is optional. The key must have 24 to 64 bytes, as the standard requires.
     ///
     /// # Errors
     /// [`SecretError`] if it is not base64 or of another length.
@@ -104,7 +104,7 @@ impl SigningSecret {
     }
 
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
-        // HMAC takes keys of any length, so that this cannot fail; an empty key would verify nothing.
+        // HMAC accepts keys of any length, so this cannot fail.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 32] };
         mac.update(id.as_bytes());
         mac.update(b".");
@@ -126,7 +126,7 @@ impl fmt::Debug for SigningSecret {
 pub struct SigningSecrets(Vec<SigningSecret>);
 
 impl SigningSecrets {
-    /// Reads secrets separated by white space.
+    /// Parses secrets separated by white space.
     ///
     /// # Errors
     /// [`SecretError`] if one is malformed or there is none.
@@ -136,7 +136,7 @@ impl SigningSecrets {
     }
 }
 
-/// The text is no signing secret. It is not repeated here, since it may be a secret all the same.
+/// The text is not a signing secret. The error does not repeat the text, since it may be a secret nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a signing secret is `whsec_` and base64 of 24 to 64 bytes; several are separated by spaces")]
 pub struct SecretError;

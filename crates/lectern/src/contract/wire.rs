@@ -1,18 +1,18 @@
 //! The wire types of the contract with the third party: `docs/third-party.openapi.yaml`.
 //!
-//! Both sides use these types: the adapter and the callback's reader in Lectern, and the reference third party.
-//! Field names on the wire are camelCase, sizes are bytes, times are RFC 3339, hashes are lower-case hex SHA-256.
+//! Both sides use these types: Lectern's adapter and callback parser, and the reference third party. In JSON, field
+//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex.
 
 use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Request header of a pushed document: where to call back.
+/// Request header of a pushed document with the callback URL.
 pub const CALLBACK_URL: &str = "lectern-callback-url";
-/// Path that takes a pushed document: `POST`, the file as body with its exact `Content-Length`.
+/// Path to submit a document by push: `POST` with the file as body and its exact `Content-Length`.
 pub const PUSH_PATH: &str = "/v1/jobs/push";
-/// Path that takes a document by URL: `POST` of a [`PullRequest`].
+/// Path to submit a document by URL: `POST` of a [`PullRequest`].
 pub const PULL_PATH: &str = "/v1/jobs/pull";
 /// Path of a job: `GET {JOBS_PATH}/{jobId}` and `GET {JOBS_PATH}?idempotencyKey=…`, both answer a [`JobStatus`].
 pub const JOBS_PATH: &str = "/v1/jobs";
@@ -21,13 +21,13 @@ pub const JOBS_PATH: &str = "/v1/jobs";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PullRequest {
-    /// Where to fetch the document; a bearer secret with a short life.
+    /// The document's presigned URL: a short-lived bearer secret.
     pub source_url: String,
     /// Its media type.
     pub media_type: MediaType,
     /// Its exact size.
     pub size_bytes: u64,
-    /// Where to call back.
+    /// The callback URL.
     pub callback_url: String,
 }
 
@@ -39,7 +39,7 @@ pub struct JobAccepted {
     pub job_id: String,
 }
 
-/// Answer to a status question.
+/// Answer to a status request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum JobStatus {
@@ -48,9 +48,9 @@ pub enum JobStatus {
         /// The job.
         job_id: String,
     },
-    /// Finished: just what the callback would have said.
+    /// Finished, with the same data as the callback.
     Succeeded(JobSucceeded),
-    /// Failed for good: just what the callback would have said.
+    /// Failed permanently, with the same data as the callback.
     Failed(JobFailed),
 }
 
@@ -68,10 +68,10 @@ pub struct Callback {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum CallbackEvent {
-    /// The job is done and its files can be fetched.
+    /// The job succeeded and its files can be fetched.
     #[serde(rename = "job.succeeded")]
     Succeeded(JobSucceeded),
-    /// The job is given up for good.
+    /// The job failed permanently.
     #[serde(rename = "job.failed")]
     Failed(JobFailed),
 }
@@ -82,21 +82,21 @@ pub enum CallbackEvent {
 pub struct JobSucceeded {
     /// The job.
     pub job_id: String,
-    /// What it produced.
+    /// The files that the job produced.
     pub files: Vec<ReturnedFile>,
 }
 
-/// A job that was given up for good.
+/// A permanently failed job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobFailed {
     /// The job.
     pub job_id: String,
-    /// Why.
+    /// Why the job failed.
     pub error: JobError,
 }
 
-/// Why the third party gave a document up, or refused it.
+/// Why the third party failed or rejected a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobError {
@@ -112,9 +112,9 @@ pub struct JobError {
 pub struct ReturnedFile {
     /// A file name; never a path.
     pub name: String,
-    /// What it is for.
+    /// The purpose of the file.
     pub role: FileRole,
-    /// Where to fetch it, no credentials needed.
+    /// The URL from which the file can be fetched without credentials.
     pub url: String,
     /// Its exact size.
     pub size_bytes: u64,

@@ -1,4 +1,4 @@
-//! Object keys: reading those of uploads, which anyone may choose, and building our own, in this one place.
+//! Object keys: parses the keys of uploads, which uploaders choose, and builds all keys that Lectern chooses.
 
 use percent_encoding::percent_decode;
 
@@ -8,7 +8,7 @@ use crate::document::{DocumentRef, Reason, SubmissionId};
 pub const UPLOADS_PREFIX: &str = "submissions/";
 const MAX_KEY_BYTES: usize = 1024;
 
-/// What the key of a new object says.
+/// The parsed key of a new object.
 #[derive(Clone, PartialEq, Eq)]
 pub enum UploadKey {
     /// A document of a submission.
@@ -18,11 +18,11 @@ pub enum UploadKey {
         /// The key, decoded.
         key: String,
     },
-    /// Not under the prefix of uploads, or a folder marker: none of our business.
+    /// Not under the prefix of uploads, or a folder marker. Lectern ignores the object.
     Foreign,
     /// Under our prefix, but not a document's key.
     Invalid {
-        /// The key, decoded as far as bytes.
+        /// The key as percent-decoded bytes.
         key: Vec<u8>,
         /// What is wrong with it.
         reason: Reason,
@@ -40,7 +40,8 @@ impl std::fmt::Debug for UploadKey {
 }
 
 impl UploadKey {
-    /// Reads a key as S3 events carry it: form-encoded, so `+` is a space, then percent-decoded, then strict UTF-8.
+    /// Parses a key from an S3 event. S3 form-encodes the key: `+` is a space and the rest is percent-encoded. The
+    /// decoded key must be UTF-8.
     pub fn from_event(encoded: &str) -> Self {
         let bytes: Vec<u8> = percent_decode(encoded.replace('+', " ").as_bytes()).collect();
         if !bytes.starts_with(UPLOADS_PREFIX.as_bytes()) {
@@ -83,17 +84,17 @@ pub fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
-/// Where a returned file lies that was fetched and checked. Never built from the name that the third party gave.
+/// The key of a verified returned file. The key never contains the file name that the third party gave.
 pub fn returned_file(document: &DocumentRef, index: usize) -> String {
     format!("returned/{}/{}/{index}", document.submission_id, document.document_id)
 }
 
-/// Where a returned file lies until it is checked, and stays if it does not match.
+/// The key of a returned file in quarantine. A file that does not match its declaration stays there.
 pub fn quarantined_file(document: &DocumentRef, index: usize) -> String {
     format!("quarantine/{}/{}/{index}", document.submission_id, document.document_id)
 }
 
-/// The object of a record with this SHA-256: other content never replaces it.
+/// The key of the record with this SHA-256. Different content has a different key and never replaces this object.
 pub fn record(document: &DocumentRef, sha256: &str) -> String {
     format!("records/{}/{}/{sha256}.json", document.submission_id, document.document_id)
 }

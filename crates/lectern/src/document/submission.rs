@@ -1,4 +1,4 @@
-//! A submission: what groups documents, and how its state follows from theirs.
+//! A submission, and how its state follows from the states of its documents.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use crate::document::{DocumentState, SubmissionId};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Submission {
-    /// Which one it is.
+    /// The submission's id.
     pub submission_id: SubmissionId,
-    /// How it stands.
+    /// The state that follows from the counts.
     pub state: SubmissionState,
-    /// How many documents stand where.
+    /// The number of documents by state.
     #[serde(flatten)]
     pub counts: Counts,
     /// When its first document was registered, RFC 3339.
@@ -31,10 +31,10 @@ pub enum SubmissionState {
 }
 
 impl SubmissionState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::InProgress, Self::Ready, Self::NeedsAttention];
 
-    /// The name on the wire and in the store.
+    /// The name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "InProgress",
@@ -52,11 +52,11 @@ impl std::str::FromStr for SubmissionState {
     }
 }
 
-/// How many documents of a submission stand where.
+/// The number of a submission's documents by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
-    /// On their way.
+    /// Not in a final state.
     pub open: u64,
     /// `Ready`.
     pub ready: u64,
@@ -67,7 +67,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The state that follows.
+    /// The state that follows from the counts.
     pub fn state(self) -> SubmissionState {
         if self.open > 0 {
             SubmissionState::InProgress
@@ -78,7 +78,7 @@ impl Counts {
         }
     }
 
-    /// The counts after a document moved.
+    /// The counts after a document changed its state.
     #[must_use]
     pub fn after(mut self, change: CountChange) -> Self {
         if let Some(state) = change.leaves {
@@ -105,12 +105,12 @@ impl Counts {
     }
 }
 
-/// One document's move, as its submission sees it.
+/// How one document's change of state changes its submission's counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountChange {
-    /// The state in which a document no longer counts.
+    /// The state whose count decreases by one.
     pub leaves: Option<DocumentState>,
-    /// The state in which a document counts now.
+    /// The state whose count increases by one.
     pub enters: Option<DocumentState>,
 }
 

@@ -1,7 +1,8 @@
-//! The moves of a document, as pure functions over what is stored: what changes, and what its submission counts.
+//! The state transitions of a document, as pure functions of the stored document: they return the changed document and
+//! the change of its submission's counts.
 //!
-//! Every store calls these and adds only how the change is written at once. `None` means: this move is not for this
-//! document (any more), and nothing is to be written.
+//! Every store calls these functions and adds only the atomic write. `None` means that the transition does not apply to
+//! the document (any more), and the store writes nothing.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +15,21 @@ use crate::{
     ports::{Failure, FinalOutcome, NewDocument, Recorded, ResultContext, Resume, Sequencer},
 };
 
-/// All that registering a document changes.
+/// All changes of registering a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registering {
     /// The new document.
     pub document: Document,
-    /// Whether it is now its file's current version.
+    /// Whether the new document is now the current version of its file.
     pub is_current: bool,
-    /// The version that it supersedes, as it is stored then.
+    /// The document that the new one supersedes, with `superseded_by` set.
     pub superseded: Option<Document>,
-    /// What its submission counts.
+    /// The change of its submission's counts.
     pub change: Option<CountChange>,
 }
 
-/// Registers `new` beside the file's `current` version, if there is one. The newer version wins, in whatever order
-/// the events come.
+/// Registers `new` when `current` is the current version of the file, if there is one. The newer version wins, whatever
+/// the order of the events.
 pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Registering {
     let NewDocument {
         reference,
@@ -82,7 +83,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     Registering { document, is_current: true, superseded, change: Some(change) }
 }
 
-/// Starts a transfer attempt, unless it or a newer one has started or the document is past `Processing`.
+/// Starts a transfer attempt, unless this attempt or a newer one has started, or the document is past `Processing`.
 pub fn begin_transfer(
     document: &Document,
     attempt: Attempt,
@@ -102,7 +103,7 @@ pub fn begin_transfer(
     Some(document)
 }
 
-/// Keeps the job of an attempt, unless a newer attempt has started.
+/// Stores the job id of an attempt, unless a newer attempt has started.
 pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option<Document> {
     if document.attempt != Some(attempt) {
         let newest = document.attempt.map(|newest| newest.0);
@@ -114,7 +115,7 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
         return None;
     }
     let mut document = Document { job_id: Some(job_id.to_owned()), ..document.clone() };
-    // A third party that has given an old job's id to this attempt means that job.
+    // If the third party answers this attempt with the id of an abandoned job, then that job is the current one again.
     document.abandoned_jobs.remove(job_id);
     Some(document)
 }
@@ -122,8 +123,9 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
 /// The states in which a document may begin to wait for its callback.
 const AWAITS_CALLBACK_IN: [DocumentState; 2] = [DocumentState::Transferring, DocumentState::Processing];
 
-/// Waits for the callback, unless there is a result or the document is not in the third party's hands. The state
-/// `AwaitCallback` of the state machine writes this move by itself; a contract test compares the two.
+/// Moves the document to `Processing`, in which it waits for the callback, unless it has a result or is in another
+/// state than `Transferring` and `Processing`. The state machine's state `AwaitCallback` writes this transition itself;
+/// a contract test compares the two.
 pub fn await_callback(document: &Document, now: OffsetDateTime) -> Option<Document> {
     if document.result.is_some() || !AWAITS_CALLBACK_IN.contains(&document.state) {
         return None;
@@ -133,8 +135,8 @@ pub fn await_callback(document: &Document, now: OffsetDateTime) -> Option<Docume
     Some(document)
 }
 
-/// Starts verifying, unless there is no result or the document has moved on. The state `BeginVerify` of the state machine
-/// writes this move by itself; a contract test compares the two.
+/// Starts verifying, unless there is no result or the document has moved on. The state machine's state `BeginVerify`
+/// writes this transition itself; a contract test compares the two.
 pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document> {
     if document.result.is_none() || document.state > DocumentState::Verifying {
         return None;
@@ -144,8 +146,8 @@ pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document
     Some(document)
 }
 
-/// Keeps a result, whatever the document's state: a late one serves the probe or a redrive. The first one stands, unless
-/// it was forgotten when the document was opened again; then it does not come back.
+/// Stores a result in any state of the document: a late result serves the probe or a redrive. Only the first result
+/// counts. A result that a redrive discarded is not accepted again.
 pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {
     if document.result.is_some() || document.abandoned_jobs.contains(result.job_id()) {
         return None;
@@ -153,7 +155,8 @@ pub fn record_result(document: &Document, result: &JobResult) -> Option<Document
     Some(Document { result: Some(result.clone()), ..document.clone() })
 }
 
-/// What a result finds that is not the first: the same one, another one of the same job, or one of another job.
+/// Compares a later result with the first one: the same result, a different result of the same job, or a result of
+/// another job.
 pub fn compare_result(first: &JobResult, result: &JobResult, context: ResultContext) -> Recorded {
     if first == result {
         Recorded::Same(context)
@@ -164,7 +167,7 @@ pub fn compare_result(first: &JobResult, result: &JobResult, context: ResultCont
     }
 }
 
-/// Starts normalising, unless the document has ended, or was opened again since and is not verified yet.
+/// Starts normalising, unless the document is in a final state, or was redriven and is not verified yet.
 pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Document> {
     if document.state.is_terminal() || document.state < DocumentState::Verifying {
         tracing::debug!(state = %document.state, "Normalising was refused: the document is not there.");
@@ -175,8 +178,8 @@ pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Docum
     Some(document)
 }
 
-/// Ends the document. `None` if it has ended, or if it was redriven since and the failure is that of an earlier execution. A
-/// superseded document ends without its submission counting it.
+/// Moves the document to a final state. `None` if it is in a final state already, or if it was redriven and the failure
+/// belongs to an earlier execution. The end of a superseded document does not change its submission's counts.
 pub fn finish(
     document: &Document,
     outcome: FinalOutcome,
@@ -203,12 +206,12 @@ pub fn finish(
     Some((document, change))
 }
 
-/// Opens a document again that has failed, or whose execution is over although the document has not ended. `after` is
-/// the number of earlier redrives as the caller read it, so that one of two concurrent callers finds it done.
+/// Reopens a document that has failed, or whose execution ended before the document did. `after` is the number of
+/// earlier redrives that the caller read, so that of two concurrent callers only one succeeds.
 ///
-/// A kept success stays, unless `discard_result`: it is verified and normalised again. If an attempt was made and no
-/// result is known, the third party is asked about its job. Otherwise the document gets a new round, and the earlier job
-/// is abandoned. The times of the states that lie ahead again are removed.
+/// A stored success is kept, verified and normalised again, unless `discard_result` is set. If an attempt was made and
+/// no result is known, the workflow asks the third party for its job. Otherwise the document gets a new round, and the
+/// earlier job is abandoned. The times of states that are ahead again are removed.
 pub fn reopen(
     document: &Document,
     after: u32,
@@ -230,7 +233,7 @@ pub fn reopen(
     let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
     if resume == Resume::Transfer {
         let ended = document.result.take().map(|result| result.job_id().to_owned());
-        // A job without an id is one whose answer broke the contract.
+        // The job id is empty if the third party's answer violated the contract.
         let abandoned = ended.into_iter().chain(document.job_id.take()).filter(|job| !job.is_empty());
         document.abandoned_jobs.extend(abandoned);
         if document.attempt.is_some() {
@@ -253,7 +256,7 @@ pub fn resume(document: &Document, discard_result: bool) -> Resume {
     }
 }
 
-/// Moves forward, never back, and notes the time of the first arrival.
+/// Moves the document forward, never back, and stores the time of the first arrival in the state.
 pub fn enter(document: &mut Document, state: DocumentState, now: OffsetDateTime) {
     if state >= document.state {
         document.state = state;

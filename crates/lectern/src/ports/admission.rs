@@ -1,4 +1,4 @@
-//! Admission control: what is stored about it, and the one order that does not come from the state machine.
+//! The ports of admission control: its stored state, and the one order that does not come from the state machine.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use crate::{
     steps::admit_document::QueueChanges,
 };
 
-/// Sends orders to `admit-document`, for a function that learns that a job has ended.
+/// Sends orders to `admit-document`, for functions that learn that a job has ended.
 pub trait Leases: Send + Sync {
     /// Orders that the lease of this attempt is released.
     fn release(
@@ -19,24 +19,24 @@ pub trait Leases: Send + Sync {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The store's part for `admit-document`.
+/// The store of `admit-document`.
 pub trait AdmissionStore: Send + Sync {
-    /// The admission state, and the revision to write it back with.
+    /// The admission state with its revision, which [`Self::commit`] requires.
     fn admission_state(&self) -> impl Future<Output = Result<(AdmissionState, u64), Error>> + Send;
 
-    /// The document that waits at a position, `None` if none does any more.
+    /// The document that waits at a position; `None` if no document waits there any more.
     fn waiting_document(
         &self,
         position: &QueuePosition,
     ) -> impl Future<Output = Result<Option<WaitingDocument>, Error>> + Send;
 
-    /// The position of a document, `None` if it does not wait.
+    /// The position of a document; `None` if the document does not wait.
     fn queue_position(
         &self,
         document: &DocumentRef,
     ) -> impl Future<Output = Result<Option<QueuePosition>, Error>> + Send;
 
-    /// Writes the admission state and the changes at once, unless another writer came first.
+    /// Writes the admission state and the changes atomically, unless another writer came first.
     fn commit(
         &self,
         state: &AdmissionState,

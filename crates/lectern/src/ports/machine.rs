@@ -1,4 +1,4 @@
-//! The state machine: executions that are started, and task tokens that are answered.
+//! The ports of the state machine: starting executions and answering task tokens.
 
 use std::future::Future;
 
@@ -11,17 +11,17 @@ use crate::{
 /// An execution to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartExecution {
-    /// Of which document.
+    /// The document.
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
-    /// How often the document was redriven: each time is an execution of its own.
+    /// The number of redrives of the document. Each redrive is an execution of its own.
     pub redrives: u32,
     /// Where the workflow resumes.
     pub resume: Resume,
     /// The document's round.
     pub round: Round,
-    /// The newest attempt of the executions before.
+    /// The newest attempt of earlier executions.
     pub attempt: Attempt,
 }
 
@@ -30,14 +30,14 @@ pub struct StartExecution {
 pub enum Resume {
     /// At the beginning.
     Transfer,
-    /// With the question to the third party about the job of this round.
+    /// With the probe of this round's job.
     Ask,
-    /// At the verification of the kept result.
+    /// With the verification of the stored result.
     Verify,
 }
 
 impl StartExecution {
-    /// The execution that the document, as it is stored, has to have.
+    /// The execution for a document in this state.
     pub fn of(document: &Document) -> Self {
         Self {
             document: document.reference.clone(),
@@ -58,32 +58,32 @@ impl StartExecution {
 
 /// Starts the state machine.
 pub trait Executions: Send + Sync {
-    /// Starts the document's execution, named by its id and how often it was opened again. One that was started before
-    /// is left alone.
+    /// Starts the document's execution. Its name consists of the document's id and number of redrives. If the execution
+    /// was started before, this changes nothing.
     fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Reports to the state machine.
 pub trait Tasks: Send + Sync {
-    /// Completes the task. A token that nobody waits for any more is no error.
+    /// Completes the task. A token that no task waits for any more is not an error.
     fn succeed(
         &self,
         token: &TaskToken,
         output: serde_json::Value,
     ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 
-    /// Whether anybody still waits for the token: a message may have lain in its queue longer than its task.
+    /// Whether a task still waits for the token. A message may have been in its queue for longer than its task waits.
     fn is_awaited(&self, token: &TaskToken) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 
-    /// Fails the task with the error's name and cause. A token that nobody waits for any more is no error.
+    /// Fails the task with the error's name and cause. A token that no task waits for any more is not an error.
     fn fail(&self, token: &TaskToken, error: &Error) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 }
 
-/// What became of a task token.
+/// Whether a task was waiting for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenUse {
-    /// The execution goes on.
+    /// A task was waiting for the token.
     Delivered,
-    /// Nobody waits for it any more: answered before, timed out, or its execution is over.
+    /// No task waits for the token any more: it was answered before, the task timed out, or the execution has ended.
     NotAwaited,
 }

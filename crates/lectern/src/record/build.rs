@@ -1,4 +1,4 @@
-//! From returned files to a record: which ones are read, how they fit together, and when they do not.
+//! Builds a record from returned files: which files are read, how they are combined, and when they are refused.
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -16,8 +16,8 @@ use crate::{
     limits,
 };
 
-/// Builds the record of `document` from all files that its job returned, in the order of the callback, each with its
-/// content if [`Draft::reads`] wants it.
+/// Builds the record of `document` from all files that its job returned, in the order of the callback. Each file comes
+/// with its content if [`Draft::reads`] requires it.
 ///
 /// # Errors
 /// As [`Draft::new`], [`Draft::add`] and [`Draft::finish`].
@@ -34,7 +34,7 @@ pub fn build(
     draft.finish(rfc3339(now))
 }
 
-/// A record on the way, so that a caller need hold just one returned file at a time.
+/// An unfinished record, so that the caller needs only one returned file in memory at a time.
 #[derive(Debug)]
 pub struct Draft {
     record: Record,
@@ -44,11 +44,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Starts with what is known of the document itself.
+    /// Starts a record with the data of the document itself.
     ///
     /// # Errors
-    /// `RecordInvalid` if the job returned nothing, which is no result an evaluator could use; `Store` if
-    /// our own store lost what every document at this step has.
+    /// `RecordInvalid` if the job returned no files, which is useless to an evaluator; `Store` if the stored document
+    /// lacks data that every document in this step has.
     pub fn new(document: &Document, provider: &str) -> Result<Self, Error> {
         let lost = |what: &str| Error::from(StoreError::defect(format!("the document has no {what}")));
         let Some(JobResult::Succeeded(job)) = &document.result else { return Err(lost("successful result")) };
@@ -91,9 +91,9 @@ impl Draft {
 
     /// Whether [`Draft::add`] needs the content of this file.
     ///
-    /// Transcripts, findings, media facts and texts are always read. Of attachments, the first
-    /// [`limits::MAX_OPENED_ATTACHMENTS`] that claim to be DOCX or MP4 and are not too large are opened to see
-    /// that they are what they claim; all others are listed unopened, since nothing in Lectern ever opens them.
+    /// Transcripts, findings, media facts and texts are always read. Of the attachments, the first
+    /// [`limits::MAX_OPENED_ATTACHMENTS`] that are declared as DOCX or MP4 and are not too large are opened to check
+    /// that they are of that type. All other attachments are listed unopened, since no part of Lectern ever opens them.
     pub fn reads(&self, file: &ReturnedFile) -> bool {
         let small = file.size_bytes <= limits::MAX_PARSED_FILE_BYTES;
         match file.role {
@@ -104,12 +104,12 @@ impl Draft {
         }
     }
 
-    /// Adds the next returned file. There may be several transcripts (one in each format): all have to be sound, the
-    /// first is the record's. There may be several files of findings. There is one text, since the findings' offsets
-    /// count in it, and one file of media facts.
+    /// Adds the next returned file. There may be several transcripts (one in each format): all of them must be valid,
+    /// and the record contains the first. There may be several files of findings. There is at most one text, since the
+    /// findings' offsets refer to it, and at most one file of media facts.
     ///
     /// # Errors
-    /// `RecordInvalid` with the parser's code if the content cannot be read, is a bomb, truncated or missing.
+    /// `RecordInvalid` with the parser's code if the content is malformed, truncated, missing or a decompression bomb.
     pub fn add(&mut self, file: &ReturnedFile, content: Option<&Bytes>) -> Result<(), Error> {
         let index = self.record.attachments.len();
         let reads = self.reads(file);
@@ -163,10 +163,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Puts the findings in their places and closes the record.
+    /// Maps the findings to the normalised text and finishes the record.
     ///
     /// # Errors
-    /// `RecordInvalid` if a finding lies outside of the text or is reversed, or the record is larger than
+    /// `RecordInvalid` if a finding is reversed or outside the text, or if the record is larger than
     /// [`limits::MAX_RECORD_BYTES`].
     pub fn finish(self, normalized_at: String) -> Result<Record, Error> {
         let Self { mut record, text, findings, .. } = self;
@@ -218,7 +218,7 @@ fn unusable(refused: Refused, role: FileRole, index: usize) -> Error {
     Error::RecordInvalid(Reason::new(code, message))
 }
 
-/// Bytes of the record as JSON, counted without holding them.
+/// The size of the record as JSON, counted without keeping the JSON in memory.
 fn json_length(record: &Record) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
@@ -232,6 +232,6 @@ fn json_length(record: &Record) -> usize {
         }
     }
     let mut count = Count(0);
-    // Neither the counter nor the record's types can fail; if they did, the record would be no record.
+    // Neither the counter nor the serialisation of the record's types can fail; an error would count as too large.
     serde_json::to_writer(&mut count, record).map_or(usize::MAX, |()| count.0)
 }

@@ -1,4 +1,4 @@
-//! Unicode NFC of display text, and where a position of the text before has gone.
+//! Unicode NFC of display text, and the mapping of positions in the original text to positions in the normalised text.
 
 use unicode_normalization::{
     IsNormalized, UnicodeNormalization as _, char::canonical_combining_class, is_nfc, is_nfc_quick,
@@ -9,8 +9,7 @@ pub(crate) fn nfc(text: &str) -> String {
     if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
 }
 
-/// A text in NFC that still knows the positions of the text it was made from. Positions and lengths count Unicode
-/// scalar values.
+/// A text in NFC with a mapping of the original text's positions. Positions and lengths count Unicode scalar values.
 #[derive(Debug)]
 pub(super) struct NormalizedText {
     /// The text, NFC.
@@ -47,8 +46,8 @@ impl NormalizedText {
         normalized
     }
 
-    /// The range in the NFC text that covers `start..end` of the text before; `None` if that range is reversed or
-    /// reaches beyond the text. A bound within characters that were composed moves outward, never inward.
+    /// The range in the NFC text that covers `start..end` of the original text; `None` if that range is reversed or
+    /// reaches beyond the text. A bound within composed characters moves outward, never inward.
     pub(super) fn range(&self, start: u64, end: u64) -> Option<(u64, u64)> {
         (start <= end && end <= self.chars_before).then(|| {
             let empty = start == end;
@@ -67,15 +66,15 @@ impl NormalizedText {
     }
 }
 
-/// A part of the text that became another one.
+/// A part of the text that normalisation changed.
 #[derive(Debug)]
 struct Changed {
     before: (u64, u64),
     after: (u64, u64),
 }
 
-/// Cuts a text where nothing composes across the cut: before each starter that is allowed in NFC as it is (UAX #15,
-/// "Stable code points").
+/// Splits a text where no characters compose across the split: before each starter that is allowed in NFC unchanged
+/// (UAX #15, "Stable code points").
 struct Parts<'t>(&'t str);
 
 impl<'t> Iterator for Parts<'t> {

@@ -1,5 +1,5 @@
-//! One returned file to its part of the record. Every refusal is a [`Refused`] with a stable code; nothing here
-//! knows the document or the order of files.
+//! Parses one returned file into its part of the record. Every refusal is a [`Refused`] with a stable code. These
+//! functions do not use the document or the order of files.
 
 use bytes::Bytes;
 use lectern_content::{ContentError, Cue, MediaType, docx, essence, mp4, srt, text, vtt};
@@ -64,13 +64,13 @@ fn from_file(segment: &TranscriptFileSegment) -> Result<TranscriptSegment, Refus
     })
 }
 
-/// A name for display; a blank one is none.
+/// A name for display; `None` if the name is blank.
 fn name(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| nfc(text))
 }
 
-/// The findings as they came: their offsets wait for the text.
+/// The findings with their original offsets, which are mapped when the text is known.
 pub(super) fn findings(media_type: &str, bytes: &[u8]) -> Result<Vec<FileFinding>, Refused> {
     if essence(media_type) != "application/json" {
         return Err(Refused("unknownFindingsType"));
@@ -78,7 +78,7 @@ pub(super) fn findings(media_type: &str, bytes: &[u8]) -> Result<Vec<FileFinding
     Ok(json::<FindingsFile>(bytes)?.findings)
 }
 
-/// Facts of a video, the time of recording in UTC.
+/// Facts of a video, with the time of recording converted to UTC.
 pub(super) fn media(media_type: &str, bytes: &[u8]) -> Result<Media, Refused> {
     if essence(media_type) != "application/json" {
         return Err(Refused("unknownMediaFactsType"));
@@ -94,7 +94,8 @@ pub(super) fn media(media_type: &str, bytes: &[u8]) -> Result<Media, Refused> {
     })
 }
 
-/// A time with any offset, in UTC. Years that RFC 3339 cannot write, before or after the shift, are refused.
+/// Converts a time with any offset to UTC. A year that RFC 3339 cannot represent, before or after the conversion, is
+/// refused.
 fn utc(text: &str) -> Result<String, Refused> {
     OffsetDateTime::parse(text, &Rfc3339)
         .ok()
@@ -104,7 +105,7 @@ fn utc(text: &str) -> Result<String, Refused> {
         .ok_or(Refused("badTime"))
 }
 
-/// The text of a document, with its own line ends; offsets of findings count in it.
+/// The text of a document with its original line ends, because the findings' offsets refer to it.
 pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<String, Refused> {
     if essence(media_type) != "text/plain" {
         return Err(Refused("unknownTextType"));
@@ -112,13 +113,13 @@ pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<String, Refus
     Ok(text::decode(bytes)?)
 }
 
-/// Whether an attachment of this type can be opened to see that it is sound. A PDF cannot: no parser is known that
-/// reads any PDF within the memory and time of a function.
+/// Whether an attachment of this type can be opened to check that it is intact. PDFs are not opened: we know no parser
+/// that reads every PDF within the memory and time of a function.
 pub(super) fn can_open(media_type: &str) -> bool {
     matches!(media_type.parse(), Ok(MediaType::Docx | MediaType::Mp4))
 }
 
-/// Opens an attachment that claims to be a DOCX or MP4; what it says is not used.
+/// Opens an attachment that is declared as DOCX or MP4, to check it; its content is not used.
 pub(super) fn open(media_type: &str, bytes: &Bytes) -> Result<(), Refused> {
     match media_type.parse() {
         Ok(MediaType::Docx) => docx::extract_text(bytes).map(drop)?,

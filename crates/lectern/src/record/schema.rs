@@ -1,10 +1,10 @@
-//! The record's JSON Schema, as published in `docs/record.schema.json`, and which versions a reader takes.
+//! The record's JSON Schema, as published in `docs/record.schema.json`, and the versions that a reader accepts.
 
 use serde::{Deserialize as _, Deserializer, de};
 
 use super::{Record, SCHEMA_VERSION};
 
-/// Where the schema says that it lives.
+/// The schema's `$id`.
 const SCHEMA_ID: &str = "urn:lectern:record:1";
 
 /// JSON Schema (2020-12) of the record that this code writes.
@@ -15,10 +15,10 @@ pub fn json_schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// The oldest version that is read: the one before the current one, if there was one.
+/// The oldest readable version: the one before the current version, if there was one.
 const OLDEST_READABLE: u32 = if SCHEMA_VERSION > 1 { SCHEMA_VERSION - 1 } else { 1 };
 
-/// Reads `schemaVersion`; a record of a newer or a forgotten version is an error, not a guess.
+/// Parses `schemaVersion`. A record of a newer or a no longer supported version is an error.
 pub(super) fn readable_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let version = u32::deserialize(deserializer)?;
     if (OLDEST_READABLE..=SCHEMA_VERSION).contains(&version) {
@@ -45,7 +45,8 @@ mod tests {
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(&path, serde_json::to_string_pretty(&generated).unwrap() + "\n").unwrap();
         }
-        // As values: the order of keys depends on what other crates ask of serde_json in the same build.
+        // Compared as JSON values: the order of keys depends on the features of serde_json that other crates enable in
+        // the same build.
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         let published: Option<serde_json::Value> = serde_json::from_str(&published).ok();
         assert!(

@@ -1,4 +1,4 @@
-//! Records as a whole: what comes out, what is refused, and that all of it keeps the published schema.
+//! Tests whole records: their content, refused files, and that every record conforms to the published schema.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -107,8 +107,8 @@ fn json_file(role: FileRole, value: &serde_json::Value) -> Returned {
     returned("file.json", role, "application/json", sorted(value).to_string())
 }
 
-/// With the keys of objects in order: which order they have otherwise depends on what other crates ask of
-/// `serde_json` in the same build, and the hash is in the snapshots.
+/// Sorts the keys of objects. Their order otherwise depends on the features of `serde_json` that other crates enable in
+/// the same build, and the snapshots contain the hash.
 fn sorted(value: &serde_json::Value) -> serde_json::Value {
     if let Some(fields) = value.as_object() {
         let fields: std::collections::BTreeMap<_, _> = fields.iter().collect();
@@ -296,7 +296,7 @@ fn attachment_that_is_not_what_it_claims_is_refused_and_a_large_one_is_only_list
 ) {
     let (mut file, content) =
         returned("x", FileRole::Attachment, media_type.as_str(), "<html>no such thing</html>");
-    // Which of the two is the parser's matter.
+    // The parser decides which of the two codes it returns.
     let code = code_of(MediaType::Docx, &[(file.clone(), content)]);
     assert!(["malformed", "truncated"].contains(&code.as_str()), "{code}");
     file.size_bytes = limits::MAX_PARSED_FILE_BYTES + 1;

@@ -1,13 +1,15 @@
-//! `admit-document`: decides which document may be handed to the third party, and when ([`crate::admission`]).
+//! `admit-document`: decides which document may be submitted to the third party, and when ([`crate::admission`]).
 //!
-//! Fed by a FIFO queue of one message group, so that decisions are made one after the other; the write is conditional
-//! all the same. One write decides on a whole batch, then the task tokens of the granted permits are answered. Documents
-//! without a permit wait in the table and get one when a lease is released, so nothing looks for work.
+//! A FIFO queue with a single message group invokes the function, so decisions are made one after the other; the write
+//! is conditional all the same. One write decides on a whole batch, then the function answers the task tokens of the
+//! granted permits. Documents without a permit wait in the table and get one when a lease is released, so no component
+//! polls for work.
 //!
-//! If `DynamoDB` or Step Functions does not answer, the batch stays on its queue and blocks the messages behind it until it
-//! is delivered again; the permits of the last write are then answered again. A request that is delivered twice is
-//! enqueued twice; its second position is skipped, because its task token is answered by then. A document that waits
-//! repeats its request every hour and keeps its position, so that leases that end by themselves are noticed.
+//! If `DynamoDB` or Step Functions does not answer, the batch stays on its queue and blocks the messages behind it
+//! until SQS delivers it again; the next run answers the permits of the last write again. A request that is delivered
+//! twice is enqueued twice. Its second position is skipped, because its task token has been answered by then. A waiting
+//! document repeats its request every hour and keeps its position; these requests also make the function notice leases
+//! that have ended by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +28,11 @@ use crate::{
     telemetry::{metrics, trace::TraceParent},
 };
 
-/// The message: the [`Envelope`] with an [`Order`]. Its attempt is the one that the order is about.
+/// The message: the [`Envelope`] with an [`Order`]. The order applies to the envelope's attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
     /// The order.
@@ -44,14 +46,15 @@ pub struct Input {
 pub enum Order {
     /// The document requests a permit.
     Request {
-        /// Answered with `{"attempt", "startsAt", "expiresAt", "leaseEndsAt", "reportSuccess", "halfOpenProbe"}`.
+        /// The permit answers it with `{"attempt", "startsAt", "expiresAt", "leaseEndsAt", "reportSuccess",
+        /// "halfOpenProbe"}`.
         task_token: TaskToken,
         /// How many attempts of this execution have failed.
         failed_transfers: u32,
-        /// How often this execution repeated a request: then the document may have a position already.
+        /// How often this execution has repeated a request. If it has, the document may already have a position.
         repeats: u32,
     },
-    /// An attempt is over.
+    /// An attempt has ended.
     Report {
         /// The error's name; empty if the third party has the document.
         error: String,
@@ -59,21 +62,21 @@ pub enum Order {
         #[serde(default)]
         cause: String,
     },
-    /// The attempt's job is at work: its lease starts anew.
+    /// The attempt's job is running: its lease is renewed.
     Renew {
-        /// How often the lease was renewed, so that SQS does not take two orders for one.
+        /// The number of the renewal, so that SQS does not deduplicate two renewals.
         count: u32,
     },
-    /// The third party has no job of this attempt any more.
+    /// The third party no longer has a job of this attempt.
     Release,
 }
 
-/// Orders that are decided at once.
+/// Orders that one write decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// In the order of the queue.
     pub inputs: Vec<Input>,
-    /// Whether one of them was delivered before: its earlier reader may have died before it answered task tokens.
+    /// Whether one of the messages was delivered before. The earlier run may have died before it answered task tokens.
     pub again: bool,
 }
 
@@ -90,20 +93,20 @@ pub struct Ports<'p, S, T, C> {
     pub limits: &'p Limits,
 }
 
-/// What is written beside the admission state; `None` removes an item.
+/// The items that are written together with the admission state; `None` removes an item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueChanges {
-    /// The document that waits at a position.
+    /// The documents that wait, by position.
     pub waiting: BTreeMap<QueuePosition, Option<WaitingDocument>>,
-    /// The position of a document.
+    /// The newest position of each document.
     pub positions: BTreeMap<DocumentRef, Option<QueuePosition>>,
 }
 
-/// What one transaction takes beside the admission state: a hundred writes in all.
+/// The number of items in one transaction besides the admission state. The limit of a transaction is 100 items.
 pub(crate) const MAX_CHANGES: usize = 99;
-/// Positions that one write looks at.
+/// Number of queue positions that one decision reads.
 const MAX_LOOKED_AT: usize = 35;
-/// Writes for one batch: enough to admit a large crowd.
+/// Number of writes for one batch, so that one run can admit many documents.
 const MAX_WRITES: usize = 8;
 
 impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
@@ -142,7 +145,7 @@ impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
                 admission.take(input).await?;
             }
         }
-        // Once more, since a half-open probe ends with its lease.
+        // Again, because an order may have released the lease of a half-open probe, which ends the probe.
         admission.state.advance_to(now);
         let is_full = admission.admit(tasks).await?;
         let AdmissionBatch { mut state, changes, .. } = admission;
@@ -164,18 +167,18 @@ impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
 
 struct Decision {
     snapshot: LimiterSnapshot,
-    /// Whether the write took as much as it can, so that further documents may be admitted by another one.
+    /// Whether the write reached its limit, so that another write may admit further documents.
     is_full: bool,
 }
 
-/// A batch under way.
+/// The state of one decision.
 struct AdmissionBatch<'a, S> {
     store: &'a S,
     state: AdmissionState,
     limits: &'a Limits,
     now: OffsetDateTime,
     changes: QueueChanges,
-    /// Positions of this batch, which are not stored.
+    /// Positions that this batch has added and that are not stored yet.
     new: BTreeSet<QueuePosition>,
 }
 
@@ -200,7 +203,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
         Ok(())
     }
 
-    /// Replaces the task token of a document that waits; `false` if it has no position any more.
+    /// Replaces the task token of a waiting document. Returns `false` if the document has no position any more.
     async fn repeat(&mut self, waiting: &WaitingDocument) -> Result<bool, Error> {
         let position = match self.changes.positions.get(&waiting.document) {
             Some(position) => position.clone(),
@@ -220,7 +223,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
         self.changes.waiting.insert(position, Some(waiting));
     }
 
-    /// Admits all documents that may be admitted now, as far as one write can hold it; whether there may be more.
+    /// Admits all documents that may be admitted now, up to the limit of one write. Returns whether there may be more.
     async fn admit(&mut self, tasks: &impl Tasks) -> Result<bool, Error> {
         for _ in 0..MAX_LOOKED_AT {
             let Some(position) = self.state.next(self.limits) else { return Ok(false) };
@@ -231,7 +234,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
             self.state.dequeue(&position);
             let Some(waiting) = waiting else { continue };
             self.remove(position, &waiting.document);
-            // Its execution may have been stopped, or the request delivered twice: the permit would be lost.
+            // A permit would be lost if the execution was stopped or the request was delivered twice.
             let is_granted = |permit: &Permit| permit.waiting.task_token == waiting.task_token;
             if !self.state.granted().iter().any(is_granted)
                 && tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered
@@ -249,7 +252,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
         }
     }
 
-    /// Writes nothing about a position that this batch has added.
+    /// Removes a waiting document. For a position that this batch has added, nothing is written.
     fn remove(&mut self, position: QueuePosition, document: &DocumentRef) {
         if self.new.remove(&position) {
             self.changes.waiting.remove(&position);
@@ -264,7 +267,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
 async fn notify(tasks: &impl Tasks, permit: &Permit, now: OffsetDateTime) -> Result<(), Error> {
     let Permit { waiting, attempt, starts_at, expires_at, lease_ends_at, report_success, half_open_probe } =
         permit;
-    // Step Functions waits in whole seconds, and no request may be made before its reservation.
+    // Step Functions waits in whole seconds, and a request must not start before its reservation.
     let waits = *starts_at > now.into();
     let output = json!({
         "attempt": attempt,
@@ -290,7 +293,7 @@ async fn notify(tasks: &impl Tasks, permit: &Permit, now: OffsetDateTime) -> Res
     .await
 }
 
-/// From the request to the reservation.
+/// The time from the request to the reservation.
 fn wait(permit: &Permit) -> time::Duration {
     permit.starts_at - permit.waiting.enqueued_at
 }

@@ -1,8 +1,8 @@
-//! `fail-document`: records that a document was given up, and why.
+//! `fail-document`: records that a document failed, and why.
 //!
-//! Invoked by the state machine's common Catch. It is a function, not a direct `DynamoDB` call of the state machine,
+//! The state machine's common Catch invokes this function. It is not a direct `DynamoDB` call of the state machine,
 //! because ending a document and counting it in its submission is one write with the same rules as in
-//! `normalize-document`, and those rules are kept, and tested against a model, in one place.
+//! `normalize-document`. Those rules are implemented, and tested against a model, in one place.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,15 +20,16 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// The error's name, one of ours or of Step Functions' own.
+    /// The error's name: one of [`Error::NAMES`] or of Step Functions' own names.
     pub error: String,
-    /// The error's cause: ours as JSON text, Lambda's envelope around it, or anything.
+    /// The error's cause: [`Error::cause`] as JSON text, Lambda's envelope around it, or any other text.
     #[serde(default)]
     pub cause: String,
-    /// The number of redrives before this execution: a late execution ends nothing of a later one.
+    /// The number of redrives before this execution, so that a late execution cannot end a document that was redriven
+    /// since.
     pub redrives: u32,
 }
 
@@ -41,19 +42,19 @@ pub struct Ports<'p, S, C> {
     pub clock: &'p C,
 }
 
-/// The answer: `{"code": "…"}`. The sentence, which may be the third party's, stays on the document and out of the
-/// execution's history.
+/// The answer: `{"code": "…"}`. The message, which may be the third party's text, is stored with the document only and
+/// does not appear in the execution's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// The code of the reason that was found.
+    /// The code of the failure's reason.
     pub code: String,
 }
 
 impl<S: Load + Finishing, C: Clock> Ports<'_, S, C> {
-    /// Records the failure once. A document that has ended stays as it is.
+    /// Records the failure once. A document in a final state is not changed.
     ///
     /// # Errors
-    /// `Store.Unavailable`, for the state machine to try again.
+    /// `Store.Unavailable`; the state machine tries again.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
         let reason = reason_of(&input, document.as_ref());
@@ -89,7 +90,7 @@ fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
     })
 }
 
-/// Our own cause, or the one inside Lambda's `{"errorType", "errorMessage"}`.
+/// The reason in our own cause, or in the cause inside Lambda's `{"errorType", "errorMessage"}`.
 fn reason_in(cause: &str) -> Option<Reason> {
     let value: Value = serde_json::from_str(cause).ok()?;
     if let Some(message) = value.get("errorMessage").and_then(Value::as_str) {

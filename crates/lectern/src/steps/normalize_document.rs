@@ -1,9 +1,9 @@
-//! `normalize-document`: turns what the third party returned into the document's record, and reports to the state
-//! machine.
+//! `normalize-document`: builds the document's record from the files that the third party returned, and reports to the
+//! state machine.
 //!
-//! Started by an SQS message with a task token, which refers to everything and holds nothing (case 24). It tries
-//! once; what goes wrong is reported by name and the state machine decides. A message that comes again after its
-//! effect is answered as the first time.
+//! An SQS message with a task token starts the function; the message contains references only (case 24). The function
+//! tries once and reports an error by name; the state machine decides what happens next. If a message is delivered
+//! again after its effect, the function reports the same outcome.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
     /// The task token that the outcome answers.
@@ -35,7 +35,7 @@ pub struct Input {
 pub struct Ports<'p, S, F, T, C> {
     /// The documents.
     pub store: &'p S,
-    /// The bucket of returned files and records.
+    /// The bucket with returned files and records.
     pub files: &'p F,
     /// The task tokens of the state machine.
     pub tasks: &'p T,
@@ -45,14 +45,14 @@ pub struct Ports<'p, S, F, T, C> {
     pub provider: &'p str,
 }
 
-/// What became of the message.
+/// The outcome of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The record can be read, and the state machine knows.
+    /// The record can be read, and this was reported to the state machine.
     Ready,
-    /// The state machine knows the named error.
+    /// This error was reported to the state machine.
     Reported(&'static str),
-    /// There is no such document, or nobody waits for it any more.
+    /// There is no such document, or no task waits for it any more.
     Dropped,
 }
 
@@ -60,7 +60,7 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
     /// Handles one message.
     ///
     /// # Errors
-    /// Only when nothing could be reported: the message stays on the queue.
+    /// Only if no outcome could be reported. The message then stays on the queue.
     pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
         if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
             tracing::info!("Nobody waits for this record any more; its message was dropped.");
@@ -79,14 +79,14 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
             Err(error) => {
                 tracing::debug!(error = error.name(), detail = %error, "The record's error is reported.");
                 self.tasks.fail(&input.task_token, &error).await?;
-                // After it, so that a report that fails is the one line of this delivery.
+                // Logged after the report, so that a failed report is the only log line of this delivery.
                 tracing::warn!(error = error.name(), detail = %error, "The record was not written.");
                 Ok(Outcome::Reported(error.name()))
             }
         }
     }
 
-    /// Writes the record unless it is written. `None` if there is no such document.
+    /// Writes the record, unless it is written already. `None` if there is no such document.
     async fn normalize(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
         let Begin::Begun(document) = self.store.begin_normalize(reference, self.clock.now()).await? else {
             return self.ended(reference).await;
@@ -104,10 +104,11 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
         }
     }
 
-    /// How a document ended that was not ended here: an earlier run of this message, or the state machine's Catch.
+    /// The outcome of a document that another run has ended: an earlier delivery of this message, or the state
+    /// machine's Catch.
     ///
     /// # Errors
-    /// The document's own reason, if it failed, so that a task that waits for it ends at once and not by its timeout.
+    /// The document's own reason, if it failed, so that the waiting task ends at once and not by its timeout.
     async fn ended(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
         let Some(document) = self.store.load(reference).await? else { return Ok(None) };
         match (document.state, document.reason) {
@@ -121,7 +122,7 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
         }
     }
 
-    /// Reads the returned files one after the other, holding one at a time.
+    /// Reads the returned files one after the other, with one file in memory at a time.
     async fn build_record(&self, document: &Document) -> Result<Record, Error> {
         let mut draft = Draft::new(document, self.provider)?;
         let returned = match &document.result {
@@ -145,7 +146,7 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
             );
             draft.add(file, content.as_ref())?;
         }
-        // Not the present time, so that a repeated attempt writes the same object.
+        // Not the present time, so that a repeated run writes the same object.
         let began = document.times.get(DocumentState::Normalizing.as_str());
         draft.finish(began.cloned().unwrap_or_else(|| rfc3339(self.clock.now())))
     }

@@ -1,7 +1,7 @@
-//! `probe-job`: asks the third party once how an overdue job stands.
+//! `probe-job`: asks the third party once for the status of a job.
 //!
-//! Invoked by the state machine when a callback is overdue, never on a schedule. A final answer is kept just like a
-//! callback's, so that whichever comes first stands.
+//! The state machine invokes this function, never a schedule: when a callback is overdue or the outcome of an attempt
+//! is unknown. A final answer is stored in the same way as a callback's result, so the first of the two counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +20,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// The round whose job is overdue.
+    /// The round of the job.
     pub round: Round,
 }
 
@@ -42,24 +42,24 @@ pub struct Ports<'p, S, P, C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// How the job stands.
+    /// The job's status.
     pub status: Status,
 }
 
-/// How an overdue job stands.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
-    /// There is a result, from now or from a late callback.
+    /// There is a result, from this probe or from a late callback.
     ResultKept,
-    /// The third party is still at it.
+    /// The third party is still processing the job.
     Working,
-    /// The third party does not know it.
+    /// The third party does not know the job.
     Unknown,
 }
 
 impl Status {
-    /// The name on the wire.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ResultKept => "resultKept",
@@ -70,10 +70,10 @@ impl Status {
 }
 
 impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
-    /// Asks once.
+    /// Asks the third party once.
     ///
     /// # Errors
-    /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`, for the state machine to decide.
+    /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
         if document.is_some_and(|document| document.result.is_some()) {
@@ -103,7 +103,7 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
                 return Ok(Output { status: Status::Unknown });
             }
         };
-        // Unless it is the first result, a callback came while the third party was asked.
+        // If this is not the first result, a callback arrived during the probe.
         let (missed, took) = match self.store.record_result(&input.envelope.document, &result).await? {
             Recorded::First(context) => (true, metrics::third_party_time(&context.times, self.clock.now())),
             Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),

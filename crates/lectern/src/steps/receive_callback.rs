@@ -1,9 +1,10 @@
-//! `receive-callback`: takes the third party's word that a job is over, once, and wakes the execution.
+//! `receive-callback`: stores the third party's result of a job once, and resumes the waiting execution.
 //!
-//! Nothing of the body is believed, or even read, before its signature fits. The first result stands. The answers are
-//! part of the contract: 2xx the event is kept and need not come again, 401 the signature does not fit, 413 it is too
-//! large, 5xx our own trouble, send it again. A well-signed event that breaks the contract is kept too, and makes the
-//! document fail: waiting would not mend it. One of a type that we do not know is kept and changes nothing.
+//! The function does not parse the body before it has verified the signature. Only the first result counts. The
+//! statuses are part of the contract: 2xx the event is stored and need not be sent again, 401 the signature is wrong,
+//! 413 the body is too large, 5xx Lectern failed and the third party sends the event again. If a well-signed event
+//! violates the contract, the function stores it and fails the document, because waiting would not help. An event of an
+//! unknown type is stored and changes nothing.
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -37,7 +38,7 @@ pub struct Ports<'p, R, T, L, S, C> {
 }
 
 impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S, C> {
-    /// Handles one delivery of the callback of `P` and says with which status to answer it.
+    /// Handles one delivery of a callback of the third party `P`. Returns the answer.
     pub async fn handle<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Answer {
         match self.receive::<P>(delivery).await {
             Ok(answer) => answer,
@@ -117,8 +118,8 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         }
     }
 
-    /// Keeps the result once and wakes the execution. Says what the callback was, and how long the third party took if it
-    /// brought the result.
+    /// Stores the result once and resumes the execution. Returns the kind of the callback and, if the callback brought
+    /// the first result, the third party's processing time.
     async fn keep(
         &self,
         document: &DocumentRef,
@@ -148,7 +149,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                 );
             }
         };
-        // The execution is over, and left the lease to the job, which has now ended.
+        // The execution has ended without releasing the lease, because its job was in flight. The job has now ended.
         if context.state == DocumentState::Failed
             && let Some(attempt) = context.attempt
             && let Err(error) = self.leases.release(document, attempt).await
@@ -160,11 +161,11 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
             None => None,
         };
         let outcome = match woken {
-            // Also the delivery that makes good for one that stored the result and died before waking anybody.
+            // This includes a redelivery after a run that stored the result and died before it resumed the execution.
             Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
             _ if !first => CallbackOutcome::Duplicate,
             None if !context.state.is_terminal() => CallbackOutcome::Early,
-            // The wait is over: a probe is on its way, the next round began, or the document was given up.
+            // The execution no longer waits: a probe is running, the next round has begun, or the document has ended.
             Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
         };
         let message = if first { "The result was kept." } else { "The same result had been kept before." };
@@ -173,7 +174,8 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
     }
 }
 
-/// A request to the webhook. The body is as it came over the wire, after any base64 of the gateway was undone.
+/// A request to the webhook. The body consists of the bytes that the third party sent; API Gateway's base64 is already
+/// decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookRequest<'d> {
     /// The last part of the path.
@@ -184,18 +186,18 @@ pub struct WebhookRequest<'d> {
     pub body: &'d [u8],
 }
 
-/// What the third party is told.
+/// The answer to the third party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Kept, now or before.
+    /// Stored, by this delivery or an earlier one.
     Kept,
-    /// Kept, though it belongs to nothing known.
+    /// Stored, although the callback id or the event's type is unknown.
     KeptUnknown,
-    /// Not signed by anyone we trust, or not now.
+    /// Signed with an unknown secret, or the timestamp is out of tolerance.
     Unauthorized,
     /// Larger than the contract allows.
     TooLarge,
-    /// Our own trouble.
+    /// Lectern failed.
     Unavailable,
 }
 
@@ -212,22 +214,22 @@ impl Answer {
     }
 }
 
-/// A callback whose signature fits.
+/// A callback whose signature is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedCallback {
-    /// The event's id, the same for every delivery of it.
+    /// The event's id, the same for all its deliveries.
     pub event_id: String,
-    /// What it reports, or why it is not of the contract's form.
+    /// The reported result, or how the body violates the contract.
     pub result: Result<JobResult, CallbackError>,
 }
 
-/// Why a well-signed callback cannot be used.
+/// Why a callback with a valid signature cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackError {
-    /// Not JSON of the contract's shape; the text says where, never what.
+    /// Not JSON of the contract's shape. The text gives the position of the error and does not quote the body.
     #[error("the body is not of the contract's form ({0})")]
     Form(String),
-    /// An event that this code does not know.
+    /// The event has an unknown type.
     #[error("the event is of an unknown type")]
     UnknownType,
     /// A limit of the contract is exceeded.
@@ -235,10 +237,10 @@ pub enum CallbackError {
     Limit(&'static str),
 }
 
-/// The contract's way to verify a callback: Standard Webhooks over the raw body, then [`parse`].
+/// Verifies a callback as the contract requires: Standard Webhooks over the raw body, then [`parse`].
 ///
 /// # Errors
-/// [`VerifyError`] if the signature does not fit.
+/// [`VerifyError`] if the signature is not valid.
 pub fn verify_callback_body(
     headers: &HeaderMap,
     body: &[u8],
@@ -249,10 +251,10 @@ pub fn verify_callback_body(
     Ok(VerifiedCallback { event_id: verified.id, result: parse(body) })
 }
 
-/// Reads a callback's body.
+/// Parses a callback's body.
 ///
 /// # Errors
-/// [`CallbackError`] if it is not of the contract's form.
+/// [`CallbackError`] if the body violates the contract.
 pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
     if body.len() > MAX_CALLBACK_BYTES {
         return Err(CallbackError::Limit("bytes"));
@@ -267,10 +269,10 @@ pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
     })
 }
 
-/// The limits on what a job may return, also for what a status question answers.
+/// Checks the limits on returned files, for callbacks and for answers to status requests.
 ///
 /// # Errors
-/// [`CallbackError::Limit`] names the first that is exceeded.
+/// [`CallbackError::Limit`] with the first limit that is exceeded.
 pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(), CallbackError> {
     if files.len() > MAX_RETURNED_FILES {
         return Err(CallbackError::Limit("the number of files"));
@@ -289,7 +291,8 @@ pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(),
     Ok(())
 }
 
-/// The document's own trace is the one that counts: the header is the third party's word, and not signed.
+/// Logs whether the callback's trace is the document's. The document's stored trace is used in any case, because the
+/// header is not signed.
 fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
     let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     let sent = sent.and_then(|text| text.parse::<TraceParent>().ok());
@@ -297,7 +300,7 @@ fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
     tracing::debug!(sameTrace = same, hasTrace = sent.is_some(), "The callback's own trace was compared.");
 }
 
-/// The result of a job whose answer is not of the contract's form.
+/// The result of a job whose answer violates the contract.
 pub fn contract_broken(job_id: String) -> JobResult {
     JobResult::Failed(JobFailed {
         job_id,

@@ -1,8 +1,8 @@
-//! `receive-upload`: a new object in the uploads bucket becomes a registered document with a started execution.
+//! `receive-upload`: registers each new object in the uploads bucket as a document and starts its execution.
 //!
-//! Started by SQS, fed by S3 `ObjectCreated` events, at least once and in any order. It reads the object's head and
-//! first bytes, never the file. Every error leaves the message on the queue: it is delivered again, and everything
-//! done so far is found as done.
+//! SQS invokes the function with S3 `ObjectCreated` events, which arrive at least once and in any order. The function
+//! reads the object's metadata and first bytes, never the whole file. Every error leaves the message on the queue: SQS
+//! delivers it again, and all steps are idempotent.
 
 use bytes::Bytes;
 use lectern_content::{MediaType, sniff};
@@ -41,10 +41,10 @@ pub struct Ports<'p, U, S, E, C, R> {
 }
 
 impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S, E, C, R> {
-    /// Handles one message: an S3 event with any number of records. A new document's trace is decided here.
+    /// Handles one message: an S3 event with any number of records. This function also chooses a new document's trace.
     ///
     /// # Errors
-    /// [`Retryable`] whenever the message has to stay on the queue.
+    /// [`Retryable`] if the message has to stay on the queue.
     pub async fn handle(&self, message: Message<'_>) -> Result<Summary, Retryable> {
         let mut summary = Summary::default();
         for record in parse_event(message.body)? {
@@ -94,7 +94,7 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 document
             }
             Registration::Known(document) => {
-                // The trace that was decided first stands.
+                // The document keeps the trace of its first registration.
                 if let Some(trace) = document.traceparent {
                     tracing::Span::current().record("traceId", trace.trace_id());
                 }
@@ -102,7 +102,8 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 document
             }
         };
-        // Also for a known one: the function may have died between registering and starting. Starting is idempotent.
+        // Also for a known document: an earlier run may have died after registering it. Starting an execution is
+        // idempotent.
         if document.state == DocumentState::Received {
             self.executions.start(&StartExecution::of(&document)).await?;
         }
@@ -137,23 +138,23 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
 pub struct Message<'m> {
     /// An S3 event.
     pub body: &'m str,
-    /// X-Ray's header, if there is one: the sender's, else the invocation's.
+    /// X-Ray's trace header, if there is one: that of the message, otherwise that of the invocation.
     pub xray_header: Option<&'m str>,
 }
 
-/// What became of a message's records.
+/// The outcome of a message's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Registered (now or before) and started.
+    /// Records whose document is registered (now or before) and whose execution is started.
     pub accepted: usize,
-    /// Registered (now or before) as not acceptable.
+    /// Records whose document is registered (now or before) as rejected.
     pub rejected: usize,
-    /// Test events, folder markers, foreign prefixes, other kinds of event.
+    /// Ignored records: folder markers, foreign prefixes, other kinds of event.
     pub ignored: usize,
 }
 
-/// One record of an S3 event, with just the fields used. `aws_lambda_events` demands fields that Lectern does not need, such as
-/// `eventTime`, and does not know the test event.
+/// One record of an S3 event, with only the fields that Lectern uses. `aws_lambda_events` demands fields that Lectern
+/// does not need, such as `eventTime`, and cannot parse the test event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRecord {
@@ -182,10 +183,10 @@ struct S3Object {
     sequencer: Option<String>,
 }
 
-/// Reads an S3 event notification. The test event that S3 sends after set-up has no records.
+/// Parses an S3 event notification. The test event that S3 sends after set-up has no records.
 ///
 /// # Errors
-/// [`Unreadable`] if it is neither.
+/// [`Unreadable`] if the body is neither.
 pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -206,16 +207,16 @@ pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
     }
 }
 
-/// The documents that an event announces. What is none of our business is left out.
+/// The documents that an event announces, without the objects that Lectern ignores.
 ///
 /// # Errors
-/// [`Unreadable`] if it is no S3 event.
+/// [`Unreadable`] if the body is not an S3 event.
 pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
     let records = parse_event(body)?.into_iter();
     Ok(records.filter_map(Found::in_record).map(|found| found.reference).collect())
 }
 
-/// A new object that is ours to look at.
+/// A new object that Lectern has to register.
 struct Found {
     reference: DocumentRef,
     object: ObjectVersion,
@@ -234,7 +235,7 @@ impl Found {
             UploadKey::Document { submission_id, key } => {
                 (submission_id, key.clone(), key.into_bytes(), None)
             }
-            // The object is never read by such a key, so the encoded form is kept: it shows what came.
+            // Lectern never reads an object with an invalid key, so it stores the encoded key exactly as S3 sent it.
             UploadKey::Invalid { key, reason } => {
                 (SubmissionId::unassigned(), s3.object.key, key, Some(reason))
             }
@@ -256,7 +257,8 @@ struct Judged {
     rejected: Option<Reason>,
 }
 
-/// The type that extension, declaration and content agree on. A declaration that says nothing agrees with anything.
+/// The media type on which extension, declared type and content agree. A missing or generic declared type
+/// (`application/octet-stream`) agrees with any type.
 fn agreed_type(key: &str, head: &ObjectHead, first_bytes: &Bytes) -> Result<MediaType, Reason> {
     let mismatch = |message: &str| Reason::new("typeMismatch", message);
     let Some(claimed) = MediaType::from_extension(key) else {

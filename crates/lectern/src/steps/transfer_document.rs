@@ -1,7 +1,7 @@
-//! `transfer-document`: hands one document to the third party and reports to the state machine.
+//! `transfer-document`: submits one document to the third party and reports to the state machine.
 //!
-//! Started by an SQS message with a task token. It tries once. What goes wrong is reported by name and the state
-//! machine decides; only when even that cannot be reported does the message stay on the queue.
+//! An SQS message with a task token starts the function. The function tries once and reports an error by name; the
+//! state machine decides what happens next. The message stays on the queue only if nothing can be reported.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,15 +19,15 @@ use crate::{
     telemetry::metrics,
 };
 
-/// The message: the [`Envelope`], whose attempt is the one that the permit was granted to, with `{"permitExpiresAt", "round",
-/// "taskToken"}`.
+/// The message: the [`Envelope`] with `{"permitExpiresAt", "round", "taskToken"}`. The envelope's attempt is that of
+/// the permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// The third party may not be sent a request later than this.
+    /// The latest time at which the request may arrive at the third party.
     #[serde(with = "time::serde::rfc3339")]
     pub permit_expires_at: OffsetDateTime,
     /// Part of the idempotency key.
@@ -45,12 +45,12 @@ pub enum DeliveryMode {
     Pull,
 }
 
-/// What the function is configured with.
+/// The function's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How documents are handed over.
     pub delivery: DeliveryMode,
-    /// Where callbacks go: `{callback_base_url}/callbacks/{callback id}`.
+    /// The first part of callback URLs: `{callback_base_url}/callbacks/{callback id}`.
     pub callback_base_url: String,
 }
 
@@ -71,14 +71,14 @@ pub struct Ports<'p, S, U, P, T, C> {
     pub settings: &'p Settings,
 }
 
-/// What became of the message.
+/// The outcome of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The third party has the document, and the state machine knows.
+    /// The third party has the document, and this was reported to the state machine.
     Transferred,
-    /// The state machine knows the named error.
+    /// This error was reported to the state machine.
     Reported(&'static str),
-    /// The document has moved on; the message is of the past.
+    /// The document has moved on, and the message is obsolete.
     Dropped,
 }
 
@@ -93,7 +93,7 @@ where
     /// Handles one message.
     ///
     /// # Errors
-    /// Only when nothing could be reported: the message stays on the queue.
+    /// Only if no outcome could be reported. The message then stays on the queue.
     pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
         if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
             tracing::info!("Nobody waits for this transfer any more; its message was dropped.");
@@ -112,7 +112,7 @@ where
             Err(error) => {
                 tracing::debug!(error = error.name(), detail = %error, "The transfer's error is reported.");
                 self.tasks.fail(&input.task_token, &error).await?;
-                // After it, so that a report that fails is the one line of this delivery.
+                // Logged after the report, so that a failed report is the only log line of this delivery.
                 tracing::warn!(error = error.name(), detail = %error, "The transfer did not succeed.");
                 Ok(Outcome::Reported(error.name()))
             }
@@ -133,14 +133,15 @@ where
         let request = self.request(input, &document).await.map_err(unused)?;
         self.third_party.prepare().await.map_err(unused)?;
         let sending_since = self.clock.now();
-        // A connection may take that long, and the request must arrive before the permit expires (D10).
+        // Opening a connection may take up to `CONNECT_TIMEOUT`, and the request must arrive before the permit expires
+        // (D10).
         if sending_since + CONNECT_TIMEOUT > input.permit_expires_at {
             metrics::permit_missed();
             return Err(Error::PermitExpired("its time has passed"));
         }
         let job_id = self.third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
         metrics::transferred(document.size_bytes, self.clock.now() - sending_since);
-        // The document is not sent again because of our own store: the state machine asks for the job (D12).
+        // A failure of our own store must not cause a second submission: the state machine asks for the job (D12).
         self.store.record_job(reference, *attempt, &job_id).await.map_err(|error| {
             tracing::warn!(detail = %error, "The third party accepted the document; its job id could not be stored.");
             Error::PermitAlreadyUsed("the job's id could not be stored")
@@ -148,9 +149,9 @@ where
         Ok(Some(Submitted { job_id, sent: true }))
     }
 
-    /// Why this attempt may not work on the document, so that the task that waits for it ends at once: the document has
-    /// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on, so
-    /// that no task waits.
+    /// Returns why this attempt may not transfer the document, so that the waiting task ends at once: the document has
+    /// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on
+    /// and no task waits.
     async fn not_begun(&self, input: &Input) -> Result<Option<Submitted>, Error> {
         let Some(document) = self.store.load(&input.envelope.document).await? else { return Ok(None) };
         match (document.state, document.reason) {
@@ -198,16 +199,17 @@ where
 /// The third party has the document.
 struct Submitted {
     job_id: String,
-    /// Whether this attempt sent the document: only then its success says anything about the third party.
+    /// Whether this attempt sent the document. Only then does its success count for the circuit breaker.
     sent: bool,
 }
 
-/// The key under which the third party knows a document's round.
+/// The idempotency key of a document's round.
 pub fn idempotency_key(document: DocumentId, round: Round) -> String {
     format!("{document}-{}", round.0)
 }
 
-/// The permit belongs to this attempt, so a redelivery could not use it; and nothing was sent yet.
+/// Turns a failure of our own store before the submission into `Permit.Expired`: nothing was sent, and a redelivery
+/// could not use the permit.
 fn unused(error: Error) -> Error {
     let Error::Store(detail) = &error else { return error };
     tracing::debug!(%detail, "The permit was not used.");

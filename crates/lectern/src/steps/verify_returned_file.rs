@@ -1,7 +1,8 @@
-//! `verify-returned-file`: fetches one returned file and keeps it only if it is what the callback declared.
+//! `verify-returned-file`: fetches one returned file and keeps it only if it matches the callback's declaration.
 //!
-//! Invoked by the state machine, once for each file. The bytes stream into quarantine while they are hashed; only a
-//! file whose size, SHA-256 and sniffed type fit is copied to where others read.
+//! The state machine invokes the function once for each file. The function streams the bytes into quarantine and hashes
+//! them on the way. Only a file whose size, SHA-256 and detected type match is copied to `returned/`, from where other
+//! components read.
 
 use lectern_content::fits_declared_type;
 use serde::{Deserialize, Serialize};
@@ -20,10 +21,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// What every message carries.
+    /// The fields of every message.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// Which of the files that the result declares.
+    /// The file's index among the files that the result declares.
     pub index: usize,
 }
 
@@ -42,13 +43,13 @@ pub struct Ports<'p, S, P, F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// The size of the file, now where others read.
+    /// The size of the verified file.
     pub size_bytes: u64,
 }
 
 impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
-    /// Fetches and checks one file. A file that was promoted before is not fetched again; the file of an earlier job, which
-    /// stands under the same key, is replaced.
+    /// Fetches and checks one file. A file that was promoted before is not fetched again. A file of an earlier job
+    /// under the same key is replaced.
     ///
     /// # Errors
     /// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
@@ -76,7 +77,7 @@ impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
             "The returned file is in quarantine."
         );
         check_content(file, &facts)?;
-        // Meanwhile the document may have been opened again, and have another job's files.
+        // The document may have been redriven in the meantime and have another job's files.
         if self.store.load(&input.envelope.document).await?.and_then(|document| document.result) != result {
             return Err(mismatch("noResult", "The document does not have this result any more."));
         }
@@ -90,7 +91,7 @@ impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
     }
 }
 
-/// Whether what stands where others read is this file.
+/// Whether the promoted object is this file.
 fn is_declared(file: &ReturnedFile, promoted: &Promoted) -> bool {
     promoted.size_bytes == file.size_bytes
         && promoted.sha256.eq_ignore_ascii_case(&file.sha256)

@@ -1,12 +1,13 @@
-//! What is measured: the functions by which the steps tell of it, and (`catalogue`) the list of all metrics.
+//! The functions with which the steps report metrics, and (`catalogue`) the list of all metrics.
 //!
-//! A metric is an event of the target [`TARGET`] whose fields are named like the metrics and dimensions of the
-//! catalogue. This module knows no `CloudWatch`: the adapter writes such an event as one line of its embedded metric
-//! format. Metrics are told after their effect and once at most: a function that dies in between loses a count, and
-//! never a document.
+//! A metric is a `tracing` event with the target [`TARGET`] whose fields have the names of the catalogue's metrics and
+//! dimensions. This module contains no `CloudWatch` code: the adapter writes such an event as one line in the embedded
+//! metric format. The steps report a metric after its effect and at most once, so a function that dies in between loses
+//! a count but never a document.
 //!
-//! Dimension values are bounded, because each one is a metric that is stored and paid for: states, outcomes, media
-//! types and error names are closed lists, and a reason that is not one of [`REASONS`] is counted as `other`.
+//! The set of dimension values is bounded, because each value is a metric that is stored and paid for: states,
+//! outcomes, media types and error names are closed lists, and a reason that is not one of [`REASONS`] is counted as
+//! `other`.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ pub fn registered(document: &Document) {
     tracing::info!(target: TARGET, Documents = 1u64, State = document.state.as_str(), Reason = reason);
 }
 
-/// A document's way has ended now, as `Ready` or, with a reason, as `Failed`. `document` is as it was just before.
+/// A document has ended as `Ready` or, with a reason, as `Failed`. `document` is its state just before.
 pub fn ended(document: &Document, failed: Option<&Reason>, now: OffsetDateTime) {
     let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };
     let written = document.media_type.filter(|_| failed.is_none());
@@ -52,12 +53,12 @@ pub fn ended(document: &Document, failed: Option<&Reason>, now: OffsetDateTime) 
     );
 }
 
-/// The third party took a document: its size, and how long handing it over took.
+/// The third party accepted a document of this size; the request took this long.
 pub fn transferred(size_bytes: u64, took: Duration) {
     tracing::info!(target: TARGET, TransferBytes = size_bytes, TransferSeconds = seconds(took));
 }
 
-/// A request to the third party was not granted. An error that is not the third party's is none of this metric's.
+/// A request to the third party failed. This metric does not count errors that are not the third party's.
 pub fn third_party_error(error: &Error) {
     if error.name().starts_with("ThirdParty.") {
         tracing::info!(target: TARGET, ThirdPartyErrors = 1u64, Error = error.name());
@@ -69,37 +70,37 @@ pub fn permit_missed() {
     tracing::info!(target: TARGET, PermitsMissed = 1u64);
 }
 
-/// What became of a callback.
+/// The outcome of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackOutcome {
-    /// The document's result, and its execution waited for it.
+    /// The document's result, for which its execution was waiting.
     Accepted,
-    /// The document's result, before its execution waits.
+    /// The document's result, before its execution began to wait.
     Early,
-    /// The document's result, when nobody waits for it any more; it is kept.
+    /// The document's result, when no task waits for it any more; it is stored.
     Late,
-    /// Said before.
+    /// A result that was stored before.
     Duplicate,
-    /// A second result of the same job, and another one.
+    /// A second, different result of the same job.
     Contradictory,
-    /// A result of another job of the same document than the one whose result stands or is waited for.
+    /// A result of another job of the document than the one whose result is stored or awaited.
     OtherJob,
-    /// An event of a type that this code does not know.
+    /// An event of an unknown type.
     UnknownType,
-    /// Well signed, and not of the contract's form.
+    /// Well signed, but the body violates the contract.
     ContractBroken,
-    /// Well signed, and of no document.
+    /// Well signed, but the callback id belongs to no document.
     Unknown,
-    /// Not signed by anyone we trust, or not now.
+    /// Signed with an unknown secret, or the timestamp is out of tolerance.
     BadSignature,
     /// Larger than the contract allows.
     TooLarge,
-    /// Could not be kept; it is to come again.
+    /// The callback could not be stored; the third party has to send it again.
     NotKept,
 }
 
 impl CallbackOutcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Early,
@@ -133,13 +134,13 @@ impl CallbackOutcome {
         }
     }
 
-    /// Whether it shows that the third party reaches us with what it knows of a document.
+    /// Whether the outcome shows that callbacks about known documents reach us.
     fn arrived(self) -> bool {
         !matches!(self, Self::Unknown | Self::BadSignature | Self::TooLarge | Self::NotKept)
     }
 }
 
-/// A callback was answered. `took` is the third party's time, if this brought the result.
+/// A callback was answered. `took` is the third party's processing time, if the callback brought the result.
 pub fn callback(outcome: CallbackOutcome, took: Option<Duration>) {
     tracing::info!(
         target: TARGET,
@@ -150,8 +151,8 @@ pub fn callback(outcome: CallbackOutcome, took: Option<Duration>) {
     );
 }
 
-/// The third party has answered how an overdue job stands. `missed` tells that a callback is really missing: the answer
-/// brought the result, or there is no such job. `took` is the third party's time, if its answer brought the result.
+/// The third party has answered a probe. `missed` means that a callback is missing: the answer brought the result, or
+/// there is no such job. `took` is the third party's processing time, if its answer brought the result.
 pub fn probed(status: Status, missed: bool, took: Option<Duration>) {
     tracing::info!(
         target: TARGET,
@@ -165,21 +166,21 @@ pub fn probed(status: Status, missed: bool, took: Option<Duration>) {
 /// The limiter after a decision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limiter {
-    /// How long each document waited that this decision granted a permit.
+    /// The waiting time of each document to which this decision granted a permit.
     pub granted_after: Vec<Duration>,
     /// How many documents wait for a permit.
     pub documents_waiting: u64,
-    /// How many jobs may be at the third party.
+    /// How many leases are held.
     pub leases_held: u64,
     /// Whether the circuit breaker is open or half-open.
     pub breaker_open: bool,
-    /// The factor by which requests are slowed down; 1 for not at all.
+    /// The factor by which the rate limiter stretches the interval between requests; normally 1.
     pub rate_slowdown: f64,
-    /// For how long documents have waited without any good one being served.
+    /// For how long documents have waited without progress.
     pub stalled: std::time::Duration,
 }
 
-/// The limiter has decided: one line, and one more for each further permit.
+/// The limiter has decided: one event, and one more for each further permit.
 pub fn limiter(limiter: &Limiter) {
     let mut waits = limiter.granted_after.iter().copied().map(seconds);
     tracing::info!(
@@ -197,8 +198,8 @@ pub fn limiter(limiter: &Limiter) {
     }
 }
 
-/// The time since the third party accepted a document for the first time, by the times that its states were reached;
-/// `None` if it is not known yet that it did.
+/// The time since the third party first accepted a document, from the times of the document's states; `None` if it is
+/// not known yet whether the third party accepted it.
 pub fn third_party_time(times: &BTreeMap<String, String>, now: OffsetDateTime) -> Option<Duration> {
     Some((now - reached(times, DocumentState::Processing)?).max(Duration::ZERO))
 }
@@ -207,7 +208,7 @@ fn reason_dimension(reason: &Reason) -> &'static str {
     REASONS.into_iter().find(|known| *known == reason.code).unwrap_or(OTHER)
 }
 
-/// From the state to the next one that was reached, or to the end.
+/// The seconds from the state to the next state that was reached, or to the end.
 fn seconds_in(times: &BTreeMap<String, String>, state: DocumentState, now: OffsetDateTime) -> Option<f64> {
     let mut next = DocumentState::ALL.into_iter().filter(|later| *later > state && !later.is_terminal());
     let left = next.find_map(|later| reached(times, later)).unwrap_or(now);
@@ -222,7 +223,7 @@ fn reached(times: &BTreeMap<String, String>, state: DocumentState) -> Option<Off
     OffsetDateTime::parse(times.get(state.as_str())?, &Rfc3339).ok()
 }
 
-/// Two writers' clocks may disagree by a little, and nothing takes less than no time.
+/// Not negative, although the clocks of two writers may differ.
 fn seconds(duration: Duration) -> f64 {
     duration.as_seconds_f64().max(0.0)
 }

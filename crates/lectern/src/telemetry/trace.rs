@@ -1,7 +1,8 @@
-//! One trace from the upload to the record: W3C Trace Context, level 1, and its equivalent at X-Ray.
+//! One trace from the upload to the record: W3C Trace Context, level 1, and its equivalent in X-Ray.
 //!
-//! A document's trace is decided once, when it is registered, and goes with it everywhere: into every message, to the
-//! third party, into every log line. A trace only shows the way; what cannot be read is no trace and stops no document.
+//! A document's trace is chosen once, when the document is registered, and is part of every message, every request to
+//! the third party and every log line. Traces are for diagnosis only: a malformed trace is ignored and never stops a
+//! document.
 
 use std::{fmt, str::FromStr};
 
@@ -22,18 +23,19 @@ pub struct TraceParent {
     sampled: bool,
 }
 
-/// The text is not of the form that the specification gives.
+/// The text is not a valid `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent")]
 pub struct InvalidTraceParent;
 
 impl TraceParent {
-    /// The trace of a new document: X-Ray's, if the header has one, so that both show the same way, else a new one.
+    /// The trace of a new document: the trace of the X-Ray header, so that both tools show the same trace, or a new
+    /// trace if there is none.
     pub fn begin(xray_header: Option<&str>, random: &impl Random) -> Self {
         xray_header.and_then(|header| Self::from_xray(header, random)).unwrap_or_else(|| Self::new(random))
     }
 
-    /// A new trace. Sampled, because the logs have all of it.
+    /// A new trace. It is sampled, because the logs contain every step.
     pub fn new(random: &impl Random) -> Self {
         Self { trace_id: random.bits().max(1), parent_id: new_span(random), sampled: true }
     }
@@ -68,12 +70,12 @@ impl TraceParent {
         format!("{:032x}", self.trace_id)
     }
 
-    /// Whether both are of one trace.
+    /// Whether both belong to the same trace.
     pub fn is_of_the_trace_of(self, other: Self) -> bool {
         self.trace_id == other.trace_id
     }
 
-    /// A span below this one. The same name gives the same span, so that a repetition is no new one.
+    /// A child span. The same name gives the same span, so that a repeated call does not create a new span.
     #[must_use]
     pub fn child(self, name: &str) -> Self {
         let hash = Sha256::new().chain_update(self.to_string()).chain_update(name).finalize();
@@ -91,7 +93,7 @@ impl fmt::Display for TraceParent {
 impl FromStr for TraceParent {
     type Err = InvalidTraceParent;
 
-    /// Reads version 00, and of later versions the part that level 1 says to read.
+    /// Parses version 00, and of later versions the fields that level 1 specifies.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or(InvalidTraceParent)
     }
@@ -111,10 +113,10 @@ impl From<TraceParent> for String {
     }
 }
 
-/// Reads a `traceparent` field: absent, empty (an execution that was started without one) and malformed are none.
+/// Parses a `traceparent` field. An absent, empty (the execution was started without one) or malformed field is `None`.
 ///
 /// # Errors
-/// If it is no text at all.
+/// If the field is not a string.
 pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceParent>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
@@ -152,7 +154,7 @@ fn span_id(text: &str) -> Option<u64> {
     hex(text, 16).and_then(|id| u64::try_from(id).ok()).filter(|id| *id != 0)
 }
 
-/// Just so many lower-case hex digits.
+/// Parses exactly this many lower-case hex digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let valid = text.len() == digits && text.bytes().all(lower);

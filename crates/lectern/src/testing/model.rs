@@ -1,8 +1,9 @@
-//! The reference model of the state store, and the harness that holds any store to it.
+//! The reference model of the state store, and the harness that compares any store with it.
 //!
-//! The model is written from the design and knows nothing of [`crate::document::transitions`]: a list of documents in the order
-//! of their registration, from which everything else (who supersedes whom, what a submission counts) is computed afresh
-//! each time. [`check`] runs the same operations on both, and compares every answer and all that can be read.
+//! The model is written from the design and does not use [`crate::document::transitions`]: it is a list of documents in
+//! the order of their registration, from which everything else (which document supersedes which, a submission's counts)
+//! is computed each time. [`check`] runs the same operations on both, and compares every answer and all data that can
+//! be read.
 
 use std::{fmt::Debug, future::Future};
 
@@ -80,7 +81,7 @@ impl DirectWrites for MemoryStore {
     }
 }
 
-/// One operation on one of the few documents that a run plays with, registered or not.
+/// One operation on one of the documents of a run, registered or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
     /// Which document, below [`Op::DOCUMENTS`].
@@ -113,20 +114,20 @@ pub enum Action {
     Finish {
         /// With a record.
         ready: bool,
-        /// Without one, whether by an execution from before the last redrive.
+        /// If without a record: whether the execution was started before the last redrive.
         outdated: bool,
     },
     /// An operator redrives the document.
     Reopen {
         /// Without the kept result.
         discard_result: bool,
-        /// By what was read before another operator redrove it.
+        /// Whether the operator's data is from before another operator's redrive.
         outdated: bool,
     },
 }
 
 impl Op {
-    /// How many documents a run plays with: some files in two submissions, each in some versions.
+    /// The number of documents in a run: some files in two submissions, each in some versions.
     pub const DOCUMENTS: usize = WHICH;
 
     /// Any number is an operation; a smaller one is a simpler one.
@@ -149,7 +150,7 @@ impl Op {
     }
 }
 
-/// A store that the model can hold to its rules.
+/// A store that can be compared with the model.
 pub trait Modelled:
     Register + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites
 {
@@ -333,7 +334,7 @@ async fn compare_lists(store: &impl Browse, model: &Model) -> Result<(), String>
             });
             found.extend(page);
         }
-        // A table of many runs lists the others' too.
+        // A table with many runs also lists the submissions of other runs.
         found.retain(|submission| model.submission_ids().contains(&submission.submission_id));
         let mut expected: Vec<Submission> = model
             .submission_ids()

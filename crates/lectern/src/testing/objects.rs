@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Uploaded objects with their versions, and returned files.
+/// Uploaded objects with their versions, and returned files with records.
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,

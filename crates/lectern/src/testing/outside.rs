@@ -97,7 +97,7 @@ impl MemoryStates {
         lock(&self.started).keys().map(|(document, _)| document.clone()).collect()
     }
 
-    /// What the document's newest execution was started with, if it was.
+    /// The input of the document's newest execution, if one was started.
     pub fn start_of(&self, document: &DocumentRef) -> Option<StartExecution> {
         let started = lock(&self.started);
         let mut all = started.range((document.clone(), 0)..=(document.clone(), u32::MAX));
@@ -119,7 +119,7 @@ impl MemoryStates {
         std::mem::take(&mut lock(&self.released))
     }
 
-    /// Makes a token one that nobody waits for, as after a timeout.
+    /// Makes a token one that no task waits for, as after a timeout.
     pub fn expire(&self, token: &TaskToken) {
         lock(&self.gone).insert(token.expose().to_owned());
     }
@@ -199,7 +199,7 @@ impl TasksSetup for MemoryStates {
     }
 }
 
-/// A third party that answers what it is told to, and otherwise accepts everything.
+/// A third party with configurable answers, which accepts everything by default.
 #[derive(Debug, Default)]
 pub struct MemoryThirdParty {
     refusals: Mutex<VecDeque<Error>>,
@@ -217,7 +217,7 @@ impl MemoryThirdParty {
         Self { faults, ..Self::default() }
     }
 
-    /// Refuses the next submission or question.
+    /// Refuses the next submission or status request with this error.
     pub fn refuse_next(&self, error: Error) {
         lock(&self.refusals).push_back(error);
     }
@@ -227,7 +227,7 @@ impl MemoryThirdParty {
         lock(&self.statuses).insert(idempotency_key.to_owned(), status);
     }
 
-    /// It knows nothing of the job with this key any more.
+    /// Removes the job with this key.
     pub fn forget(&self, idempotency_key: &str) {
         lock(&self.statuses).remove(idempotency_key);
     }

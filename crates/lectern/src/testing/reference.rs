@@ -1,4 +1,4 @@
-//! The model itself: what the design says of documents, as plainly as it can be said. No store is anywhere near.
+//! The model itself: the design's rules about documents, as simple as possible and without any store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ use crate::{
     telemetry::trace::TraceParent,
 };
 
-/// How many documents a run plays with: some files in two submissions, each in some versions.
+/// The number of documents in a run: some files in two submissions, each in some versions.
 pub(super) const WHICH: usize = FILES.len() * VERSIONS.len();
 /// Each file's submission.
 const FILES: [&str; 3] = ["a", "a", "b"];
-/// Each version's sequencer, and its place among them: shorter ones are padded, case does not matter.
+/// Each version's sequencer and its rank among them: shorter sequencers are padded, and case does not matter.
 const VERSIONS: [(&str, u8); 4] =
     [("0055AED6DCD90281E5", 0), ("0055AED6DCD90281E6", 2), ("0055aed6dcd90281e51", 1), ("01", 3)];
 
@@ -141,7 +141,7 @@ impl Model {
         self.documents.iter_mut().find(|known| known.which == which)
     }
 
-    /// Registered once; a version older than one of its file that is there already is rejected.
+    /// Registers a document once. A version that is older than a registered version of its file is rejected.
     pub(super) fn register(&mut self, which: usize, acceptable: bool, new: &NewDocument) -> bool {
         if self.known(which).is_some() {
             return false;
@@ -173,7 +173,7 @@ impl Model {
         true
     }
 
-    /// Unless it has moved on, or this attempt or a newer one has begun.
+    /// Starts an attempt, unless the document has moved on, or this attempt or a newer one has begun.
     pub(super) fn begin_transfer(
         &mut self,
         which: usize,
@@ -199,7 +199,7 @@ impl Model {
         }
     }
 
-    /// The first result stands, whenever it comes.
+    /// Only the first result counts, at any time.
     pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
         let context = ResultContext {
@@ -221,7 +221,7 @@ impl Model {
         }
     }
 
-    /// Waits only for a document that was transferred and has no result.
+    /// The execution waits only if the document was transferred and has no result.
     pub(super) fn await_callback(&mut self, which: usize, token: &TaskToken, now: OffsetDateTime) -> bool {
         let Some(known) = self.known(which) else { return false };
         let transferred = [DocumentState::Transferring, DocumentState::Processing].contains(&known.state);
@@ -233,7 +233,7 @@ impl Model {
         waits
     }
 
-    /// Goes on only with a result.
+    /// The execution verifies only if there is a result.
     pub(super) fn begin_verify(&mut self, which: usize, now: OffsetDateTime) -> Option<Returned> {
         let known = self.known(which)?;
         let returned = Returned::of(known.result.as_ref()?);
@@ -254,12 +254,12 @@ impl Model {
         begun
     }
 
-    /// Whoever ends it knows nothing of the last time that it was opened again.
+    /// The execution that ends the document was started before the last redrive.
     pub(super) fn refuse(&mut self, which: usize) -> Finish {
         if self.known(which).is_some() { Finish::AlreadyTerminal } else { Finish::Unknown }
     }
 
-    /// It ends once.
+    /// A document ends once.
     pub(super) fn finish(&mut self, which: usize, ready: bool, now: OffsetDateTime) -> Finish {
         let Some(known) = self.known(which) else { return Finish::Unknown };
         if known.state.is_terminal() {
@@ -274,7 +274,8 @@ impl Model {
         self.documents.iter().find(|known| known.which == which).map_or(0, |known| known.redrives)
     }
 
-    /// Neither ready nor rejected, of a file's newest version, and as often opened again as was said.
+    /// Reopens a document that is neither ready nor rejected, is its file's newest version, and has the given number of
+    /// redrives.
     pub(super) fn reopen(
         &mut self,
         which: usize,
@@ -325,7 +326,8 @@ impl Model {
         self.documents.iter().any(|known| known.which == which && known.state == DocumentState::Ready)
     }
 
-    /// One that came after a newer one is superseded by the newest there was; another by the next that is newer.
+    /// A version that was registered after a newer one is superseded by the newest version at that time; any other
+    /// version by the next newer one that is registered.
     fn superseded_by(&self, position: usize) -> Option<usize> {
         let known = &self.documents[position];
         let newer = |other: &&Known| other.file() == known.file() && other.age() > known.age();
@@ -339,7 +341,7 @@ impl Model {
         all.filter(|which| self.reference(*which).submission_id == *id).collect()
     }
 
-    /// Counted afresh from the documents; the superseded do not count.
+    /// Computed from the documents each time. Superseded documents do not count.
     pub(super) fn submission(&self, id: &SubmissionId) -> Option<Submission> {
         let all: Vec<(usize, &Known)> = self
             .documents
@@ -371,7 +373,7 @@ impl Model {
         })
     }
 
-    /// Compares all of a stored document with the model's.
+    /// Compares all data of a stored document with the model's document.
     pub(super) fn expect(&self, which: usize, found: Option<&Document>) -> Result<(), String> {
         let Some(position) = self.documents.iter().position(|known| known.which == which) else {
             return same("document", &None, &found);

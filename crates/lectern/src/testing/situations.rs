@@ -1,5 +1,5 @@
 //! Every action from every situation that one document can be in, as operations for the harness of [`super::model`].
-//! Random runs go far; these miss nothing near.
+//! Random runs reach distant situations; these runs cover all near ones.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::document::{Document, DocumentState, JobResult};
 
-/// The shortest way to each situation of a document, and one operation more. A situation is the document's state, the
-/// kind of its result, whether it has an attempt, a job and jobs that were given up, and whether a newer version of its file
-/// has come.
+/// The shortest sequence of operations to each situation of a document, and one operation more. A situation consists of
+/// the document's state, the kind of its result, whether it has an attempt, a job and abandoned jobs, and whether a
+/// newer version of its file is registered.
 ///
 /// # Errors
-/// As [`check`](super::model::check): the store in memory is walked to find the situations.
+/// As [`check`](super::model::check), because the search for situations runs the operations on the in-memory store.
 pub async fn every_action_from_every_situation() -> Result<Vec<Vec<Op>>, String> {
     let next = operations();
     let mut seen = BTreeSet::new();
@@ -48,7 +48,7 @@ fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 4]) {
     (document.state, succeeded, has)
 }
 
-/// Each action that [`Op::decode`] knows, once, for the first document, and its newer version's coming.
+/// Each action that [`Op::decode`] knows, once, for the first document, and the registration of its newer version.
 fn operations() -> Vec<Op> {
     let mut operations = vec![Op { document: 1, action: Action::Register { acceptable: true } }];
     for number in 0..2000 {

@@ -67,14 +67,14 @@ impl MemoryStore {
         lock(&self.state).unknown.clone()
     }
 
-    /// From now on the index of submissions takes no changes in, as it does for a moment on AWS.
+    /// Freezes the index of submissions, which on AWS lags behind the items for a moment.
     pub fn stop_index(&self) {
         let state = &mut *lock(&self.state);
         let listed = state.submissions.iter().map(|(id, submission)| (id.clone(), submission.state));
         state.lagging_index = Some(listed.collect());
     }
 
-    /// What the state `AwaitCallback` writes: the move, and the token beside it.
+    /// Does what the state machine's state `AwaitCallback` writes: the transition together with the token.
     pub fn await_callback(&self, document: &DocumentRef, token: TaskToken, now: OffsetDateTime) -> bool {
         let mut state = lock(&self.state);
         let moved = state.documents.get(document).and_then(|stored| transitions::await_callback(stored, now));
@@ -321,7 +321,7 @@ impl Browse for MemoryStore {
     }
 }
 
-/// A file belongs to its submission: an invalid key that is kept encoded may read like a valid one.
+/// Identifies a file within its submission, because an invalid key that is stored encoded may look like a valid one.
 fn file_of(submission: &SubmissionId, object: &ObjectVersion) -> (SubmissionId, String, String) {
     (submission.clone(), object.bucket.clone(), object.key.clone())
 }

@@ -1,4 +1,5 @@
-//! One Lectern in memory: all ports together, each step wired to them as its function's `main.rs` wires the real ones.
+//! A whole Lectern in memory: all ports together, and each step wired to them as `lectern-aws` wires it to the real
+//! ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
 
 /// The secret that the third party of [`MemoryWorld`] signs with.
 pub const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
-/// When a [`MemoryWorld`] begins.
+/// The time at which a [`MemoryWorld`] begins.
 pub const START: OffsetDateTime = datetime!(2026-11-20 16:00 UTC);
 /// The bucket of uploads.
 pub const BUCKET: &str = "uploads";
@@ -40,7 +41,7 @@ pub const MAX_UPLOAD_BYTES: u64 = 64 * 1024;
 /// All ports, sharing one [`Faults`].
 #[derive(Debug)]
 pub struct MemoryWorld {
-    /// Cuts off any call of any port.
+    /// Interrupts any call of any port.
     pub faults: Arc<Faults>,
     /// The table.
     pub store: MemoryStore,
@@ -48,13 +49,13 @@ pub struct MemoryWorld {
     pub objects: MemoryObjects,
     /// Step Functions.
     pub states: MemoryStates,
-    /// The service.
+    /// The third party.
     pub third_party: MemoryThirdParty,
     /// The time.
     pub clock: MemoryClock,
     /// Callback ids.
     pub random: SequentialRandom,
-    /// What the third party allows: so much that it is never felt, unless a test says otherwise.
+    /// The third party's limits: so high that they have no effect, unless a test changes them.
     pub limits: Limits,
 }
 
@@ -141,7 +142,7 @@ impl MemoryWorld {
         ports.handle::<MemoryThirdParty>(delivery).await
     }
 
-    /// `receive-callback` of this event for this document, well signed just now.
+    /// `receive-callback` of this event for this document, with a valid signature of the present time.
     pub async fn call_back(&self, document: &DocumentRef, event: CallbackEvent) -> Answer {
         let body = callback_body(event);
         let headers = signed(SECRET, "event", self.clock.now(), &body);
@@ -232,7 +233,7 @@ pub fn s3_event(created: &[(&ObjectVersion, &str)]) -> String {
     json!({ "Records": records }).to_string()
 }
 
-/// What a returned file looks like whose content is `content`.
+/// The declaration of a returned file with this content.
 pub fn returned_file(name: &str, role: FileRole, media_type: &str, content: &[u8]) -> ReturnedFile {
     ReturnedFile {
         name: name.to_owned(),
@@ -249,7 +250,7 @@ pub fn succeeded(files: &[ReturnedFile]) -> CallbackEvent {
     CallbackEvent::Succeeded(JobSucceeded { job_id: "job".to_owned(), files: files.to_vec() })
 }
 
-/// The event of a job that was given up with this code.
+/// The event of a job that failed with this code.
 pub fn failed(code: &str) -> CallbackEvent {
     let error = JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() };
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
@@ -266,7 +267,7 @@ pub fn callback_body(event: CallbackEvent) -> Vec<u8> {
     serde_json::to_vec(&callback).unwrap_or_default()
 }
 
-/// The headers of a delivery signed with `secret`; without a signature if that is no secret.
+/// The headers of a delivery signed with `secret`; without a signature if `secret` is not a valid secret.
 pub fn signed(secret: &str, id: &str, timestamp: OffsetDateTime, body: &[u8]) -> HeaderMap {
     let signature = SigningSecret::parse(secret).map(|secret| webhook::sign(&secret, id, timestamp, body));
     let values = [

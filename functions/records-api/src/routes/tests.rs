@@ -1,4 +1,4 @@
-//! The API in process, over the ports in memory, and its description.
+//! Tests the API in process with the in-memory ports, and compares it with its description.
 
 mod contract;
 mod world;
@@ -181,7 +181,8 @@ async fn every_answer_forbids_to_keep_sniff_or_frame_it() {
 #[rstest]
 #[case(0, "submissions")]
 #[case(1, "submission")]
-#[case(2, "record")]
+#[case(2, "load")]
+#[case(2, "get_record")]
 #[case(3, "load")]
 #[case(3, "upload_url")]
 #[tokio::test]

@@ -69,7 +69,7 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
     );
 }
 
-/// The lines of a document without errors, in addition to one for each returned file; see `volume_tests.rs`.
+/// The lines of a document without errors, in addition to one for each returned file; see `logging/tests/volume.rs`.
 const LINES_BESIDE_FILES: usize = 12;
 
 #[tokio::test]

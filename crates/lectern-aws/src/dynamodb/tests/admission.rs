@@ -1,4 +1,4 @@
-//! The admission state and the documents that wait: what is written at once, what is read back, and that it fits.
+//! The admission state and the waiting documents: their transaction, their reads, and the size of the item.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Reading for people.
+//! Tests the reads of the records API.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -28,7 +28,7 @@ fn submission(id: &str, state: SubmissionState, minute: u8) -> Submission {
     }
 }
 
-/// What the index holds of a submission.
+/// A submission's item in the index.
 fn listed(submission: &Submission) -> Item {
     let mut item = submission_key(&submission.submission_id);
     let order = format!("{}#{}", submission.created_at, submission.submission_id);
@@ -50,7 +50,7 @@ fn lists(state: &'static str, found: &[Submission], seen: &Seen<QueryInput>) -> 
         })
 }
 
-/// Answers for at most so many of the keys, and names the rest.
+/// Returns at most `at_most` of the items, and lists the remaining keys as unprocessed.
 fn answers(all: &[Submission], at_most: usize, seen: &Seen<BatchGetItemInput>) -> Rule {
     let (items, seen): (Vec<Item>, _) = (all.iter().map(submission_item).collect(), seen.clone());
     mock!(Client::batch_get_item).then_compute_output(move |request| {

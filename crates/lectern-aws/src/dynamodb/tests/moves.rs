@@ -1,4 +1,4 @@
-//! Moves of one document, each a read and a write on the condition that nobody wrote in between.
+//! Transitions of one document: each is a read and a write on the condition that no other write came in between.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -91,7 +91,7 @@ async fn case_45_two_writers_that_meet_lose_no_update() {
     let store = store!(read, put);
     let error = store.record_job(&reference(), Attempt(1000), "j1").await.unwrap_err();
     assert_eq!(error.to_string(), "our own store failed: another writer came first");
-    // The next try decides on the other writer's document, in which this attempt is over.
+    // The next try reads the other writer's document, in which a newer attempt has started.
     store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
     assert_eq!(put.num_calls(), 1, "the newer attempt's item is left alone");
 }

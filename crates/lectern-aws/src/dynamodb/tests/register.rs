@@ -1,4 +1,4 @@
-//! Registering a document, once, whatever comes beside it.
+//! Registering a document once, with concurrent writes.
 
 use aws_sdk_dynamodb::{Client, operation::get_item::GetItemOutput};
 use aws_smithy_mocks::mock;
@@ -37,7 +37,7 @@ pub(super) fn no_file() -> Rule {
     reads(&file_key(&reference().submission_id, &object()), None)
 }
 
-/// The version before the new one, and the file's item that says so.
+/// The previous version, and the item that names it as the file's current version.
 fn older() -> (DocumentRef, Item) {
     let older =
         DocumentRef { document_id: DocumentId::of("uploads", object().key.as_bytes(), "v0"), ..reference() };
@@ -92,7 +92,7 @@ async fn case_3_newer_version_replaces_just_the_version_that_was_read() {
     assert_eq!(puts[3].condition_expression(), Some("revision = :read"));
 }
 
-/// The first read finds nothing, the transaction is cancelled, and the second read finds what `then` says.
+/// The first read finds nothing, the transaction is cancelled, and the second read finds `then`.
 async fn cancelled_then(
     reasons: &'static [&'static str],
     then: Option<Item>,
@@ -124,7 +124,7 @@ async fn case_45_write_that_meets_another_document_is_a_conflict_to_try_again(
     #[case] reasons: &'static [&'static str],
 ) {
     let error = cancelled_then(reasons, None).await.unwrap_err();
-    assert_eq!(error, "our own store is unavailable: another writer came first");
+    assert_eq!(error, "our own store failed: another writer came first");
 }
 
 #[tokio::test]

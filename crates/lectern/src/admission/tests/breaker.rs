@@ -10,7 +10,7 @@ fn opened() -> AdmissionState {
     state
 }
 
-/// Whether a document that waits may have a permit.
+/// Whether a waiting document could get a permit.
 fn allows_request(state: &AdmissionState) -> bool {
     let mut state = state.clone();
     state.enqueue(&waiting(&document("s9", 99), 0));
@@ -31,7 +31,7 @@ fn case_29_ten_consecutive_failures_open_it_and_nine_do_not() {
     }
 }
 
-/// D04: their successes were not reported, so their failures do not follow each other.
+/// D04: the successes of such attempts were not reported, so their failures do not count as consecutive.
 #[test]
 fn d04_failures_of_attempts_admitted_before_the_first_failure_count_once() {
     let mut state = AdmissionState::default();
@@ -168,7 +168,7 @@ fn probe_that_is_never_reported_is_replaced() {
     }
 }
 
-/// D01: documents that fail whatever the third party does must not be the only ones that probe.
+/// D01: documents that always fail must not be the only half-open probes.
 #[test]
 fn d01_half_open_probe_prefers_a_document_that_has_not_failed() {
     let mut state = opened();

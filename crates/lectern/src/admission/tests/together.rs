@@ -1,4 +1,4 @@
-//! All rules at once, against what they promise, said as plainly as possible: a bucket of tokens and a list of leases.
+//! Tests all rules together against a model that is as simple as possible: a token bucket and a list of leases.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,9 @@ impl Bucket {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// This document requests a permit; whether it has failed before.
+    /// The document with this number requests a permit; the flag says whether it has failed before.
     Request(usize, bool),
-    /// The attempt with this index among all permits is reported.
+    /// The permit at the first index, counted from the newest, gets the report at the second index.
     Report(usize, usize),
     Renew(usize),
     Release(usize),
@@ -79,7 +79,7 @@ fn report_of(kind: usize, now: OffsetDateTime) -> Report {
     }
 }
 
-/// A lease as the list keeps it.
+/// A lease in the model's list.
 #[derive(Debug)]
 struct Held {
     attempt: Attempt,
@@ -199,7 +199,8 @@ proptest! {
             run.happens(event);
             run.check();
         }
-        // How late in its time each permit is used, and how long its request travels, in thousandths of an interval.
+        // How long after its start each permit is used, and how long its request travels, in thousandths of an
+        // interval.
         let used = |tokens: u32, late: &dyn Fn(usize) -> i32, travels: &dyn Fn(usize) -> i32| {
             let interval = limits.interval;
             let mut times: Vec<Timestamp> = run.permits.iter().enumerate()
@@ -225,7 +226,8 @@ proptest! {
         prop_assert!(used(limits.burst, &extreme, &extreme), "for an interval at most");
     }
 
-    /// D01: whatever comes of their attempts, documents that always fail delay a new one by a bounded number of permits.
+    /// D01: documents that always fail delay a new document by a bounded number of permits, whatever the outcome of
+    /// their attempts.
     #[test]
     fn d01_new_document_is_served_after_at_most_one_permit_of_each_queue_per_document_before_it(
         others in 1usize..6,
@@ -252,7 +254,7 @@ proptest! {
                 if position == mine {
                     break;
                 }
-                // Every other document ends in doubt, and its lease ends by itself.
+                // Each attempt of another document has an unknown outcome, and its lease ends by itself.
                 let failed = waiting(&document(position.queue.trim_end_matches('!'), permits), 1);
                 let attempt = state.grant(failed.clone(), &limits, now).attempt;
                 state.report(attempt, Report::OutcomeUnknown, now);
@@ -260,7 +262,8 @@ proptest! {
             }
             now += limits.lease;
         }
-        // Each of my predecessors is followed by one round of all queues, and becomes a retrying document itself.
+        // Each document ahead of the new one is followed by one turn of all queues, and becomes a retrying document
+        // itself.
         let bound = (ahead + 1) * (others + 2);
         prop_assert!(permits <= bound, "{permits} permits, at most {bound}");
         let longest = limits.lease * u32::try_from(bound).unwrap() + Duration::from_hours(1);
@@ -268,7 +271,8 @@ proptest! {
     }
 }
 
-/// The property can fail: a bucket that is one token smaller overflows when the first request is late and the others are not.
+/// Checks that the property can fail: a bucket with one token less overflows when the first request is late and the
+/// others are on time.
 #[test]
 fn burst_that_is_promised_is_really_used_but_for_one_token() {
     let mut state = AdmissionState::default();

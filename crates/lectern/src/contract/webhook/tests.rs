@@ -1,4 +1,4 @@
-//! Signatures against the crate `standardwebhooks` as oracle, both ways, and under tampering.
+//! Compares signing and verifying with the crate `standardwebhooks` as oracle, and tests tampered deliveries.
 
 use http::HeaderValue;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 24..=64)
 }
 
-/// An id, a body, and how far its time lies from now.
+/// An id, a body, and the difference of its timestamp from now.
 fn delivery() -> impl Strategy<Value = (String, String, i64)> {
     ("[a-zA-Z0-9_-]{1,40}", any::<String>(), -300i64..=300)
 }
@@ -74,7 +74,7 @@ proptest! {
         let values = [(WEBHOOK_ID, id), (WEBHOOK_TIMESTAMP, timestamp), (WEBHOOK_SIGNATURE, signature)];
         let mut headers = HeaderMap::new();
         for (name, value) in values {
-            // What is no header's value cannot arrive.
+            // A text that is not a valid header value cannot arrive.
             let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
             headers.insert(name, value);
         }

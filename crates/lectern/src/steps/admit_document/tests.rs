@@ -1,5 +1,5 @@
-//! The step over the ports in memory: which task token is answered with what, once; what a crash at any call leaves
-//! behind; and crowds.
+//! Tests the step with the in-memory ports: each task token is answered once and correctly, a crash at any call leaves
+//! a consistent state, and many documents are served.
 
 mod crashes;
 mod crowds;
@@ -29,7 +29,7 @@ fn limits(max_in_flight: u32) -> Limits {
     Limits { interval, burst: 10, max_in_flight, lease }
 }
 
-/// The orders of the FIFO queue, and the executions that sent them.
+/// A FIFO queue with orders, and the executions that sent them.
 struct Orders {
     world: MemoryWorld,
     queue: VecDeque<Input>,
@@ -61,7 +61,7 @@ impl Orders {
         self.request_with(document, 0, 0)
     }
 
-    /// The state that waits with this token has timed out.
+    /// The execution's state that waits with this token times out and sends its request again.
     fn repeat(&mut self, document: &DocumentRef, token: &TaskToken) -> TaskToken {
         self.world.states.expire(token);
         self.request_with(document, 0, 1)
@@ -84,7 +84,7 @@ impl Orders {
         self.order(document, attempt, Order::Report { error: String::new(), cause: String::new() });
     }
 
-    /// Delivers all orders in batches; a batch that fails is delivered again before the others.
+    /// Delivers all orders in batches. A batch that fails is delivered again before the following ones.
     async fn deliver(&mut self) -> Option<LimiterSnapshot> {
         let mut snapshot = None;
         while !self.queue.is_empty() {
@@ -141,7 +141,7 @@ async fn permit_answers_the_task_token_with_its_number_and_its_times() {
     assert!(orders.is_empty(), "a document that need not wait is not stored");
 }
 
-/// Step Functions promises no more than whole seconds of its waits.
+/// Step Functions guarantees only whole seconds for its waits.
 #[tokio::test]
 async fn starts_are_whole_seconds_that_are_never_early() {
     let mut orders = Orders::with_leases(5);
@@ -271,7 +271,8 @@ async fn position_of_a_stopped_execution_is_skipped_and_gets_no_lease() {
     assert!(orders.is_empty());
 }
 
-/// Seen in review: an order that lay in its queue or in the dead-letter queue for long took a lease for nobody.
+/// Seen in review: an order that had been in its queue or in the dead-letter queue for a long time took a lease for an
+/// execution that had ended.
 #[tokio::test]
 async fn stale_request_gets_no_lease_although_its_batch_is_new() {
     let mut orders = Orders::with_leases(5);
@@ -323,7 +324,7 @@ async fn stalled_admission_is_measured_until_a_document_is_granted_a_permit() {
     assert_eq!(stalled(&orders), 0);
 }
 
-/// Seen in review: the probe's end was noticed only by the next order, which may come an hour later.
+/// Seen in review: only the next order noticed the end of the probe, and that order may come an hour later.
 #[rstest]
 #[case::released(true)]
 #[case::expired(false)]

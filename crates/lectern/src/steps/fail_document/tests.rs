@@ -1,4 +1,4 @@
-//! The step over the ports in memory: which reason is recorded, and that a document ends once.
+//! Tests the step with the in-memory ports: the recorded reason, and that a document ends once.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -34,7 +34,7 @@ fn input(document: &DocumentRef, error: &str, cause: &str) -> Input {
     }
 }
 
-/// What Lambda makes of an error: the cause is an envelope whose message is our cause.
+/// The cause as Lambda reports it: an envelope whose message is our cause.
 fn envelope(error: &Error) -> String {
     json!({ "errorType": error.name(), "errorMessage": error.cause().to_string() }).to_string()
 }
@@ -94,7 +94,7 @@ async fn case_30_third_partys_words_are_made_displayable() {
     assert!(reason.message.starts_with("No DRM!") && reason.message.len() <= 300, "{}", reason.message.len());
 }
 
-/// A retry of the state machine may have its effect minutes later, after a redrive.
+/// A retry by the state machine can take effect minutes later, after a redrive.
 #[tokio::test]
 async fn late_execution_does_not_end_a_document_that_was_redriven() {
     let (world, document) = registered().await;

@@ -1,4 +1,4 @@
-//! Steps over the ports in memory.
+//! Tests the step with the in-memory ports.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ struct World {
 }
 
 impl World {
-    /// A document whose returned files are fetched and checked.
+    /// A document whose returned files are verified.
     async fn with(returned: &[Returned]) -> Self {
         let faults = Arc::new(Faults::default());
         let clock = MemoryClock::at(datetime!(2026-11-20 16:00 UTC));
@@ -127,8 +127,9 @@ async fn second_message_changes_nothing_and_reports_the_same() {
     assert_eq!(world.store.submission_now(&world.document.submission_id).unwrap().counts.ready, 1);
 }
 
-/// Whatever call is cut off, and whether before or after its effect: the token (of this message, delivered again, or
-/// of the next, sent by the state machine's retry) ends with the record ready, and it is counted once.
+/// Whichever call is interrupted, before or after its effect: in the end the record is ready and counted once, and the
+/// task token is answered. The token is that of the redelivered message, or that of the next message, sent by the state
+/// machine's retry.
 #[rstest]
 #[case("is_awaited")]
 #[case("begin_normalize")]
@@ -149,8 +150,8 @@ async fn case_19_case_20_run_killed_anywhere_gives_the_same_result(
     }
     let mut token = "token-0".to_owned();
     for retry in 1..=4 {
-        // An `Err` leaves the message on the queue: the same token comes again. A reported error is retried by the
-        // state machine with a new token.
+        // An `Err` leaves the message on the queue, and the same token comes again. After a reported error, the state
+        // machine retries with a new token.
         if matches!(world.run(&token).await, Ok(Outcome::Ready)) {
             break;
         }
@@ -246,8 +247,8 @@ async fn unknown_document_is_dropped_without_a_word() {
     assert_eq!(world.answer("token"), None);
 }
 
-/// Seen in review: a dead letter of an execution that was over took a document that had been opened again past its
-/// transfer, and the new execution waited for it for days.
+/// Seen in review: a dead letter of an ended execution moved a redriven document past its transfer, and the new
+/// execution waited for the callback for days.
 #[rstest]
 #[case::opened_again(true)]
 #[case::failed_for(false)]

@@ -1,4 +1,4 @@
-//! The step over the ports in memory: one question, and whichever answer comes first stands.
+//! Tests the step with the in-memory ports: one request, and the first final answer counts.
 
 use rstest::rstest;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A document whose execution has waited in vain.
+/// A document whose callback is overdue.
 async fn overdue() -> (MemoryWorld, Input) {
     let world = MemoryWorld::default();
     let object = object("lesson.pdf", "v1");
@@ -59,7 +59,7 @@ async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
     assert!(matches!(world.store.begin_verify(&input.envelope.document, START), Some(JobResult::Failed(_))));
 }
 
-/// It had to be a new job; a third party that answers with the old one has none for this round.
+/// A new round is a new job: if the third party answers with the old job, it has no job of this round.
 #[tokio::test]
 async fn answer_with_a_job_that_was_failed_for_is_no_result() {
     let (world, input) = overdue().await;

@@ -1,4 +1,4 @@
-//! The step over the ports in memory: the rendezvous in every order, and deliveries that nobody should believe.
+//! Tests the step with the in-memory ports: the rendezvous in every order, and deliveries that must not be trusted.
 
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ async fn transferred() -> (MemoryWorld, DocumentRef) {
     (world, document)
 }
 
-/// One whose execution waits with this token.
+/// A document whose execution waits with this token.
 async fn awaited(token: &str) -> (MemoryWorld, DocumentRef) {
     let (world, document) = transferred().await;
     assert!(world.store.await_callback(&document, TaskToken::new(token), START));
@@ -370,7 +370,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes unsigned, nothing of it is kept.
+    /// Nothing of an unsigned delivery is stored.
     #[test]
     fn case_35_case_36_arbitrary_delivery_is_refused(
         values in prop::collection::vec((0usize..4, prop::collection::vec(any::<u8>(), 0..60)), 0..6),

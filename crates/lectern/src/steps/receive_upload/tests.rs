@@ -1,4 +1,4 @@
-//! The step over the ports in memory: what is accepted, what is rejected, and that repetition changes nothing.
+//! Tests the step with the in-memory ports: accepted uploads, rejected uploads, and that a repetition changes nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -283,7 +283,7 @@ async fn each_record_of_an_event_is_handled() {
     assert_eq!(code(&world.document(&gone).unwrap()), Some("sourceGone"));
 }
 
-/// A Step Functions that refuses one document once, wherever it stands in the message.
+/// A Step Functions port that refuses to start one document's execution once.
 struct RefusesOnce<'w>(&'w MemoryWorld, DocumentId, AtomicBool);
 
 impl Executions for RefusesOnce<'_> {
@@ -321,7 +321,7 @@ async fn object_deleted_before_it_was_looked_at_is_rejected() {
     assert!(world.states.started().is_empty());
 }
 
-/// Cases 19 and 20, for this step: whatever call is cut off, the next delivery ends where an undisturbed one ends.
+/// Cases 19 and 20, for this step: whichever call is interrupted, the next delivery leads to the same final state.
 #[tokio::test]
 async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
     let object = object("lesson.pdf", "v1");

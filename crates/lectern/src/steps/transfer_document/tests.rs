@@ -1,4 +1,4 @@
-//! The step over the ports in memory: both deliveries, every refusal, and that one document is one job.
+//! Tests the step with the in-memory ports: push and pull delivery, every refusal, and that one document is one job.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,7 +37,7 @@ fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input
     }
 }
 
-/// The message of an attempt whose permit expires then.
+/// The message of an attempt whose permit expires at `expires_at`.
 fn expiring(document: &DocumentRef, attempt: u32, expires_at: OffsetDateTime, token: &str) -> Input {
     Input { permit_expires_at: expires_at, ..input(document, attempt, 1, token) }
 }
@@ -70,7 +70,7 @@ async fn document_is_handed_over_by_url_and_its_bytes_not_read() {
     assert_eq!(world.count("open"), 0);
 }
 
-/// Keeps what it is asked, and accepts it.
+/// A third party that records and accepts each request.
 #[derive(Default)]
 struct Asked(std::sync::Mutex<Vec<JobRequest>>);
 
@@ -225,7 +225,7 @@ async fn message_of_an_older_attempt_is_dropped_and_its_token_left_alone() {
     assert_eq!(world.third_party.jobs().len(), 1);
 }
 
-/// D10: the request must arrive before the permit expires, and a connection takes its time.
+/// D10: the request must arrive before the permit expires, and opening a connection takes time.
 #[tokio::test]
 async fn d10_permit_that_expires_before_a_connection_is_made_is_not_used() {
     let (world, document) = registered().await;
@@ -238,7 +238,7 @@ async fn d10_permit_that_expires_before_a_connection_is_made_is_not_used() {
     assert_eq!(world.transfer(just_in_time).await.unwrap(), Outcome::Transferred);
 }
 
-/// A redelivery could not use the permit and would be taken for the delivery after a crash.
+/// A redelivery could not use the permit and would look like a delivery after a crash.
 #[rstest]
 #[case("current_version")]
 #[case("open")]
@@ -265,7 +265,7 @@ async fn case_19_permit_that_was_used_by_a_run_that_died_is_not_used_twice() {
     assert_eq!(world.third_party.jobs().len(), 1, "the same round is the same job");
 }
 
-/// D12: the state machine asks the third party, which knows the job, and the file is not sent a second time.
+/// D12: the state machine asks the third party, which knows the job, so the file is not sent a second time.
 #[tokio::test]
 async fn d12_job_that_was_accepted_and_could_not_be_stored_is_asked_for_and_not_sent_again() {
     for cut in [Cut::Before, Cut::After] {
@@ -349,7 +349,7 @@ fn message_is_read_and_prints_no_token() {
     assert!(!format!("{input:?}").contains("sesame"));
 }
 
-/// Cases 19 and 20: the message is delivered again, or another permit granted, until the transfer is reported.
+/// Cases 19 and 20: the message is delivered again, or another permit is granted, until the transfer is reported.
 #[tokio::test]
 async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_job() {
     let calls = {

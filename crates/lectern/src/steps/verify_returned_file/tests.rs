@@ -1,4 +1,4 @@
-//! The step over the ports in memory: only what is as declared gets to where others read.
+//! Tests the step with the in-memory ports: only a file that matches its declaration is promoted out of quarantine.
 
 use futures_util::stream;
 use rstest::rstest;
@@ -20,7 +20,7 @@ fn declared() -> ReturnedFile {
     returned_file("text.txt", FileRole::Text, "text/plain", CONTENT)
 }
 
-/// A document whose job returned this file, served as `served`.
+/// A document whose job returned this file; the third party serves the bytes `served`.
 async fn returned(file: ReturnedFile, served: &[u8]) -> (MemoryWorld, Input) {
     let world = MemoryWorld::default();
     let object = object("lesson.pdf", "v1");
@@ -60,7 +60,8 @@ async fn file_that_was_checked_before_is_not_fetched_again() {
     assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), CONTENT);
 }
 
-/// As `lectern redrive --anew` does: the document is opened again, and its next job returns this file.
+/// Does what `lectern redrive` does when it discards the result: the document is reopened, and its next job returns
+/// this file.
 async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, served: &'static [u8]) {
     world.store.reopen(&input.envelope.document, 0, true, START).await.unwrap();
     world.store.begin_transfer(&input.envelope.document, Attempt(2000), Round(1), START).await.unwrap();
@@ -70,7 +71,7 @@ async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, se
     world.call_back(&input.envelope.document, CallbackEvent::Succeeded(job)).await;
 }
 
-/// Seen in review: only the size was compared, and the first job's bytes stood under the second one's hash.
+/// Seen in review: only the size was compared, so the first job's bytes were kept under the second job's hash.
 #[tokio::test]
 async fn file_of_another_job_is_fetched_and_replaces_the_first_ones_though_it_has_its_size() {
     const OTHER: &[u8] = b"The text of the 1esson.";
@@ -114,7 +115,7 @@ async fn same_bytes_of_another_job_are_fetched_only_if_they_are_declared_as_anot
     assert_eq!(code(&world.verify(input).await.unwrap_err()), "wrongType");
 }
 
-/// Promoted by a version of Lectern that did not keep the hash with it.
+/// A file that was promoted without its hash.
 #[tokio::test]
 async fn file_that_stands_there_without_its_hash_is_fetched_once_more() {
     let (world, input) = returned(declared(), CONTENT).await;
@@ -200,7 +201,7 @@ async fn case_42_file_that_is_right_at_the_second_fetch_is_taken() {
     assert_eq!(world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)), None);
 }
 
-/// Serves a body that breaks off.
+/// A third party whose body breaks off.
 struct Breaks;
 
 impl Fetch for Breaks {
@@ -241,7 +242,8 @@ async fn index_beyond_the_files_and_a_failed_job_are_mismatches() {
     assert_eq!(code(&world.verify(input).await.unwrap_err()), "noResult");
 }
 
-/// A third party so slow that the document is opened again, and has another job's file, before the first file is there.
+/// A third party that is so slow that the document is reopened and gets another job's file before the first file
+/// arrives.
 struct Slow<'w>(&'w MemoryWorld, &'w Input);
 
 impl Fetch for Slow<'_> {

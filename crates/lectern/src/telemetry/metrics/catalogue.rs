@@ -1,6 +1,7 @@
-//! Every metric there is: its name, unit and dimensions. The adapter, the alarms and the dashboard are held to it.
+//! All metrics with their names, units and dimensions. Tests compare the adapter, the alarms and the dashboard with
+//! this list.
 
-/// The target of the events that are metrics, and of nothing else.
+/// The target of all events that are metrics, and of no other events.
 pub const TARGET: &str = "lectern::telemetry::metrics";
 
 /// One metric.
@@ -10,14 +11,14 @@ pub struct Metric {
     pub name: &'static str,
     /// The unit of its values.
     pub unit: Unit,
-    /// The dimension sets that it is counted by; an event without a set's fields is not counted by that set.
+    /// The dimension sets of the metric. An event that lacks a field of a set is not counted in that set.
     pub dimensions: &'static [&'static [&'static str]],
 }
 
 /// The unit of a metric's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// How many.
+    /// A count.
     Count,
     /// Seconds, with fractions.
     Seconds,
@@ -28,7 +29,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The unit's name, as `CloudWatch` has it.
+    /// The unit's name in `CloudWatch`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Count => "Count",
@@ -43,14 +44,14 @@ const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [
     Metric { name, unit, dimensions }
 }
 
-/// Counted as a whole, without a dimension.
+/// No dimensions.
 const WHOLE: &[&[&str]] = &[&[]];
 
-/// Every metric there is.
+/// All metrics.
 pub const ALL: [Metric; 23] = [
-    // Documents that came, and that ended: by state, and by reason where there is one.
+    // Documents that were registered or have ended: by state, and by reason if there is one.
     metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
-    // How long a document that ended had been in each state, and in all.
+    // How long an ended document was in each state, and in total.
     metric("ReceivedSeconds", Unit::Seconds, WHOLE),
     metric("TransferringSeconds", Unit::Seconds, WHOLE),
     metric("ProcessingSeconds", Unit::Seconds, WHOLE),
@@ -59,17 +60,17 @@ pub const ALL: [Metric; 23] = [
     metric("TotalSeconds", Unit::Seconds, WHOLE),
     // Records written, by the type of their upload.
     metric("Normalizations", Unit::Count, &[&["MediaType"]]),
-    // Documents handed over.
+    // Documents that the third party accepted.
     metric("TransferBytes", Unit::Bytes, WHOLE),
     metric("TransferSeconds", Unit::Seconds, WHOLE),
-    // Requests to the third party that it did not grant, by the error's name.
+    // Failed requests to the third party, by the error's name.
     metric("ThirdPartyErrors", Unit::Count, &[&["Error"]]),
     // From the third party's first acceptance of a document to its result.
     metric("ThirdPartySeconds", Unit::Seconds, WHOLE),
     metric("Callbacks", Unit::Count, &[&["Outcome"]]),
-    // 1 for a job whose callback is missing: it is done, or unknown to the third party, and nothing was said. 0 for a
-    // callback that came. Its minimum is 1 just when callbacks are missing and not one comes, its average the part that
-    // is missing.
+    // 1 for a missing callback: the job has ended or is unknown to the third party, and no callback came. 0 for a
+    // callback that came. The minimum is 1 only if callbacks are missing and none arrive; the average is the missing
+    // part.
     metric("CallbackMissed", Unit::None, WHOLE),
     metric("Probes", Unit::Count, &[&["Status"]]),
     // The limiter.
@@ -83,7 +84,7 @@ pub const ALL: [Metric; 23] = [
     metric("PermitsMissed", Unit::Count, WHOLE),
 ];
 
-/// The reasons that Lectern itself gives. A code of the third party that is not among them is counted as [`OTHER`].
+/// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
 pub const REASONS: [&str; 45] = [
     "badJson",
     "badTime",
@@ -132,5 +133,5 @@ pub const REASONS: [&str; 45] = [
     "wrongType",
 ];
 
-/// What every reason of the third party's own is counted as.
+/// The dimension value for all other codes of the third party.
 pub const OTHER: &str = "other";

@@ -1,5 +1,5 @@
-//! What the steps tell, taken from real runs of them over the ports in memory: every metric of the catalogue, and
-//! nothing beside it.
+//! Runs the steps with the in-memory ports and checks their metrics: they report every metric of the catalogue and no
+//! others.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +50,7 @@ impl Told {
         self.0.lock().unwrap().clone()
     }
 
-    /// The events that tell of this metric.
+    /// The events that contain this metric.
     fn of(&self, name: &str) -> Vec<Map<String, Value>> {
         self.all().into_iter().filter(|event| event.contains_key(name)).collect()
     }
@@ -91,7 +91,7 @@ impl Visit for Fields {
     }
 }
 
-/// What `work` tells.
+/// The events that `work` reports.
 fn told(work: impl Future<Output = ()>) -> Told {
     let told = Told::default();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -100,7 +100,7 @@ fn told(work: impl Future<Output = ()>) -> Told {
     told
 }
 
-/// A world with one document, which was registered.
+/// A world with one registered document.
 async fn registered_document(file_name: &str, bytes: &'static [u8]) -> (MemoryWorld, DocumentRef) {
     let world = MemoryWorld::default();
     let object: ObjectVersion = object(file_name, "v1");
@@ -114,7 +114,7 @@ fn pass(world: &MemoryWorld, seconds: u64) {
     world.clock.advance(std::time::Duration::from_secs(seconds));
 }
 
-/// One that the third party has had for some seconds, awaited with the token `token`.
+/// A document that the third party has had for some seconds; its execution waits with the token `token`.
 async fn awaited_document() -> (MemoryWorld, DocumentRef) {
     let (world, document) = registered_document("lesson.txt", TEXT).await;
     pass(&world, 2);
@@ -219,7 +219,7 @@ const OUTCOMES: [&str; 12] = [
     "tooLarge",
 ];
 
-/// What admit-document and transfer-document tell.
+/// Runs of admit-document and transfer-document.
 fn limits_and_transfers() {
     limiter(&Limiter {
         granted_after: [1, 2].map(Duration::seconds).to_vec(),
@@ -311,7 +311,7 @@ fn every_callback_is_counted_once_by_its_outcome() {
     let expected: Vec<&str> = OUTCOMES.into_iter().filter(|outcome| !missed.contains(outcome)).collect();
     assert_eq!(arrived, expected);
     assert!(told.values("CallbackMissed").iter().all(|value| *value == 0));
-    // The accepted, the late and the broken one brought results that were asked for 40 s before.
+    // The accepted, the late and the broken callback brought results of jobs that were submitted 40 s before.
     let brought: Vec<(Value, Value)> = told
         .of("ThirdPartySeconds")
         .into_iter()
@@ -334,7 +334,8 @@ fn callback_to_a_document_that_was_failed_for_is_late_with_and_without_a_token()
     assert_eq!(told.values("Outcome"), ["late", "late"]);
 }
 
-/// A delivery that died between storing and waking is counted as not kept, and the one that wakes as accepted.
+/// A delivery that died between storing the result and resuming the execution is counted as not kept, and the delivery
+/// that resumes the execution as accepted.
 #[test]
 fn callback_that_wakes_on_its_second_delivery_is_accepted() {
     let told = told(async {
@@ -378,7 +379,7 @@ fn callback_that_came_before_it_was_asked_for_is_not_missed() {
     assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
 }
 
-/// A third party that calls back while it is asked.
+/// A third party that calls back during a probe.
 struct CallsBack<'a>(&'a MemoryWorld, &'a DocumentRef);
 
 impl ThirdParty for CallsBack<'_> {
@@ -418,7 +419,7 @@ fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
     assert_eq!(told.values("CallbackMissed"), [json!(0)], "the callback's own");
 }
 
-/// Whoever dies between keeping and telling loses the count, and nobody counts twice.
+/// A function that dies between storing and reporting loses the count, and no document is counted twice.
 #[test]
 fn callback_that_is_missing_is_counted_once_at_most() {
     for (cut, count) in [(Cut::Before, 1), (Cut::After, 0)] {

@@ -1,4 +1,4 @@
-//! The forms of W3C and of X-Ray, what is refused, and how one becomes the other.
+//! Tests the W3C and X-Ray formats, refused input, and the conversion between the two.
 
 use proptest::prelude::*;
 use rstest::rstest;

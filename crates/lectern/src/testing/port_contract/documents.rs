@@ -183,9 +183,11 @@ async fn first_of_the_results_that_come_at_once_stands<S: Results + Load + Regis
     at_once(results.iter().map(|result| store.record_result(&reference, result))).await?;
     let mut firsts = 0;
     for result in &results {
-        match retried(async || store.record_result(&reference, result).await).await? {
-            Recorded::Same(_) => firsts += 1,
-            other => same("another job's result", &Recorded::OtherJob, &other)?,
+        let recorded = retried(async || store.record_result(&reference, result).await).await?;
+        if let Recorded::Same(_) = recorded {
+            firsts += 1;
+        } else {
+            same("another job's result", &Recorded::OtherJob, &recorded)?;
         }
     }
     same("results that stand", &1, &firsts)?;

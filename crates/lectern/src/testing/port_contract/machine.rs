@@ -29,13 +29,13 @@ suite! {
 /// Executions that wait for the tokens that [`Tasks`] answers.
 pub trait TasksSetup: Send + Sync {
     /// Starts an execution, which waits for the answer to its token.
-    fn begin(&self) -> impl Future<Output = TaskToken> + Send;
+    fn begin(&self) -> impl Future<Output = TaskToken>;
 
     /// Stops the execution that waits for the token.
-    fn stop(&self, token: &TaskToken) -> impl Future<Output = ()> + Send;
+    fn stop(&self, token: &TaskToken) -> impl Future<Output = ()>;
 
     /// How the execution of the token has ended: with the task's output, or with the error's name and cause.
-    fn outcome(&self, token: &TaskToken) -> impl Future<Output = TaskOutcome> + Send;
+    fn outcome(&self, token: &TaskToken) -> impl Future<Output = TaskOutcome>;
 }
 
 /// The output of a task, or the name and the cause of its error. `None` if the task has not ended.

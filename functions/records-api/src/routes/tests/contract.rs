@@ -1,4 +1,4 @@
-//! `docs/records.openapi.yaml` describes the router: the same paths, and answers of the described form.
+//! Compares the router with `docs/records.openapi.yaml`: the same paths, and answers of the described form.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{
 
 const TEACHER: &str = r#"{"cognito:groups":"[teachers]"}"#;
 
-/// The description, with the record's schema, which lies beside it, put in its place.
+/// The API description, with the reference to the record's schema file replaced by the schema.
 fn openapi() -> Value {
     let text = include_str!("../../../../../docs/records.openapi.yaml");
     let mut openapi: Value = serde_norway::from_str(text).unwrap();

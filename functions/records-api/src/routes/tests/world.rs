@@ -1,4 +1,4 @@
-//! The router over the ports in memory, with one submission in them.
+//! The router with in-memory ports that contain one submission.
 
 use std::{sync::Arc, time::Duration};
 
@@ -112,7 +112,8 @@ impl Answer {
     }
 }
 
-/// A request as `lambda_http` gives it to the router; `claims` is JSON, `None` where no authorizer has let it in.
+/// A request as `lambda_http` passes it to the router. `claims` is JSON; `None` if the request did not pass the
+/// authorizer.
 pub(super) fn request(method: Method, path: &str, claims: Option<&str>) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let context: RequestContext = serde_json::from_value(context(claims.unwrap_or("null"))).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever call is cut off, each waiting document is notified once, and no lease is lost.
+//! Whichever call is interrupted, each waiting document gets one permit, and no lease is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Four documents and one lease; one document repeats its request, one is stopped while it waits.
+/// Four documents and one lease. One document repeats its request; the execution of another one is stopped while the
+/// document waits.
 async fn play(orders: &mut Orders) -> Vec<TaskToken> {
     let documents = [0, 1, 2, 3].map(|number| document("s1", number));
     let mut tokens: Vec<TaskToken> = documents.iter().map(|document| orders.request(document)).collect();
@@ -118,7 +119,7 @@ fn document_of(which: usize) -> DocumentRef {
     document(["a", "b", "c"][which % 3], which)
 }
 
-/// What each execution knows: the token it waits with, or the token that its permit answered.
+/// The state of each execution: the token with which it waits, or the token that its permit answered.
 #[derive(Debug, Default)]
 struct Executions {
     waits: BTreeMap<usize, TaskToken>,
@@ -158,7 +159,7 @@ impl Executions {
                     _ => Error::PermitExpired("over"),
                 };
                 orders.report(&document_of(which), &token, &error);
-                // An attempt in doubt releases its lease when the third party knows no job.
+                // After an unknown outcome, the lease is released when the third party knows no job.
                 orders.release(&document_of(which), &token);
                 self.waits.insert(which, orders.request_with(&document_of(which), 1, 0));
             }
@@ -203,8 +204,8 @@ proptest! {
         for event in events {
             executions.happens(&mut orders, event);
         }
-        // A document is served once those before it are done. A lease whose execution was stopped ends by itself, and a
-        // request that repeats notices it.
+        // A document is served when the documents ahead of it have ended. The lease of a stopped execution ends by
+        // itself, and the next repeated request makes the function notice it.
         for round in 1..=10 * DOCUMENTS {
             for which in executions.waits.clone().into_keys().filter(|_| round.is_multiple_of(12)) {
                 executions.happens(&mut orders, Event::Request(which));

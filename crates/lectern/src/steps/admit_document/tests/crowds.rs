@@ -1,4 +1,4 @@
-//! Many documents at once: each is served, each is asked once, and one write stays one transaction.
+//! Many documents at once: each one is served, each task token is checked once, and one write stays one transaction.
 
 use std::sync::Mutex;
 
@@ -78,7 +78,7 @@ async fn case_29_breaker_that_closes_admits_the_crowd_as_far_as_leases_are_free(
     assert_eq!(admitted(&orders), 61);
 }
 
-/// A store that notes how much is written at once.
+/// A store that records the number of items in each write.
 struct Weighed<'w>(&'w MemoryWorld, Mutex<Vec<usize>>);
 
 impl AdmissionStore for Weighed<'_> {
@@ -116,7 +116,7 @@ async fn case_29_write_never_has_more_than_a_hundred_parts() {
     let tokens: Vec<TaskToken> = (0..300).map(|number| orders.request(&document("s1", number))).collect();
     orders.deliver().await;
     orders.world.clock.advance(Duration::from_mins(1));
-    // The probe is accepted: all others may be admitted, and ten requests are in the same batch.
+    // The probe is accepted, so all other documents may be admitted, and ten requests are in the same batch.
     orders.accepted(&document("s1", 0), &tokens[0]);
     for number in 300..309 {
         orders.request(&document("s1", number));

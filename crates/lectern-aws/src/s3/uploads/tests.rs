@@ -1,4 +1,4 @@
-//! Reading uploads: what is missing, what is forbidden, and ranges that cover exactly the object.
+//! Tests reading uploads: missing objects, denied access, and ranges that cover exactly the object.
 
 use std::io;
 
@@ -20,7 +20,8 @@ use lectern::{
 };
 use rstest::rstest;
 
-use super::{RANGE_BYTES, ReturnedBucket, UploadsBucket, uploads::SourceReadError};
+use super::{RANGE_BYTES, SourceReadError, UploadsBucket};
+use crate::s3::ReturnedBucket;
 use crate::test_support::{Seen, answer, client, object, xml_error};
 
 /// Chunks of zeros that cost no memory: each is the same static block.
@@ -165,7 +166,7 @@ async fn v01_object_of_another_size_than_registered_is_a_fault_of_our_store() {
     assert_eq!((received, fault.to_string().contains("answered with bytes 0-7/9")), (0, true), "{fault}");
 }
 
-/// A body of any length takes no more memory than what was asked for.
+/// A body of any length takes no more memory than the requested range.
 #[rstest]
 #[case::range(Some("bytes 0-9/12"), 1)]
 #[case::whole_object(None, 0)]
@@ -272,7 +273,7 @@ async fn presigned_urls_name_the_version_and_end() {
     assert!(file.contains("/returned/s1/d1/0?") && file.contains("X-Amz-Expires=300"), "{file}");
 }
 
-/// Reads an object of so many bytes; what came of it, and the error at its end.
+/// Reads an object of this size. Returns the number of bytes read and the error at the end.
 async fn read_until_it_breaks(rule: &Rule, size_bytes: u64) -> (u64, SourceReadError) {
     let mut body = bucket(rule).open(&object(), size_bytes).await.unwrap();
     let mut received = 0;
@@ -291,7 +292,7 @@ fn part(content_range: &str, bytes: &'static [u8]) -> GetObjectOutput {
     GetObjectOutput::builder().content_range(content_range).body(Body::from_static(bytes)).build()
 }
 
-/// Answers each range of an object of so many zeros.
+/// Answers each range of an object that consists of this many zeros.
 fn zeros(seen: &Seen<GetObjectInput>, size_bytes: u64) -> Rule {
     let seen = seen.clone();
     mock!(Client::get_object).then_compute_output(move |request| {

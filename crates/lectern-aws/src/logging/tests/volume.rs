@@ -1,4 +1,4 @@
-//! How much is logged: the lines of one document through the code around every function, with and without errors.
+//! Tests the volume of logs: the lines for one document in all functions, with and without errors.
 
 use std::{
     collections::BTreeSet,
@@ -22,15 +22,15 @@ use lectern::{
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
-use super::{filter::Wanted, invocation_span, subscriber};
+use crate::logging::{filter::Wanted, invocation_span, subscriber};
 use crate::{
     SourceQueue,
     lambda::{Received, handle_batch, handle_message, handle_task},
     test_support::{Captured, client, json_error},
 };
 
-/// A document that returns [`FILES`] files and meets no error has fewer lines than this: one for each file, one for each
-/// other step of a function (upload, permit, transfer, callback, record), and some to spare for a step that is added.
+/// The limit on log lines of a document with [`FILES`] returned files and no error: one line for each file, one for
+/// each other step of a function (upload, permit, transfer, callback, record), and a reserve for an added step.
 const LINES_PER_DOCUMENT: usize = 20;
 const FILES: usize = 8;
 /// How often a step fails here before it succeeds.
@@ -104,7 +104,7 @@ impl Workflow {
         let _ = handle_task("probe-job", None, &handle, input).await;
     }
 
-    /// As the state machine does.
+    /// Does the state machine's `BeginVerify`.
     fn begin_verify(&self) {
         let document = self.world.document(&self.object).unwrap().reference;
         self.world.store.begin_verify(&document, self.world.clock.now()).unwrap();
@@ -154,7 +154,7 @@ fn batch(body: &str) -> SqsEvent {
     serde_json::from_value(json!({ "Records": [message] })).unwrap()
 }
 
-/// What is logged at `info` of this work. Of metrics each function writes at most one line for each of these.
+/// The log of this work at `info`. Each function writes at most one line of metrics for each of these lines.
 fn lines_of(work: impl AsyncFnOnce(&Workflow)) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();

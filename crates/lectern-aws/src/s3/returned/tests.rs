@@ -1,4 +1,4 @@
-//! Writing what came back: parts, limits, and bodies that break off.
+//! Tests writing returned files: parts, limits, and bodies that break off.
 
 use std::{collections::HashMap, io};
 
@@ -29,7 +29,7 @@ use crate::test_support::{Seen, client, sha256, xml_error};
 
 const KEY: &str = "quarantine/s1/d1/0";
 
-/// The bucket in which a file is put whole or in parts, and what it has seen.
+/// A bucket that records objects written as a whole or in parts.
 struct Fake {
     put: Rule,
     create: Rule,
@@ -97,7 +97,7 @@ fn content(size: usize) -> Vec<u8> {
     (0..=250u8).cycle().take(size).collect()
 }
 
-/// A body in chunks of a size that fits no part.
+/// A body in chunks whose size does not divide a part.
 fn chunks(bytes: &[u8]) -> Vec<io::Result<Bytes>> {
     bytes.chunks(1_000_003).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect()
 }
@@ -231,10 +231,7 @@ async fn part_that_cannot_be_uploaded_aborts_the_upload() {
         .build();
     let long = body(chunks(&content(3 * PART_BYTES)));
     let error = fake.bucket().quarantine(KEY, long, u64::MAX).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "our own store is unavailable: UploadPart: it answered with an error (SlowDown)"
-    );
+    assert_eq!(error.to_string(), "our own store failed: UploadPart: it answered with an error (SlowDown)");
     assert_eq!((fake.abort.num_calls(), fake.complete.num_calls()), (1, 0));
 }
 
@@ -338,7 +335,7 @@ async fn size_hash_and_type_of_a_promoted_file_are_known_and_a_missing_one_is_no
     assert_eq!(bucket.promoted("k").await.unwrap_err().name(), "Store.Unavailable");
 }
 
-/// Promoted by a version of Lectern that kept the size only.
+/// An object that was promoted without a hash in its metadata.
 #[tokio::test]
 async fn promoted_file_without_its_hash_is_as_good_as_none() {
     let other = HashMap::from([("other".to_owned(), "x".to_owned())]);

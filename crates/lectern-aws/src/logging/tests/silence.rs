@@ -1,5 +1,5 @@
-//! Case 53: every function's handler, through success and failure, at the loudest filter, with names, URLs, tokens
-//! and secrets that can be recognised. What was logged is searched for them.
+//! Case 53: runs every function's handler, with success and failure, at the most verbose filter, with recognisable
+//! names, URLs, tokens and secrets, and searches the log for them.
 
 use std::sync::{
     Arc,
@@ -29,7 +29,7 @@ use lectern::{
 };
 use serde_json::json;
 
-use super::{filter::Wanted, subscriber};
+use crate::logging::{filter::Wanted, subscriber};
 use crate::{
     SourceQueue, StateMachine,
     lambda::{Received, handle_batch, handle_message, handle_task},
@@ -37,7 +37,7 @@ use crate::{
     test_support::{Captured, NOW, client, json_error, sha256, xml_error},
 };
 
-/// In everything that must not be logged.
+/// Part of every text that must not be logged.
 const MARK: &str = "mArKeD";
 const TEXT: &[u8] = b"mArKeD content of a lesson plan.\n";
 const KEY: &str = "submissions/s1/mArKeD name.txt";
@@ -275,7 +275,7 @@ async fn finish(world: &World) {
     fail_document::Ports { store, clock }.handle(input).await.unwrap();
 }
 
-/// The adapters when a service quotes the request in its error.
+/// Calls the adapters with services that quote the request in their errors.
 async fn meet_failing_services(world: &World) {
     let start =
         mock!(aws_sdk_sfn::Client::start_execution).then_http_response(|| json_error("ThrottlingException"));
@@ -292,7 +292,7 @@ async fn meet_failing_services(world: &World) {
     assert!(lectern::ports::Uploads::head(&uploads, &world.document().object).await.is_err());
 }
 
-/// What every function logs, in good times and bad.
+/// The log of every function, with success and failure.
 fn logged(wanted: Wanted) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();

@@ -1,0 +1,328 @@
+//! The documents: what each step reads and writes of them.
+
+use std::{collections::BTreeMap, future::Future};
+
+use lectern_content::MediaType;
+use time::OffsetDateTime;
+
+use crate::{
+    document::submission::{Submission, SubmissionState},
+    document::{
+        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
+        TaskToken,
+    },
+    error::Error,
+    telemetry::trace::TraceParent,
+};
+
+/// A document to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Its identity.
+    pub reference: DocumentRef,
+    /// The uploaded object.
+    pub object: ObjectVersion,
+    /// Orders the versions of one key; larger is newer.
+    pub sequencer: Sequencer,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its media type, if it was seen.
+    pub media_type: Option<MediaType>,
+    /// Why the upload is rejected, if it is.
+    pub rejected: Option<Reason>,
+    /// The last part of the callback URL.
+    pub callback_id: CallbackId,
+    /// The trace it will have.
+    pub traceparent: TraceParent,
+    /// Now.
+    pub now: OffsetDateTime,
+}
+
+/// S3's `sequencer`: hexadecimal text that orders the events of one key. Shorter ones are padded with zeros on the
+/// right and compared as text, as the S3 user guide says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequencer(String);
+
+impl Sequencer {
+    const DIGITS: usize = 64;
+
+    /// Takes the event's text; an absent sequencer is older than every other.
+    pub fn new(text: &str) -> Self {
+        Self(format!("{:0<width$}", text.to_ascii_uppercase(), width = Self::DIGITS))
+    }
+
+    /// The smallest sequencer that is newer than this one, for a version whose event was lost. `None` if there is none,
+    /// or if this one is not hexadecimal.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        if !self.0.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut digits = self.0.clone().into_bytes();
+        for digit in digits.iter_mut().rev() {
+            let (next, carries) = match *digit {
+                b'9' => (b'A', false),
+                b'F' => (b'0', true),
+                _ => (*digit + 1, false),
+            };
+            *digit = next;
+            if !carries {
+                return String::from_utf8(digits).ok().map(Self);
+            }
+        }
+        None
+    }
+
+    /// The padded text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The outcome of registering a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It is new and now stored.
+    New(Document),
+    /// It was registered before; nothing was changed.
+    Known(Document),
+}
+
+/// The store's part for `receive-upload`.
+pub trait Register: Send + Sync {
+    /// Registers a document once: the document, its callback id, the file's current version and the submission's
+    /// counts, in one write. A newer version of the same key supersedes the older one; a version older than the
+    /// current one is registered as superseded and `Rejected`.
+    fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
+}
+
+/// Reads one document.
+pub trait Load: Send + Sync {
+    /// The document with all that was written before, `None` if it is unknown.
+    fn load(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Document>, Error>> + Send;
+}
+
+/// Whether a step may work on a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Yes; this is the document as now stored.
+    Begun(Box<Document>),
+    /// No: the document has moved on, or a newer attempt has started.
+    Stale,
+}
+
+/// The store's part for `transfer-document`.
+pub trait Transfers: Send + Sync {
+    /// Moves the document to `Transferring` for this attempt of this round, unless it has moved on.
+    fn begin_transfer(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        round: Round,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Stores the third party's job id of this attempt.
+    fn record_job(
+        &self,
+        document: &DocumentRef,
+        attempt: Attempt,
+        job_id: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The outcome of storing a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is the first one and now stored.
+    First(ResultContext),
+    /// The same result was stored before. With the token, the caller resumes the execution, in case an earlier run
+    /// stored the result and died before it did so.
+    Same(ResultContext),
+    /// A different result of the same job was stored before. That one stands.
+    Conflict,
+    /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
+    OtherJob,
+    /// The job was given up when the document was opened again. Nothing was stored.
+    Forgotten,
+    /// There is no such document.
+    Unknown,
+}
+
+/// The document that a callback id belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackTarget {
+    /// The document.
+    pub document: DocumentRef,
+    /// The document's trace, if it has one.
+    pub traceparent: Option<TraceParent>,
+}
+
+/// A document's data at the time of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultContext {
+    /// The task token that resumes the execution; present if the execution has begun to wait, for this callback or an
+    /// earlier one.
+    pub token: Option<TaskToken>,
+    /// Where it is on its way.
+    pub state: DocumentState,
+    /// When it first reached each state, as on the document.
+    pub times: BTreeMap<String, String>,
+    /// Its newest attempt.
+    pub attempt: Option<Attempt>,
+}
+
+impl ResultContext {
+    /// Of this document, with this token.
+    pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
+        let Document { state, times, attempt, .. } = document;
+        Self { token, state: *state, times: times.clone(), attempt: *attempt }
+    }
+}
+
+/// The store's part for results: `receive-callback` and `probe-job`.
+pub trait Results: Send + Sync {
+    /// The document that a callback id belongs to, with its trace.
+    fn resolve(
+        &self,
+        callback: &CallbackId,
+    ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
+
+    /// Stores the document's result if there is none yet, and reads the task token in the same write.
+    fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+    ) -> impl Future<Output = Result<Recorded, Error>> + Send;
+
+    /// Keeps a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
+    /// part of the path it came to.
+    fn keep_unknown(
+        &self,
+        event_id: &str,
+        callback_id: &str,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// How a document's way ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinalOutcome {
+    /// With a record, which is written already.
+    Ready {
+        /// The record's object.
+        record_key: String,
+    },
+    /// With a reason.
+    Failed(Failure),
+}
+
+/// Why a document failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For the teacher.
+    pub reason: Reason,
+    /// The number of redrives before the execution that failed, so that an earlier execution cannot end a document that
+    /// was redriven since.
+    pub redrives: u32,
+}
+
+/// The outcome of ending a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It is ended now.
+    Finished,
+    /// It had ended before, or was opened again since; nothing was changed.
+    AlreadyTerminal,
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for the end of a document's way: `normalize-document` and `fail-document`.
+pub trait Finishing: Send + Sync {
+    /// Moves the document to `Normalizing`, unless it has ended.
+    fn begin_normalize(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Begin, Error>> + Send;
+
+    /// Ends the document once: its state, the key of its record and the submission's counts, in one write.
+    fn finish(
+        &self,
+        document: &DocumentRef,
+        outcome: FinalOutcome,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Finish, Error>> + Send;
+}
+
+/// The outcome of reopening a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reopened {
+    /// It is open again; this is the document as now stored.
+    Open(Box<Document>),
+    /// The document may not be reopened, or another operator came first. Nothing was changed; this is the stored
+    /// document.
+    Unchanged(Box<Document>),
+    /// There is no such document.
+    Unknown,
+}
+
+/// The store's part for a redrive by an operator.
+pub trait Reopening: Send + Sync {
+    /// Reopens a document ([`crate::document::transitions::reopen`]) and counts it in its submission, in one write. The
+    /// task token of the ended execution is removed.
+    fn reopen(
+        &self,
+        document: &DocumentRef,
+        after: u32,
+        discard_result: bool,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Reopened, Error>> + Send;
+}
+
+/// Where in the list of submissions a page starts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// Creation time of the last submission seen, RFC 3339.
+    pub created_at: String,
+    /// Its id.
+    pub submission_id: String,
+}
+
+/// The store's part for `records-api`.
+pub trait Browse: Send + Sync {
+    /// Submissions, newest first, those of one state or all, after the cursor, at most `limit`.
+    fn submissions(
+        &self,
+        state: Option<SubmissionState>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Submission>, Error>> + Send;
+
+    /// One submission with its documents, oldest first and without their results, which may be large.
+    fn submission(
+        &self,
+        id: &crate::document::SubmissionId,
+    ) -> impl Future<Output = Result<Option<(Submission, Vec<Document>)>, Error>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successor_of_a_sequencer_lies_right_behind_it() {
+        for (stored, newer) in [("0055AED6DCD90281E5", "0055aed6dcd90281e6"), ("01", "02"), ("", "0000001")] {
+            let stored = Sequencer::new(stored);
+            let successor = stored.successor().unwrap();
+            assert!(stored < successor && successor < Sequencer::new(newer), "{successor:?}");
+        }
+        let carried = Sequencer::new(&format!("0A{}", "F".repeat(62))).successor();
+        assert_eq!(carried, Some(Sequencer::new("0B")));
+        assert_eq!(Sequencer::new(&"F".repeat(64)).successor(), None, "there is none");
+        assert_eq!(Sequencer::new("no hex").successor(), None);
+    }
+}

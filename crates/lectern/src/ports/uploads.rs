@@ -1,0 +1,53 @@
+//! The bucket of uploads.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::ByteStream;
+use crate::{document::ObjectVersion, error::Error};
+
+/// The metadata of an object, from `HEAD`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its version.
+    pub version_id: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The `Content-Type` that the uploader declared.
+    pub content_type: Option<String>,
+}
+
+/// The bucket of uploads.
+pub trait Uploads: Send + Sync {
+    /// Facts of one version, `None` if that version is gone.
+    fn head(&self, object: &ObjectVersion) -> impl Future<Output = Result<Option<ObjectHead>, Error>> + Send;
+
+    /// The version that a reader of the key gets now, `None` if there is none or a delete marker.
+    fn current_version(
+        &self,
+        object: &ObjectVersion,
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+
+    /// The first bytes of one version, at most `length`; fewer if the object is shorter. An error if the object is empty or
+    /// the version is gone.
+    fn first_bytes(
+        &self,
+        object: &ObjectVersion,
+        length: u64,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send;
+}
+
+/// Reading one version of an upload for the third party.
+pub trait UploadReader: Send + Sync {
+    /// The whole object, in ranged reads pinned to the version, at constant memory. The body ends with an error if the
+    /// version is gone or does not have this size.
+    fn open(
+        &self,
+        object: &ObjectVersion,
+        size_bytes: u64,
+    ) -> impl Future<Output = Result<ByteStream, Error>> + Send;
+
+    /// A URL that anyone may read the version from, for [`crate::limits::PULL_URL_LIFETIME`].
+    fn presign(&self, object: &ObjectVersion) -> impl Future<Output = Result<String, Error>> + Send;
+}
