@@ -1,8 +1,8 @@
 //! The ports: small traits for everything that the domain needs from outside. `lectern-aws` implements them on AWS, and
 //! the module `testing` in memory.
 //!
-//! If the store or service fails, a method returns [`Error::Store`] (or, for the third party, the error that fits). No
-//! method retries.
+//! If the store or service fails, a method returns [`Error::Store`](crate::error::Error::Store) (or, for the third party,
+//! the error that fits). No method retries.
 
 use std::pin::Pin;
 

@@ -143,7 +143,7 @@ pub enum Recorded {
     Conflict,
     /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
     OtherJob,
-    /// The job was given up when the document was opened again. Nothing was stored.
+    /// A redrive has abandoned the job. Nothing was stored.
     Forgotten,
     /// There is no such document.
     Unknown,
@@ -195,7 +195,7 @@ pub trait Results: Send + Sync {
         result: &JobResult,
     ) -> impl Future<Output = Result<Recorded, Error>> + Send;
 
-    /// Keeps a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
+    /// Stores a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
     /// part of the path it came to.
     fn keep_unknown(
         &self,
@@ -233,7 +233,7 @@ pub struct Failure {
 pub enum Finish {
     /// It is ended now.
     Finished,
-    /// It had ended before, or was opened again since; nothing was changed.
+    /// The document had ended before or was redriven since; nothing was changed.
     AlreadyTerminal,
     /// There is no such document.
     Unknown,
