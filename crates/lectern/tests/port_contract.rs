@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lectern::{
     admission::AdmissionState,
     document::submission::SubmissionState,
-    document::{Attempt, CallbackId, DocumentId, DocumentRef, Reason, Round},
+    document::{Attempt, CallbackId, DocumentId, DocumentRef, Reason, Round, TaskToken},
     ports::{
         AdmissionStore as _, FinalOutcome, Finishing as _, NewDocument, Register as _, Reopening as _,
         Sequencer, Transfers as _,
@@ -172,4 +172,11 @@ async fn submission_that_the_index_lists_under_its_old_state_is_left_in() {
     let states = [SubmissionState::InProgress, SubmissionState::NeedsAttention];
     let case = faults::submission_that_the_index_lists_under_its_old_state_is_left_in;
     keeps(case(&store, &new.reference.submission_id, states).await);
+}
+
+#[tokio::test]
+async fn case_34_token_that_nobody_waits_for_is_not_awaited() {
+    let (states, token) = (MemoryStates::default(), TaskToken::new("token"));
+    states.expire(&token);
+    keeps(faults::token_that_nobody_waits_for_is_not_awaited(&states, &token).await);
 }

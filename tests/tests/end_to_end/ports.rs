@@ -21,7 +21,7 @@ use lectern::{
 use lectern_aws::{
     AdmissionQueue, DynamoDbStore, ReturnedBucket, StateMachine, UploadsBucket, sfn::TaskTokens,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -91,15 +91,16 @@ async fn leases_on_sqs_keeps_its_contract() {
 
 #[tokio::test]
 async fn executions_on_step_functions_keeps_its_contract() {
-    let machine = OwnMachine::create().await;
+    let machine = OwnMachine::create(&json!({ "Type": "Succeed" })).await;
     let executions = StateMachine::new(machine.client.clone(), machine.arn.clone());
     keeps(machine::executions(&executions, &machine).await);
 }
 
 #[tokio::test]
 async fn tasks_on_step_functions_keeps_its_contract() {
-    let machine = OwnMachine::create().await;
-    keeps(machine::tasks(&TaskTokens::new(machine.client.clone()), &machine).await);
+    let activity = Activity::create().await;
+    let machine = &activity.machine;
+    keeps(machine::tasks(&TaskTokens::new(machine.client.clone()), &activity).await);
 }
 
 #[tokio::test]
@@ -134,7 +135,7 @@ struct OwnBucket {
 
 impl OwnBucket {
     async fn create() -> Self {
-        let (client, name) = (Stack::open().s3, format!("port-contract-{}", Uuid::new_v4().simple()));
+        let (client, name) = (Stack::open().s3, own_name());
         client.create_bucket().bucket(&name).send().await.unwrap();
         let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let request = client.put_bucket_versioning().bucket(&name).versioning_configuration(enabled);
@@ -173,7 +174,7 @@ impl OwnQueue {
         let alike = [QueueAttributeName::FifoQueue, QueueAttributeName::ContentBasedDeduplication];
         let request = client.get_queue_attributes().queue_url(&is.queue_urls.admit_document);
         let attributes = request.set_attribute_names(Some(alike.to_vec())).send().await.unwrap().attributes;
-        let name = format!("port-contract-{}.fifo", Uuid::new_v4().simple());
+        let name = format!("{}.fifo", own_name());
         let created = client.create_queue().queue_name(name).set_attributes(attributes).send().await.unwrap();
         Self { client, url: created.queue_url.unwrap() }
     }
@@ -199,31 +200,21 @@ impl LeasesSetup for OwnQueue {
     }
 }
 
-/// A state machine whose only state waits for the answer of an activity's worker.
+/// A state machine with one state.
 struct OwnMachine {
     client: aws_sdk_sfn::Client,
     arn: String,
-    activity: String,
-    /// The execution of each token.
-    executions: Mutex<HashMap<String, String>>,
 }
 
 impl OwnMachine {
-    async fn create() -> Self {
+    async fn create(state: &Value) -> Self {
         let Stack { sfn: client, is, .. } = Stack::open();
-        let name = format!("port-contract-{}", Uuid::new_v4().simple());
-        let activity = client.create_activity().name(&name).send().await.unwrap().activity_arn;
-        let wait = json!({ "Type": "Task", "Resource": activity, "TimeoutSeconds": 600, "End": true });
-        let definition = json!({ "StartAt": "Wait", "States": { "Wait": wait } });
+        let definition = json!({ "StartAt": "Only", "States": { "Only": state } });
         let like = client.describe_state_machine().state_machine_arn(&is.state_machine_arn);
         let role = like.send().await.unwrap().role_arn;
-        let request = client.create_state_machine().name(name).role_arn(role);
+        let request = client.create_state_machine().name(own_name()).role_arn(role);
         let created = request.definition(definition.to_string()).send().await.unwrap();
-        Self { client, arn: created.state_machine_arn, activity, executions: Mutex::default() }
-    }
-
-    fn execution_of(&self, token: &TaskToken) -> String {
-        self.executions.lock().unwrap()[token.expose()].clone()
+        Self { client, arn: created.state_machine_arn }
     }
 }
 
@@ -236,30 +227,48 @@ impl ExecutionsSetup for OwnMachine {
     }
 }
 
-impl TasksSetup for OwnMachine {
+/// A state machine whose state waits for the answer of an activity's worker, which is the test.
+struct Activity {
+    machine: OwnMachine,
+    arn: String,
+    /// The execution of each token.
+    executions: Mutex<HashMap<String, String>>,
+}
+
+impl Activity {
+    async fn create() -> Self {
+        let created = Stack::open().sfn.create_activity().name(own_name()).send().await.unwrap();
+        let arn = created.activity_arn;
+        let machine = OwnMachine::create(&json!({ "Type": "Task", "Resource": arn, "End": true })).await;
+        Self { machine, arn, executions: Mutex::default() }
+    }
+}
+
+impl TasksSetup for Activity {
     async fn begin(&self) -> TaskToken {
-        let started = self.client.start_execution().state_machine_arn(&self.arn).send().await.unwrap();
-        let task = self.client.get_activity_task().activity_arn(&self.activity).send().await.unwrap();
+        let OwnMachine { client, arn } = &self.machine;
+        let started = client.start_execution().state_machine_arn(arn).send().await.unwrap();
+        let task = client.get_activity_task().activity_arn(&self.arn).send().await.unwrap();
         let token = task.task_token.unwrap();
         self.executions.lock().unwrap().insert(token.clone(), started.execution_arn);
         TaskToken::new(token)
     }
 
-    async fn stop(&self, token: &TaskToken) {
-        let arn = self.execution_of(token);
-        self.client.stop_execution().execution_arn(arn).send().await.unwrap();
-    }
-
     async fn outcome(&self, token: &TaskToken) -> TaskOutcome {
-        let arn = self.execution_of(token);
+        let arn = self.executions.lock().unwrap()[token.expose()].clone();
         let ended = eventually("the execution's end", SOON, async || {
-            let found = self.client.describe_execution().execution_arn(&arn).send().await.unwrap();
+            let request = self.machine.client.describe_execution().execution_arn(&arn);
+            let found = request.send().await.unwrap();
             if found.status == ExecutionStatus::Running { Err("it runs") } else { Ok(found) }
         });
         let ended = ended.await;
-        Some(match ended.output {
+        match ended.output {
             Some(output) => Ok(serde_json::from_str(&output).unwrap()),
             None => Err((ended.error.unwrap(), serde_json::from_str(&ended.cause.unwrap()).unwrap())),
-        })
+        }
     }
+}
+
+fn own_name() -> String {
+    format!("port-contract-{}", Uuid::new_v4().simple())
 }

@@ -5,12 +5,12 @@ use std::fmt::Debug;
 
 use lectern_content::MediaType;
 
-use super::{Violation, conflicts};
+use super::{Violation, conflicts, machine::not_awaited};
 use crate::{
     document::submission::SubmissionState,
-    document::{ObjectVersion, SubmissionId},
+    document::{ObjectVersion, SubmissionId, TaskToken},
     error::Error,
-    ports::{Browse, Content, JobRequest, ThirdParty, UploadReader},
+    ports::{Browse, Content, JobRequest, Tasks, ThirdParty, UploadReader},
     testing::model::same,
 };
 
@@ -64,6 +64,18 @@ pub async fn submission_that_the_index_lists_under_its_old_state_is_left_in(
     let page = store.submissions(Some(old), None, 10).await.map_err(|error| text(error.into()))?;
     let found: Vec<_> = page.iter().map(|found| (&found.submission_id, found.state)).collect();
     same("page", &vec![(submission, new)], &found)
+}
+
+/// A token that nobody waits for, because its execution was stopped or its task timed out: an answer to it is no error. The
+/// local cloud goes on waiting for the token of a stopped execution.
+///
+/// # Errors
+/// What was found instead.
+pub async fn token_that_nobody_waits_for_is_not_awaited(
+    tasks: &impl Tasks,
+    token: &TaskToken,
+) -> Result<(), String> {
+    not_awaited(tasks, token).await.map_err(text)
 }
 
 fn text(Violation(found): Violation) -> String {
