@@ -87,8 +87,10 @@ async fn head_is_of_the_named_version<U: Uploads, B: UploadsSetup>(uploads: &U, 
         same("head", &Some(expected), &uploads.head(&object).await?)?;
     }
     let undeclared = bucket.add_version(ODD_KEY, None, Bytes::from_static(b"x")).await;
-    let content_type = uploads.head(&undeclared).await?.and_then(|head| head.content_type);
-    Ok(same("type that S3 declares", &Some("binary/octet-stream".to_owned()), &content_type)?)
+    let content_type =
+        uploads.head(&undeclared).await?.and_then(|head| head.content_type).unwrap_or_default();
+    // S3 says binary/octet-stream, the local cloud application/octet-stream; receive-upload takes both for no declaration.
+    Ok(same("type of an undeclared object", &true, &content_type.ends_with("/octet-stream"))?)
 }
 
 async fn current_version_is_the_newest_one<U: Uploads, B: UploadsSetup>(uploads: &U, bucket: &B) -> Outcome {
