@@ -107,7 +107,7 @@ impl Tasks for TaskTokens {
         match self.0.send_task_heartbeat().task_token(token.expose()).send().await {
             // The token is the only field of this request, so the token itself is invalid.
             Err(error) if error.code() == Some("ValidationException") => {
-                tracing::debug!("This is no token of a state.");
+                tracing::debug!("This is not a task token.");
                 Ok(TokenUse::NotAwaited)
             }
             result => token_use("SendTaskHeartbeat", result),
@@ -134,7 +134,7 @@ where
     match result {
         Ok(_) => Ok(TokenUse::Delivered),
         Err(error) if matches!(error.code(), Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken")) => {
-            tracing::debug!(call, code = error.code(), "Nobody waits for this token any more.");
+            tracing::debug!(call, code = error.code(), "The execution no longer waits for this task token.");
             Ok(TokenUse::NotAwaited)
         }
         Err(error) => Err(failed(call, error)),

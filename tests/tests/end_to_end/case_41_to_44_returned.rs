@@ -1,10 +1,14 @@
 //! Returned files at forbidden addresses, files that differ from their declaration, and large files.
 
-use lectern::{contract::wire::FileRole, document::keys};
+use lectern::{
+    contract::wire::FileRole,
+    document::{DocumentState, keys},
+};
 use third_party::{FaultRule, FileFault};
 
 use crate::{
     case::{Case, Upload},
+    command::FETCHES,
     content::{text, text_of},
     stack::Stack,
     third_party_admin::for_content,
@@ -57,9 +61,15 @@ async fn case_41_redirect_of_a_returned_file_is_not_followed() {
     assert!(case.stack.returned_objects("quarantine", &upload).await.is_empty());
 }
 
+/// The download breaks off more often than a file that does not match is fetched.
 #[tokio::test]
-async fn case_42_truncated_file_is_quarantined() {
-    quarantined("truncated.txt", FileFault::FileTruncated { keep_bytes: None }, "wrongSize").await;
+async fn case_42_d02_download_that_breaks_off_is_an_outage_and_no_mismatch() {
+    let case = Case::begin();
+    let bytes = text();
+    let truncated = FileFault::FileTruncated { keep_bytes: Some(1) };
+    case.stack.add_fault(&for_content(&bytes, truncated).times(FETCHES + 1).role(FileRole::Text)).await;
+    let upload = case.upload("truncated.txt", bytes).await;
+    assert_eq!(case.stack.ended(&upload).await.state, DocumentState::Ready);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The first fetch of a returned file plus its retries (`Mappings: Workflow: Mismatch`).
-const FETCHES: u32 = 7;
+pub(crate) const FETCHES: u32 = 7;
 
 /// The command's outputs and exit status.
 pub(crate) struct Ran {
@@ -98,7 +98,7 @@ async fn explanation_of_a_document_shows_its_whole_workflow_without_a_secret() {
             "Registered: text/plain",
             "Its execution started.",
             "ThirdParty.Unavailable",
-            "ReceiveCallback logged: The result was kept.",
+            "ReceiveCallback logged: The result was stored.",
             "Ready: the record can be read.",
             "Where  Ready.",
         ];
@@ -221,8 +221,7 @@ async fn case_48_redrive_twice_makes_one_execution_and_one_job() {
 async fn case_48_redrive_uses_the_stored_result_and_processes_nothing_again() {
     let case = Case::begin();
     let bytes = text();
-    let truncated = FileFault::FileTruncated { keep_bytes: Some(1) };
-    let rule: FaultRule = for_content(&bytes, truncated).times(FETCHES).role(FileRole::Text);
+    let rule: FaultRule = for_content(&bytes, FileFault::FileAltered).times(FETCHES).role(FileRole::Text);
     case.stack.add_fault(&rule).await;
     let upload = case.upload("kept.txt", bytes).await;
     let failed = case.stack.ended(&upload).await;

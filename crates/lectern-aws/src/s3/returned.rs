@@ -76,7 +76,7 @@ impl ReturnedBucket {
             let abort =
                 self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload_id);
             if let Err(error) = abort.send().await {
-                tracing::warn!(detail = %failed("AbortMultipartUpload", error), "Parts were left behind.");
+                tracing::warn!(detail = %failed("AbortMultipartUpload", error), "Parts of an upload to S3 were not deleted; the bucket's lifecycle rule deletes them.");
             }
         }
         uploaded

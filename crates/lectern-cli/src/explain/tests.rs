@@ -72,7 +72,7 @@ async fn bad_day_reads_as_one_timeline() {
     failed.reason = Some(Reason::new("sizeMismatch", "A returned file of secret name.txt is too short."));
     failed.times.insert("Failed".to_owned(), "2026-11-20T16:00:42.300Z".to_owned());
     failed.result = Some(succeeded());
-    let lines = [line(&failed, "ReceiveCallback", "2026-11-20T16:00:29.900Z", "The result was kept.")];
+    let lines = [line(&failed, "ReceiveCallback", "2026-11-20T16:00:29.900Z", "The result was stored.")];
     let runs = [run(0, steps(BAD_DAY).await)];
     insta::assert_snapshot!(explained(&failed, &runs, &lines, Some(&execution(Status::Broken("failed")))));
 }

@@ -48,7 +48,7 @@ impl ApiError {
                 "urn:problem-type:lectern:not-found",
                 "Not found",
                 404,
-                "There is no such thing here, or it is not ready yet.",
+                "This does not exist, or it is not ready yet.",
             ),
             Self::MethodNotAllowed => (
                 "urn:problem-type:lectern:method-not-allowed",

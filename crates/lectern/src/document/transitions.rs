@@ -93,7 +93,7 @@ pub fn begin_transfer(
     let started = document.attempt.is_some_and(|newest| newest >= attempt);
     if document.state > DocumentState::Processing || started {
         let newest = document.attempt.map(|newest| newest.0);
-        tracing::debug!(state = %document.state, newestAttempt = newest, asked = attempt.0, "A transfer attempt was refused: the document is past it.");
+        tracing::debug!(state = %document.state, newestAttempt = newest, asked = attempt.0, "A transfer attempt was refused: the document has moved on.");
         return None;
     }
     let mut document = document.clone();

@@ -63,7 +63,7 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
     /// Only if no outcome could be reported. The message then stays on the queue.
     pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
         if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
-            tracing::info!("Nobody waits for this record any more; its message was dropped.");
+            tracing::info!("The execution no longer waits for this record; the message was dropped.");
             return Ok(Outcome::Dropped);
         }
         match self.normalize(&input.envelope.document).await {

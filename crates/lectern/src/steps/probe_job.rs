@@ -93,7 +93,7 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
             }
             Some(JobStatus::Failed(job)) => JobResult::Failed(job),
             Some(JobStatus::Working { .. }) => {
-                tracing::info!(probe = "working", "The third party is still at it.");
+                tracing::info!(probe = "working", "The job is still running.");
                 metrics::probed(Status::Working, false, None);
                 return Ok(Output { status: Status::Working });
             }
@@ -113,7 +113,7 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
                 return Ok(Output { status: Status::Unknown });
             }
         };
-        tracing::info!(probe = "resultKept", "The third party's answer was kept as the result.");
+        tracing::info!(probe = "resultKept", "The third party's answer was stored as the result.");
         metrics::probed(Status::ResultKept, missed, took);
         Ok(Output { status: Status::ResultKept })
     }

@@ -132,7 +132,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
             Recorded::Conflict => {
                 tracing::error!(
                     callback = "contradictory",
-                    "A different result of the same job had been kept before; that one stands."
+                    "A different result of the same job was stored before; the first one stays."
                 );
                 return Ok((CallbackOutcome::Contradictory, None));
             }
@@ -168,7 +168,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
             // The execution no longer waits: a probe is running, the next round has begun, or the document has ended.
             Some(TokenUse::NotAwaited) | None => CallbackOutcome::Late,
         };
-        let message = if first { "The result was kept." } else { "The same result had been kept before." };
+        let message = if first { "The result was stored." } else { "The same result was stored before." };
         tracing::info!(callback = outcome.as_str(), "{message}");
         Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
     }

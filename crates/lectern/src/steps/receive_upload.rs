@@ -49,7 +49,7 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
         let mut summary = Summary::default();
         for record in parse_event(message.body)? {
             let Some(found) = Found::in_record(record) else {
-                tracing::info!(ignored = 1, "An event that is none of our business was acknowledged.");
+                tracing::info!(ignored = 1, "An event that announces no upload was ignored.");
                 summary.ignored += 1;
                 continue;
             };

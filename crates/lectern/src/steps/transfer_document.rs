@@ -96,7 +96,7 @@ where
     /// Only if no outcome could be reported. The message then stays on the queue.
     pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
         if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
-            tracing::info!("Nobody waits for this transfer any more; its message was dropped.");
+            tracing::info!("The execution no longer waits for this transfer; the message was dropped.");
             return Ok(Outcome::Dropped);
         }
         match self.transfer(&input).await {
@@ -106,7 +106,7 @@ where
                 Ok(Outcome::Transferred)
             }
             Ok(None) => {
-                tracing::info!("A message of an attempt that is over was dropped.");
+                tracing::info!("The attempt is over; the message was dropped.");
                 Ok(Outcome::Dropped)
             }
             Err(error) => {

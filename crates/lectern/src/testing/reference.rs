@@ -1,4 +1,5 @@
-//! The model itself: the design's rules about documents, as simple as possible and without any store.
+//! The model itself: the design's rules about documents, as simple as possible and without any store. It is one file, because a reader
+//! checks it as a whole against the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 

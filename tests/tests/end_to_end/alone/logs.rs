@@ -16,7 +16,7 @@ const OF_NO_DOCUMENT: [&str; 8] = [
     "A batch stays on its queue.",
     "A message goes to the dead-letter queue.",
     "A message could not be sent to the dead-letter queue and stays on its queue.",
-    "An event that is none of our business was acknowledged.",
+    "An event that announces no upload was ignored.",
     "A message stays on its queue.",
     "A callback was refused for its signature.",
     "A well-signed callback belongs to no document; it was kept.",

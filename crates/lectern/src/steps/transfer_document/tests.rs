@@ -1,5 +1,7 @@
 //! Tests the step with the in-memory ports: push and pull delivery, every refusal, and that one document is one job.
 
+mod crashes;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -347,63 +349,6 @@ fn message_is_read_and_prints_no_token() {
     assert_eq!((input.envelope.attempt, input.round), (Attempt(2001), Round(2)));
     assert_eq!(input.permit_expires_at, datetime!(2026-11-20 16:00:01.8 UTC));
     assert!(!format!("{input:?}").contains("sesame"));
-}
-
-/// Cases 19 and 20: the message is delivered again, or another permit is granted, until the transfer is reported.
-#[tokio::test]
-async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result_and_one_job() {
-    let calls = {
-        let (world, document) = registered().await;
-        let before = world.faults.calls().len();
-        world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
-        world.faults.calls().split_off(before)
-    };
-    assert_eq!(
-        calls,
-        [
-            "is_awaited",
-            "begin_transfer",
-            "current_version",
-            "open",
-            "prepare",
-            "submit",
-            "record_job",
-            "succeed"
-        ]
-    );
-    for call in calls {
-        for cut in [Cut::Before, Cut::After] {
-            for killed_while_reporting in [false, true] {
-                let (world, document) = registered().await;
-                world.faults.cut_next(call, cut);
-                if killed_while_reporting {
-                    world.faults.cut_next("fail", cut);
-                }
-                let mut attempt = 1000;
-                for _ in 0..4 {
-                    let token = format!("token-{attempt}");
-                    let outcome = world.transfer(input(&document, attempt, 1, &token)).await;
-                    match answer(&world, &token) {
-                        Some(Ok(_)) if outcome.is_ok() => break,
-                        Some(Err(_)) => attempt += 1,
-                        _ => {}
-                    }
-                }
-                let at = format!("{call} {cut:?} {killed_while_reporting}");
-                let key = idempotency_key(document.document_id, Round(1));
-                assert_eq!(
-                    answer(&world, &format!("token-{attempt}")),
-                    Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))),
-                    "{at}"
-                );
-                assert_eq!(world.third_party.jobs().into_values().collect::<Vec<_>>(), [PDF], "{at}");
-                let stored = world.store.get(&document).unwrap();
-                assert_eq!(stored.job_id, Some(format!("job-{key}")), "{at}");
-                assert_eq!(stored.attempt, Some(Attempt(attempt)), "{at}");
-                assert_eq!(stored.state, DocumentState::Transferring, "{at}");
-            }
-        }
-    }
 }
 
 #[tokio::test]

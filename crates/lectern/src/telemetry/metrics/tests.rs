@@ -1,21 +1,14 @@
 //! Runs the steps with the in-memory ports and checks their metrics: they report every metric of the catalogue and no
 //! others.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+mod races;
+mod recorder;
 
-use serde_json::{Map, Value, json};
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt as _},
-};
+use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+
+use self::recorder::recorded;
 use super::*;
 use crate::{
     contract::webhook::{SigningSecrets, VerifyError},
@@ -41,64 +34,6 @@ use crate::{
 
 const FOREIGN: &str = "whsec_cm90YXRlZC1zZWNyZXQtb2YtMzItYnl0ZXMtbG9uZyE=";
 const TEXT: &[u8] = b"A lesson.";
-
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Map<String, Value>>>>);
-
-impl Told {
-    fn all(&self) -> Vec<Map<String, Value>> {
-        self.0.lock().unwrap().clone()
-    }
-
-    /// The events that contain this metric.
-    fn of(&self, name: &str) -> Vec<Map<String, Value>> {
-        self.all().into_iter().filter(|event| event.contains_key(name)).collect()
-    }
-
-    /// The values of one field, over the events that have it.
-    fn values(&self, field: &str) -> Vec<Value> {
-        self.of(field).into_iter().map(|event| event[field].clone()).collect()
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Told {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        if event.metadata().target() == TARGET {
-            let mut fields = Fields(Map::new());
-            event.record(&mut fields);
-            self.0.lock().unwrap().push(fields.0);
-        }
-    }
-}
-
-struct Fields(Map<String, Value>);
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        panic!("{field} is neither a number nor a text: {value:?}");
-    }
-}
-
-/// The events that `work` reports.
-fn told(work: impl Future<Output = ()>) -> Told {
-    let told = Told::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let subscriber = tracing_subscriber::registry().with(told.clone());
-    tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
-    told
-}
 
 /// A world with one registered document.
 async fn registered_document(file_name: &str, bytes: &'static [u8]) -> (MemoryWorld, DocumentRef) {
@@ -235,7 +170,7 @@ fn limits_and_transfers() {
 
 #[test]
 fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
-    let told = told(async {
+    let found = recorded(async {
         normalized_document().await;
         failed_document("x").await;
         callbacks().await;
@@ -246,27 +181,27 @@ fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
     let known: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(known.len(), ALL.len(), "a name is there twice");
     let dimensions: BTreeSet<&str> = ALL.iter().flat_map(|metric| metric.dimensions.concat()).collect();
-    let fields: BTreeSet<String> = told.all().into_iter().flatten().map(|(name, _)| name).collect();
+    let fields: BTreeSet<String> = found.all().into_iter().flatten().map(|(name, _)| name).collect();
     let expected: BTreeSet<String> = known.union(&dimensions).map(|name| (*name).to_owned()).collect();
-    assert_eq!(fields, expected, "left: told; right: in the catalogue");
-    for event in told.all() {
+    assert_eq!(fields, expected, "left: found; right: in the catalogue");
+    for event in found.all() {
         for (name, value) in &event {
             assert_eq!(value.is_number(), known.contains(name.as_str()), "{name} {value}");
         }
         for metric in ALL.iter().filter(|metric| event.contains_key(metric.name)) {
             let complete =
                 metric.dimensions.iter().any(|set| set.iter().all(|name| event.contains_key(*name)));
-            assert!(complete, "{} is told without any of its dimension sets: {event:?}", metric.name);
+            assert!(complete, "{} is reported without any of its dimension sets: {event:?}", metric.name);
         }
     }
 }
 
 #[test]
 fn ready_document_is_counted_once_with_the_time_in_each_state() {
-    let told = told(async {
+    let found = recorded(async {
         normalized_document().await;
     });
-    let documents = told.of("Documents");
+    let documents = found.of("Documents");
     assert_eq!(documents[0], *json!({"Documents": 1, "State": "Received"}).as_object().unwrap());
     let expected = json!({
         "Documents": 1, "State": "Ready", "Normalizations": 1, "MediaType": "text/plain",
@@ -278,22 +213,22 @@ fn ready_document_is_counted_once_with_the_time_in_each_state() {
 
 #[test]
 fn failed_and_rejected_documents_are_counted_by_reasons_of_our_own() {
-    let told = told(async {
+    let found = recorded(async {
         failed_document("contractBroken").await;
         failed_document("aWordOfTheThirdParty").await;
         registered_document("empty.txt", b"").await;
     });
-    let ends: Vec<(Value, Value)> = told
+    let ends: Vec<(Value, Value)> = found
         .of("Reason")
         .into_iter()
         .map(|event| (event["State"].clone(), event["Reason"].clone()))
         .collect();
     let expected = [("Failed", "contractBroken"), ("Failed", OTHER), ("Rejected", "empty")];
     assert_eq!(ends, expected.map(|(state, reason)| (json!(state), json!(reason))));
-    assert_eq!(told.values("Normalizations"), Vec::<Value>::new());
-    assert_eq!(told.values("ProcessingSeconds"), [40.0, 40.0]);
+    assert_eq!(found.values("Normalizations"), Vec::<Value>::new());
+    assert_eq!(found.values("ProcessingSeconds"), [40.0, 40.0]);
     assert_eq!(
-        told.values("VerifyingSeconds"),
+        found.values("VerifyingSeconds"),
         Vec::<Value>::new(),
         "a state that was not reached took no time"
     );
@@ -301,18 +236,18 @@ fn failed_and_rejected_documents_are_counted_by_reasons_of_our_own() {
 
 #[test]
 fn every_callback_is_counted_once_by_its_outcome() {
-    let told = told(callbacks());
-    assert_eq!(told.values("Outcome"), OUTCOMES);
+    let found = recorded(callbacks());
+    assert_eq!(found.values("Outcome"), OUTCOMES);
     let all: BTreeSet<&str> = CallbackOutcome::ALL.map(CallbackOutcome::as_str).into();
     assert_eq!(all, OUTCOMES.into(), "every outcome there is");
     let arrived: Vec<Value> =
-        told.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
+        found.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
     let missed = ["notKept", "badSignature", "unknown", "tooLarge"];
     let expected: Vec<&str> = OUTCOMES.into_iter().filter(|outcome| !missed.contains(outcome)).collect();
     assert_eq!(arrived, expected);
-    assert!(told.values("CallbackMissed").iter().all(|value| *value == 0));
+    assert!(found.values("CallbackMissed").iter().all(|value| *value == 0));
     // The accepted, the late and the broken callback brought results of jobs that were submitted 40 s before.
-    let brought: Vec<(Value, Value)> = told
+    let brought: Vec<(Value, Value)> = found
         .of("ThirdPartySeconds")
         .into_iter()
         .map(|event| (event["Outcome"].clone(), event["ThirdPartySeconds"].clone()))
@@ -323,7 +258,7 @@ fn every_callback_is_counted_once_by_its_outcome() {
 
 #[test]
 fn callback_to_a_document_that_was_failed_for_is_late_with_and_without_a_token() {
-    let told = told(async {
+    let found = recorded(async {
         for (world, document) in [awaited_document().await, registered_document("a.txt", TEXT).await] {
             let failed_for = failed_for(Reason::new("overdue", "."));
             world.store.finish(&document, failed_for, world.clock.now()).await.unwrap();
@@ -331,25 +266,25 @@ fn callback_to_a_document_that_was_failed_for_is_late_with_and_without_a_token()
             world.call_back(&document, good()).await;
         }
     });
-    assert_eq!(told.values("Outcome"), ["late", "late"]);
+    assert_eq!(found.values("Outcome"), ["late", "late"]);
 }
 
 /// A delivery that died between storing the result and resuming the execution is counted as not kept, and the delivery
 /// that resumes the execution as accepted.
 #[test]
 fn callback_that_wakes_on_its_second_delivery_is_accepted() {
-    let told = told(async {
+    let found = recorded(async {
         let (world, document) = awaited_document().await;
         world.faults.cut_next("succeed", Cut::Before);
         world.call_back(&document, good()).await;
         world.call_back(&document, good()).await;
     });
-    assert_eq!(told.values("Outcome"), ["notKept", "accepted"]);
+    assert_eq!(found.values("Outcome"), ["notKept", "accepted"]);
 }
 
 #[test]
 fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_missing() {
-    let told = told(async {
+    let found = recorded(async {
         probe(Some(JobStatus::Working { job_id: "job".to_owned() }), None).await;
         probe(None, None).await;
         let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
@@ -357,18 +292,18 @@ fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_miss
         probe(None, Some(Error::Unavailable("503".to_owned()))).await;
         probe(None, Some(StoreError::Conflict.into())).await;
     });
-    assert_eq!(told.values("Status"), ["working", "unknown", "resultKept"]);
+    assert_eq!(found.values("Status"), ["working", "unknown", "resultKept"]);
     let missed: Vec<Value> =
-        told.of("CallbackMissed").into_iter().map(|event| event["Status"].clone()).collect();
+        found.of("CallbackMissed").into_iter().map(|event| event["Status"].clone()).collect();
     assert_eq!(missed, ["unknown", "resultKept"], "a job that is still at work has nothing to say yet");
-    assert_eq!(told.values("CallbackMissed"), [1; 2]);
-    assert_eq!(told.values("ThirdPartySeconds"), [40.0]);
-    assert_eq!(told.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");
+    assert_eq!(found.values("CallbackMissed"), [1; 2]);
+    assert_eq!(found.values("ThirdPartySeconds"), [40.0]);
+    assert_eq!(found.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");
 }
 
 #[test]
 fn callback_that_came_before_it_was_asked_for_is_not_missed() {
-    let told = told(async {
+    let found = recorded(async {
         let (world, document) = awaited_document().await;
         world.states.expire(&TaskToken::new("token"));
         world.call_back(&document, good()).await;
@@ -376,72 +311,12 @@ fn callback_that_came_before_it_was_asked_for_is_not_missed() {
         let input = probe_job::Input { envelope: Envelope::new(document, attempt), round };
         world.probe(input).await.unwrap();
     });
-    assert_eq!((told.values("CallbackMissed"), told.values("Status").len()), (vec![json!(0)], 0));
-}
-
-/// A third party that calls back during a probe.
-struct CallsBack<'a>(&'a MemoryWorld, &'a DocumentRef);
-
-impl ThirdParty for CallsBack<'_> {
-    async fn submit(&self, _: JobRequest) -> Result<String, Error> {
-        unreachable!("it is only asked")
-    }
-
-    async fn status(&self, _: &str) -> Result<Option<JobStatus>, Error> {
-        self.0.call_back(self.1, failed("x")).await;
-        let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
-        Ok(Some(JobStatus::Failed(job)))
-    }
-
-    fn verify_callback(
-        _: &http::HeaderMap,
-        _: &[u8],
-        _: &SigningSecrets,
-        _: OffsetDateTime,
-    ) -> Result<VerifiedCallback, VerifyError> {
-        unreachable!("it is only asked")
-    }
-}
-
-#[test]
-fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
-    let told = told(async {
-        let (world, document) = awaited_document().await;
-        let (attempt, round) = (Attempt(1000), Round(1));
-        let third_party = CallsBack(&world, &document);
-        let input = probe_job::Input { envelope: Envelope::new(document.clone(), attempt), round };
-        probe_job::Ports { store: &world.store, third_party: &third_party, clock: &world.clock }
-            .handle(input)
-            .await
-            .unwrap();
-    });
-    assert_eq!(told.values("Status"), ["resultKept"]);
-    assert_eq!(told.values("CallbackMissed"), [json!(0)], "the callback's own");
-}
-
-/// A function that dies between storing and reporting loses the count, and no document is counted twice.
-#[test]
-fn callback_that_is_missing_is_counted_once_at_most() {
-    for (cut, count) in [(Cut::Before, 1), (Cut::After, 0)] {
-        let told = told(async {
-            let (world, document) = awaited_document().await;
-            let (attempt, round) = (Attempt(1000), Round(1));
-            let CallbackEvent::Failed(job) = failed("x") else { unreachable!("it failed") };
-            let key = idempotency_key(document.document_id, round);
-            world.third_party.set_status(&key, JobStatus::Failed(job));
-            let input = probe_job::Input { envelope: Envelope::new(document, attempt), round };
-            world.faults.cut_next("record_result", cut);
-            for _ in 0..3 {
-                let _ = world.probe(input.clone()).await;
-            }
-        });
-        assert_eq!(told.values("CallbackMissed").len(), count, "{cut:?}");
-    }
+    assert_eq!((found.values("CallbackMissed"), found.values("Status").len()), (vec![json!(0)], 0));
 }
 
 #[test]
 fn permits_that_are_not_used_are_counted_whether_late_or_used_before() {
-    let told = told(async {
+    let found = recorded(async {
         let (world, document) = registered_document("lesson.txt", TEXT).await;
         let transfer = async |attempt: u32, expires_at: OffsetDateTime, token: &str| {
             let input = transfer_document::Input {
@@ -460,13 +335,13 @@ fn permits_that_are_not_used_are_counted_whether_late_or_used_before() {
         transfer(2, later, "used").await.unwrap();
         transfer(3, later, "in time").await.unwrap();
     });
-    assert_eq!(told.values("PermitsMissed"), [1, 1]);
-    assert!(told.values("Error").is_empty(), "it is no fault of the third party");
+    assert_eq!(found.values("PermitsMissed"), [1, 1]);
+    assert!(found.values("Error").is_empty(), "it is no fault of the third party");
 }
 
 #[test]
 fn limiter_tells_each_granted_turn_and_its_gauges_once() {
-    let told = told(async { limits_and_transfers() });
+    let found = recorded(async { limits_and_transfers() });
     let expected = [
         json!({
             "PermitsGranted": 2, "PermitWaitSeconds": 1.0, "DocumentsWaiting": 3, "LeasesHeld": 4,
@@ -476,8 +351,8 @@ fn limiter_tells_each_granted_turn_and_its_gauges_once() {
         json!({"TransferBytes": 5, "TransferSeconds": 2.5}),
         json!({"PermitsMissed": 1}),
     ];
-    assert_eq!(told.all(), expected.map(|event| event.as_object().unwrap().clone()));
-    let quiet = crate::telemetry::metrics::tests::told(async { limiter(&Limiter::default()) });
+    assert_eq!(found.all(), expected.map(|event| event.as_object().unwrap().clone()));
+    let quiet = crate::telemetry::metrics::tests::recorded(async { limiter(&Limiter::default()) });
     assert_eq!(
         (quiet.values("PermitWaitSeconds").len(), quiet.values("PermitsGranted")),
         (0, vec![json!(0)])
