@@ -239,11 +239,11 @@ impl Activity {
         let created = Stack::open().sfn.create_activity().name(own_name()).send().await.unwrap();
         let arn = created.activity_arn;
         let catch = [json!({ "ErrorEquals": ["States.ALL"], "Next": "Caught" })];
-        let machine = OwnMachine::create(&json!({
+        let states = json!({
             "Only": { "Type": "Task", "Resource": arn, "End": true, "Catch": catch },
             "Caught": { "Type": "Succeed" },
-        }));
-        let machine = machine.await;
+        });
+        let machine = OwnMachine::create(&states).await;
         Self { machine, arn, executions: Mutex::default() }
     }
 }
