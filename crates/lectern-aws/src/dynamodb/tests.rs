@@ -2,6 +2,7 @@
 
 mod admission;
 mod browse;
+mod conflicts;
 mod moves;
 mod register;
 mod results;

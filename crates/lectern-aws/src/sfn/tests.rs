@@ -6,7 +6,10 @@ use aws_sdk_sfn::operation::{
     start_execution::{StartExecutionInput, StartExecutionOutput},
 };
 use aws_smithy_mocks::mock;
-use lectern::document::{Attempt, Reason, Round};
+use lectern::{
+    document::{Attempt, Reason, Round},
+    testing::port_contract::faults::token_that_nobody_waits_for_is_not_awaited,
+};
 use rstest::rstest;
 use tokio::net::TcpListener;
 
@@ -128,15 +131,12 @@ async fn case_23_throttled_or_refused_start_lets_the_message_wait(#[case] code: 
 #[case("TaskDoesNotExist")]
 #[case("InvalidToken")]
 #[tokio::test]
-async fn case_34_token_that_is_not_awaited_is_no_error(#[case] code: &'static str) {
+async fn case_34_token_that_nobody_waits_for_is_not_awaited(#[case] code: &'static str) {
     let success = mock!(Client::send_task_success).then_http_response(move || json_error(code));
     let failure = mock!(Client::send_task_failure).then_http_response(move || json_error(code));
     let heartbeat = mock!(Client::send_task_heartbeat).then_http_response(move || json_error(code));
     let tasks = TaskTokens::new(client!(aws_sdk_sfn, success, failure, heartbeat));
-    let token = TaskToken::new(TOKEN);
-    assert_eq!(tasks.succeed(&token, json!({})).await.unwrap(), TokenUse::NotAwaited);
-    assert_eq!(tasks.fail(&token, &Error::Unauthorized).await.unwrap(), TokenUse::NotAwaited);
-    assert_eq!(tasks.is_awaited(&token).await.unwrap(), TokenUse::NotAwaited);
+    token_that_nobody_waits_for_is_not_awaited(&tasks, &TaskToken::new(TOKEN)).await.unwrap();
 }
 
 /// A request to admit-document that was sent by hand: if its token were an error, it would block the messages behind

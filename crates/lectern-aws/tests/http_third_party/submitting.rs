@@ -16,7 +16,8 @@ use lectern::{
     document::{ObjectVersion, Reason},
     error::Error,
     limits::CONNECT_TIMEOUT,
-    ports::{Clock as _, JobRequest, ThirdParty as _, UploadReader as _},
+    ports::{Clock as _, JobRequest, ThirdParty as _},
+    testing::port_contract::faults::upload_that_breaks_off_is_no_fault_of_the_third_party,
 };
 use lectern_aws::{SystemClock, UploadsBucket};
 use lectern_content::MediaType;
@@ -149,7 +150,7 @@ async fn case_26_source_that_cannot_be_read_leaves_no_half_job_and_blames_nobody
 #[case::whole_object(None)]
 #[case::broken_off(Some("bytes 0-3999999/4000000"))]
 #[tokio::test]
-async fn v01_upload_that_cannot_be_read_is_our_fault_and_not_the_third_partys(
+async fn d02_v01_upload_that_cannot_be_read_is_our_fault_and_not_the_third_partys(
     #[case] content_range: Option<&'static str>,
 ) {
     let rule = mock!(aws_sdk_s3::Client::get_object).then_output(move || {
@@ -166,9 +167,8 @@ async fn v01_upload_that_cannot_be_read_is_our_fault_and_not_the_third_partys(
         version_id: "v1".to_owned(),
     };
     let third_party = ReferenceThirdParty::start().await;
-    let body = uploads.open(&object, 4_000_000).await.unwrap();
-    let error = third_party.adapter.submit(push_body(4_000_000, body)).await.unwrap_err();
-    assert_eq!(error.name(), "Source.Unavailable", "{error}");
+    let case = upload_that_breaks_off_is_no_fault_of_the_third_party;
+    let error = case(&uploads, &third_party.adapter, &object, 4_000_000).await.unwrap();
     assert_silent(&error);
     assert!(third_party.job().is_none(), "no half job");
 }

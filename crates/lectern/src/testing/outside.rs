@@ -189,13 +189,9 @@ impl TasksSetup for MemoryStates {
         TaskToken::new(format!("token-{}", self.begun.fetch_add(1, Ordering::Relaxed)))
     }
 
-    async fn stop(&self, token: &TaskToken) {
-        self.expire(token);
-    }
-
     async fn outcome(&self, token: &TaskToken) -> TaskOutcome {
-        let answer = self.answer(token)?;
-        Some(answer.map_err(|name| (name.to_owned(), self.cause(token).unwrap_or_default())))
+        let answer = self.answer(token).unwrap_or(Err("the task was not answered"));
+        answer.map_err(|name| (name.to_owned(), self.cause(token).unwrap_or_default()))
     }
 }
 

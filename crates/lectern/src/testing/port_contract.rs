@@ -1,11 +1,11 @@
 //! What each port promises, as cases that run on any implementation of it: on the ports in memory in this crate's tests,
 //! and on the adapters against the local cloud in the end-to-end test `ports`.
 //!
-//! The cases that the local cloud cannot show, because it is kinder than AWS, are in [`faults`]. They run on the ports in
+//! The local cloud never answers with some of AWS's failures. The cases for them are in [`faults`]; they run on the ports in
 //! memory with faults, and on the adapters with prepared answers of AWS.
 //!
-//! The ports of the state store have the reference model of [`super::model`] for the answer to each single move. Their
-//! cases here are what the model does not play: several callers at the same time, and values as large as they may be.
+//! The reference model of [`super::model`] checks the state store's answer to each single move. The cases here add what the
+//! model does not play: several callers at the same time, and values as large as they may be.
 
 pub mod admission;
 pub mod documents;
@@ -51,7 +51,7 @@ impl From<InvalidId> for Violation {
 pub(super) type Outcome<T = ()> = Result<T, Violation>;
 
 /// Defines a function that runs these cases one after the other on one implementation, which has to be empty before, and
-/// says which cases it breaks and how. A setup is how a test sees and prepares what the port cannot.
+/// says which cases it breaks and how. With a setup, a case prepares and reads what the port gives no access to.
 macro_rules! suite {
     ($(#[$doc:meta])* $name:ident<$port:ident: $bound:ident $(+ $more:ident)*> { $($case:ident),+ $(,)? }) => {
         suite! { @define [$(#[$doc])*] $name [$port: $bound $(+ $more)*] [port: &$port] (port) $($case)+ }
@@ -101,13 +101,14 @@ async fn at_once<T>(
 
 /// The answer to a call that is repeated while other writers come first, as its caller's queue repeats it.
 async fn retried<T>(call: impl AsyncFn() -> Result<T, Error>) -> Outcome<T> {
-    for _ in 0..20 {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
         match call().await {
             Err(error) if is_conflict(&error) => {}
             answer => return Ok(answer?),
         }
     }
-    Err(format!("another writer came first {} times", 20).into())
+    Err(format!("another writer came first {TRIES} times").into())
 }
 
 fn is_conflict(error: &Error) -> bool {

@@ -37,7 +37,7 @@ fn waiting(submission: &str, number: usize, token: &str) -> WaitingDocument {
 }
 
 /// A state in which each part is set: leases, a slowdown, an open breaker, a queue, a stall and granted permits.
-fn state() -> AdmissionState {
+pub(super) fn state() -> AdmissionState {
     let mut state = AdmissionState::default();
     for number in 0..3 {
         state.grant(waiting("s1", number, "token"), &LIMITS, NOW);
@@ -51,7 +51,7 @@ fn state() -> AdmissionState {
     state
 }
 
-fn changes() -> (QueueChanges, QueuePosition, WaitingDocument) {
+pub(super) fn changes() -> (QueueChanges, QueuePosition, WaitingDocument) {
     let waiting = waiting("s2", 1, "token-s2");
     let position = QueuePosition { queue: "s2".to_owned(), opening: 3, number: 7 };
     let served = QueuePosition { number: 6, ..position.clone() };

@@ -31,7 +31,7 @@ fn puts_one(seen: &Seen<PutItemInput>) -> Rule {
     })
 }
 
-fn one_open() -> Submission {
+pub(super) fn one_open() -> Submission {
     Submission {
         submission_id: "s1".parse().unwrap(),
         state: SubmissionState::InProgress,
@@ -210,7 +210,7 @@ async fn end_that_cannot_be_written_is_unavailable() {
     assert!(!format!("{error:?}").contains("secret detail"));
 }
 
-fn failed() -> Document {
+pub(super) fn failed() -> Document {
     Document { state: DocumentState::Failed, reason: Some(Reason::new("overdue", "No.")), ..document() }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     test_support::{NOW, Seen, object, traceparent},
 };
 
-fn new() -> NewDocument {
+pub(super) fn new() -> NewDocument {
     NewDocument {
         reference: reference(),
         object: object(),
@@ -29,11 +29,11 @@ fn new() -> NewDocument {
     }
 }
 
-fn no_submission() -> Rule {
+pub(super) fn no_submission() -> Rule {
     reads(&submission_key(&reference().submission_id), None)
 }
 
-fn no_file() -> Rule {
+pub(super) fn no_file() -> Rule {
     reads(&file_key(&reference().submission_id, &object()), None)
 }
 

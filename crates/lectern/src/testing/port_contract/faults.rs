@@ -1,17 +1,16 @@
-//! What a port promises when AWS fails in a way that the local cloud cannot show. Each case runs on a port in memory with a
-//! fault, and on the adapter with prepared answers of AWS.
+//! What a port promises when AWS fails in a way in which the local cloud never fails. Each case runs on the port in memory
+//! with a fault, and on the adapter with prepared answers of AWS.
 
 use std::fmt::Debug;
 
-use bytes::Bytes;
 use lectern_content::MediaType;
 
-use super::{Violation, conflicts, fails};
+use super::{Violation, conflicts, machine::not_awaited};
 use crate::{
     document::submission::SubmissionState,
-    document::{ObjectVersion, SubmissionId},
+    document::{ObjectVersion, SubmissionId, TaskToken},
     error::Error,
-    ports::{Browse, Content, JobRequest, ThirdParty, UploadReader},
+    ports::{Browse, Content, JobRequest, Tasks, ThirdParty, UploadReader},
     testing::model::same,
 };
 
@@ -26,8 +25,8 @@ pub async fn write_that_meets_another_writer_can_be_repeated<T: Debug>(
     write().await.map_err(|error| text(error.into()))
 }
 
-/// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, which the third
-/// party has no part in. The reader breaks off `object`, which has `size_bytes`.
+/// An upload whose reading breaks off in the middle of its transfer (D02): this is a fault of our own store, not of the
+/// third party. The reader breaks off `object`, which has `size_bytes`. Returns the error.
 ///
 /// # Errors
 /// What was found instead.
@@ -36,7 +35,7 @@ pub async fn upload_that_breaks_off_is_no_fault_of_the_third_party(
     third_party: &impl ThirdParty,
     object: &ObjectVersion,
     size_bytes: u64,
-) -> Result<(), String> {
+) -> Result<Error, String> {
     let body = reader.open(object, size_bytes).await.map_err(|error| text(error.into()))?;
     let request = JobRequest {
         idempotency_key: "0f7c3c52-6f1a-5f43-9f3b-1f0e6d7a2b43-1".to_owned(),
@@ -46,7 +45,10 @@ pub async fn upload_that_breaks_off_is_no_fault_of_the_third_party(
         traceparent: None,
         content: Content::Push(body),
     };
-    fails("submission", "Source.Unavailable", &third_party.submit(request).await).map_err(text)
+    match third_party.submit(request).await {
+        Err(error @ Error::SourceUnavailable(_)) => Ok(error),
+        found => Err(format!("expected Source.Unavailable, found {found:?}")),
+    }
 }
 
 /// The index lists a submission under a state that the submission has left. Leaving the submission out would cut the page
@@ -64,8 +66,17 @@ pub async fn submission_that_the_index_lists_under_its_old_state_is_left_in(
     same("page", &vec![(submission, new)], &found)
 }
 
-/// The bytes of an upload that breaks off, before it does.
-pub const BEFORE_IT_BREAKS_OFF: Bytes = Bytes::from_static(b"All pupils read a poem.");
+/// A token that nobody waits for, because its execution was stopped or its task timed out: an answer to it is no error. The
+/// local cloud goes on waiting for the token of a stopped execution.
+///
+/// # Errors
+/// What was found instead.
+pub async fn token_that_nobody_waits_for_is_not_awaited(
+    tasks: &impl Tasks,
+    token: &TaskToken,
+) -> Result<(), String> {
+    not_awaited(tasks, token).await.map_err(text)
+}
 
 fn text(Violation(found): Violation) -> String {
     found

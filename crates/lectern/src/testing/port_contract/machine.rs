@@ -31,22 +31,18 @@ pub trait TasksSetup: Send + Sync {
     /// Starts an execution, which waits for the answer to its token.
     fn begin(&self) -> impl Future<Output = TaskToken>;
 
-    /// Stops the execution that waits for the token.
-    fn stop(&self, token: &TaskToken) -> impl Future<Output = ()>;
-
     /// How the execution of the token has ended: with the task's output, or with the error's name and cause.
     fn outcome(&self, token: &TaskToken) -> impl Future<Output = TaskOutcome>;
 }
 
-/// The output of a task, or the name and the cause of its error. `None` if the task has not ended.
-pub type TaskOutcome = Option<Result<Value, (String, Value)>>;
+/// The output of a task, or the name and the cause of its error.
+pub type TaskOutcome = Result<Value, (String, Value)>;
 
 suite! {
     /// [`Tasks`]
     tasks<T: Tasks, M: TasksSetup> {
         token_takes_one_answer,
         failed_task_has_the_name_and_the_cause_of_its_error,
-        token_whose_execution_was_stopped_is_not_awaited,
     }
 }
 
@@ -95,8 +91,7 @@ async fn token_takes_one_answer<T: Tasks, M: TasksSetup>(tasks: &T, machine: &M)
     }
     let output = json!({ "jobId": "教案 \u{1F393}", "sent": true });
     same("first answer", &TokenUse::Delivered, &tasks.succeed(&token, output.clone()).await?)?;
-    not_awaited(tasks, &token).await?;
-    Ok(same("outcome", &Some(Ok(output)), &machine.outcome(&token).await)?)
+    answered(tasks, machine, &token, &Ok(output)).await
 }
 
 async fn failed_task_has_the_name_and_the_cause_of_its_error<T: Tasks, M: TasksSetup>(
@@ -111,23 +106,25 @@ async fn failed_task_has_the_name_and_the_cause_of_its_error<T: Tasks, M: TasksS
     for error in errors {
         let token = machine.begin().await;
         same("answer", &TokenUse::Delivered, &tasks.fail(&token, &error).await?)?;
-        not_awaited(tasks, &token).await?;
-        let expected = Some(Err((error.name().to_owned(), error.cause())));
-        same("outcome", &expected, &machine.outcome(&token).await)?;
+        answered(tasks, machine, &token, &Err((error.name().to_owned(), error.cause()))).await?;
     }
     Ok(())
 }
 
-async fn token_whose_execution_was_stopped_is_not_awaited<T: Tasks, M: TasksSetup>(
+/// Checks that the task ended in this way, and that further answers change nothing.
+async fn answered<T: Tasks, M: TasksSetup>(
     tasks: &T,
     machine: &M,
+    token: &TaskToken,
+    expected: &TaskOutcome,
 ) -> Outcome {
-    let token = machine.begin().await;
-    machine.stop(&token).await;
-    not_awaited(tasks, &token).await
+    same("outcome", expected, &machine.outcome(token).await)?;
+    not_awaited(tasks, token).await?;
+    Ok(same("outcome after more answers", expected, &machine.outcome(token).await)?)
 }
 
-async fn not_awaited(tasks: &impl Tasks, token: &TaskToken) -> Outcome {
+/// Checks that the port takes a token that nobody waits for, and says so.
+pub(super) async fn not_awaited(tasks: &impl Tasks, token: &TaskToken) -> Outcome {
     same("awaited", &TokenUse::NotAwaited, &tasks.is_awaited(token).await?)?;
     same("success", &TokenUse::NotAwaited, &tasks.succeed(token, json!({ "late": true })).await?)?;
     Ok(same("failure", &TokenUse::NotAwaited, &tasks.fail(token, &Error::Overdue).await?)?)
