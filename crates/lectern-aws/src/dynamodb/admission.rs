@@ -1,6 +1,8 @@
 //! The admission state and the documents that wait for a permit: `ADMISSION`/`ADMISSION`,
 //! `QUEUE#<queue>#<opening>`/`POSITION#<number>` and `WAITING#<document>`/`WAITING`. Every read is of one item by its key.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use lectern::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
@@ -51,8 +53,13 @@ impl AdmissionStore for DynamoDbStore {
     ) -> Result<(), Error> {
         let mut item = admission_key();
         item.extend(to_item(&StoredAdmission { revision: revision + 1, state: state.clone() })?);
-        let condition = "attribute_not_exists(pk) OR revision = :read";
-        let read = AttributeValue::N(revision.to_string());
+        // Revision 0 is that of a state that was never written.
+        let (condition, values) = if revision == 0 {
+            ("attribute_not_exists(pk)", None)
+        } else {
+            let read = (":read".to_owned(), AttributeValue::N(revision.to_string()));
+            ("revision = :read", Some(HashMap::from([read])))
+        };
         if changes == QueueChanges::default() {
             let put = self
                 .client
@@ -60,14 +67,14 @@ impl AdmissionStore for DynamoDbStore {
                 .table_name(&self.table)
                 .set_item(Some(item))
                 .condition_expression(condition)
-                .expression_attribute_values(":read", read);
+                .set_expression_attribute_values(values);
             return put.send().await.map(drop).map_err(|error| failed("PutItem", error));
         }
         let state = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression(condition)
-            .expression_attribute_values(":read", read)
+            .set_expression_attribute_values(values)
             .build();
         let mut writes = vec![write(state)?];
         for (position, waiting) in changes.waiting {

@@ -107,6 +107,16 @@ async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
 }
 
+#[tokio::test]
+async fn unreadable_input_of_a_task_fails_without_being_quoted() {
+    let handle = async |_: transfer_document::Input| Ok(());
+    for payload in [json!("secret"), json!({ "schemaVersion": 2, "taskToken": "secret" })] {
+        let diagnostic = handle_task("f", None, &handle, payload).await.unwrap_err();
+        assert_eq!(diagnostic.error_type, "Input.Unreadable");
+        assert!(!diagnostic.error_message.contains("secret"), "{}", diagnostic.error_message);
+    }
+}
+
 #[test]
 fn error_type_is_the_workflows_name_and_the_message_its_cause() {
     let errors = [

@@ -179,7 +179,10 @@ impl ReturnedFiles for ReturnedBucket {
             .metadata(SHA256, &facts.sha256)
             .send()
             .await
-            .map_err(|error| failed("CopyObject", error))?;
+            // Another run has promoted the file, and so removed it from quarantine.
+            .map_err(|error| {
+                if is_missing(&error) { StoreError::Conflict.into() } else { failed("CopyObject", error) }
+            })?;
         self.client
             .delete_object()
             .bucket(&self.bucket)

@@ -73,6 +73,11 @@ impl MemoryObjects {
         lock(&self.returned).get(key).map(|returned| returned.bytes.clone())
     }
 
+    /// The keys of all objects in the bucket of returned files, for assertions.
+    pub fn returned_keys(&self) -> Vec<String> {
+        lock(&self.returned).keys().cloned().collect()
+    }
+
     /// Puts a returned file, with neither hash nor media type.
     pub fn put_returned(&self, key: &str, bytes: impl Into<Bytes>) {
         let returned = Returned { bytes: bytes.into(), kept_with_it: None };

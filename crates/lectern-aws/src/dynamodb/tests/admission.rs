@@ -76,13 +76,22 @@ async fn state_alone_is_one_conditional_write_and_is_read_back_whole() {
     store!(put(&seen)).commit(&state(), 41, QueueChanges::default()).await.unwrap();
     let request = seen.only();
     assert_eq!(request.table_name(), Some("table"));
-    assert_eq!(request.condition_expression(), Some("attribute_not_exists(pk) OR revision = :read"));
+    assert_eq!(request.condition_expression(), Some("revision = :read"));
     assert_eq!(request.expression_attribute_values(), Some(&values(&[(":read", number(41))])));
     let item = request.item().unwrap().clone();
     assert_eq!((&item["pk"], &item["sk"]), (&text("ADMISSION"), &text("ADMISSION")));
     assert_eq!(item["revision"], number(42));
     let read = store!(reads(&admission_key(), Some(item))).admission_state().await.unwrap();
     assert_eq!(read, (state(), 42));
+}
+
+#[tokio::test]
+async fn first_write_of_the_state_needs_that_there_is_none() {
+    let seen = Seen::new();
+    store!(put(&seen)).commit(&state(), 0, QueueChanges::default()).await.unwrap();
+    let request = seen.only();
+    assert_eq!(request.condition_expression(), Some("attribute_not_exists(pk)"));
+    assert_eq!(request.expression_attribute_values(), None, "DynamoDB refuses values that are not used");
 }
 
 #[tokio::test]
@@ -111,7 +120,7 @@ async fn waiting_documents_are_written_with_the_state_at_once_and_are_read_back(
     assert_eq!(request.transact_items().len(), 5);
     let written = puts(&request);
     assert_eq!(written[0].item()["revision"], number(42));
-    assert_eq!(written[0].condition_expression(), Some("attribute_not_exists(pk) OR revision = :read"));
+    assert_eq!(written[0].condition_expression(), Some("revision = :read"));
     assert!(written[1..].iter().all(|put| put.condition_expression().is_none()));
     let [document, queued] = [&written[1], &written[2]].map(|put| put.item().clone());
     assert_eq!((&document["pk"], &document["sk"]), (&text("QUEUE#s2#3"), &text("POSITION#7")));

@@ -134,6 +134,7 @@ async fn second_message_changes_nothing_and_reports_the_same() {
 #[case("is_awaited")]
 #[case("begin_normalize")]
 #[case("read")]
+#[case("put_record")]
 #[case("finish")]
 #[case("succeed")]
 #[case("load")]
@@ -158,10 +159,13 @@ async fn case_19_case_20_run_killed_anywhere_gives_the_same_result(
         if matches!(world.answer(&token), Some(Err(_))) {
             token = format!("token-{retry}");
         }
+        world.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(world.answer(&token), Some(Ok(json!({"state": "Ready"}))));
     assert_eq!(world.state(), DocumentState::Ready);
     assert!(world.record().await.is_some());
+    let records = world.files.returned_keys().into_iter().filter(|key| key.starts_with("records/"));
+    assert_eq!(records.count(), 1, "a repeated run writes the same object");
     assert_eq!(world.store.submission_now(&world.document.submission_id).unwrap().counts.ready, 1);
 }
 

@@ -75,7 +75,9 @@ async fn store_that_was_never_written_has_the_empty_state(store: &impl Admission
     let nowhere = QueuePosition { queue: "s1".to_owned(), opening: 1, number: 0 };
     same("waiting document", &None, &store.waiting_document(&nowhere).await?)?;
     let unknown = new_document("unknown", "plan.pdf", 1)?.reference;
-    Ok(same("queue position", &None, &store.queue_position(&unknown).await?)?)
+    same("queue position", &None, &store.queue_position(&unknown).await?)?;
+    let late = store.commit(&AdmissionState::default(), 7, QueueChanges::default()).await;
+    conflicts("commit at a revision that does not exist", &late)
 }
 
 async fn state_and_changes_of_a_commit_are_read_back(store: &impl AdmissionStore) -> Outcome {

@@ -264,7 +264,7 @@ async fn only_what_was_checked_is_promoted(files: &impl ReturnedFiles) -> Outcom
     conflicts("promotion of another file", &answer)?;
     same("promoted", &None, &files.promoted(key).await?)?;
     let nothing = files.promote("quarantine/s1/nothing/0", &checked, key, "text/vtt").await;
-    fails("promotion of nothing", "Store.Unavailable", &nothing)?;
+    conflicts("promotion of a file that has left quarantine", &nothing)?;
     Ok(same("promoted", &None, &files.promoted(key).await?)?)
 }
 
