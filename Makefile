@@ -83,8 +83,7 @@ status: $(VENV)/.stamp ## Show what is running
 
 .PHONY: cli
 cli: rust ## Build the operator's command lectern and print its path
-	@echo 'Building the command lectern in the release profile (some minutes the first time) …'
-	@cargo build --release --locked --quiet -p lectern-cli
+	@cargo build --release --locked -p lectern-cli
 	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
 
 .PHONY: stop
@@ -189,11 +188,16 @@ fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of untrusted content for a bo
 
 .PHONY: bench
 bench: rust ## Measure the memory for streaming a 4 GiB file, in both directions, in the release profile
-	@cargo run --release --locked --quiet -p lectern-aws --example stream_memory
+	@cargo run --release --locked -p lectern-aws --example stream_memory
 
 .PHONY: bench-latency
 bench-latency: $(VENV)/.stamp ## Measure a document's time in the running stack beyond the third party's delay
 	@$(LOCAL) latency
+
+.PHONY: bench-start
+bench-start: $(VENV)/.stamp ## Measure the functions' size and their processor time until the first poll, beside boto3
+	@cargo build --release --locked $(addprefix --bin ,$(notdir $(wildcard functions/*)))
+	@$(LOCAL) start
 
 # ---- building and deploying to AWS ----------------------------------------------------------------------------------
 

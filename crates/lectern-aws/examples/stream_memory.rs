@@ -108,7 +108,7 @@ async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let clients = Clients::load(Config::from_env()).await;
     let uploads = UploadsBucket::new(clients.s3());
     let key = CachedSecret::new(clients.secrets_manager(), "arn:key".to_owned());
-    let third_party = HttpThirdParty::new(url.to_owned(), key, TIMEOUT)?;
+    let third_party = HttpThirdParty::new(url.to_owned(), key, TIMEOUT);
     let object = ObjectVersion {
         bucket: "uploads".to_owned(),
         key: "lesson.mp4".to_owned(),
@@ -131,7 +131,7 @@ async fn push(url: &str, size_bytes: u64) -> anyhow::Result<()> {
 async fn fetch(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let clients = Clients::load(Config::from_env()).await;
     let returned = ReturnedBucket::new(clients.s3(), "returned".to_owned());
-    let third_party = ReturnedFileFetcher::new(url, Vec::new(), Network::Loopback, TIMEOUT)?;
+    let third_party = ReturnedFileFetcher::new(url, Vec::new(), Network::Loopback, TIMEOUT);
     let file = ReturnedFile {
         name: "lesson.mp4".to_owned(),
         role: FileRole::Attachment,

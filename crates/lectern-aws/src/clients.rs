@@ -1,13 +1,17 @@
 //! The SDK's clients, built once for each process.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
-use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig,
+};
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// The configuration of the clients. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
 /// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (docs/decisions/0010-rustls-with-ring.md).
@@ -18,11 +22,29 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Loads region, credentials and endpoint in the SDK's standard way.
+    /// The clients of a function: Lambda gives region and credentials in environment variables. Credentials from other
+    /// sources, such as profiles, are left out, because their code would make each function larger.
+    ///
+    /// # Errors
+    /// If the region is missing.
+    pub fn of_function(config: Config) -> Result<Self, ConfigError> {
+        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let mut shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(http_client())
+            .region(config.region()?)
+            .credentials_provider(SharedCredentialsProvider::new(credentials));
+        let endpoint = config.endpoint_url();
+        let s3_path_style = endpoint.is_some();
+        shared.set_endpoint_url(endpoint);
+        Ok(Self { shared: shared.build(), s3_path_style })
+    }
+
+    /// Region, credentials and endpoint in the SDK's standard way, for a person's command.
     pub async fn load(config: Config) -> Self {
         let shared =
             aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).load().await;
-        Self { shared, s3_path_style: config.s3_path_style() }
+        Self { shared, s3_path_style: config.endpoint_url().is_some() }
     }
 
     /// Clients with this endpoint and these keys, which the stack file of a local cloud contains.
@@ -80,5 +102,22 @@ impl Clients {
 }
 
 fn http_client() -> SharedHttpClient {
-    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    let client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    SharedHttpClient::new(LoadedOnFirstUse(client))
+}
+
+/// The SDK's HTTP client without [`HttpClient::validate_base_client_config`]. The SDK calls that method when it builds the
+/// client of each service, and each call parses the system's root certificates, which costs 4 ms of CPU time. Without it,
+/// the first connection parses them, once for all services.
+#[derive(Debug)]
+struct LoadedOnFirstUse(SharedHttpClient);
+
+impl HttpClient for LoadedOnFirstUse {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
 }

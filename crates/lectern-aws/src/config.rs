@@ -3,12 +3,14 @@
 
 use std::{str::FromStr, time::Duration};
 
+use aws_config::Region;
 use lectern::{
     admission::Limits,
     contract::network::Network,
     document::SubmissionId,
     steps::transfer_document::{DeliveryMode, Settings},
 };
+use tracing_subscriber::filter::Targets;
 
 #[cfg(test)]
 mod tests;
@@ -150,9 +152,11 @@ impl Config {
         text("AWS_LAMBDA_FUNCTION_NAME")
     }
 
-    /// Which lines are logged, in `tracing`'s filter syntax.
-    pub fn log_filter(self) -> Result<String, ConfigError> {
-        text("LOG_FILTER")
+    /// Which lines are logged: a level, or a list such as `warn,lectern=debug`.
+    pub fn log_filter(self) -> Result<Targets, ConfigError> {
+        text("LOG_FILTER")?
+            .parse()
+            .map_err(|_| problem("LOG_FILTER", "must be a list such as warn,lectern=debug"))
     }
 
     /// The submission whose debug lines are logged whatever the filter says; `-` or an empty value for none.
@@ -171,10 +175,14 @@ impl Config {
         text("METRICS_NAMESPACE")
     }
 
-    /// Whether S3 uses path-style addressing, which a local cloud without DNS needs: only if the SDK's own
-    /// `AWS_ENDPOINT_URL` is set.
-    pub fn s3_path_style(self) -> bool {
-        variable("AWS_ENDPOINT_URL").is_ok_and(|url| !url.is_empty())
+    /// The region, which Lambda sets.
+    pub fn region(self) -> Result<Region, ConfigError> {
+        text("AWS_REGION").map(Region::new)
+    }
+
+    /// The endpoint of a local cloud; `None` on AWS. The SDK's own variable.
+    pub fn endpoint_url(self) -> Option<String> {
+        text("AWS_ENDPOINT_URL").ok()
     }
 }
 

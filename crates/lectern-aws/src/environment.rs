@@ -19,10 +19,10 @@ impl Environment {
     ///
     /// # Errors
     /// If a setting of the log is missing or malformed.
-    pub async fn load() -> Result<Self, ConfigError> {
+    pub fn load() -> Result<Self, ConfigError> {
         let config = Config::from_env();
         logging::init(config)?;
-        Ok(Self { config, clients: Clients::load(config).await })
+        Ok(Self { config, clients: Clients::of_function(config)? })
     }
 
     /// The function's own name.
@@ -71,25 +71,19 @@ impl Environment {
     }
 
     /// The third party's API.
-    ///
-    /// # Errors
-    /// If a setting is missing or malformed, or the HTTP client cannot be built.
-    pub fn third_party(&self) -> Result<HttpThirdParty, lambda_runtime::Error> {
+    pub fn third_party(&self) -> Result<HttpThirdParty, ConfigError> {
         let api_key = CachedSecret::new(self.clients.secrets_manager(), self.config.api_key_secret_arn()?);
-        Ok(HttpThirdParty::new(self.config.third_party_url()?, api_key, self.config.request_timeout()?)?)
+        Ok(HttpThirdParty::new(self.config.third_party_url()?, api_key, self.config.request_timeout()?))
     }
 
     /// The third party's files.
-    ///
-    /// # Errors
-    /// If a setting is missing or malformed, or the HTTP client cannot be built.
-    pub fn returned_file_fetcher(&self) -> Result<ReturnedFileFetcher, lambda_runtime::Error> {
+    pub fn returned_file_fetcher(&self) -> Result<ReturnedFileFetcher, ConfigError> {
         Ok(ReturnedFileFetcher::new(
             &self.config.third_party_url()?,
             self.config.returned_file_hosts()?,
             self.config.third_party_network()?,
             self.config.request_timeout()?,
-        )?)
+        ))
     }
 
     /// The secrets that callbacks are signed with.

@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 /// If a setting is missing or the runtime fails; the same holds for each function of this module.
 pub async fn admit_document() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, tasks) = (&env.store()?, &env.task_tokens());
     let limits = &env.config.third_party_limits()?;
     let ports = admit_document::Ports { store, tasks, clock: &SystemClock, limits };
@@ -29,14 +29,14 @@ pub async fn admit_document() -> Result<(), Error> {
 
 /// `fail-document`: a task of the state machine.
 pub async fn fail_document() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let ports = fail_document::Ports { store: &env.store()?, clock: &SystemClock };
     lambda::run_task(env, async |input| ports.handle(input).await).await
 }
 
 /// `normalize-document`: messages of the state machine.
 pub async fn normalize_document() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, files, tasks) = (&env.store()?, &env.returned_files()?, &env.task_tokens());
     let provider = &env.config.third_party_name()?;
     let ports = normalize_document::Ports { store, files, tasks, clock: &SystemClock, provider };
@@ -45,7 +45,7 @@ pub async fn normalize_document() -> Result<(), Error> {
 
 /// `probe-job`: a task of the state machine.
 pub async fn probe_job() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, third_party) = (&env.store()?, &env.third_party()?);
     let ports = probe_job::Ports { store, third_party, clock: &SystemClock };
     lambda::run_task(env, async |input| ports.handle(input).await).await
@@ -53,7 +53,7 @@ pub async fn probe_job() -> Result<(), Error> {
 
 /// `receive-callback`: requests to the webhook.
 pub async fn receive_callback() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, tasks, leases) = (&env.store()?, &env.task_tokens(), &env.admission_queue()?);
     let secrets = &env.signing_secrets()?;
     let ports = receive_callback::Ports { store, tasks, leases, secrets, clock: &SystemClock };
@@ -67,7 +67,7 @@ pub async fn receive_callback() -> Result<(), Error> {
 
 /// `receive-upload`: events of S3 from its queue.
 pub async fn receive_upload() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (uploads, store, executions) = (&env.uploads(), &env.store()?, &env.state_machine()?);
     let max_upload_bytes = env.config.max_upload_bytes()?;
     let (clock, random) = (&SystemClock, &SystemRandom);
@@ -80,7 +80,7 @@ pub async fn receive_upload() -> Result<(), Error> {
 
 /// `transfer-document`: messages of the state machine.
 pub async fn transfer_document() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, uploads, tasks) = (&env.store()?, &env.uploads(), &env.task_tokens());
     let (third_party, settings) = (&env.third_party()?, &env.config.transfer_settings()?);
     let clock = &SystemClock;
@@ -90,7 +90,7 @@ pub async fn transfer_document() -> Result<(), Error> {
 
 /// `verify-returned-file`: a task of the state machine.
 pub async fn verify_returned_file() -> Result<(), Error> {
-    let env = &Environment::load().await?;
+    let env = &Environment::load()?;
     let (store, files) = (&env.store()?, &env.returned_files()?);
     let third_party = &env.returned_file_fetcher()?;
     let ports = verify_returned_file::Ports { store, third_party, files };

@@ -4,7 +4,7 @@
 //! [`lectern::contract::network`] decides which URLs may be fetched.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -24,7 +24,7 @@ use lectern::{
         ReturnedFile,
     },
     document::Reason,
-    error::Error,
+    error::{Error, StoreError},
     limits::CONNECT_TIMEOUT,
     ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
     steps::receive_callback::{VerifiedCallback, verify_callback_body},
@@ -38,6 +38,7 @@ use reqwest::{
 };
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
@@ -49,24 +50,15 @@ const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 /// A third party that implements the contract.
 #[derive(Debug)]
 pub struct HttpThirdParty {
-    client: Client,
+    client: BuiltOnFirstUse,
     base_url: String,
     api_key: CachedSecret,
 }
 
-/// The HTTP client could not be built.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client could not be built: {0}")]
-pub struct ClientError(#[from] reqwest::Error);
-
 impl HttpThirdParty {
     /// A client of the service at `base_url`. `timeout` limits one request, including upload and answer.
-    ///
-    /// # Errors
-    /// [`ClientError`] if the client cannot be built.
-    pub fn new(base_url: String, api_key: CachedSecret, timeout: Duration) -> Result<Self, ClientError> {
-        let client = builder(timeout).build()?;
-        Ok(Self { client, base_url, api_key })
+    pub fn new(base_url: String, api_key: CachedSecret, timeout: Duration) -> Self {
+        Self { client: BuiltOnFirstUse::new(move || builder(timeout)), base_url, api_key }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
@@ -89,17 +81,19 @@ impl HttpThirdParty {
 
 impl ThirdParty for HttpThirdParty {
     async fn prepare(&self) -> Result<(), Error> {
+        self.client.get().await?;
         self.api_key.get().await.map(drop)
     }
 
     async fn submit(&self, job: JobRequest) -> Result<String, Error> {
+        let client = self.client.get().await?;
         let source = Arc::new(SourceProgress::default());
         let request = match job.content {
             Content::Push(body) => {
                 let progress = source.clone();
                 progress.unread_bytes.store(job.size_bytes, Relaxed);
                 let body = body.inspect(move |chunk| progress.note(chunk));
-                self.client
+                client
                     .post(format!("{}{PUSH_PATH}", self.base_url))
                     .header(CALLBACK_URL, job.callback_url)
                     .header(CONTENT_TYPE, job.media_type.as_str())
@@ -107,7 +101,7 @@ impl ThirdParty for HttpThirdParty {
                     .body(Body::wrap_stream(body))
             }
             Content::Pull(source_url) => {
-                self.client.post(format!("{}{PULL_PATH}", self.base_url)).json(&PullRequest {
+                client.post(format!("{}{PULL_PATH}", self.base_url)).json(&PullRequest {
                     source_url,
                     media_type: job.media_type,
                     size_bytes: job.size_bytes,
@@ -127,7 +121,7 @@ impl ThirdParty for HttpThirdParty {
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
         // The key is a UUID and a number, so it needs no encoding.
         let url = format!("{}{JOBS_PATH}?idempotencyKey={idempotency_key}", self.base_url);
-        let response = self.send(self.client.get(url)).await.map_err(no_job)?;
+        let response = self.send(self.client.get().await?.get(url)).await.map_err(no_job)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = beginning(response).await.map_err(no_job)?;
         if status.is_success() {
@@ -157,7 +151,7 @@ impl ThirdParty for HttpThirdParty {
 /// Fetches returned files from the URLs of callbacks.
 #[derive(Debug)]
 pub struct ReturnedFileFetcher {
-    client: Client,
+    client: BuiltOnFirstUse,
     network: Network,
     allowed_hosts: Vec<String>,
 }
@@ -165,22 +159,13 @@ pub struct ReturnedFileFetcher {
 impl ReturnedFileFetcher {
     /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the client connects
     /// to exactly the addresses that were checked.
-    ///
-    /// # Errors
-    /// [`ClientError`] if the client cannot be built.
-    pub fn new(
-        third_party_url: &str,
-        more_hosts: Vec<String>,
-        network: Network,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        let client = builder(timeout)
-            .dns_resolver(Arc::new(CheckedResolver(network)))
-            .read_timeout(STALLED_AFTER)
-            .build()?;
+    pub fn new(third_party_url: &str, more_hosts: Vec<String>, network: Network, timeout: Duration) -> Self {
+        let client = BuiltOnFirstUse::new(move || {
+            builder(timeout).dns_resolver(Arc::new(CheckedResolver(network))).read_timeout(STALLED_AFTER)
+        });
         let own_host =
             url::Url::parse(third_party_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        Ok(Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() })
+        Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() }
     }
 }
 
@@ -193,7 +178,7 @@ impl Fetch for ReturnedFileFetcher {
                 "The processing service returned a file at an address that may not be used.",
             )
         })?;
-        let response = self.client.get(url).send().await.map_err(|error| {
+        let response = self.client.get().await?.get(url).send().await.map_err(|error| {
             if caused_by::<ForbiddenAddress>(&error).is_some() {
                 return mismatch(
                     "forbiddenUrl",
@@ -216,6 +201,30 @@ impl Fetch for ReturnedFileFetcher {
             return Err(Error::Unavailable(format!("a returned file's URL answered {}", status.as_u16())));
         }
         Err(mismatch("missing", "The processing service declared a file that is not there."))
+    }
+}
+
+/// An HTTP client that is built for its first request, because building one parses the system's root certificates.
+struct BuiltOnFirstUse {
+    builder: Box<dyn Fn() -> reqwest::ClientBuilder + Send + Sync>,
+    client: OnceCell<Client>,
+}
+
+impl BuiltOnFirstUse {
+    fn new(builder: impl Fn() -> reqwest::ClientBuilder + Send + Sync + 'static) -> Self {
+        Self { builder: Box::new(builder), client: OnceCell::new() }
+    }
+
+    async fn get(&self) -> Result<&Client, StoreError> {
+        let build = async || (self.builder)().build();
+        let client = self.client.get_or_try_init(build).await;
+        client.map_err(|error| StoreError::defect_of("the HTTP client could not be built", error))
+    }
+}
+
+impl fmt::Debug for BuiltOnFirstUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.client.fmt(f)
     }
 }
 

@@ -3,11 +3,10 @@
 
 use std::{fmt, io::Write as _};
 
-use lambda_runtime::tracing::Span;
 use lectern::{error::rfc3339, ports::Clock as _, telemetry::trace::trace_id_of_xray};
 use serde_json::{Map, Value};
 use tracing::{
-    Event, Subscriber,
+    Event, Span, Subscriber,
     field::{Empty, Field, Visit},
     span::{Attributes, Id, Record},
 };
@@ -37,7 +36,7 @@ mod tests;
 /// # Errors
 /// [`ConfigError`] if `LOG_FILTER`, `DEBUG_SUBMISSION` or `METRICS_NAMESPACE` is missing or malformed.
 pub fn init(config: Config) -> Result<(), ConfigError> {
-    let wanted = Wanted::new(&config.log_filter()?, config.debug_submission()?);
+    let wanted = Wanted::new(config.log_filter()?, config.debug_submission()?);
     let subscriber = subscriber(wanted, &config.metrics_namespace()?, std::io::stdout);
     // In tests, a process may set up logging twice; the first set-up stays.
     let _ = subscriber.try_init();

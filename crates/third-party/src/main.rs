@@ -10,7 +10,8 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use url::Url;
 
 /// The reference third party of Lectern.
@@ -121,11 +122,9 @@ impl SecretArgs {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .json()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new("warn,third_party=info"))
-        .init();
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("third_party", LevelFilter::INFO);
+    let log = fmt::layer().json().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(log).with(filter).init();
     match Cli::parse().command {
         Command::Serve(args) => run(args).await,
     }

@@ -8,7 +8,7 @@ use lectern_aws::Environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    let env = Environment::load().await?;
+    let env = Environment::load()?;
     let router = routes::router(Arc::new(env.store()?), Arc::new(env.returned_files()?));
     lambda_http::run(routes::with_spans(router, env.function_name()?)).await
 }

@@ -27,6 +27,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("API_KEY_SECRET_ARN", of(config.api_key_secret_arn())),
         ("SIGNING_SECRET_ARN", of(config.signing_secret_arn())),
         ("DELIVERY", of(config.transfer_settings())),
+        ("AWS_REGION", of(config.region())),
         ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
         ("LOG_FILTER", of(config.log_filter())),
         ("DEBUG_SUBMISSION", of(config.debug_submission())),
@@ -40,7 +41,7 @@ fn child_reads_its_environment() {
     for (name, problem) in problems(Config::from_env()) {
         println!("{name}={}", problem.unwrap_or_else(|| "fine".to_owned()));
     }
-    println!("path style={}", Config::from_env().s3_path_style());
+    println!("endpoint={:?}", Config::from_env().endpoint_url());
     println!("limits={:?}", Config::from_env().third_party_limits());
     println!("debugged={:?}", Config::from_env().debug_submission());
 }
@@ -122,7 +123,7 @@ fn missing_setting_is_an_error_that_names_its_variable() {
         let line = format!("{name}=environment variable {name} is missing; template.yaml sets it");
         assert!(said.contains(&line), "{name}: {said}");
     }
-    assert!(said.contains("path style=false"));
+    assert!(said.contains("endpoint=None"));
 }
 
 #[test]
@@ -133,6 +134,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         ("REQUEST_TIMEOUT_SECONDS", "-1"),
         ("THIRD_PARTY_NETWORK", "any"),
         ("DELIVERY", "carry"),
+        ("LOG_FILTER", "lectern=loud"),
         ("DEBUG_SUBMISSION", "a b"),
     ]);
     for line in [
@@ -141,6 +143,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
         "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",
         "DELIVERY=environment variable DELIVERY must be push or pull",
+        "LOG_FILTER=environment variable LOG_FILTER must be a list such as warn,lectern=debug",
         "DEBUG_SUBMISSION=environment variable DEBUG_SUBMISSION is not a submission's id",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -175,5 +178,5 @@ fn settings_that_are_there_are_read() {
     for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "DELIVERY", "DEBUG_SUBMISSION"]) {
         assert!(said.contains(&format!("{name}=fine")), "{name}: {said}");
     }
-    assert!(said.contains("path style=true"));
+    assert!(said.contains(r#"endpoint=Some("http://127.0.0.1:4566")"#));
 }

@@ -2,9 +2,9 @@
 //! submission.
 
 use lectern::document::SubmissionId;
-use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest};
+use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
-    EnvFilter,
+    filter::Targets,
     layer::{Context, Filter},
     registry::LookupSpan,
 };
@@ -13,14 +13,18 @@ use super::Fields;
 
 /// Decides on each line. A line that [`may_be_logged`] refuses is never logged.
 pub(super) struct Wanted {
-    filter: EnvFilter,
+    filter: Targets,
     debug_submission: Option<SubmissionId>,
 }
 
 impl Wanted {
-    /// The lines that `filter` (in `tracing`'s syntax) allows, and our debug lines inside the spans of this submission.
-    pub(super) fn new(filter: &str, debug_submission: Option<SubmissionId>) -> Self {
-        Self { filter: EnvFilter::new(filter), debug_submission }
+    /// The lines that `filter` allows, and our debug lines inside the spans of this submission.
+    pub(super) fn new(filter: Targets, debug_submission: Option<SubmissionId>) -> Self {
+        Self { filter, debug_submission }
+    }
+
+    fn is_allowed(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.would_enable(metadata.target(), metadata.level())
     }
 
     /// Whether this may be a line that is logged for the debugged submission only.
@@ -52,56 +56,31 @@ impl<S> Filter<S> for Wanted
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
 {
-    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         may_be_logged(metadata)
-            && (carries_ids(metadata)
-                || self.may_be_debugged(metadata)
-                || Filter::<S>::enabled(&self.filter, metadata, context))
+            && (carries_ids(metadata) || self.may_be_debugged(metadata) || self.is_allowed(metadata))
     }
 
     fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        Filter::<S>::enabled(&self.filter, metadata, context)
-            || (self.may_be_debugged(metadata) && self.is_debugged(event, context))
+        self.is_allowed(metadata) || (self.may_be_debugged(metadata) && self.is_debugged(event, context))
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Always called, because the filter stores its decision about a span.
-        let filter = Filter::<S>::callsite_enabled(&self.filter, metadata);
         if !may_be_logged(metadata) {
             Interest::never()
-        } else if carries_ids(metadata) {
+        } else if carries_ids(metadata) || self.is_allowed(metadata) {
             Interest::always()
         } else if self.may_be_debugged(metadata) {
             Interest::sometimes()
         } else {
-            filter
+            Interest::never()
         }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         let least = if self.debug_submission.is_some() { LevelFilter::DEBUG } else { LevelFilter::INFO };
         Filter::<S>::max_level_hint(&self.filter).map(|hint| hint.max(least))
-    }
-
-    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
-        Filter::<S>::on_new_span(&self.filter, attributes, id, context);
-    }
-
-    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
-        Filter::<S>::on_record(&self.filter, id, values, context);
-    }
-
-    fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
-        Filter::<S>::on_enter(&self.filter, id, context);
-    }
-
-    fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
-        Filter::<S>::on_exit(&self.filter, id, context);
-    }
-
-    fn on_close(&self, id: span::Id, context: Context<'_, S>) {
-        Filter::<S>::on_close(&self.filter, id, context);
     }
 }
 

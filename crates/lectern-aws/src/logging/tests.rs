@@ -14,7 +14,7 @@ fn logged(filter: &str, work: impl FnOnce()) -> Captured {
     let captured = Captured::default();
     let writer = captured.clone();
     tracing::subscriber::with_default(
-        subscriber(Wanted::new(filter, None), "test", move || writer.clone()),
+        subscriber(Wanted::new(filter.parse().unwrap(), None), "test", move || writer.clone()),
         work,
     );
     captured
@@ -148,7 +148,7 @@ fn ids_are_on_a_line_even_if_only_warnings_are_asked_for() {
 fn debugged(filter: &str) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();
-    let wanted = Wanted::new(filter, Some("s1".parse().unwrap()));
+    let wanted = Wanted::new(filter.parse().unwrap(), Some("s1".parse().unwrap()));
     tracing::subscriber::with_default(subscriber(wanted, "test", move || writer.clone()), || {
         tracing::debug!("Of none.");
         let late = tracing::info_span!("invocation", submissionId = tracing::field::Empty);

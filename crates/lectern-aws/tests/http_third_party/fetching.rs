@@ -20,7 +20,7 @@ use crate::support::{ReferenceThirdParty, assert_silent, collect, listener, serv
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn local(url: &str) -> ReturnedFileFetcher {
-    ReturnedFileFetcher::new(url, Vec::new(), Network::Loopback, PATIENCE).unwrap()
+    ReturnedFileFetcher::new(url, Vec::new(), Network::Loopback, PATIENCE)
 }
 
 fn at(url: impl Into<String>) -> ReturnedFile {
@@ -88,8 +88,7 @@ async fn body_is_streamed_and_not_collected() {
 #[tokio::test]
 async fn case_41_forbidden_url_is_refused(#[case] url: &str) {
     let hosts = ["169.254.169.254", "[fd00::1]", "[::1]", "[::ffff:7f00:1]"].map(str::to_owned).to_vec();
-    let fetcher =
-        ReturnedFileFetcher::new("https://files.example.com", hosts, Network::Public, PATIENCE).unwrap();
+    let fetcher = ReturnedFileFetcher::new("https://files.example.com", hosts, Network::Public, PATIENCE);
     let refused = refusal(&fetcher, &at(url)).await;
     assert_eq!(refused, ("Returned.Mismatch", "forbiddenUrl".to_owned()));
 }
@@ -99,8 +98,7 @@ async fn case_41_name_that_resolves_to_a_forbidden_address_is_refused_before_con
     let listener = listener().await.into_std().unwrap();
     let port = listener.local_addr().unwrap().port();
     let hosts = vec!["localhost".to_owned()];
-    let fetcher =
-        ReturnedFileFetcher::new("https://files.example.com", hosts, Network::Public, PATIENCE).unwrap();
+    let fetcher = ReturnedFileFetcher::new("https://files.example.com", hosts, Network::Public, PATIENCE);
     let refused = refusal(&fetcher, &at(format!("https://localhost:{port}/x"))).await;
     assert_eq!(refused, ("Returned.Mismatch", "forbiddenUrl".to_owned()));
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has connected");
@@ -110,7 +108,7 @@ async fn case_41_name_that_resolves_to_a_forbidden_address_is_refused_before_con
 async fn case_41_allowed_name_in_the_local_cloud_is_fetched() {
     let url = server(Router::new().fallback(any(|| async { "hello" }))).await;
     let hosts = vec!["localhost".to_owned()];
-    let fetcher = ReturnedFileFetcher::new("http://127.0.0.1", hosts, Network::Loopback, PATIENCE).unwrap();
+    let fetcher = ReturnedFileFetcher::new("http://127.0.0.1", hosts, Network::Loopback, PATIENCE);
     let file = at(format!("{}/x", url.replace("127.0.0.1", "localhost")));
     assert_eq!(collect(fetcher.fetch(&file).await.unwrap()).await, (b"hello".to_vec(), true));
 }
@@ -155,8 +153,7 @@ async fn case_42_file_that_cannot_be_had_now_is_unavailable(#[case] status: u16)
 async fn case_42_host_that_is_down_or_silent_is_unavailable() {
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let hasty =
-        ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_secs(2)).unwrap();
+    let hasty = ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_secs(2));
     let file = at(format!("{url}/secret"));
     assert_eq!(refusal(&hasty, &file).await.0, "ThirdParty.Unavailable");
     drop(listener);
@@ -171,8 +168,7 @@ async fn case_42_body_that_stalls_is_bounded_in_time() {
         axum::body::Body::from_stream(begun.chain(stream::pending()))
     };
     let url = server(Router::new().fallback(any(stuck))).await;
-    let hasty =
-        ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_millis(300)).unwrap();
+    let hasty = ReturnedFileFetcher::new(&url, Vec::new(), Network::Loopback, Duration::from_millis(300));
     let body = hasty.fetch(&at(format!("{url}/x"))).await.unwrap();
     assert_eq!(collect(body).await, (b"half".to_vec(), false));
 }

@@ -86,7 +86,7 @@ pub(crate) fn adapter(url: &str, key: &'static str, timeout: Duration) -> HttpTh
         .then_output(move || GetSecretValueOutput::builder().secret_string(key).build());
     let client = mock_client!(aws_sdk_secretsmanager, [&rule]);
     let secret = CachedSecret::new(client, "arn:key".to_owned());
-    HttpThirdParty::new(url.to_owned(), secret, timeout).unwrap()
+    HttpThirdParty::new(url.to_owned(), secret, timeout)
 }
 
 /// A server of these routes; it ends with the test.

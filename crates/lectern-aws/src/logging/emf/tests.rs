@@ -20,7 +20,7 @@ fn written(filter: &str, work: impl FnOnce()) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();
     tracing::subscriber::with_default(
-        subscriber(Wanted::new(filter, None), NAMESPACE, move || writer.clone()),
+        subscriber(Wanted::new(filter.parse().unwrap(), None), NAMESPACE, move || writer.clone()),
         work,
     );
     captured.lines()

@@ -324,7 +324,7 @@ fn case_53_debug_of_one_submission_logs_more_and_no_secrets() {
         let lines = captured.lines();
         lines.into_iter().filter(|line| line["level"] == "DEBUG").collect::<Vec<_>>()
     };
-    let lines = debug_lines(logged(Wanted::new("info", submission("s1"))));
+    let lines = debug_lines(logged(Wanted::new("info".parse().unwrap(), submission("s1"))));
     assert!(lines.len() > 10, "{lines:?}");
     assert!(lines.iter().all(|line| line["submissionId"] == "s1"), "{lines:?}");
     for said in
@@ -335,12 +335,12 @@ fn case_53_debug_of_one_submission_logs_more_and_no_secrets() {
     }
     let compared = |same: &serde_json::Value| lines.iter().any(|line| &line["sameTrace"] == same);
     assert!(compared(&json!(true)) && compared(&json!(null)), "{lines:?}");
-    assert!(debug_lines(logged(Wanted::new("info", submission("another")))).is_empty());
+    assert!(debug_lines(logged(Wanted::new("info".parse().unwrap(), submission("another")))).is_empty());
 }
 
 #[test]
 fn case_53_no_name_url_token_or_secret_is_ever_logged() {
-    let captured = logged(Wanted::new("trace", None));
+    let captured = logged(Wanted::new("trace".parse().unwrap(), None));
     let lines = captured.lines();
     assert!(lines.len() > 30, "{} lines were searched", lines.len());
     for function in ["receive-upload", "transfer-document", "normalize-document"] {

@@ -160,7 +160,7 @@ fn lines_of(work: impl AsyncFnOnce(&Workflow)) -> Vec<Value> {
     let writer = captured.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(
-        subscriber(Wanted::new("info", None), "test", move || writer.clone()),
+        subscriber(Wanted::new("info".parse().unwrap(), None), "test", move || writer.clone()),
         || {
             runtime.block_on(async { work(&Workflow::new()).await });
         },
