@@ -54,9 +54,9 @@ pub async fn probe_job() -> Result<(), Error> {
 /// `receive-callback`: requests to the webhook.
 pub async fn receive_callback() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let (store, tasks, leases) = (&env.store()?, &env.task_tokens(), &env.admission_queue()?);
+    let (store, tasks, orders) = (&env.store()?, &env.task_tokens(), &env.admission_queue()?);
     let secrets = &env.signing_secrets()?;
-    let ports = receive_callback::Ports { store, tasks, leases, secrets, clock: &SystemClock };
+    let ports = receive_callback::Ports { store, tasks, orders, secrets, clock: &SystemClock };
     lambda::run_webhook(env, async |request: HttpRequest| {
         let (callback_id, headers, body) = (request.path_id(), &request.headers, request.body.as_slice());
         let request = receive_callback::WebhookRequest { callback_id, headers, body };
@@ -83,8 +83,8 @@ pub async fn transfer_document() -> Result<(), Error> {
     let env = &Environment::load()?;
     let (store, uploads, tasks) = (&env.store()?, &env.uploads(), &env.task_tokens());
     let (third_party, settings) = (&env.third_party()?, &env.config.transfer_settings()?);
-    let clock = &SystemClock;
-    let ports = transfer_document::Ports { store, uploads, third_party, tasks, clock, settings };
+    let (orders, clock) = (&env.admission_queue()?, &SystemClock);
+    let ports = transfer_document::Ports { store, uploads, third_party, tasks, orders, clock, settings };
     lambda::run_messages(env, async |input| ports.handle(input).await).await
 }
 

@@ -272,7 +272,8 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = beginning(response).await;
     if !status.is_success() {
-        return Err(error_of(status, &headers, &body?, SystemClock.now()));
+        // The status and its headers count even if the body breaks off.
+        return Err(error_of(status, &headers, &body.unwrap_or_default(), SystemClock.now()));
     }
     parsed(status, &body?)
 }

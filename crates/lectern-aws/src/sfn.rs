@@ -54,26 +54,24 @@ impl Executions for StateMachine {
     }
 }
 
-/// The input of an execution. For missing fields, the state machine uses the defaults of a first execution.
+/// The input of an execution. `resume` is absent if the workflow starts at its beginning.
 pub fn execution_input(execution: &StartExecution) -> Value {
     let StartExecution { document, traceparent, redrives, resume, round, attempt } = execution;
     let mut input = json!({
         "schemaVersion": SCHEMA_VERSION,
         "submissionId": document.submission_id,
         "documentId": document.document_id,
+        "redrives": redrives,
+        "round": round,
+        "attempt": attempt,
     });
     if let Some(traceparent) = traceparent {
         input[TRACEPARENT] = json!(traceparent);
     }
-    if *redrives > 0 {
-        input["redrives"] = json!(redrives);
-        input["round"] = json!(round);
-        input["attempt"] = json!(attempt);
-        match resume {
-            Resume::Transfer => {}
-            Resume::Ask => input["resume"] = json!("ask"),
-            Resume::Verify => input["resume"] = json!("verify"),
-        }
+    match resume {
+        Resume::Transfer => {}
+        Resume::Ask => input["resume"] = json!("ask"),
+        Resume::Verify => input["resume"] = json!("verify"),
     }
     input
 }

@@ -3,13 +3,7 @@
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 
-use lectern::{
-    document::{Attempt, DocumentRef},
-    error::Error,
-    message::Envelope,
-    ports::Leases,
-    steps::admit_document::{Input, Order},
-};
+use lectern::{error::Error, ports::Orders, steps::admit_document::Input};
 
 use crate::{
     error::{defect, failed},
@@ -40,10 +34,8 @@ impl AdmissionQueue {
     }
 }
 
-impl Leases for AdmissionQueue {
-    async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
-        let envelope = Envelope::new(document.clone(), attempt);
-        let order = Input { envelope, order: Order::Release };
+impl Orders for AdmissionQueue {
+    async fn send(&self, order: Input) -> Result<(), Error> {
         let body =
             serde_json::to_string(&order).map_err(|error| defect("an order could not be written", error))?;
         let request = self.client.send_message().queue_url(&self.url).message_group_id(Self::GROUP);

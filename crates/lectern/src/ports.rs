@@ -20,7 +20,7 @@ mod third_party;
 mod uploads;
 
 pub use self::{
-    admission::{AdmissionStore, Leases},
+    admission::{AdmissionStore, Orders},
     documents::{
         Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finish, Finishing, Load, NewDocument,
         Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,

@@ -75,9 +75,9 @@ async fn admission_store_keeps_its_contract() {
 }
 
 #[tokio::test]
-async fn leases_keeps_its_contract() {
+async fn orders_keeps_its_contract() {
     let states = MemoryStates::default();
-    keeps(admission::leases(&states, &states).await);
+    keeps(admission::orders(&states, &states).await);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use lectern::{
     document::{Attempt, DocumentRef, DocumentState, Round, TaskToken},
     message::{self, Envelope},
+    ports::{Resume, StartExecution},
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,
@@ -13,6 +14,7 @@ use lectern::{
     steps::transfer_document,
     steps::verify_returned_file,
 };
+use lectern_aws::sfn::execution_input;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -41,12 +43,9 @@ fn envelope() -> Envelope {
 }
 
 /// The states that send orders to `admit-document`, and the fields that it reads from each.
-fn orders() -> [(&'static str, BTreeSet<String>); 7] {
+fn orders() -> [(&'static str, BTreeSet<String>); 6] {
     let report = || order(admit_document::Order::Report { error: String::new(), cause: String::new() });
     let release = || order(admit_document::Order::Release);
-    // A success has no cause; the field has a default.
-    let mut success = report();
-    success.remove("cause");
     [
         (
             "AwaitPermit",
@@ -56,7 +55,6 @@ fn orders() -> [(&'static str, BTreeSet<String>); 7] {
                 repeats: 0,
             }),
         ),
-        ("ReportSuccess", success),
         ("ReportFailure", report()),
         ("ReportDoubt", report()),
         ("RenewLease", order(admit_document::Order::Renew { count: 0 })),
@@ -80,6 +78,7 @@ fn payloads_have_just_the_fields_that_the_inputs_read() {
             fields(transfer_document::Input {
                 envelope: envelope(),
                 permit_expires_at,
+                report_success: false,
                 round,
                 task_token: task_token.clone(),
             }),
@@ -127,7 +126,6 @@ fn orders_are_of_the_kinds_that_admit_document_knows() {
     let machine = Machine::load();
     let kinds = [
         ("AwaitPermit", "request"),
-        ("ReportSuccess", "report"),
         ("ReportFailure", "report"),
         ("ReportDoubt", "report"),
         ("RenewLease", "renew"),
@@ -164,48 +162,58 @@ fn permit_has_the_fields_that_the_state_machine_reads() {
 }
 
 #[test]
-fn transfer_has_the_output_that_the_state_machine_reads() {
-    let state = Machine::load().state("TransferDocument").to_string();
+fn callback_has_the_output_that_the_state_machine_reads() {
+    let state = Machine::load().state("AwaitCallback").to_string();
     let read_fields = captures(r"\$states\.result\.(\w+)", &state);
-    let code = read("crates/lectern/src/steps/transfer_document.rs");
-    let given = captures(r"tasks\.succeed\(&input\.task_token, json!\((.*)\)\)\.await", &code);
+    let code = read("crates/lectern/src/steps/receive_callback.rs");
+    let given = captures(r"tasks\.succeed\(token, json!\((.*)\)\)\.await", &code);
     let given = captures(r#""(\w+)":"#, given.first().unwrap());
-    assert!(!read_fields.is_empty() && read_fields.is_subset(&given), "{read_fields:?} {given:?}");
+    assert_eq!(read_fields, given, "left: AwaitCallback; right: receive_callback");
 }
 
-/// The fields of an execution's input that only a redrive sets.
-const OPTIONAL: [&str; 5] = ["redrives", "round", "resume", "attempt", "traceparent"];
-
 #[test]
-fn execution_reads_only_what_starting_it_gives_and_has_defaults_for_what_may_be_missing() {
-    let begin = Machine::load().state("Begin").clone();
-    let read_fields = captures(r"\$states\.input\.(\w+)", &begin.to_string());
-    let given = captures(r#""(\w+)": (?:SCHEMA_VERSION|document\.)"#, &read("crates/lectern-aws/src/sfn.rs"));
-    let optional = BTreeSet::from(OPTIONAL.map(str::to_owned));
-    let always = BTreeSet::from(["schemaVersion", "submissionId", "documentId"].map(str::to_owned));
-    assert!(always.is_subset(&given), "StartExecution gives {given:?}");
-    let known: BTreeSet<String> = always.union(&optional).cloned().collect();
-    assert!(given.is_subset(&known), "StartExecution gives {given:?}; say in this test what may be missing");
-    assert!(read_fields.is_subset(&known), "Begin reads {read_fields:?}");
-    for expression in begin["Assign"].as_object().unwrap().values().filter_map(Value::as_str) {
-        for field in captures(r"\$states\.input\.(\w+)", expression).intersection(&optional) {
-            let exists = format!("$exists($states.input.{field}) ? ");
-            let value = format!("{exists}$states.input.{field} : ");
-            let uses = expression.matches(&format!("$states.input.{field}")).count();
-            let has_default = expression.contains(&value) && uses == 2;
-            let only_asks = expression.contains(&exists) && uses == 1;
-            assert!(has_default || only_asks, "Begin: {expression} has to check whether {field} exists");
-        }
+fn execution_reads_only_what_starting_it_gives_and_asks_for_what_may_be_missing() {
+    let states = ["Begin", "CheckResume"].map(|name| Machine::load().state(name).clone());
+    let read_fields = states.iter().flat_map(|state| captures(r"\$states\.input\.(\w+)", &state.to_string()));
+    let execution = |resume, traceparent| StartExecution {
+        document: document(),
+        traceparent,
+        redrives: 1,
+        resume,
+        round: Round(2),
+        attempt: Attempt(7),
+    };
+    let given = keys(&execution_input(&execution(Resume::Ask, envelope().traceparent)));
+    let always = keys(&execution_input(&execution(Resume::Transfer, None)));
+    let optional: BTreeSet<String> = given.difference(&always).cloned().collect();
+    assert_eq!(optional, ["resume", "traceparent"].map(str::to_owned).into());
+    let read_fields: BTreeSet<String> = read_fields.collect();
+    assert!(read_fields.is_subset(&given), "left: Begin and CheckResume; right: execution_input");
+    let begin = states[0].to_string();
+    for field in optional {
+        let uses = begin.matches(&format!("$states.input.{field}")).count();
+        let asks = begin.matches(&format!("$exists($states.input.{field})")).count();
+        assert!(asks > 0 && uses <= 2 * asks, "Begin has to ask whether {field} exists");
     }
+}
+
+/// A resumed execution differs from others only in that it has started no job yet.
+#[test]
+fn both_ways_out_of_begin_set_the_same_variables() {
+    let begin = Machine::load().state("Begin").clone();
+    let mut resumed = begin["Choices"][0]["Assign"].clone();
+    assert_eq!((&resumed["roundsUsed"], &begin["Assign"]["roundsUsed"]), (&json!(0), &json!(1)));
+    resumed["roundsUsed"] = json!(1);
+    assert_eq!(resumed, begin["Assign"]);
 }
 
 #[test]
 fn words_that_choices_compare_are_those_that_the_code_writes() {
     let machine = Machine::load();
-    let compared = captures(r"\$probe = '(\w+)'", &machine.state("CheckProbe").to_string());
+    let compared = captures(r"\$probe = '(\w+)'", &format!("{:?}", machine.states));
     let statuses = [probe_job::Status::ResultKept, probe_job::Status::Working];
     let written = statuses.map(|status| json!(status).as_str().unwrap().to_owned());
-    assert_eq!(compared, written.into(), "left: CheckProbe; right: probe_job::Status");
+    assert_eq!(compared, written.into(), "left: the choices; right: probe_job::Status");
     let outcomes = captures(r"\$outcome = '(\w+)'", &machine.state("CheckOutcome").to_string());
     let results = read("crates/lectern-aws/src/dynamodb/results.rs");
     let stored = captures(r#"JobResult::Succeeded\(job\) => \("(\w+)""#, &results);

@@ -46,6 +46,7 @@ const CALLS: [(&str, &[&str]); 9] = [
             "secrets.rs:get_secret_value",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_failure",
+            "sqs.rs:send_message",
             "sfn.rs:send_task_heartbeat",
             "sqs.rs:change_message_visibility",
         ],
@@ -58,6 +59,7 @@ const CALLS: [(&str, &[&str]); 9] = [
             "dynamodb/results.rs:put_item",
             "secrets.rs:get_secret_value",
             "sfn.rs:send_task_success",
+            "sfn.rs:send_task_failure",
             "sqs.rs:send_message",
         ],
     ),
@@ -253,8 +255,8 @@ fn functions_send_only_to_failed_invocations_their_own_dead_letter_queue_and_adm
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 let own = name.replace("Function", "DeadLetterQueue");
-                let admission =
-                    if name == "ReceiveCallbackFunction" { "AdmitDocumentQueue" } else { own.as_str() };
+                let orders = ["ReceiveCallbackFunction", "TransferDocumentFunction"].contains(&name);
+                let admission = if orders { "AdmitDocumentQueue" } else { own.as_str() };
                 let queues = ["FailedInvocationQueue", &own, admission]
                     .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
                 for queue in list(&statement["Resource"]) {

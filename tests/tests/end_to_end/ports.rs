@@ -7,11 +7,11 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use lectern::{
-    document::{Attempt, DocumentRef, ObjectVersion, TaskToken},
+    document::{DocumentRef, ObjectVersion, TaskToken},
     message,
-    steps::admit_document::{Input, Order},
+    steps::admit_document::Input,
     testing::port_contract::{
-        admission::{self, LeasesSetup},
+        admission::{self, OrdersSetup},
         documents,
         machine::{self, ExecutionsSetup, TaskOutcome, TasksSetup},
         objects::{self, UploadsSetup},
@@ -82,10 +82,10 @@ async fn admission_store_on_dynamodb_keeps_its_contract() {
 }
 
 #[tokio::test]
-async fn leases_on_sqs_keeps_its_contract() {
+async fn orders_on_sqs_keeps_its_contract() {
     let queue = OwnQueue::create().await;
-    let leases = AdmissionQueue::new(queue.client.clone(), queue.url.clone());
-    keeps(admission::leases(&leases, &queue).await);
+    let orders = AdmissionQueue::new(queue.client.clone(), queue.url.clone());
+    keeps(admission::orders(&orders, &queue).await);
 }
 
 #[tokio::test]
@@ -179,19 +179,17 @@ impl OwnQueue {
     }
 }
 
-impl LeasesSetup for OwnQueue {
-    async fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
-        let mut released = Vec::new();
+impl OrdersSetup for OwnQueue {
+    async fn take_orders(&self) -> Vec<Input> {
+        let mut orders = Vec::new();
         loop {
             let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
             let messages = request.send().await.unwrap().messages.unwrap_or_default();
             if messages.is_empty() {
-                return released;
+                return orders;
             }
             for message in messages {
-                let Input { envelope, order } = message::parse(&message.body.unwrap()).unwrap();
-                assert_eq!(order, Order::Release);
-                released.push((envelope.document, envelope.attempt));
+                orders.push(message::parse(&message.body.unwrap()).unwrap());
                 let request = self.client.delete_message().queue_url(&self.url);
                 request.set_receipt_handle(message.receipt_handle).send().await.unwrap();
             }

@@ -199,8 +199,13 @@ impl Results for Real {
         self.store.resolve(callback).await
     }
 
-    async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {
-        self.store.record_result(document, result).await
+    async fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Result<Recorded, Error> {
+        self.store.record_result(document, result, now).await
     }
 
     async fn keep_unknown(

@@ -32,6 +32,9 @@ const LIMITS: [(&str, u64); 13] = [
     ("LeaseMarginSeconds", HOUR),
 ];
 
+/// What stands for a state after the last one of an execution that has succeeded.
+const DONE: &str = "Done";
+
 /// The definition, with its substitutions applied.
 #[derive(Debug)]
 pub(crate) struct Machine(Value);
@@ -138,7 +141,7 @@ impl Execution {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        ["Done", "Failed"].contains(&self.state.as_str())
+        [DONE, "Failed"].contains(&self.state.as_str())
     }
 
     /// Takes the pause before the state is tried again.
@@ -148,11 +151,14 @@ impl Execution {
 
     /// Whether the current state is a Wait.
     pub(crate) fn sleeps(&self, machine: &Machine) -> bool {
-        machine.state(&self.state)["Type"] == "Wait"
+        self.state != DONE && machine.state(&self.state)["Type"] == "Wait"
     }
 
     /// Runs the current state. `token` is the task token to use if the state needs one.
     pub(crate) fn step(&mut self, machine: &Machine, token: &str) -> Work {
+        if self.state == DONE {
+            return Work::Over;
+        }
         let state = machine.state(&self.state);
         let scope = self.scope(json!({ "Task": { "Token": token } }), json!({}));
         match (state["Type"].as_str().unwrap(), state["Resource"].as_str().unwrap_or_default()) {
@@ -170,10 +176,10 @@ impl Execution {
                 let choices = state["Choices"].as_array().unwrap();
                 let chosen =
                     choices.iter().find(|choice| evaluate(&choice["Condition"], &scope) == json!(true));
+                self.assign(chosen.unwrap_or(state), &scope);
                 self.enter(chosen.map_or(&state["Default"], |choice| &choice["Next"]));
                 Work::Moved
             }
-            ("Succeed", _) => Work::Over,
             ("Fail", _) => {
                 assert!(evaluate(&state["Error"], &scope).is_string());
                 assert!(evaluate(&state["Cause"], &scope).is_string());
@@ -273,7 +279,8 @@ impl Execution {
 
     fn go_on(&mut self, state: &Value, scope: &Scope) -> Work {
         self.assign(state, scope);
-        self.enter(&state["Next"]);
+        let done = json!(DONE);
+        self.enter(if state["End"] == true { &done } else { &state["Next"] });
         Work::Moved
     }
 

@@ -148,15 +148,19 @@ fn same_seed_is_the_same_run() {
 }
 
 /// Shows that the properties above test something: over some seeds, every final state is reached and every state of the
-/// definition is entered.
+/// definition is entered, but for the one that only redriven documents enter.
 #[test]
 fn some_seeds_reach_every_state_and_every_end() {
     let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25 };
-    let mut states = std::collections::BTreeSet::new();
+    let machine = crate::asl::Machine::load();
+    let mut unseen: std::collections::BTreeSet<String> = machine.states.into_keys().collect();
+    unseen.retain(|state| state != "CheckResume" && !machine.maps.contains_key(state));
     let mut ends = std::collections::BTreeSet::new();
-    for seed in 0..100 {
+    for seed in 0..150 {
         let simulation = run(seed, rough);
-        states.extend(simulation.executions.values().flat_map(|execution| execution.path.clone()));
+        for execution in simulation.executions.values() {
+            unseen.retain(|state| !execution.path.contains(state));
+        }
         ends.extend(
             simulation
                 .world
@@ -166,8 +170,7 @@ fn some_seeds_reach_every_state_and_every_end() {
                 .map(|document| (document.state, document.reason.map(|reason| reason.code))),
         );
     }
-    let definition = include_str!("../../../statemachines/document.asl.json");
-    assert_eq!(states.len(), definition.matches("\"Type\": \"").count() - 1, "{states:?}");
+    assert!(unseen.is_empty(), "{unseen:?}");
     for code in
         ["drmProtected", "encrypted", "overdue", "sourceGone", "wrongSize", "badJson", "contradiction"]
     {

@@ -212,7 +212,7 @@ fn case_48_after_a_job_that_failed_the_document_is_sent_again_at_once() {
     simulation.sender.plan = Some(GOOD);
     redriven(&mut simulation, &object, false);
     assert_eq!(simulation.end(&object), ready());
-    assert_eq!(simulation.path(&object)[2], "AwaitPermit");
+    assert_eq!(simulation.path(&object)[1], "AwaitPermit");
     assert_eq!((jobs(&simulation), leases(&simulation)), (2, 0));
 }
 

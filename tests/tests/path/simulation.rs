@@ -12,7 +12,7 @@ use lectern::{
         Attempt, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, TaskToken,
     },
     error::Error,
-    message::{self, Envelope},
+    message,
     ports::{Clock as _, Reopened, Reopening as _, StartExecution},
     steps::admit_document::{self, Batch, Order},
     steps::normalize_document,

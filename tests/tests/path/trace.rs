@@ -46,7 +46,7 @@ fn third_party_is_given_a_span_of_the_documents_trace_with_each_round() {
 fn case_50_execution_without_a_trace_goes_on() {
     let machine = Machine::load();
     let id = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
-    let input = json!({ "schemaVersion": 2, "submissionId": "s1", "documentId": id });
+    let input = json!({ "submissionId": "s1", "documentId": id, "redrives": 0, "round": 1, "attempt": 0 });
     let mut execution = Execution::start(&machine, input, START);
     let sent = (0..10).find_map(|_| match execution.step(&machine, "token") {
         Work::Send(sending) => Some(sending.body),

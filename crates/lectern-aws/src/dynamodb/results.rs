@@ -5,14 +5,14 @@
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::update_item::UpdateItemError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     primitives::Blob,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use lectern::{
     document::transitions,
-    document::{CallbackId, DocumentRef, JobResult},
-    error::{Error, rfc3339},
+    document::{CallbackId, DocumentRef, DocumentState, JobResult},
+    error::{Error, StoreError, rfc3339},
     ports::{CallbackTarget, Recorded, ResultContext, Results},
     telemetry::trace::{self, TraceParent},
 };
@@ -34,6 +34,60 @@ struct StoredCallback {
     traceparent: Option<TraceParent>,
 }
 
+impl DynamoDbStore {
+    /// The update that stores a result. If it `moves`, it applies to a document that waits for its callback, and moves it
+    /// on if the job succeeded; otherwise it applies to all other documents.
+    fn result_update(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+        moves: bool,
+    ) -> Result<UpdateItemFluentBuilder, Error> {
+        let (outcome, files, state) = match result {
+            JobResult::Succeeded(job) => ("succeeded", job.files.len(), DocumentState::Verifying),
+            JobResult::Failed(_) => ("failed", 0, DocumentState::Processing),
+        };
+        let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
+            .map_err(|error| defect("a result could not be written as an attribute", error))?;
+        let stores = "SET #result = :result, resultOutcome = :outcome, resultFiles = :files";
+        let is_possible = "attribute_exists(pk) AND attribute_not_exists(#result) \
+                           AND NOT contains(abandonedJobs, :job)";
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(document_key(document)))
+            .expression_attribute_names("#result", "result")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":result", value)
+            .expression_attribute_values(":outcome", text(outcome))
+            .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
+            .expression_attribute_values(":job", text(result.job_id()))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":processing", text(DocumentState::Processing.as_str()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        Ok(if moves {
+            update
+                .update_expression(format!(
+                    "{stores}, #state = :state, #times.#entered = if_not_exists(#times.#entered, :now) \
+                     ADD revision :one"
+                ))
+                .condition_expression(format!("{is_possible} AND #state = :processing"))
+                .expression_attribute_names("#times", "times")
+                .expression_attribute_names("#entered", state.as_str())
+                .expression_attribute_values(":state", text(state.as_str()))
+                .expression_attribute_values(":now", text(&rfc3339(now)))
+        } else {
+            update
+                .update_expression(format!("{stores} ADD revision :one"))
+                .condition_expression(format!("{is_possible} AND #state <> :processing"))
+        })
+    }
+}
+
 impl Results for DynamoDbStore {
     async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
         // No callback id is empty or that long.
@@ -53,62 +107,41 @@ impl Results for DynamoDbStore {
         Ok(found.map(|StoredCallback { document, traceparent }| CallbackTarget { document, traceparent }))
     }
 
-    async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {
-        let (outcome, files) = match result {
-            JobResult::Succeeded(job) => ("succeeded", job.files.len()),
-            JobResult::Failed(_) => ("failed", 0),
-        };
-        let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
-            .map_err(|error| defect("a result could not be written as an attribute", error))?;
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(document_key(document)))
-            .update_expression(
-                "SET #result = :result, resultOutcome = :outcome, resultFiles = :files ADD revision :one",
-            )
-            .condition_expression(
-                "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(abandonedJobs, :job)",
-            )
-            .expression_attribute_names("#result", "result")
-            .expression_attribute_values(":result", value)
-            .expression_attribute_values(":outcome", AttributeValue::S(outcome.to_owned()))
-            .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
-            .expression_attribute_values(":job", AttributeValue::S(result.job_id().to_owned()))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(answer) => {
-                let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
-                let awaited = stored.task_token.is_some();
-                tracing::debug!(
-                    outcome,
-                    files,
-                    awaited,
-                    revision = stored.revision,
-                    "The result was written."
-                );
-                Ok(Recorded::First(ResultContext::of(&stored.document, stored.task_token)))
+    async fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Result<Recorded, Error> {
+        // One update cannot choose what it writes by the state, so there are two updates with opposite conditions.
+        for moves in [true, false] {
+            match self.result_update(document, result, now, moves)?.send().await {
+                Ok(answer) => {
+                    let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
+                    let awaited = stored.task_token.is_some();
+                    tracing::debug!(awaited, revision = stored.revision, "The result was written.");
+                    return Ok(Recorded::First(ResultContext::of(&stored.document, stored.task_token)));
+                }
+                Err(SdkError::ServiceError(service))
+                    if service.err().is_conditional_check_failed_exception() =>
+                {
+                    let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
+                        return Ok(Recorded::Unknown);
+                    };
+                    let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
+                    let StoredDocument { document, task_token, .. } = from_item(item)?;
+                    if let Some(first) = &document.result {
+                        let context = ResultContext::of(&document, task_token);
+                        return Ok(transitions::compare_result(first, result, context));
+                    }
+                    if document.abandoned_jobs.contains(result.job_id()) {
+                        return Ok(Recorded::Forgotten);
+                    }
+                }
+                Err(error) => return Err(failed("UpdateItem", error)),
             }
-            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
-                let UpdateItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
-                    return Ok(Recorded::Unknown);
-                };
-                let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
-                let stored: StoredDocument = from_item(item)?;
-                let state = stored.document.state;
-                tracing::debug!(%state, revision = stored.revision, "There is a result already, or the job was abandoned; nothing was written.");
-                let context = ResultContext::of(&stored.document, stored.task_token);
-                Ok(match &stored.document.result {
-                    Some(first) => transitions::compare_result(first, result, context),
-                    None => Recorded::Forgotten,
-                })
-            }
-            Err(error) => Err(failed("UpdateItem", error)),
         }
+        Err(StoreError::Conflict.into())
     }
 
     async fn keep_unknown(

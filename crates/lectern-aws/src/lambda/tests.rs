@@ -37,7 +37,7 @@ fn batch(bodies: &[String]) -> SqsEvent {
 
 fn message(attempt: u32) -> String {
     json!({
-        "schemaVersion": 2, "permitExpiresAt": "2026-11-20T13:00:00Z", "submissionId": "s1", "documentId": reference().document_id,
+        "schemaVersion": 2, "permitExpiresAt": "2026-11-20T13:00:00Z", "reportSuccess": false, "submissionId": "s1", "documentId": reference().document_id,
         "attempt": attempt, "round": 1, "taskToken": "token"
     })
     .to_string()

@@ -55,6 +55,7 @@ async fn execution_is_started_under_the_documents_id() {
         input,
         json!({
             "schemaVersion": 2, "submissionId": "s1", "documentId": reference().document_id,
+            "redrives": 0, "round": 1, "attempt": 0,
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         })
     );

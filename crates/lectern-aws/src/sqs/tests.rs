@@ -1,10 +1,11 @@
-//! Tests redeliveries, the dead-letter queue, and the order that releases a lease.
+//! Tests redeliveries, the dead-letter queue, and the orders to `admit-document`.
 
 use aws_sdk_sqs::operation::{
     change_message_visibility::{ChangeMessageVisibilityInput, ChangeMessageVisibilityOutput},
     send_message::{SendMessageInput, SendMessageOutput},
 };
 use aws_smithy_mocks::mock;
+use lectern::{document::Attempt, message::Envelope, steps::admit_document::Order};
 
 use super::*;
 use crate::test_support::{Seen, client, json_error, reference};
@@ -40,7 +41,7 @@ async fn pause_is_set_for_just_this_delivery() {
 }
 
 #[tokio::test]
-async fn lease_is_released_by_an_order_that_admit_document_reads() {
+async fn order_is_a_message_that_admit_document_reads() {
     let seen = Seen::<SendMessageInput>::new();
     let noted = seen.clone();
     let rule = mock!(Client::send_message).then_compute_output(move |request| {
@@ -48,14 +49,14 @@ async fn lease_is_released_by_an_order_that_admit_document_reads() {
         SendMessageOutput::builder().build()
     });
     let queue = AdmissionQueue::new(client!(aws_sdk_sqs, rule), "https://admission.fifo".to_owned());
-    queue.release(&reference(), Attempt(1_000_007)).await.unwrap();
+    let released = Input { envelope: Envelope::new(reference(), Attempt(1_000_007)), order: Order::Release };
+    queue.send(released.clone()).await.unwrap();
     let request = seen.only();
     assert_eq!(
         (request.queue_url(), request.message_group_id()),
         (Some("https://admission.fifo"), Some("admission"))
     );
     let order: Input = lectern::message::parse(request.message_body().unwrap()).unwrap();
-    let released = Input { envelope: Envelope::new(reference(), Attempt(1_000_007)), order: Order::Release };
     assert_eq!(order, released);
 }
 

@@ -49,7 +49,6 @@ impl Phase {
             "ProbeJob" | "CheckProbe" => Self::Job,
             "AwaitCallback" | "ReceiveCallback" => Self::Callback,
             "BeginVerify" | "CheckOutcome" => Self::Verify,
-            "Done" => Self::Record,
             name if name.starts_with("VerifyReturned") => Self::Verify,
             name if name.starts_with("Normalize") => Self::Record,
             "FailDocument" | "Failed" | GIVE_UP_WAITING | GIVE_UP_WORKING | "JobFailed" => Self::End,
@@ -289,6 +288,9 @@ fn failed(state: &str, tries: usize, failure: &Failure, took: Duration) -> Strin
     match (state, failure.error.as_str()) {
         ("AwaitCallback", "DynamoDb.ConditionalCheckFailedException") => {
             "The result had arrived before, so there was no wait.".to_owned()
+        }
+        ("AwaitCallback", "ThirdParty.Rejected") => {
+            format!("The callback came, after {took}: the job failed.")
         }
         ("AwaitCallback", "States.Timeout") => {
             format!("No callback within {took}; the job is probed.")

@@ -63,8 +63,8 @@ async fn world() -> (MemoryStore, MemoryObjects, DocumentRef, DocumentRef) {
     let rejected = register(&store, "s1", "empty.pdf", 1, true).await;
     let files = [record::tests::returned("the\u{301}.txt", FileRole::Text, "text/plain", "text")];
     let job = JobSucceeded { job_id: "job".to_owned(), files: vec![files[0].0.clone()] };
-    store.record_result(&ready, &JobResult::Succeeded(job)).await.unwrap();
     let now = datetime!(2026-11-20 17:00 UTC);
+    store.record_result(&ready, &JobResult::Succeeded(job), now).await.unwrap();
     let built = build(&store.get(&ready).unwrap(), "house", &files, now).unwrap();
     let (record_key, json) = built.to_object(&ready).unwrap();
     let objects = MemoryObjects::new(faults);
@@ -121,7 +121,7 @@ async fn urls_are_given_for_the_upload_and_for_checked_files_only() {
     let waiting = register(&store, "s1", "later.docx", 2, false).await;
     let files = vec![record::tests::returned("t", FileRole::Text, "text/plain", "text").0];
     let result = JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files });
-    store.record_result(&waiting, &result).await.unwrap();
+    store.record_result(&waiting, &result, datetime!(2026-11-20 17:00 UTC)).await.unwrap();
     assert_eq!(urls(&waiting).await.len(), 1, "unchecked files stay in quarantine");
 }
 

@@ -146,13 +146,18 @@ pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document
     Some(document)
 }
 
-/// Stores a result in any state of the document: a late result serves the probe or a redrive. Only the first result
-/// counts. A result that a redrive discarded is not accepted again.
-pub fn record_result(document: &Document, result: &JobResult) -> Option<Document> {
+/// Stores a result in any state of the document: a late result serves the probe or a redrive. A document that waits for
+/// its callback moves on to `Verifying` if the job succeeded. Only the first result counts. A result that a redrive
+/// discarded is not accepted again.
+pub fn record_result(document: &Document, result: &JobResult, now: OffsetDateTime) -> Option<Document> {
     if document.result.is_some() || document.abandoned_jobs.contains(result.job_id()) {
         return None;
     }
-    Some(Document { result: Some(result.clone()), ..document.clone() })
+    let mut document = Document { result: Some(result.clone()), ..document.clone() };
+    if document.state == DocumentState::Processing && matches!(result, JobResult::Succeeded(_)) {
+        enter(&mut document, DocumentState::Verifying, now);
+    }
+    Some(document)
 }
 
 /// Compares a later result with the first one: the same result, a different result of the same job, or a result of

@@ -1,22 +1,18 @@
-//! The ports of admission control: its stored state, and the one order that does not come from the state machine.
+//! The ports of admission control: its stored state, and the orders that do not come from the state machine.
 
 use std::future::Future;
 
 use crate::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
-    document::{Attempt, DocumentRef},
+    document::DocumentRef,
     error::Error,
-    steps::admit_document::QueueChanges,
+    steps::admit_document::{Input, QueueChanges},
 };
 
-/// Sends orders to `admit-document`, for functions that learn that a job has ended.
-pub trait Leases: Send + Sync {
-    /// Orders that the lease of this attempt is released.
-    fn release(
-        &self,
-        document: &DocumentRef,
-        attempt: Attempt,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+/// Sends orders to `admit-document`, for functions that learn first how an attempt has ended.
+pub trait Orders: Send + Sync {
+    /// Sends one order. The same order may arrive more than once.
+    fn send(&self, order: Input) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// The store of `admit-document`.

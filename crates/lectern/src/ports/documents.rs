@@ -170,13 +170,20 @@ pub struct ResultContext {
     pub times: BTreeMap<String, String>,
     /// Its newest attempt.
     pub attempt: Option<Attempt>,
+    /// The id of the newest attempt's job, if the third party's acceptance is stored.
+    pub job_id: Option<String>,
 }
 
 impl ResultContext {
     /// Of this document, with this token.
     pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
-        let Document { state, times, attempt, .. } = document;
-        Self { token, state: *state, times: times.clone(), attempt: *attempt }
+        let Document { state, times, attempt, job_id, .. } = document;
+        Self { token, state: *state, times: times.clone(), attempt: *attempt, job_id: job_id.clone() }
+    }
+
+    /// Whether this job is, or may be, that of the newest attempt.
+    pub fn is_current(&self, job_id: &str) -> bool {
+        job_id.is_empty() || self.job_id.as_ref().is_none_or(|current| current == job_id)
     }
 }
 
@@ -188,11 +195,13 @@ pub trait Results: Send + Sync {
         callback: &CallbackId,
     ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
 
-    /// Stores the document's result if there is none yet, and reads the task token in the same write.
+    /// Stores the document's result if there is none yet ([`crate::document::transitions::record_result`]), and reads
+    /// the task token in the same write.
     fn record_result(
         &self,
         document: &DocumentRef,
         result: &JobResult,
+        now: OffsetDateTime,
     ) -> impl Future<Output = Result<Recorded, Error>> + Send;
 
     /// Stores a well-signed callback that belongs to no document or cannot be used, by its event id, with the last

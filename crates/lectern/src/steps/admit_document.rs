@@ -137,8 +137,9 @@ impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
         }
         state.clear_granted();
         state.advance_to(now);
-        let (changes, new) = (QueueChanges::default(), BTreeSet::new());
-        let mut admission = AdmissionBatch { store, state, limits, now, changes, new };
+        let changes = QueueChanges::default();
+        let (new, skipped) = (BTreeSet::new(), BTreeSet::new());
+        let mut admission = AdmissionBatch { store, state, limits, now, changes, new, skipped };
         for input in batch.inputs {
             let is_answered = |token: &TaskToken| notified.contains(token.expose());
             if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
@@ -180,6 +181,8 @@ struct AdmissionBatch<'a, S> {
     changes: QueueChanges,
     /// Positions that this batch has added and that are not stored yet.
     new: BTreeSet<QueuePosition>,
+    /// Documents of which this batch has skipped a position that was not the newest.
+    skipped: BTreeSet<DocumentRef>,
 }
 
 impl<S: AdmissionStore> AdmissionBatch<'_, S> {
@@ -205,11 +208,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
 
     /// Replaces the task token of a waiting document. Returns `false` if the document has no position any more.
     async fn repeat(&mut self, waiting: &WaitingDocument) -> Result<bool, Error> {
-        let position = match self.changes.positions.get(&waiting.document) {
-            Some(position) => position.clone(),
-            None => self.store.queue_position(&waiting.document).await?,
-        };
-        let Some(position) = position else { return Ok(false) };
+        let Some(position) = self.newest_position(&waiting.document).await? else { return Ok(false) };
         let Some(earlier) = self.waiting_document(&position).await? else { return Ok(false) };
         let waiting = WaitingDocument { enqueued_at: earlier.enqueued_at, ..waiting.clone() };
         self.changes.waiting.insert(position, Some(waiting));
@@ -233,13 +232,19 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
             let waiting = self.waiting_document(&position).await?;
             self.state.dequeue(&position);
             let Some(waiting) = waiting else { continue };
-            self.remove(position, &waiting.document);
             // A permit would be lost if the execution was stopped or the request was delivered twice.
             let is_granted = |permit: &Permit| permit.waiting.task_token == waiting.task_token;
             if !self.state.granted().iter().any(is_granted)
                 && tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered
             {
+                self.remove(position, &waiting.document);
                 self.state.grant(waiting, self.limits, self.now);
+            } else if self.newest_position(&waiting.document).await?.as_ref() == Some(&position) {
+                self.remove(position, &waiting.document);
+            } else {
+                // A redriven document waits at a newer position, which stays.
+                self.changes.waiting.insert(position, None);
+                self.skipped.insert(waiting.document);
             }
         }
         Ok(true)
@@ -252,14 +257,25 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
         }
     }
 
-    /// Removes a waiting document. For a position that this batch has added, nothing is written.
+    /// Removes a waiting document. For a position that this batch has added, nothing is written, unless the table still
+    /// has an older position of the document.
     fn remove(&mut self, position: QueuePosition, document: &DocumentRef) {
         if self.new.remove(&position) {
             self.changes.waiting.remove(&position);
             self.changes.positions.retain(|_, newest| newest.as_ref() != Some(&position));
+            if !self.skipped.contains(document) {
+                return;
+            }
         } else {
             self.changes.waiting.insert(position, None);
-            self.changes.positions.insert(document.clone(), None);
+        }
+        self.changes.positions.insert(document.clone(), None);
+    }
+
+    async fn newest_position(&self, document: &DocumentRef) -> Result<Option<QueuePosition>, Error> {
+        match self.changes.positions.get(document) {
+            Some(position) => Ok(position.clone()),
+            None => self.store.queue_position(document).await,
         }
     }
 }

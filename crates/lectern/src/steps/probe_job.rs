@@ -103,9 +103,10 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
                 return Ok(Output { status: Status::Unknown });
             }
         };
+        let now = self.clock.now();
         // If this is not the first result, a callback arrived during the probe.
-        let (missed, took) = match self.store.record_result(&input.envelope.document, &result).await? {
-            Recorded::First(context) => (true, metrics::third_party_time(&context.times, self.clock.now())),
+        let (missed, took) = match self.store.record_result(&input.envelope.document, &result, now).await? {
+            Recorded::First(context) => (true, metrics::third_party_time(&context.times, now)),
             Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
             Recorded::Forgotten => {
                 tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");

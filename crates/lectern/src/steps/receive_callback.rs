@@ -8,36 +8,39 @@
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tracing::Instrument as _;
 
 use crate::{
     contract::webhook::{self, SigningSecrets, VerifyError},
     contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
-    document::{CallbackId, DocumentRef, DocumentState, JobResult},
+    document::{CallbackId, JobResult, Reason, TaskToken},
     error::{Error, StoreError},
     limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
-    ports::{CallbackTarget, Clock, Leases, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
+    message::Envelope,
+    ports::{CallbackTarget, Clock, Orders, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
+    steps::admit_document::{Input, Order},
     telemetry::metrics::{self, CallbackOutcome},
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
 
 /// The ports of the step.
 #[derive(Debug)]
-pub struct Ports<'p, R, T, L, S, C> {
+pub struct Ports<'p, R, T, O, S, C> {
     /// The results of documents.
     pub store: &'p R,
     /// The task tokens of the state machine.
     pub tasks: &'p T,
-    /// The leases of attempts.
-    pub leases: &'p L,
+    /// The orders to `admit-document`.
+    pub orders: &'p O,
     /// The signing secrets.
     pub secrets: &'p S,
     /// The time.
     pub clock: &'p C,
 }
 
-impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S, C> {
+impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S, C> {
     /// Handles one delivery of a callback of the third party `P`. Returns the answer.
     pub async fn handle<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Answer {
         match self.receive::<P>(delivery).await {
@@ -70,8 +73,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                 return Ok(Answer::Unauthorized);
             }
         };
-        let target = self.store.resolve(&CallbackId::new(delivery.callback_id)).await?;
-        let Some(CallbackTarget { document, traceparent }) = target else {
+        let Some(target) = self.store.resolve(&CallbackId::new(delivery.callback_id)).await? else {
             self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
             tracing::warn!(
                 callback = "unknown",
@@ -82,24 +84,24 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         };
         let span = tracing::info_span!(
             "callback",
-            submissionId = %document.submission_id,
-            documentId = %document.document_id,
-            traceId = traceparent.map(TraceParent::trace_id)
+            submissionId = %target.document.submission_id,
+            documentId = %target.document.document_id,
+            traceId = target.traceparent.map(TraceParent::trace_id)
         );
-        span.in_scope(|| compare_traces(traceparent, delivery.headers));
-        self.receive_verified(&document, verified, delivery, now).instrument(span).await
+        span.in_scope(|| compare_traces(target.traceparent, delivery.headers));
+        self.receive_verified(&target, verified, delivery, now).instrument(span).await
     }
 
     async fn receive_verified(
         &self,
-        document: &DocumentRef,
+        target: &CallbackTarget,
         verified: VerifiedCallback,
         delivery: WebhookRequest<'_>,
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
         match verified.result {
             Ok(result) => {
-                let (outcome, took) = self.keep(document, &result, now).await?;
+                let (outcome, took) = self.keep(target, &result, now).await?;
                 metrics::callback(outcome, took);
                 Ok(Answer::Kept)
             }
@@ -111,7 +113,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                     return Ok(Answer::KeptUnknown);
                 }
                 tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
-                let (_, took) = self.keep(document, &contract_broken(String::new()), now).await?;
+                let (_, took) = self.keep(target, &contract_broken(String::new()), now).await?;
                 metrics::callback(CallbackOutcome::ContractBroken, took);
                 Ok(Answer::Kept)
             }
@@ -122,11 +124,11 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
     /// the first result, the third party's processing time.
     async fn keep(
         &self,
-        document: &DocumentRef,
+        target: &CallbackTarget,
         result: &JobResult,
         now: OffsetDateTime,
     ) -> Result<(CallbackOutcome, Option<Duration>), Error> {
-        let (context, first) = match self.store.record_result(document, result).await? {
+        let (context, first) = match self.store.record_result(&target.document, result, now).await? {
             Recorded::First(context) => (context, true),
             Recorded::Same(context) => (context, false),
             Recorded::Conflict => {
@@ -149,17 +151,19 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                 );
             }
         };
-        // The execution has ended without releasing the lease, because its job was in flight. The job has now ended.
-        if context.state == DocumentState::Failed
-            && let Some(attempt) = context.attempt
-            && let Err(error) = self.leases.release(document, attempt).await
-        {
-            tracing::warn!(detail = %error, "The lease could not be released; it ends by itself.");
-        }
         let woken = match &context.token {
-            Some(token) => Some(self.tasks.succeed(token, serde_json::json!({})).await?),
+            Some(token) => Some(self.resume(token, result).await?),
             None => None,
         };
+        // The job has ended, so its lease is released for another document. If this fails, the third party sends the
+        // callback again.
+        if let Some(attempt) = context.attempt.filter(|_| context.is_current(result.job_id())) {
+            let envelope = Envelope {
+                traceparent: target.traceparent,
+                ..Envelope::new(target.document.clone(), attempt)
+            };
+            self.orders.send(Input { envelope, order: Order::Release }).await?;
+        }
         let outcome = match woken {
             // This includes a redelivery after a run that stored the result and died before it resumed the execution.
             Some(TokenUse::Delivered) => CallbackOutcome::Accepted,
@@ -171,6 +175,18 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         let message = if first { "The result was stored." } else { "The same result was stored before." };
         tracing::info!(callback = outcome.as_str(), "{message}");
         Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
+    }
+
+    /// Answers the token of the state `AwaitCallback`. A failed job fails the task; its reason is stored with the
+    /// document and does not enter the execution's history.
+    async fn resume(&self, token: &TaskToken, result: &JobResult) -> Result<TokenUse, Error> {
+        match result {
+            JobResult::Succeeded(job) => self.tasks.succeed(token, json!({ "files": job.files.len() })).await,
+            JobResult::Failed(job) => {
+                let reason = Reason::new(job.error.code.clone(), "The reason is stored with the document.");
+                self.tasks.fail(token, &Error::Rejected(reason)).await
+            }
+        }
     }
 }
 

@@ -13,14 +13,15 @@ use crate::{
     limits::CONNECT_TIMEOUT,
     message::Envelope,
     ports::{
-        Begin, Clock, Content, JobRequest, Load, Tasks, ThirdParty, TokenUse, Transfers, UploadReader,
-        Uploads,
+        Begin, Clock, Content, JobRequest, Load, Orders, Tasks, ThirdParty, TokenUse, Transfers,
+        UploadReader, Uploads,
     },
+    steps::admit_document::{self, Order},
     telemetry::metrics,
 };
 
-/// The message: the [`Envelope`] with `{"permitExpiresAt", "round", "taskToken"}`. The envelope's attempt is that of
-/// the permit.
+/// The message: the [`Envelope`] with `{"permitExpiresAt", "reportSuccess", "round", "taskToken"}`. The envelope's
+/// attempt is that of the permit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -30,6 +31,8 @@ pub struct Input {
     /// The latest time at which the request may arrive at the third party.
     #[serde(with = "time::serde::rfc3339")]
     pub permit_expires_at: OffsetDateTime,
+    /// Whether the circuit breaker needs the report of a success, as it does after a failure.
+    pub report_success: bool,
     /// Part of the idempotency key.
     pub round: Round,
     /// The task token that the outcome answers.
@@ -56,7 +59,7 @@ pub struct Settings {
 
 /// The ports and settings of the step.
 #[derive(Debug)]
-pub struct Ports<'p, S, U, P, T, C> {
+pub struct Ports<'p, S, U, P, T, O, C> {
     /// The documents.
     pub store: &'p S,
     /// The uploads bucket.
@@ -65,6 +68,8 @@ pub struct Ports<'p, S, U, P, T, C> {
     pub third_party: &'p P,
     /// The task tokens of the state machine.
     pub tasks: &'p T,
+    /// The orders to `admit-document`.
+    pub orders: &'p O,
     /// The time.
     pub clock: &'p C,
     /// How documents are handed over.
@@ -82,12 +87,13 @@ pub enum Outcome {
     Dropped,
 }
 
-impl<S, U, P, T, C> Ports<'_, S, U, P, T, C>
+impl<S, U, P, T, O, C> Ports<'_, S, U, P, T, O, C>
 where
     S: Transfers + Load,
     U: Uploads + UploadReader,
     P: ThirdParty,
     T: Tasks,
+    O: Orders,
     C: Clock,
 {
     /// Handles one message.
@@ -100,14 +106,14 @@ where
             return Ok(Outcome::Dropped);
         }
         match self.transfer(&input).await {
-            Ok(Some(Submitted { job_id, sent })) => {
-                self.tasks.succeed(&input.task_token, json!({ "jobId": job_id, "sent": sent })).await?;
+            Ok(Outcome::Transferred) => {
+                self.tasks.succeed(&input.task_token, json!({})).await?;
                 tracing::info!("The third party has the document.");
                 Ok(Outcome::Transferred)
             }
-            Ok(None) => {
+            Ok(outcome) => {
                 tracing::info!("The attempt is over; the message was dropped.");
-                Ok(Outcome::Dropped)
+                Ok(outcome)
             }
             Err(error) => {
                 tracing::debug!(error = error.name(), detail = %error, "The transfer's error is reported.");
@@ -119,15 +125,14 @@ where
         }
     }
 
-    async fn transfer(&self, input: &Input) -> Result<Option<Submitted>, Error> {
+    async fn transfer(&self, input: &Input) -> Result<Outcome, Error> {
         let Envelope { document: reference, attempt, .. } = &input.envelope;
         let begun = self.store.begin_transfer(reference, *attempt, input.round, self.clock.now()).await?;
         let Begin::Begun(document) = begun else {
             return self.not_begun(input).await;
         };
         if document.result.is_some() {
-            tracing::info!("A late result is there already; the document is not sent again.");
-            return Ok(Some(Submitted { job_id: document.job_id.unwrap_or_default(), sent: false }));
+            return Ok(late_result());
         }
         tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
         let request = self.request(input, &document).await.map_err(unused)?;
@@ -142,25 +147,40 @@ where
         let job_id = self.third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
         metrics::transferred(document.size_bytes, self.clock.now() - sending_since);
         // A failure of our own store must not cause a second submission: the state machine asks for the job (D12).
-        self.store.record_job(reference, *attempt, &job_id).await.map_err(|error| {
-            tracing::warn!(detail = %error, "The third party accepted the document; its job id could not be stored.");
-            Error::PermitAlreadyUsed("the job's id could not be stored")
+        self.record_acceptance(input, &job_id).await.map_err(|error| {
+            tracing::warn!(detail = %error, "The third party accepted the document; this could not be stored.");
+            Error::PermitAlreadyUsed("the acceptance could not be stored")
         })?;
-        Ok(Some(Submitted { job_id, sent: true }))
+        Ok(Outcome::Transferred)
+    }
+
+    /// Stores the job's id and reports the success to the circuit breaker, if the breaker needs it.
+    async fn record_acceptance(&self, input: &Input, job_id: &str) -> Result<(), Error> {
+        let Envelope { document, attempt, .. } = &input.envelope;
+        self.store.record_job(document, *attempt, job_id).await?;
+        if input.report_success {
+            let order = Order::Report { error: String::new(), cause: String::new() };
+            self.orders.send(admit_document::Input { envelope: input.envelope.clone(), order }).await?;
+        }
+        Ok(())
     }
 
     /// Returns why this attempt may not transfer the document, so that the waiting task ends at once: the document has
     /// ended, or an earlier delivery of the same message used the permit and died. `None` if the document has moved on
     /// and no task waits.
-    async fn not_begun(&self, input: &Input) -> Result<Option<Submitted>, Error> {
-        let Some(document) = self.store.load(&input.envelope.document).await? else { return Ok(None) };
+    async fn not_begun(&self, input: &Input) -> Result<Outcome, Error> {
+        let Some(document) = self.store.load(&input.envelope.document).await? else {
+            return Ok(Outcome::Dropped);
+        };
         match (document.state, document.reason) {
             (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => Err(Error::Rejected(reason)),
             _ if document.attempt == Some(input.envelope.attempt) => {
                 metrics::permit_missed();
                 Err(Error::PermitAlreadyUsed("an earlier delivery died"))
             }
-            _ => Ok(None),
+            // The result of an earlier round's job came while this attempt waited for its permit.
+            _ if document.result.is_some() => Ok(late_result()),
+            _ => Ok(Outcome::Dropped),
         }
     }
 
@@ -196,11 +216,10 @@ where
     }
 }
 
-/// The third party has the document.
-struct Submitted {
-    job_id: String,
-    /// Whether this attempt sent the document. Only then does its success count for the circuit breaker.
-    sent: bool,
+/// The third party has finished the document already, so the document is not sent again.
+fn late_result() -> Outcome {
+    tracing::info!("A late result is there already; the document is not sent again.");
+    Outcome::Transferred
 }
 
 /// The idempotency key of a document's round.

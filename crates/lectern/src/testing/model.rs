@@ -243,8 +243,8 @@ async fn apply<S: Modelled>(
         }
         Action::RecordResult(which) => {
             let result = model.result(which);
-            let expected = model.record_result(op.document, &result);
-            same("recorded", &expected, &ok(store.record_result(&reference, &result).await)?)
+            let expected = model.record_result(op.document, &result, now);
+            same("recorded", &expected, &ok(store.record_result(&reference, &result, now).await)?)
         }
         Action::AwaitCallback => {
             let token = TaskToken::new(format!("token-{index}"));

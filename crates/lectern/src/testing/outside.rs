@@ -16,19 +16,20 @@ use time::OffsetDateTime;
 use super::{
     Faults, lock,
     port_contract::{
-        admission::LeasesSetup,
+        admission::OrdersSetup,
         machine::{ExecutionsSetup, TaskOutcome, TasksSetup},
     },
 };
 use crate::{
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
-    document::{Attempt, CallbackId, DocumentRef, TaskToken},
+    document::{CallbackId, DocumentRef, TaskToken},
     error::{Error, StoreError},
     ports::{
-        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Leases, Random, Secrets, StartExecution,
+        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Orders, Random, Secrets, StartExecution,
         Tasks, ThirdParty, TokenUse,
     },
+    steps::admit_document::Input,
     steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TraceParent,
 };
@@ -82,7 +83,7 @@ pub struct MemoryStates {
     causes: Mutex<BTreeMap<String, Value>>,
     gone: Mutex<BTreeSet<String>>,
     begun: AtomicU64,
-    released: Mutex<Vec<(DocumentRef, Attempt)>>,
+    orders: Mutex<Vec<Input>>,
     faults: Arc<Faults>,
 }
 
@@ -114,9 +115,9 @@ impl MemoryStates {
         lock(&self.causes).get(token.expose()).cloned()
     }
 
-    /// Takes the leases that were released since the last call.
-    pub fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
-        std::mem::take(&mut lock(&self.released))
+    /// Takes the orders to `admit-document` that functions have sent since the last call.
+    pub fn take_orders(&self) -> Vec<Input> {
+        std::mem::take(&mut lock(&self.orders))
     }
 
     /// Makes a token one that no task waits for, as after a timeout.
@@ -148,15 +149,15 @@ impl ExecutionsSetup for MemoryStates {
     }
 }
 
-impl Leases for MemoryStates {
-    async fn release(&self, document: &DocumentRef, attempt: Attempt) -> Result<(), Error> {
-        self.faults.run("release", || lock(&self.released).push((document.clone(), attempt)))
+impl Orders for MemoryStates {
+    async fn send(&self, order: Input) -> Result<(), Error> {
+        self.faults.run("send", || lock(&self.orders).push(order))
     }
 }
 
-impl LeasesSetup for MemoryStates {
-    async fn take_released(&self) -> Vec<(DocumentRef, Attempt)> {
-        self.take_released()
+impl OrdersSetup for MemoryStates {
+    async fn take_orders(&self) -> Vec<Input> {
+        self.take_orders()
     }
 }
 

@@ -201,21 +201,30 @@ impl Model {
     }
 
     /// Only the first result counts, at any time.
-    pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
+    pub(super) fn record_result(
+        &mut self,
+        which: usize,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
-        let context = ResultContext {
+        let context = |known: &Known| ResultContext {
             token: known.token.clone(),
             state: known.state,
             times: known.times.clone(),
             attempt: known.attempt,
+            job_id: known.job_id.clone(),
         };
         match &known.result {
             None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
             None => {
                 known.result = Some(result.clone());
-                Recorded::First(context)
+                if known.state == DocumentState::Processing && matches!(result, JobResult::Succeeded(_)) {
+                    known.reach(DocumentState::Verifying, now);
+                }
+                Recorded::First(context(known))
             }
-            Some(first) if first == result => Recorded::Same(context),
+            Some(first) if first == result => Recorded::Same(context(known)),
             // Two of the three results are of one job.
             Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
             Some(_) => Recorded::OtherJob,

@@ -155,17 +155,19 @@ impl State {
         Finish::Finished
     }
 
-    fn record_result(&mut self, reference: &DocumentRef, result: &JobResult) -> Recorded {
+    fn record_result(
+        &mut self,
+        reference: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Recorded {
         let Some(stored) = self.documents.get(reference) else { return Recorded::Unknown };
-        let context = ResultContext::of(stored, self.tokens.get(reference).cloned());
+        let token = self.tokens.get(reference).cloned();
         if let Some(first) = &stored.result {
-            return transitions::compare_result(first, result, context);
+            return transitions::compare_result(first, result, ResultContext::of(stored, token));
         }
-        match transitions::record_result(stored, result) {
-            Some(document) => {
-                self.put(document);
-                Recorded::First(context)
-            }
+        match transitions::record_result(stored, result, now) {
+            Some(document) => Recorded::First(ResultContext::of(&self.put(document), token)),
             None => Recorded::Forgotten,
         }
     }
@@ -225,8 +227,13 @@ impl Results for MemoryStore {
         })
     }
 
-    async fn record_result(&self, document: &DocumentRef, result: &JobResult) -> Result<Recorded, Error> {
-        self.faults.run("record_result", || lock(&self.state).record_result(document, result))
+    async fn record_result(
+        &self,
+        document: &DocumentRef,
+        result: &JobResult,
+        now: OffsetDateTime,
+    ) -> Result<Recorded, Error> {
+        self.faults.run("record_result", || lock(&self.state).record_result(document, result, now))
     }
 
     async fn keep_unknown(

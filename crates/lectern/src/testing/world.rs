@@ -131,13 +131,15 @@ impl MemoryWorld {
     ) -> Result<transfer_document::Outcome, Error> {
         let Self { store, objects: uploads, states: tasks, clock, .. } = self;
         let settings = &Settings { delivery, callback_base_url: "https://lectern.example".to_owned() };
-        transfer_document::Ports { store, uploads, third_party, tasks, clock, settings }.handle(input).await
+        transfer_document::Ports { store, uploads, third_party, tasks, orders: tasks, clock, settings }
+            .handle(input)
+            .await
     }
 
     /// `receive-callback` of one delivery.
     pub async fn callback(&self, callback_id: &str, headers: &HeaderMap, body: &[u8]) -> Answer {
         let Self { store, states, third_party: secrets, clock, .. } = self;
-        let ports = receive_callback::Ports { store, tasks: states, leases: states, secrets, clock };
+        let ports = receive_callback::Ports { store, tasks: states, orders: states, secrets, clock };
         let delivery = receive_callback::WebhookRequest { callback_id, headers, body };
         ports.handle::<MemoryThirdParty>(delivery).await
     }

@@ -120,7 +120,7 @@ async fn unreadable_message_is_quarantined_whole_and_one_that_nobody_waits_for_h
     let poison = format!("no json at all: {} \u{1F480}", Uuid::new_v4());
     let late = json!({
         "schemaVersion": SCHEMA_VERSION, "submissionId": case.submission, "documentId": upload.id(),
-        "attempt": 1, "round": 1, "permitExpiresAt": "2026-11-20T20:00:00.000Z", "taskToken": "a-token-that-is-a-secret",
+        "attempt": 1, "round": 1, "permitExpiresAt": "2026-11-20T20:00:00.000Z", "reportSuccess": false, "taskToken": "a-token-that-is-a-secret",
         "traceparent": ready.traceparent.expect("every document has a trace").to_string(),
     });
     let dead = &case.stack.is.dead_letter_queue_urls.transfer_document;

@@ -6,9 +6,7 @@ impl Simulation {
     /// Checks all invariants.
     pub(super) fn observe(&mut self) {
         let now = self.world.clock.now();
-        for (document, attempt) in self.world.states.take_released() {
-            let envelope = Envelope::new(document, attempt);
-            let order = admit_document::Input { envelope, order: Order::Release };
+        for order in self.world.states.take_orders() {
             self.admissions.send(serde_json::to_string(&order).unwrap(), now);
         }
         let new = self.log.requests()[self.requests_seen..]

@@ -12,6 +12,7 @@ use aws_smithy_mocks::mock;
 use lectern::{
     contract::wire::{FileRole, JobError, JobFailed, JobSucceeded, ReturnedFile},
     document::{CallbackId, JobResult, TaskToken},
+    error::{Error, StoreError},
     ports::{CallbackTarget, Recorded, ResultContext, Results as _},
 };
 
@@ -57,7 +58,13 @@ fn takes(seen: &Seen<UpdateItemInput>, token: Option<&'static str>) -> Rule {
 
 /// The condition fails on this item, as `DynamoDB` sends it back.
 fn refuses(item: Option<Item>) -> Rule {
-    mock!(Client::update_item).then_http_response(move || {
+    refuses_if(item, "")
+}
+
+/// The same for updates whose condition ends like this.
+fn refuses_if(item: Option<Item>, end: &'static str) -> Rule {
+    let is_meant = move |request: &UpdateItemInput| request.condition_expression().unwrap().ends_with(end);
+    mock!(Client::update_item).match_requests(is_meant).then_http_response(move || {
         let mut body = serde_json::json!({
             "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
             "message": "The conditional request failed"
@@ -87,7 +94,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
     for token in [None, Some("token")] {
         let seen = Seen::new();
         let store = store!(takes(&seen, token));
-        let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
+        let recorded = store.record_result(&reference(), &succeeded(), NOW).await.unwrap();
         assert_eq!(recorded, Recorded::First(context(token)));
         let request = seen.only();
         assert_eq!((request.table_name(), request.key()), (Some("table"), Some(&document_key(&reference()))));
@@ -95,7 +102,7 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
             request.condition_expression(),
             Some(
                 "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(abandonedJobs, :job)"
+                 AND NOT contains(abandonedJobs, :job) AND #state = :processing"
             )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));
@@ -103,26 +110,48 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         assert_eq!(request.return_values_on_condition_check_failure(), Some(&old));
         let expression = request.update_expression().unwrap();
         assert!(expression.contains("#result = :result") && expression.contains("ADD revision :one"));
+        assert!(expression.contains("#state = :state"), "the document moves on in the same write");
         let sent = request.expression_attribute_values().unwrap();
         assert_eq!((&sent[":outcome"], &sent[":files"]), (&text("succeeded"), &number(2)));
+        assert_eq!((&sent[":state"], &sent[":processing"]), (&text("Verifying"), &text("Processing")));
         assert_eq!(request.expression_attribute_names().unwrap()["#result"], "result");
     }
 }
 
 #[tokio::test]
-async fn failure_of_a_job_is_a_result_without_files() {
+async fn failure_of_a_job_is_a_result_without_files_and_the_document_stays_where_it_is() {
     let seen = Seen::new();
-    store!(takes(&seen, None)).record_result(&reference(), &failed()).await.unwrap();
+    store!(takes(&seen, None)).record_result(&reference(), &failed(), NOW).await.unwrap();
     let request = seen.only();
     let sent = request.expression_attribute_values().unwrap();
     assert_eq!((&sent[":outcome"], &sent[":files"]), (&text("failed"), &number(0)));
+    assert_eq!(sent[":state"], text("Processing"));
+}
+
+#[tokio::test]
+async fn case_31_result_of_a_document_that_does_not_wait_is_stored_and_moves_nothing() {
+    let seen = Seen::new();
+    let store = store!(refuses_if(Some(with(None, None)), "= :processing"), takes(&seen, None));
+    let recorded = store.record_result(&reference(), &succeeded(), NOW).await.unwrap();
+    assert_eq!(recorded, Recorded::First(context(None)));
+    let request = seen.only();
+    assert!(request.condition_expression().unwrap().ends_with("AND #state <> :processing"));
+    assert!(!request.update_expression().unwrap().contains("#state"), "{request:?}");
+}
+
+/// Another writer moved the document between the two updates.
+#[tokio::test]
+async fn result_that_neither_update_stores_is_a_conflict() {
+    let store = store!(refuses(Some(with(None, None))));
+    let error = store.record_result(&reference(), &succeeded(), NOW).await.unwrap_err();
+    assert!(matches!(error, Error::Store(StoreError::Conflict)), "{error:?}");
 }
 
 #[tokio::test]
 async fn case_32_same_result_again_changes_nothing_and_still_finds_the_token() {
     for token in [None, Some("token")] {
         let store = store!(refuses(Some(with(Some(succeeded()), token))));
-        let recorded = store.record_result(&reference(), &succeeded()).await.unwrap();
+        let recorded = store.record_result(&reference(), &succeeded(), NOW).await.unwrap();
         assert_eq!(recorded, Recorded::Same(context(token)));
     }
 }
@@ -130,7 +159,7 @@ async fn case_32_same_result_again_changes_nothing_and_still_finds_the_token() {
 #[tokio::test]
 async fn case_40_contradictory_result_is_a_conflict_and_the_first_stands() {
     let store = store!(refuses(Some(with(Some(succeeded()), Some("token")))));
-    assert_eq!(store.record_result(&reference(), &failed()).await.unwrap(), Recorded::Conflict);
+    assert_eq!(store.record_result(&reference(), &failed(), NOW).await.unwrap(), Recorded::Conflict);
 }
 
 #[tokio::test]
@@ -138,20 +167,20 @@ async fn result_of_another_job_of_the_document_contradicts_nothing() {
     let store = store!(refuses(Some(with(Some(succeeded()), Some("token")))));
     let JobResult::Failed(job) = failed() else { unreachable!("it failed") };
     let other = JobResult::Failed(JobFailed { job_id: "j2".to_owned(), ..job });
-    assert_eq!(store.record_result(&reference(), &other).await.unwrap(), Recorded::OtherJob);
+    assert_eq!(store.record_result(&reference(), &other, NOW).await.unwrap(), Recorded::OtherJob);
 }
 
 #[tokio::test]
 async fn result_of_no_document_is_unknown() {
     let store = store!(refuses(None));
-    assert_eq!(store.record_result(&reference(), &failed()).await.unwrap(), Recorded::Unknown);
+    assert_eq!(store.record_result(&reference(), &failed(), NOW).await.unwrap(), Recorded::Unknown);
 }
 
 #[tokio::test]
 async fn case_39_result_that_cannot_be_stored_is_unavailable() {
     for code in ["ThrottlingException", "InternalServerError", "ItemCollectionSizeLimitExceededException"] {
         let rule = mock!(Client::update_item).then_http_response(move || json_error(code));
-        let error = store!(rule).record_result(&reference(), &succeeded()).await.unwrap_err();
+        let error = store!(rule).record_result(&reference(), &succeeded(), NOW).await.unwrap_err();
         assert_eq!(error.name(), "Store.Unavailable");
         assert!(error.to_string().contains(code), "{error}");
     }

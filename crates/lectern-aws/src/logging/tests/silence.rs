@@ -111,12 +111,20 @@ impl World {
         let handle = async |input: transfer_document::Input| {
             let Self { store, objects: uploads, third_party, states: tasks, clock, .. } = self;
             let settings = &settings;
-            let ports = transfer_document::Ports { store, uploads, third_party, tasks, clock, settings };
+            let ports = transfer_document::Ports {
+                store,
+                uploads,
+                third_party,
+                tasks,
+                orders: tasks,
+                clock,
+                settings,
+            };
             ports.handle(input).await
         };
         let permit_expires_at = "2026-11-20T13:00:00Z";
         let message =
-            self.message(&json!({ "attempt": attempt, "round": 1, "permitExpiresAt": permit_expires_at }));
+            self.message(&json!({ "attempt": attempt, "round": 1, "permitExpiresAt": permit_expires_at, "reportSuccess": true }));
         let parse = |received: Received| handle_message(&handle, received.body);
         handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
     }
@@ -156,7 +164,7 @@ impl World {
         let delivery =
             receive_callback::WebhookRequest { callback_id, headers: &headers, body: body.as_bytes() };
         let Self { store, states: tasks, third_party: secrets, clock, .. } = self;
-        let ports = receive_callback::Ports { store, tasks, leases: tasks, secrets, clock };
+        let ports = receive_callback::Ports { store, tasks, orders: tasks, secrets, clock };
         ports.handle::<MemoryThirdParty>(delivery).await;
     }
 
@@ -307,7 +315,7 @@ fn logged(wanted: Wanted) -> Captured {
             finish(&world).await;
             meet_failing_services(&world).await;
             let again = JobResult::Succeeded(JobSucceeded { job_id: MARK.to_owned(), files: vec![] });
-            world.store.record_result(&world.document().reference, &again).await.unwrap();
+            world.store.record_result(&world.document().reference, &again, world.clock.now()).await.unwrap();
         });
     });
     let text = captured.text();

@@ -85,6 +85,7 @@ impl Workflow {
         let parse = |received: Received| handle_message(&handle, received.body);
         let message = self.message(&json!({
             "attempt": self.attempts.fetch_add(1, Ordering::Relaxed),
+            "reportSuccess": false,
             "permitExpiresAt": rfc3339(self.world.clock.now() + Duration::from_mins(1)),
             "round": 1,
             "taskToken": token,

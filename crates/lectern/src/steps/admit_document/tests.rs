@@ -236,6 +236,27 @@ async fn repeated_request_keeps_its_position_and_only_the_newer_token_is_answere
     assert_eq!((orders.answer(&older), orders.answer(&others)), (None, None));
 }
 
+/// The first execution was stopped while it waited, and the redrive's execution waits with a position of its own.
+#[tokio::test]
+async fn redriven_document_keeps_its_new_position_when_its_old_one_is_skipped() {
+    let mut orders = Orders::with_leases(1);
+    let [held, mine, other] = [0, 1, 2].map(|number| document("s1", number));
+    let holder = orders.request(&held);
+    let stopped = orders.request(&mine);
+    let others = orders.request(&other);
+    let redriven = orders.request(&mine);
+    orders.deliver().await;
+    orders.world.states.expire(&stopped);
+    orders.release(&held, &holder);
+    assert_eq!(orders.deliver().await.unwrap().waiting, 1, "the old position is skipped");
+    assert!(orders.answer(&others).is_some());
+    let repeated = orders.repeat(&mine, &redriven);
+    assert_eq!(orders.deliver().await.unwrap().waiting, 1, "the repeated request keeps the position");
+    orders.release(&other, &others);
+    orders.deliver().await;
+    assert!(orders.answer(&repeated).is_some() && orders.is_empty());
+}
+
 #[tokio::test]
 async fn repeated_request_of_a_document_that_lost_its_position_is_enqueued() {
     let mut orders = Orders::with_leases(1);

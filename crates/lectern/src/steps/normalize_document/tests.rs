@@ -57,7 +57,7 @@ impl World {
             now: world.clock.now(),
         };
         world.store.register(new).await.unwrap();
-        world.store.record_result(&world.document, &sample.result.unwrap()).await.unwrap();
+        world.store.record_result(&world.document, &sample.result.unwrap(), world.clock.now()).await.unwrap();
         world.store.begin_verify(&world.document, world.clock.now()).unwrap();
         for (index, (_, content)) in returned.iter().enumerate() {
             if let Some(content) = content {

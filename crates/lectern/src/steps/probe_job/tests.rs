@@ -162,7 +162,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
             }
             let stored = world.store.get(&input.envelope.document).unwrap();
             assert_eq!(stored.result, Some(JobResult::Succeeded(job())), "{call} {cut:?}");
-            assert_eq!(stored.state, DocumentState::Processing, "{call} {cut:?}");
+            assert_eq!(stored.state, DocumentState::Verifying, "{call} {cut:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     contract::webhook::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
     contract::wire::{FileRole, JobSucceeded, ReturnedFile},
-    document::{Attempt, DocumentState, Round, TaskToken},
+    document::{Attempt, DocumentRef, DocumentState, Round},
     ports::Transfers as _,
     testing::{
         Cut,
@@ -46,7 +46,14 @@ fn good() -> CallbackEvent {
 }
 
 fn woken(world: &MemoryWorld, token: &str) -> bool {
-    world.states.answer(&TaskToken::new(token)) == Some(Ok(serde_json::json!({})))
+    world.states.answer(&TaskToken::new(token)) == Some(Ok(json!({ "files": 1 })))
+}
+
+/// The order that releases the lease of the document's only attempt.
+fn release(world: &MemoryWorld, document: &DocumentRef) -> Input {
+    let traceparent = world.store.get(document).unwrap().traceparent;
+    let envelope = Envelope { traceparent, ..Envelope::new(document.clone(), Attempt(1000)) };
+    Input { envelope, order: Order::Release }
 }
 
 fn result(world: &MemoryWorld, document: &DocumentRef) -> Option<JobResult> {
@@ -58,8 +65,8 @@ async fn callback_is_kept_and_wakes_the_execution_that_waits() {
     let (world, document) = awaited("token").await;
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(woken(&world, "token"));
-    assert_eq!(world.states.take_released(), [], "the execution releases the lease");
-    assert_eq!(world.store.begin_verify(&document, START), result(&world, &document));
+    assert_eq!(world.states.take_orders(), [release(&world, &document)], "the job has ended");
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Verifying);
     assert!(
         matches!(result(&world, &document), Some(JobResult::Succeeded(JobSucceeded { files, .. })) if files.len() == 1)
     );
@@ -92,7 +99,6 @@ async fn case_34_late_callback_is_kept_for_the_probe_and_is_no_error() {
     world.states.expire(&TaskToken::new("token"));
     assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
     assert!(result(&world, &document).is_some());
-    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Processing);
     assert!(world.store.begin_verify(&document, START).is_some());
 }
 
@@ -106,17 +112,30 @@ async fn case_34_callback_after_the_document_failed_is_kept_and_does_not_revive_
     let stored = world.store.get(&document).unwrap();
     assert_eq!(stored.state, DocumentState::Failed);
     assert!(stored.result.is_some(), "a redrive uses it");
-    assert_eq!(world.states.take_released(), [(document, Attempt(1000))], "no execution releases it");
+    assert_eq!(world.states.take_orders(), [release(&world, &document)]);
+}
+
+/// An earlier round's job may end while the newest attempt's job is at the third party.
+#[tokio::test]
+async fn result_of_another_job_than_the_newest_attempts_keeps_the_lease() {
+    let (world, document) = awaited("token").await;
+    world.store.record_job(&document, Attempt(1000), "another job").await.unwrap();
+    assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
+    assert!(woken(&world, "token"));
+    assert_eq!(world.states.take_orders(), []);
 }
 
 #[tokio::test]
-async fn case_34_lease_that_cannot_be_released_is_no_reason_to_lose_the_result() {
+async fn failed_job_fails_the_waiting_task_and_its_reason_stays_with_the_document() {
     let (world, document) = awaited("token").await;
-    let overdue = failed_for(crate::document::Reason::new("overdue", "."));
-    crate::ports::Finishing::finish(&world.store, &document, overdue, START).await.unwrap();
-    world.faults.cut_next("release", Cut::Before);
-    assert_eq!(world.call_back(&document, good()).await, Answer::Kept);
-    assert!(result(&world, &document).is_some());
+    assert_eq!(world.call_back(&document, failed("drmProtected")).await, Answer::Kept);
+    let token = TaskToken::new("token");
+    assert_eq!(world.states.answer(&token), Some(Err("ThirdParty.Rejected")));
+    let JobResult::Failed(job) = result(&world, &document).unwrap() else { panic!("it failed") };
+    let cause = world.states.cause(&token).unwrap().to_string();
+    assert!(cause.contains("drmProtected") && !cause.contains(&job.error.message), "{cause}");
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Processing);
+    assert_eq!(world.states.take_orders(), [release(&world, &document)]);
 }
 
 #[tokio::test]
@@ -263,7 +282,7 @@ async fn case_39_store_that_is_down_at_any_call_is_503_and_the_next_delivery_is_
         world.call_back(&document, good()).await;
         world.faults.calls().split_off(before)
     };
-    assert_eq!(calls, ["signing_secrets", "resolve", "record_result", "succeed"]);
+    assert_eq!(calls, ["signing_secrets", "resolve", "record_result", "succeed", "send"]);
     for call in calls {
         for cut in [Cut::Before, Cut::After] {
             let (world, document) = awaited("token").await;
@@ -303,7 +322,7 @@ async fn case_40_of_contradictory_callbacks_the_first_stands(
     let answer = world.call_back(&document, second).await;
     assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK));
     assert_eq!(result(&world, &document), kept);
-    assert_eq!(world.count("succeed"), 1, "a contradiction wakes nobody");
+    assert_eq!(world.count("succeed") + world.count("fail"), 1, "a contradiction wakes nobody");
 }
 
 #[tokio::test]
@@ -330,7 +349,7 @@ async fn well_signed_body_that_breaks_the_contract_is_kept_and_fails_the_job(#[c
     assert_eq!(world.store.unknown_callbacks()["event"], body.as_bytes());
     let kept = result(&world, &document);
     assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
-    assert!(woken(&world, "token"));
+    assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("ThirdParty.Rejected")));
     world.call_back(&document, good()).await;
     assert_eq!(result(&world, &document), kept, "the first result stands");
 }

@@ -34,6 +34,7 @@ fn input(document: &DocumentRef, attempt: u32, round: u32, token: &str) -> Input
     Input {
         envelope: Envelope::new(document.clone(), Attempt(attempt)),
         permit_expires_at: START + time::Duration::hours(1),
+        report_success: false,
         round: Round(round),
         task_token: TaskToken::new(token),
     }
@@ -54,7 +55,7 @@ async fn document_is_pushed_whole_and_the_state_machine_notified() {
     assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Transferred);
     let key = idempotency_key(document.document_id, Round(1));
     assert_eq!(world.third_party.jobs()[&key], PDF);
-    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({}))));
     let stored = world.store.get(&document).unwrap();
     assert_eq!((stored.state, stored.attempt), (DocumentState::Transferring, Some(Attempt(1000))));
     assert_eq!(stored.job_id, Some(format!("job-{key}")));
@@ -153,8 +154,7 @@ async fn case_20_message_that_is_delivered_again_after_its_effect_is_dropped() {
         assert_eq!(world.transfer(input(&document, 1000, 1, "token")).await.unwrap(), Outcome::Dropped);
     }
     assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
-    let key = idempotency_key(document.document_id, Round(1));
-    assert_eq!(answer(&world, "token"), Some(Ok(json!({ "jobId": format!("job-{key}"), "sent": true }))));
+    assert_eq!(answer(&world, "token"), Some(Ok(json!({}))));
 }
 
 /// Uploads whose first stream breaks after some bytes.
@@ -195,7 +195,7 @@ async fn case_26_v01_stream_of_ours_that_breaks_is_no_fault_of_the_third_party_a
     let settings =
         &Settings { delivery: DeliveryMode::Push, callback_base_url: "https://l.example".to_owned() };
     let MemoryWorld { store, third_party, states: tasks, clock, .. } = &world;
-    let ports = Ports { store, uploads: &uploads, third_party, tasks, clock, settings };
+    let ports = Ports { store, uploads: &uploads, third_party, tasks, orders: tasks, clock, settings };
     let first = input(&document, 1000, 1, "first");
     let outcome = ports.handle(first).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("Source.Unavailable"));
@@ -280,14 +280,45 @@ async fn d12_job_that_was_accepted_and_could_not_be_stored_is_asked_for_and_not_
 }
 
 #[tokio::test]
-async fn message_for_a_document_that_has_moved_on_is_dropped() {
+async fn message_of_an_earlier_attempt_is_dropped() {
+    let (world, document) = registered().await;
+    world.transfer(input(&document, 2000, 1, "newer")).await.unwrap();
+    assert_eq!(world.transfer(input(&document, 1000, 1, "earlier")).await.unwrap(), Outcome::Dropped);
+    assert_eq!(answer(&world, "earlier"), None);
+    assert_eq!(world.third_party.jobs().len(), 1);
+}
+
+/// The circuit breaker needs the report of a success only after a failure.
+#[tokio::test]
+async fn success_is_reported_to_admit_document_if_the_permit_asks_for_it() {
+    for asked in [true, false] {
+        let (world, document) = registered().await;
+        let input = Input { report_success: asked, ..input(&document, 1000, 1, "token") };
+        let order = Order::Report { error: String::new(), cause: String::new() };
+        let report = admit_document::Input { envelope: input.envelope.clone(), order };
+        assert_eq!(world.transfer(input).await.unwrap(), Outcome::Transferred);
+        assert_eq!(world.states.take_orders(), if asked { vec![report] } else { Vec::new() });
+    }
+}
+
+#[tokio::test]
+async fn success_that_cannot_be_reported_leads_to_a_probe_and_not_to_a_second_submission() {
+    let (world, document) = registered().await;
+    world.faults.cut_next("send", Cut::Before);
+    let input = Input { report_success: true, ..input(&document, 1000, 1, "token") };
+    assert_eq!(world.transfer(input).await.unwrap(), Outcome::Reported("Permit.AlreadyUsed"));
+    assert_eq!(world.count("submit"), 1);
+}
+
+#[tokio::test]
+async fn result_that_came_while_the_next_round_waited_for_its_permit_is_used() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
+    assert!(world.store.await_callback(&document, TaskToken::new("over"), START));
     world.call_back(&document, succeeded(&[])).await;
-    world.store.begin_verify(&document, world.clock.now()).unwrap();
-    assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Dropped);
-    assert_eq!(answer(&world, "later"), None);
-    assert_eq!(world.third_party.jobs().len(), 1);
+    assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Verifying);
+    assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Transferred);
+    assert_eq!((answer(&world, "later"), world.count("submit")), (Some(Ok(json!({}))), 1));
 }
 
 #[tokio::test]
@@ -307,10 +338,9 @@ async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
     let job = crate::contract::wire::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
-    world.store.record_result(&document, &JobResult::Succeeded(job)).await.unwrap();
+    world.store.record_result(&document, &JobResult::Succeeded(job), START).await.unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
-    let output = answer(&world, "second").unwrap().unwrap();
-    assert_eq!(output["sent"], false, "this success says nothing about the third party");
+    assert_eq!(answer(&world, "second"), Some(Ok(json!({}))));
     assert_eq!((world.third_party.jobs().len(), world.count("submit")), (1, 1));
 }
 
@@ -344,7 +374,7 @@ async fn message_whose_token_nobody_waits_for_is_dropped_and_nothing_sent() {
 #[test]
 fn message_is_read_and_prints_no_token() {
     let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
-                   "attempt":2001,"permitExpiresAt":"2026-11-20T16:00:01.800Z","round":2,"taskToken":"sesame"}"#;
+                   "attempt":2001,"permitExpiresAt":"2026-11-20T16:00:01.800Z","reportSuccess":true,"round":2,"taskToken":"sesame"}"#;
     let input: Input = crate::message::parse(body).unwrap();
     assert_eq!((input.envelope.attempt, input.round), (Attempt(2001), Round(2)));
     assert_eq!(input.permit_expires_at, datetime!(2026-11-20 16:00:01.8 UTC));

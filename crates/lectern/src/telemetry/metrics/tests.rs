@@ -322,6 +322,7 @@ fn permits_that_are_not_used_are_counted_whether_late_or_used_before() {
             let input = transfer_document::Input {
                 envelope: Envelope::new(document.clone(), Attempt(attempt)),
                 permit_expires_at: expires_at,
+                report_success: false,
                 round: Round(1),
                 task_token: TaskToken::new(token),
             };

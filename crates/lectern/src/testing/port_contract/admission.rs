@@ -5,9 +5,10 @@ use std::future::Future;
 use super::{Outcome, at_once, conflicts, new_document, suite};
 use crate::{
     admission::{AdmissionState, QueuePosition, Timestamp, WaitingDocument},
-    document::{Attempt, DocumentRef, TaskToken},
-    ports::{AdmissionStore, Leases},
-    steps::admit_document::{MAX_CHANGES, QueueChanges},
+    document::{Attempt, TaskToken},
+    message::Envelope,
+    ports::{AdmissionStore, Orders},
+    steps::admit_document::{Input, MAX_CHANGES, Order, QueueChanges},
     testing::{model::same, world::START},
 };
 
@@ -23,17 +24,17 @@ suite! {
     }
 }
 
-/// Where [`Leases`] sends its orders.
-pub trait LeasesSetup: Send + Sync {
+/// Where [`Orders`] sends its orders.
+pub trait OrdersSetup: Send + Sync {
     /// The orders since the last call, as `admit-document` reads them.
-    fn take_released(&self) -> impl Future<Output = Vec<(DocumentRef, Attempt)>> + Send;
+    fn take_orders(&self) -> impl Future<Output = Vec<Input>> + Send;
 }
 
 suite! {
-    /// [`Leases`]
-    leases<L: Leases, Q: LeasesSetup> {
-        release_is_an_order_for_just_this_attempt,
-        repeated_release_repeats_no_other_order,
+    /// [`Orders`]
+    orders<O: Orders, Q: OrdersSetup> {
+        orders_arrive_whole_and_in_their_order,
+        repeated_order_repeats_no_other_order,
     }
 }
 
@@ -164,27 +165,30 @@ async fn as_many_changes_as_a_commit_may_have_are_written_at_once(store: &impl A
     expect(store, &changes).await
 }
 
-async fn release_is_an_order_for_just_this_attempt<L: Leases, Q: LeasesSetup>(
-    leases: &L,
-    queue: &Q,
-) -> Outcome {
-    let [first, second] = [new_document("release", "1.pdf", 1)?, new_document("release", "2.pdf", 1)?];
-    let expected = vec![(first.reference, Attempt(1000)), (second.reference, Attempt(u32::MAX))];
-    for (document, attempt) in &expected {
-        leases.release(document, *attempt).await?;
+async fn orders_arrive_whole_and_in_their_order<O: Orders, Q: OrdersSetup>(orders: &O, queue: &Q) -> Outcome {
+    let [first, second] = [new_document("orders", "1.pdf", 1)?, new_document("orders", "2.pdf", 1)?];
+    let accepted = Order::Report { error: String::new(), cause: String::new() };
+    let traced =
+        Envelope { traceparent: Some(first.traceparent), ..Envelope::new(first.reference, Attempt(1000)) };
+    let last = Envelope::new(second.reference, Attempt(u32::MAX));
+    let expected = vec![
+        Input { envelope: traced.clone(), order: accepted },
+        Input { envelope: traced, order: Order::Release },
+        Input { envelope: last, order: Order::Release },
+    ];
+    for order in &expected {
+        orders.send(order.clone()).await?;
     }
-    Ok(same("orders, in their order", &expected, &queue.take_released().await)?)
+    Ok(same("orders, in their order", &expected, &queue.take_orders().await)?)
 }
 
-async fn repeated_release_repeats_no_other_order<L: Leases, Q: LeasesSetup>(
-    leases: &L,
-    queue: &Q,
-) -> Outcome {
-    let order = (new_document("repeated", "1.pdf", 1)?.reference, Attempt(1000));
+async fn repeated_order_repeats_no_other_order<O: Orders, Q: OrdersSetup>(orders: &O, queue: &Q) -> Outcome {
+    let envelope = Envelope::new(new_document("repeated", "1.pdf", 1)?.reference, Attempt(1000));
+    let order = Input { envelope, order: Order::Release };
     for _ in 0..2 {
-        leases.release(&order.0, order.1).await?;
+        orders.send(order.clone()).await?;
     }
-    let mut found = queue.take_released().await;
+    let mut found = queue.take_orders().await;
     // A FIFO queue drops the repetition if it comes within five minutes.
     found.dedup();
     Ok(same("orders", &vec![order], &found)?)

@@ -180,10 +180,10 @@ async fn first_of_the_results_that_come_at_once_stands<S: Results + Load + Regis
     let reference = registered(store, new_document("results", "plan.pdf", 1)?).await?.reference;
     let results = ["job-1", "job-2", "job-3"]
         .map(|job_id| JobResult::Succeeded(JobSucceeded { job_id: job_id.to_owned(), files: Vec::new() }));
-    at_once(results.iter().map(|result| store.record_result(&reference, result))).await?;
+    at_once(results.iter().map(|result| store.record_result(&reference, result, START))).await?;
     let mut firsts = 0;
     for result in &results {
-        let recorded = retried(async || store.record_result(&reference, result).await).await?;
+        let recorded = retried(async || store.record_result(&reference, result, START).await).await?;
         if let Recorded::Same(_) = recorded {
             firsts += 1;
         } else {
@@ -201,7 +201,7 @@ async fn callback_id_that_no_document_has_is_unknown(store: &impl Results) -> Ou
     }
     let failed = JobFailed { job_id: "job".to_owned(), error: error("unreadable") };
     let unknown = new_document("no-document", "plan.pdf", 1)?.reference;
-    let recorded = store.record_result(&unknown, &JobResult::Failed(failed)).await?;
+    let recorded = store.record_result(&unknown, &JobResult::Failed(failed), START).await?;
     Ok(same("result of no document", &Recorded::Unknown, &recorded)?)
 }
 
@@ -213,7 +213,7 @@ async fn result_as_large_as_a_callback_may_be_is_kept_whole<S: Results + Load + 
     let long = format!("{}?{}", file.url, "x".repeat(MAX_CALLBACK_BYTES / 50 - 400));
     let files = vec![crate::contract::wire::ReturnedFile { url: long, ..file }; 50];
     let result = JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files });
-    let recorded = store.record_result(&reference, &result).await?;
+    let recorded = store.record_result(&reference, &result, START).await?;
     same("first", &true, &matches!(recorded, Recorded::First(_)))?;
     let stored = store.load(&reference).await?.and_then(|document| document.result);
     Ok(same("whole", &true, &(stored == Some(result)))?)
@@ -288,7 +288,7 @@ async fn documents_of_a_submission_come_without_their_results<S: Browse + Result
 ) -> Outcome {
     let document = registered(store, new_document("listed", "plan.pdf", 1)?).await?;
     let failed = JobFailed { job_id: "job".to_owned(), error: error("unreadable") };
-    store.record_result(&document.reference, &JobResult::Failed(failed)).await?;
+    store.record_result(&document.reference, &JobResult::Failed(failed), START).await?;
     let found = store.submission(&document.reference.submission_id).await?;
     Ok(same("documents", &Some(vec![document]), &found.map(|(_, documents)| documents))?)
 }

@@ -78,8 +78,8 @@ impl World {
         ];
         let contents = [text.to_owned(), findings].map(|content| Some(content.into()));
         let job = JobSucceeded { job_id: "job".to_owned(), files: files.to_vec() };
-        self.store.record_result(&self.ready, &JobResult::Succeeded(job)).await.unwrap();
         let now = datetime!(2026-11-20 17:00 UTC);
+        self.store.record_result(&self.ready, &JobResult::Succeeded(job), now).await.unwrap();
         let files: Vec<_> = files.into_iter().zip(contents).collect();
         let record = record::build(&self.store.get(&self.ready).unwrap(), "house", &files, now).unwrap();
         let (record_key, json) = record.to_object(&self.ready).unwrap();
