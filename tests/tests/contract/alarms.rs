@@ -167,9 +167,6 @@ fn alarms_are_named_after_what_they_watch() {
     for (name, alarm) in Template::load().resources(ALARM) {
         let (_, metric, of) = subject(alarm);
         let suffix = match metric.as_str() {
-            "ApproximateNumberOfMessagesVisible" if name == "FailedInvocationAlarm" => {
-                "FailedInvocationAlarm"
-            }
             "ApproximateNumberOfMessagesVisible" => "DeadLetterAlarm",
             "ApproximateAgeOfOldestMessage" => "QueueAgeAlarm",
             "Throttles" => "ThrottlesAlarm",
@@ -177,7 +174,7 @@ fn alarms_are_named_after_what_they_watch() {
             _ => continue,
         };
         let stem = of[0].split('.').next().unwrap().trim_end_matches("Function").trim_end_matches("Queue");
-        let stem = stem.trim_end_matches("DeadLetter").trim_end_matches("FailedInvocation");
+        let stem = stem.trim_end_matches("DeadLetter");
         assert_eq!(name, format!("{stem}{suffix}"));
     }
 }
