@@ -71,7 +71,7 @@ pub fn execution_input(execution: &StartExecution) -> Value {
         input["attempt"] = json!(attempt);
         match resume {
             Resume::Transfer => {}
-            Resume::Ask => input["resume"] = json!("ask"),
+            Resume::Probe => input["resume"] = json!("ask"),
             Resume::Verify => input["resume"] = json!("verify"),
         }
     }

@@ -149,7 +149,7 @@ fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
 }
 
 /// During a stall, the only orders may be those of waiting documents, which repeat their requests after the timeout of
-/// `AwaitPermit`. Unit tests of the admission state show that neither half-open probes nor permits of documents that
+/// `AwaitPermit`. Unit tests of the admission state show that neither half-open trials nor permits of documents that
 /// have failed hide a stall of other documents.
 #[test]
 fn stall_sets_its_alarm_off_when_the_first_document_repeats_its_request() {

@@ -1,5 +1,5 @@
 //! Permits and leases in the state machine: which states take them, when leases are released, and what follows a
-//! hand-over with an unknown outcome.
+//! attempt with an unknown outcome.
 
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
 
 /// If the third party has the job, submitting the document again at once would waste a permit (D01).
 #[test]
-fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
+fn d01_unknown_outcome_leads_to_a_probe_before_the_document_queues_again() {
     let machine = Machine::load();
     let catcher = machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown");
     assert_eq!(catcher["ErrorEquals"], json!(["ThirdParty.OutcomeUnknown", "Permit.AlreadyUsed"]));
@@ -96,7 +96,7 @@ fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
     );
     let after = reachable("ReportDoubt", &without(&machine, &["ProbeJob"]));
     assert!(!after.contains("AwaitPermit"), "{after:?}");
-    // The probe asks about this round's job, and a new request uses the same idempotency key.
+    // The probe is for this round's job, and a new request uses the same idempotency key.
     let rounds: BTreeSet<String> = machine
         .edges()
         .into_iter()
@@ -108,9 +108,9 @@ fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
     assert_eq!(choices[0], json!({ "Condition": "{% $probing = 'handover' %}", "Next": "CheckDoubt" }));
 }
 
-/// Half-open probes do not count as the document's attempts, because the third party was known to be down.
+/// Half-open trials do not count as the document's attempts, because the third party was known to be down.
 #[test]
-fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
+fn d01_document_whose_outcome_stays_unknown_fails_after_some_ten_attempts() {
     let machine = Machine::load();
     let counted =
         &machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown")["Assign"]["doubtfulTransfers"];
@@ -127,7 +127,7 @@ fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
         "its lease is released or has ended by then"
     );
     for error in [Error::OutcomeUnknown(String::new()), Error::PermitAlreadyUsed("")] {
-        assert_eq!(error.reason().code, "handoverUnclear");
+        assert_eq!(error.reason().code, "outcomeUnknown");
     }
 }
 

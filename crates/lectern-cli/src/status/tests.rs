@@ -46,8 +46,8 @@ fn status_of_an_incident_says_what_to_do() {
     let stack = crate::stack::Stack::of("lectern-prod", &crate::testing::resources()).unwrap();
     let breaker = Breaker {
         cause: Cause::Unauthorized,
-        probe_at: "2026-11-20T03:14:10.000Z".to_owned(),
-        has_probe: true,
+        trial_at: "2026-11-20T03:14:10.000Z".to_owned(),
+        has_trial: true,
     };
     let limiter =
         Limiter { breaker: Some(breaker), waiting: 1204, leases: 12, max_leases: Some(50), slowdown: 4 };

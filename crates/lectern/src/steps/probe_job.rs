@@ -1,4 +1,4 @@
-//! `probe-job`: asks the third party once for the status of a job.
+//! `probe-job`: requests the status of a job from the third party, once.
 //!
 //! The state machine invokes this function, never a schedule: when a callback is overdue or the outcome of an attempt
 //! is unknown. A final answer is stored in the same way as a callback's result, so the first of the two counts.
@@ -70,14 +70,14 @@ impl Status {
 }
 
 impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
-    /// Asks the third party once.
+    /// Requests the status once.
     ///
     /// # Errors
     /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
         if document.is_some_and(|document| document.result.is_some()) {
-            tracing::info!(probe = "resultKept", "A late result is there already.");
+            tracing::info!(probe = "resultKept", "The result is already stored.");
             return Ok(Output { status: Status::ResultKept });
         }
         let key = idempotency_key(input.envelope.document.document_id, input.round);
@@ -108,7 +108,7 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
             Recorded::First(context) => (true, metrics::third_party_time(&context.times, self.clock.now())),
             Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
             Recorded::Forgotten => {
-                tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");
+                tracing::error!(probe = "unknown", "The third party answers with a job that was abandoned.");
                 metrics::probed(Status::Unknown, false, None);
                 return Ok(Output { status: Status::Unknown });
             }

@@ -18,8 +18,8 @@ pub(super) struct Permits {
     received: BTreeSet<Attempt>,
     /// The newest permit of each document.
     newest: BTreeMap<DocumentRef, Attempt>,
-    /// The number of half-open probes so far.
-    probes: usize,
+    /// The number of half-open trials so far.
+    trials: usize,
     /// Attempts whose lease had already ended when the third party answered that their job is in progress.
     revived: BTreeSet<Attempt>,
 }
@@ -120,12 +120,12 @@ impl Simulation {
         let before = self.permits.newest.insert(document.clone(), attempt);
         assert!(before.is_none_or(|before| before < attempt), "{before:?}, then {attempt:?}");
         self.permits.received.insert(attempt);
-        self.permits.probes += usize::from(permit["halfOpenProbe"] == true);
+        self.permits.trials += usize::from(permit["halfOpenProbe"] == true);
     }
 
-    /// The number of half-open probes so far.
-    pub(crate) fn half_open_probes(&self) -> usize {
-        self.permits.probes
+    /// The number of half-open trials so far.
+    pub(crate) fn half_open_trials(&self) -> usize {
+        self.permits.trials
     }
 
     /// Moves the time to when all remaining leases have ended, because no execution will release them.
