@@ -45,6 +45,8 @@ class Sent:
 
     @property
     def outcome(self) -> str:
+        if not self.state:
+            return "not registered"
         return f"{self.state}({self.reason})" if self.reason else self.state
 
 
