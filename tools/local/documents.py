@@ -31,11 +31,11 @@ MEDIA_TYPES = {
 
 @dataclass
 class Sent:
-    """An uploaded file and the state that its document has reached."""
+    """An uploaded file and the state that its document has reached; empty before the document is registered."""
 
     path: Path
     submission: str
-    state: str = "Uploaded"
+    state: str = ""
     reason: str | None = None
     message: str = ""
     document_id: str | None = None
@@ -45,6 +45,8 @@ class Sent:
 
     @property
     def outcome(self) -> str:
+        if not self.state:
+            return "not registered"
         return f"{self.state}({self.reason})" if self.reason else self.state
 
 
@@ -137,7 +139,8 @@ def advance(document: Sent, shown: Mapping[str, Any], elapsed: float, width: int
     if document.state in ENDS:
         document.took_s = time.monotonic() - document.started
     because = f": {document.message}" if document.message else ""
-    say(f"  {elapsed:5.1f} s  {document.path.name:<{width}}  {before} → {document.outcome}{because}")
+    change = f"{before} → {document.outcome}" if before else document.outcome
+    say(f"  {elapsed:5.1f} s  {document.path.name:<{width}}  {change}{because}")
     return True
 
 

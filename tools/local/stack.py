@@ -226,7 +226,6 @@ def describe(
         "userPoolClientId": output(outputs, "UserPoolClientId"),
         "queueUrls": {key: output(outputs, f"{name}QueueUrl") for key, name in queues.items()},
         "deadLetterQueueUrls": {key: output(outputs, f"{name}DeadLetterQueueUrl") for key, name in queues.items()},
-        "failedInvocationQueueUrl": output(outputs, "FailedInvocationQueueUrl"),
         "thirdPartyUrl": third_party_url,
         "thirdPartyAdminKey": admin_key,
         "evaluatorFile": str(place.evaluator_file),

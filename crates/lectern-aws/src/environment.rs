@@ -25,7 +25,7 @@ impl Environment {
         Ok(Self { config, clients: Clients::of_function(config)? })
     }
 
-    /// The function's own name.
+    /// The function's name for its log lines.
     pub fn function_name(&self) -> Result<String, ConfigError> {
         self.config.function_name()
     }
@@ -50,7 +50,7 @@ impl Environment {
         UploadsBucket::new(self.clients.s3())
     }
 
-    /// The bucket of returned files and records.
+    /// The bucket of returned files, which also holds their quarantine and the records.
     pub fn returned_files(&self) -> Result<ReturnedBucket, ConfigError> {
         Ok(ReturnedBucket::new(self.clients.s3(), self.config.returned_bucket()?))
     }

@@ -1,7 +1,8 @@
 //! Lectern's ports on AWS: one file for each service, the configuration, and the code around Lambda's runtime.
 //!
-//! Clients are built once, when a function starts. This crate does not retry beyond the SDK's own defaults, and it maps
-//! every error to the [`lectern::error::Error`] that determines what the workflow does next.
+//! Clients are built once, when a function starts. The AWS SDK repeats a failed call at most twice, which is its default;
+//! this crate contains no other retry. It maps every error to the [`lectern::error::Error`] that determines what the
+//! workflow does next.
 
 pub mod clients;
 pub mod clock;

@@ -70,7 +70,7 @@ pub fn execution_input(execution: &StartExecution) -> Value {
     }
     match resume {
         Resume::Transfer => {}
-        Resume::Ask => input["resume"] = json!("ask"),
+        Resume::Probe => input["resume"] = json!("probe"),
         Resume::Verify => input["resume"] = json!("verify"),
     }
     input

@@ -28,7 +28,7 @@ impl AdmissionQueue {
     /// One message group, so that orders are decided on one after the other.
     const GROUP: &str = "admission";
 
-    /// The queue of this URL.
+    /// Sends orders to the queue with this URL.
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
     }
@@ -52,7 +52,7 @@ pub struct SourceQueue {
 }
 
 impl SourceQueue {
-    /// The queue of this URL.
+    /// `url` is that of the queue from which the function's messages come.
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
     }
@@ -81,7 +81,7 @@ impl SourceQueue {
             .set_receipt_handle(message.receipt_handle.clone())
             .visibility_timeout(pause_s);
         if let Err(error) = request.send().await {
-            tracing::warn!(detail = %failed("ChangeMessageVisibility", error), "SQS delivers a message again later than asked.");
+            tracing::warn!(detail = %failed("ChangeMessageVisibility", error), "SQS delivers a message again only after the queue's visibility timeout.");
         }
     }
 }

@@ -36,7 +36,6 @@ pub(crate) struct Cloud {
     pub(crate) executions: Executions,
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
-    pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
 }
@@ -62,7 +61,6 @@ impl Cloud {
             executions: Executions::new(clients.sfn(), &stack.state_machine_arn),
             s3: clients.s3(),
             sqs: clients.sqs(),
-            lambda: aws_sdk_lambda::Client::new(clients.shared()),
             logs: aws_sdk_cloudwatchlogs::Client::new(clients.shared()),
             cloudwatch: aws_sdk_cloudwatch::Client::new(clients.shared()),
             formation,

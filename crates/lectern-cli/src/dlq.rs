@@ -7,7 +7,7 @@
 //! | option | needed for |
 //! |---|---|
 //! | `list [QUEUE]` | each `…DeadLetterAlarm` |
-//! | `list --bodies` | "A poisonous message in a dead-letter queue", `FailedInvocationAlarm` |
+//! | `list --bodies` | "A poisonous message in a dead-letter queue" |
 //! | `redrive QUEUE`, `--yes` | each `…DeadLetterAlarm`, when the cause is gone |
 //! | `redrive --all` | "A poisonous message in a dead-letter queue", with several queues |
 //! | `redrive --limit` | `TransferDocumentDeadLetterAlarm`: one message first, to test whether the cause is gone |
@@ -97,7 +97,7 @@ async fn peek(cloud: &Cloud, dead: &DeadLetterQueue) -> Result<Seen, Problem> {
     }
     failure.map_or(Ok(()), Err)?;
     let classified = seen.into_values().map(|message| {
-        let verdict = classify(&cloud.stack, dead, &message);
+        let verdict = classify(dead, &message);
         (message, verdict)
     });
     Ok(Seen { messages: classified.collect(), depth })

@@ -36,10 +36,10 @@ pub(crate) struct Limiter {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Breaker {
     pub(crate) cause: Cause,
-    /// The time of the next half-open probe, RFC 3339.
-    pub(crate) probe_at: String,
-    /// Whether a document has the permit for the half-open probe.
-    pub(crate) has_probe: bool,
+    /// The time of the next half-open trial, RFC 3339.
+    pub(crate) trial_at: String,
+    /// Whether a document has the permit for the half-open trial.
+    pub(crate) has_trial: bool,
 }
 
 /// The position of a document in admission control.
@@ -58,10 +58,10 @@ impl Limiter {
         let mut state = state.clone();
         state.advance_to(now);
         let LimiterSnapshot { leases, waiting, slowdown, .. } = state.snapshot();
-        let breaker = state.outage().map(|Outage { cause, probe_at, has_probe }| Breaker {
+        let breaker = state.outage().map(|Outage { cause, trial_at, has_trial }| Breaker {
             cause,
-            probe_at: rfc3339(probe_at),
-            has_probe,
+            trial_at: rfc3339(trial_at),
+            has_trial,
         });
         Self { breaker, waiting, leases, max_leases, slowdown }
     }
@@ -82,17 +82,17 @@ impl Limiter {
 
     /// A sentence about the circuit breaker.
     pub(crate) fn breaker_text(&self, now: OffsetDateTime) -> String {
-        let Some(Breaker { cause, probe_at, has_probe }) = &self.breaker else {
+        let Some(Breaker { cause, trial_at, has_trial }) = &self.breaker else {
             return "The circuit breaker is closed: documents are submitted as the limits allow.".to_owned();
         };
         let because = match cause {
             Cause::Unavailable => "The third party cannot be reached or is broken",
             Cause::Unauthorized => "The third party refuses our key",
         };
-        let when = match crate::text::time(probe_at).filter(|at| *at > now) {
-            Some(at) => format!("the next half-open probe is in {}, at {probe_at}", duration(at - now)),
-            None if *has_probe => "a half-open probe is in progress".to_owned(),
-            None => "the next document is the half-open probe".to_owned(),
+        let when = match crate::text::time(trial_at).filter(|at| *at > now) {
+            Some(at) => format!("the next half-open trial is in {}, at {trial_at}", duration(at - now)),
+            None if *has_trial => "a half-open trial is in progress".to_owned(),
+            None => "the next document is the half-open trial".to_owned(),
         };
         format!("{because}, so transfers wait (the circuit breaker is open); {when}.")
     }
@@ -120,7 +120,7 @@ impl Limiter {
         }
         let secret = api_key.unwrap_or("<the secret ThirdPartyApiKey>");
         vec![
-            "Renew the key; waiting documents continue by themselves after the next half-open probe:"
+            "Renew the key; waiting documents continue by themselves after the next half-open trial:"
                 .to_owned(),
             format!("aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://<key>"),
         ]
@@ -215,24 +215,24 @@ mod tests {
     }
 
     #[test]
-    fn refused_key_has_to_be_renewed_and_the_next_half_open_probe_is_named() {
+    fn refused_key_has_to_be_renewed_and_the_next_half_open_trial_is_named() {
         let mut state = AdmissionState::default();
         let first = granted(&mut state, 1, NOW);
         state.report(first.attempt, Report::Unauthorized, NOW);
         let open = Limiter::of(&state, Some(2), NOW);
         let text = open.breaker_text(NOW);
         assert!(
-            text.contains("refuses our key") && text.contains("probe is in 15 s, at 2026-11-20T16:30:15"),
+            text.contains("refuses our key") && text.contains("trial is in 15 s, at 2026-11-20T16:30:15"),
             "{text}"
         );
         assert!(
-            open.breaker_text(NOW + Duration::from_mins(1)).contains("next document is the half-open probe")
+            open.breaker_text(NOW + Duration::from_mins(1)).contains("next document is the half-open trial")
         );
         assert!(open.needs_attention() && open.todo(Some("arn:key"))[1].contains("--secret-id arn:key"));
         granted(&mut state, 2, NOW);
         let open = Limiter::of(&state, Some(2), NOW);
-        assert!(open.breaker_text(NOW).contains("probe is in 15 s"), "the probe's time has not come yet");
-        assert!(open.breaker_text(NOW + Duration::from_mins(1)).contains("probe is in progress"));
+        assert!(open.breaker_text(NOW).contains("trial is in 15 s"), "the trial's time has not come yet");
+        assert!(open.breaker_text(NOW + Duration::from_mins(1)).contains("trial is in progress"));
         let json = serde_json::to_string(&open).unwrap();
         assert!(
             json.contains(r#""openBreaker":{"cause":"unauthorized""#) && !json.contains("SECRET"),

@@ -24,8 +24,6 @@ pub(crate) struct Stack {
     pub(crate) dead_letter_queues: Vec<DeadLetterQueue>,
     /// The log groups of functions, by the function's name without suffix, such as `TransferDocument`.
     pub(crate) log_groups: BTreeMap<String, String>,
-    /// The names of functions, by the same key.
-    pub(crate) functions: BTreeMap<String, String>,
     /// The alarms' logical ids, such as `BreakerOpenAlarm`, by the alarms' names.
     pub(crate) alarms: BTreeMap<String, String>,
 }
@@ -35,16 +33,8 @@ pub(crate) struct DeadLetterQueue {
     /// The name of its resource without suffix, such as `TransferDocument`.
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) source: Source,
-}
-
-/// The source of a dead-letter queue's messages, to which a redrive sends them back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The queue with this URL.
-    Queue(String),
-    /// Functions that were invoked asynchronously: the messages are Lambda's records of failures.
-    Invocations,
+    /// The URL of the queue from which the messages came, and to which a redrive sends them back.
+    pub(crate) source_url: String,
 }
 
 impl DeadLetterQueue {
@@ -82,12 +72,9 @@ impl Stack {
         };
         let queues = by_stem("AWS::SQS::Queue", "Queue");
         let dead_letter_queues = queues.iter().filter_map(|(stem, url)| {
-            let (name, source) = match stem.strip_suffix("DeadLetter") {
-                Some(name) => (name, Source::Queue(queues.get(name)?.clone())),
-                None if stem.ends_with("Invocation") => (stem.as_str(), Source::Invocations),
-                None => return None,
-            };
-            Some(DeadLetterQueue { name: name.to_owned(), url: url.clone(), source })
+            let name = stem.strip_suffix("DeadLetter")?;
+            let source_url = queues.get(name)?.clone();
+            Some(DeadLetterQueue { name: name.to_owned(), url: url.clone(), source_url })
         });
         let dead_letter_queues = dead_letter_queues.collect();
         let functions = by_stem("AWS::Lambda::Function", "Function");
@@ -104,7 +91,6 @@ impl Stack {
             receive_upload_queue: named("AWS::SQS::Queue", "ReceiveUploadQueue")?,
             dead_letter_queues,
             log_groups,
-            functions,
             alarms: alarms.map(|alarm| (alarm.physical_id.clone(), alarm.logical_id.clone())).collect(),
         })
     }

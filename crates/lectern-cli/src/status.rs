@@ -22,7 +22,6 @@ use crate::{
     dlq::queue::depth,
     limiter::Limiter,
     problem::Problem,
-    stack::Source,
 };
 
 /// The maximum number of submissions of a state that are counted; with more, the report says "at least".
@@ -39,10 +38,7 @@ async fn status(cloud: &Cloud, now: OffsetDateTime, console: &Console<'_>) -> Re
     let (limiter, _) = Limiter::read(cloud, now).await?;
     let mut queues = Vec::with_capacity(cloud.stack.dead_letter_queues.len());
     for queue in &cloud.stack.dead_letter_queues {
-        let source = match &queue.source {
-            Source::Queue(url) => Some(depth(&cloud.sqs, url).await?),
-            Source::Invocations => None,
-        };
+        let source = depth(&cloud.sqs, &queue.source_url).await?;
         queues.push(QueueRow::new(queue, source, depth(&cloud.sqs, &queue.url).await?));
         bar.inc(1);
     }

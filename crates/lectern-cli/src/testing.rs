@@ -69,7 +69,6 @@ pub(crate) fn cloud(
         executions: Executions::new(sfn, &stack.state_machine_arn),
         s3,
         sqs,
-        lambda: client!(aws_sdk_lambda),
         formation: client!(
             aws_sdk_cloudformation,
             aws_smithy_mocks::mock!(aws_sdk_cloudformation::Client::describe_stacks).then_output(|| {
@@ -116,7 +115,6 @@ pub(crate) fn resources() -> Vec<Resource> {
         (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),
         (queue, "AdmitDocumentQueue", "http://q/admit.fifo"),
         (queue, "AdmitDocumentDeadLetterQueue", "http://q/admit-dead.fifo"),
-        (queue, "FailedInvocationQueue", "http://q/failed"),
         ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
         ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
         ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),

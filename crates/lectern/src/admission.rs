@@ -2,8 +2,8 @@
 //! orders and the present time into permits. [`crate::steps::admit_document`] reads and writes the state and answers
 //! the task tokens.
 //!
-//! A permit consists of a reservation of the rate limiter, a lease for one job in flight, and the circuit breaker's
-//! consent. A document that cannot get a permit now waits in a queue of its submission.
+//! A permit consists of a reservation of the rate limiter and a lease for one job in flight. It is granted only if the
+//! circuit breaker allows a request. A document that cannot get a permit now waits in a queue of its submission.
 //!
 //! - **Rate**: reservations are at least `interval` apart, and a reservation is used within `interval × (burst - 2)`
 //!   after its time or not at all. So any span of `t` seconds contains fewer than `t / interval + burst` requests: a
@@ -125,8 +125,8 @@ pub struct Permit {
     pub lease_ends_at: Timestamp,
     /// Whether the state machine must report the attempt's success.
     pub report_success: bool,
-    /// Whether the attempt is the half-open probe, which is granted only while the breaker is open.
-    pub half_open_probe: bool,
+    /// Whether the attempt is the half-open trial, which is granted only while the breaker is open.
+    pub half_open_trial: bool,
 }
 
 /// The outcome of an attempt, as far as it affects other documents.
@@ -164,15 +164,15 @@ pub struct LimiterSnapshot {
     pub slowdown: u32,
 }
 
-/// Why the circuit breaker is open, and when a half-open probe starts.
+/// Why the circuit breaker is open, and when a half-open trial starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
     /// Why the breaker opened.
     pub cause: Cause,
-    /// When the next half-open probe may start, or the start of the current probe.
-    pub probe_at: OffsetDateTime,
-    /// Whether a document has been chosen for the probe. If not, the next document to get a permit will be the probe.
-    pub has_probe: bool,
+    /// When the next half-open trial may start, or the start of the current trial.
+    pub trial_at: OffsetDateTime,
+    /// Whether a document has been chosen for the trial. If not, the next document to get a permit will be the trial.
+    pub has_trial: bool,
 }
 
 impl AdmissionState {
@@ -180,7 +180,7 @@ impl AdmissionState {
     /// this number, but redriven documents need no permit when their jobs turn out to be running.
     const MAX_LEASES: usize = 1000;
 
-    /// Applies the time: ends expired leases, lowers the slowdown, and ends a half-open probe without a report.
+    /// Applies the time: ends expired leases, lowers the slowdown, and ends a half-open trial without a report.
     pub fn advance_to(&mut self, now: OffsetDateTime) {
         let now = now.into();
         self.leases.retain(|lease| lease.ends_at > now);
@@ -259,7 +259,7 @@ impl AdmissionState {
     /// The document that would be served next, if a permit may be granted now. The caller takes it out of its queue
     /// ([`Self::dequeue`]) and, if it still waits, grants it a permit ([`Self::grant`]).
     ///
-    /// The half-open probe prefers a document that has not failed, so that a document that always fails cannot hold the
+    /// The half-open trial prefers a document that has not failed, so that a document that always fails cannot hold the
     /// breaker open.
     pub fn next(&self, limits: &Limits) -> Option<QueuePosition> {
         let max_in_flight = usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
@@ -276,7 +276,7 @@ impl AdmissionState {
     pub fn grant(&mut self, waiting: WaitingDocument, limits: &Limits, now: OffsetDateTime) -> &Permit {
         self.sequence = Attempt(self.sequence.0 + 1);
         let attempt = self.sequence;
-        let half_open_probe = !self.breaker.is_closed();
+        let half_open_trial = !self.breaker.is_closed();
         let earliest = self.breaker.not_before().map_or(now.into(), |until| until.max(now.into()));
         let starts_at = self.rate_limiter.reserve(earliest, limits.interval);
         let report_success = self.breaker.admit(attempt, starts_at);
@@ -289,7 +289,7 @@ impl AdmissionState {
             expires_at,
             lease_ends_at,
             report_success,
-            half_open_probe,
+            half_open_trial,
         });
         &self.granted[self.granted.len() - 1]
     }
@@ -297,12 +297,12 @@ impl AdmissionState {
     /// Updates the time since which admission has made no progress. The caller calls this at the end of each decision.
     ///
     /// Progress is a permit for a document that has not failed, or for any document if all waiting documents have
-    /// failed. A half-open probe is not progress, because probes can go on for ever.
+    /// failed. A half-open trial is not progress, because trials can go on for ever.
     pub fn note_progress(&mut self, now: OffsetDateTime) {
         let waits = self.queues.waiting() > 0;
         let has_new = self.queues.has_new();
         let is_progress =
-            |permit: &Permit| !permit.half_open_probe && (permit.waiting.failed_transfers == 0 || !has_new);
+            |permit: &Permit| !permit.half_open_trial && (permit.waiting.failed_transfers == 0 || !has_new);
         if !waits || self.granted.iter().any(is_progress) {
             self.stalled_since = None;
         }
@@ -321,11 +321,11 @@ impl AdmissionState {
         match self.breaker {
             CircuitBreaker::Closed { .. } => None,
             CircuitBreaker::Open { cause, until, .. } => {
-                Some(Outage { cause, probe_at: until.to_date(), has_probe: false })
+                Some(Outage { cause, trial_at: until.to_date(), has_trial: false })
             }
             CircuitBreaker::HalfOpen { cause, attempt, gives_up_at, .. } => {
-                let probe_at = self.lease(attempt).map_or(gives_up_at, |lease| lease.starts_at);
-                Some(Outage { cause, probe_at: probe_at.to_date(), has_probe: true })
+                let trial_at = self.lease(attempt).map_or(gives_up_at, |lease| lease.starts_at);
+                Some(Outage { cause, trial_at: trial_at.to_date(), has_trial: true })
             }
         }
     }

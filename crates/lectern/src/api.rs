@@ -52,13 +52,7 @@ pub async fn read_submission(
     submission_id: &str,
 ) -> Result<SubmissionDetail, ApiError> {
     let id = parse_submission_id(submission_id)?;
-    let (submission, mut documents) = browse.submission(&id).await?.ok_or(ApiError::NotFound)?;
-    // A document that was rejected on registration was never `Received`, so the order uses the earliest time of any
-    // state.
-    documents.sort_by(|a, b| {
-        (a.times.values().min(), a.reference.document_id)
-            .cmp(&(b.times.values().min(), b.reference.document_id))
-    });
+    let (submission, documents) = browse.submission(&id).await?.ok_or(ApiError::NotFound)?;
     Ok(SubmissionDetail {
         submission: submission.into(),
         documents: documents.into_iter().map(Into::into).collect(),
@@ -178,9 +172,9 @@ pub struct SubmissionsPage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubmissionSummary {
-    /// Which one it is.
+    /// The submission's id.
     pub submission_id: SubmissionId,
-    /// How it stands.
+    /// The submission's state, which follows from the counts of its documents.
     pub state: SubmissionState,
     /// Documents that are not in a final state.
     pub open: u64,
@@ -221,7 +215,7 @@ pub struct SubmissionDetail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentSummary {
-    /// Which one it is.
+    /// The document's id.
     pub document_id: DocumentId,
     /// Its name for display, NFC.
     pub file_name: String,
@@ -230,7 +224,7 @@ pub struct DocumentSummary {
     pub media_type: Option<MediaType>,
     /// Its size.
     pub size_bytes: u64,
-    /// Where it is on its way.
+    /// The document's state.
     pub state: DocumentState,
     /// Why it was rejected or failed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -189,8 +189,9 @@ impl fmt::Debug for ObjectVersion {
     }
 }
 
-/// Number of a transfer attempt: the number of its permit. Permit numbers increase over all documents and are never
-/// reused ([`crate::admission::AdmissionState`]), so a later attempt has a larger number even after a redrive.
+/// The number of an attempt to submit a document: the number of its permit. It does not count the attempts of one
+/// document: permit numbers increase over all documents and are never reused
+/// ([`crate::admission::AdmissionState`]), so a later attempt has a larger number even after a redrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
@@ -212,18 +213,18 @@ impl Round {
     }
 }
 
-/// Where a document is on its way. A state only moves forward.
+/// The state of a document. Only a redrive moves a document back to an earlier state.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 pub enum DocumentState {
     /// Registered; its execution is started.
     Received,
-    /// On its way to the third party.
+    /// An attempt to submit it has begun.
     Transferring,
-    /// Accepted by the third party.
+    /// The third party has accepted it. The document stays in this state if it has to be submitted again in a new round.
     Processing,
-    /// The third party is done; its files are fetched and checked.
+    /// The job has ended, and the files that it returned are fetched and checked.
     Verifying,
     /// The files are turned into the record.
     Normalizing,
@@ -231,7 +232,7 @@ pub enum DocumentState {
     Ready,
     /// The upload itself is not acceptable.
     Rejected,
-    /// Given up; an operator can start it again.
+    /// The workflow has ended without a record. An operator can redrive the document.
     Failed,
 }
 
@@ -316,7 +317,7 @@ impl JobResult {
     }
 }
 
-/// A document as the store keeps it.
+/// A document as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {

@@ -1,4 +1,4 @@
-//! The errors of the workflow, named after the state machine's next action.
+//! The errors of the workflow, named by what the state machine does next.
 //!
 //! [`Error::name`] is an API: `statemachines/document.asl.json` matches these names in `ErrorEquals`, and a contract
 //! test checks that the two lists are equal. The `Display` text is for the operator's logs; a [`Reason`] is for the
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::document::Reason;
 
-/// Why a step failed. The variant decides what the state machine does next; this crate does not retry.
+/// Why a step failed. The variant decides what the state machine does next. No function retries.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The third party answered 429 with a time before which it accepts no request. The document requests another
@@ -23,7 +23,7 @@ pub enum Error {
     #[error("the third party is unavailable: {0}")]
     Unavailable(String),
     /// The third party did not answer after the whole document was sent, or a gateway answered in its place, so the
-    /// third party may have a job. The state machine asks for the job by idempotency key.
+    /// third party may have a job. The state machine probes the job.
     #[error("it is unknown whether the third party took the document: {0}")]
     OutcomeUnknown(String),
     /// The third party permanently rejects this document. The document fails with this reason.
@@ -53,11 +53,12 @@ pub enum Error {
     #[error("the permit expired: {0}")]
     PermitExpired(&'static str),
     /// The permit was used, and the outcome is unknown: an earlier delivery of the same message died, the third party
-    /// is still reading an earlier request, or the third party's answer could not be stored. The state machine asks for
-    /// the job by idempotency key.
+    /// is still reading an earlier request, or the third party's answer could not be stored. The state machine probes
+    /// the job.
     #[error("the permit was used: {0}")]
     PermitAlreadyUsed(&'static str),
-    /// A call to our own store or to another AWS service failed. The call is retried soon, then by queue redelivery.
+    /// A call to our own store or to another AWS service failed. If the function has reported the error, the state
+    /// machine retries the step; otherwise SQS delivers the message again.
     #[error("our own store failed: {0}")]
     Store(#[from] StoreError),
 }
@@ -174,7 +175,7 @@ impl Error {
                 "The processing service could not be reached for a long time. The file can be sent again.",
             ),
             Self::OutcomeUnknown(_) | Self::PermitAlreadyUsed(_) => Reason::new(
-                "handoverUnclear",
+                "outcomeUnknown",
                 "The processing service was sent this file many times and never confirmed it. An operator has to look at it.",
             ),
             Self::Unauthorized => Reason::new(

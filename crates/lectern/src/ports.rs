@@ -2,7 +2,7 @@
 //! the module `testing` in memory.
 //!
 //! If the store or service fails, a method returns [`Error::Store`](crate::error::Error::Store) (or, for the third party,
-//! the error that fits). No method retries.
+//! the error that fits). No method retries, except that the AWS SDK repeats a single call a few times.
 
 use std::pin::Pin;
 

@@ -1,7 +1,7 @@
 //! The normalised record of one document, which evaluators read, in Lectern's own versioned schema.
 //!
-//! The pure function [`build`] builds a record from the files that the third party returned. `docs/record.schema.json`
-//! is generated from these types ([`json_schema`]), and a test checks that the two are equal. All text is stored as
+//! [`Draft`] builds a record from the files that the third party returned, one file at a time. `docs/record.schema.json` is
+//! generated from these types ([`json_schema`]), and a test checks that the two are equal. All text is stored as
 //! plain text, never as markup.
 
 mod build;
@@ -23,7 +23,7 @@ use crate::{
     error::{Error, StoreError},
 };
 
-pub use build::{Draft, build};
+pub use build::Draft;
 pub(crate) use nfc::nfc;
 pub use schema::json_schema;
 

@@ -149,7 +149,7 @@ fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
 }
 
 /// During a stall, the only orders may be those of waiting documents, which repeat their requests after the timeout of
-/// `AwaitPermit`. Unit tests of the admission state show that neither half-open probes nor permits of documents that
+/// `AwaitPermit`. Unit tests of the admission state show that neither half-open trials nor permits of documents that
 /// have failed hide a stall of other documents.
 #[test]
 fn stall_sets_its_alarm_off_when_the_first_document_repeats_its_request() {
@@ -167,9 +167,6 @@ fn alarms_are_named_after_what_they_watch() {
     for (name, alarm) in Template::load().resources(ALARM) {
         let (_, metric, of) = subject(alarm);
         let suffix = match metric.as_str() {
-            "ApproximateNumberOfMessagesVisible" if name == "FailedInvocationAlarm" => {
-                "FailedInvocationAlarm"
-            }
             "ApproximateNumberOfMessagesVisible" => "DeadLetterAlarm",
             "ApproximateAgeOfOldestMessage" => "QueueAgeAlarm",
             "Throttles" => "ThrottlesAlarm",
@@ -177,7 +174,7 @@ fn alarms_are_named_after_what_they_watch() {
             _ => continue,
         };
         let stem = of[0].split('.').next().unwrap().trim_end_matches("Function").trim_end_matches("Queue");
-        let stem = stem.trim_end_matches("DeadLetter").trim_end_matches("FailedInvocation");
+        let stem = stem.trim_end_matches("DeadLetter");
         assert_eq!(name, format!("{stem}{suffix}"));
     }
 }

@@ -6,12 +6,14 @@ use std::{collections::BTreeSet, path::Path};
 use lectern_cli::{Console, Exit};
 
 use super::{
+    asl::Machine,
     sources::{captures, files, folders, read, regex, root, rust_files},
     template::Template,
 };
 
 const GUIDE: &str = "docs/operating.md";
 const LIMITS: &str = "docs/limits.md";
+const WALKTHROUGH: &str = "docs/walkthrough.md";
 /// The docs at the root of the repository; all others are in `docs/`.
 const AT_THE_ROOT: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
@@ -187,6 +189,26 @@ fn architecture_names_every_function_and_the_error_page_every_error() {
     for name in lectern::error::Error::NAMES {
         assert!(text.contains(name), "docs/errors.md lacks {name}");
     }
+}
+
+/// The walkthrough's table of the states names each state once, and its picture names only states.
+#[test]
+fn walkthrough_names_every_state_of_the_state_machine() {
+    let machine = Machine::load();
+    let top_level: Vec<&String> =
+        machine.states.keys().filter(|state| !machine.maps.contains_key(*state)).collect();
+    let section =
+        headings(&read(WALKTHROUGH)).find(|(_, title, _)| title == "The states of the state machine");
+    let (_, _, section) = section.unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    let mut named: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).collect();
+    named.sort_unstable();
+    assert_eq!(named, top_level, "left: the table in {WALKTHROUGH}; right: the state machine");
+    let drawn = captures(r"(?:^|\s)([A-Z]\w{3,})(?: -->|\n)", section.split("```").nth(1).unwrap());
+    let unknown: Vec<&String> = drawn.iter().filter(|state| !machine.states.contains_key(*state)).collect();
+    assert!(unknown.is_empty(), "the picture in {WALKTHROUGH} names {unknown:?}");
+    assert!(drawn.len() > 10, "{drawn:?}; correct the test");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Permits and leases in the state machine: which states take them, when leases are released, and what follows a
-//! hand-over with an unknown outcome.
+//! attempt with an unknown outcome.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
     let machine = Machine::load();
     for name in Error::NAMES {
         let next = machine.catcher("TransferDocument", name)["Next"].as_str().unwrap();
-        let report = ["ReportFailure", "ReportDoubt"].contains(&next);
+        let report = ["ReportFailure", "ReportUnknownOutcome"].contains(&next);
         let is_of_transfers = [
             "ThirdParty.Overdue",
             "Returned.Mismatch",
@@ -83,7 +83,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
         ];
         assert_eq!(report, !is_of_transfers.contains(&name), "{name} leads to {next}");
     }
-    for state in ["ReportFailure", "ReportDoubt"] {
+    for state in ["ReportFailure", "ReportUnknownOutcome"] {
         let body = &machine.state(state)["Arguments"]["MessageBody"];
         let expected = (&json!("report"), &json!("{% $failure.Error %}"));
         assert_eq!((&body["kind"], &body["error"]), expected, "{state}");
@@ -92,17 +92,17 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
 
 /// If the third party has the job, submitting the document again at once would waste a permit (D01).
 #[test]
-fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
+fn d01_unknown_outcome_leads_to_a_probe_before_the_document_queues_again() {
     let machine = Machine::load();
     let catcher = machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown");
     assert_eq!(catcher["ErrorEquals"], json!(["ThirdParty.OutcomeUnknown", "Permit.AlreadyUsed"]));
     assert_eq!(
         (&catcher["Next"], &catcher["Assign"]["probing"]),
-        (&json!("ReportDoubt"), &json!("handover"))
+        (&json!("ReportUnknownOutcome"), &json!("unknownOutcome"))
     );
-    let after = reachable("ReportDoubt", &without(&machine, &["ProbeJob"]));
+    let after = reachable("ReportUnknownOutcome", &without(&machine, &["ProbeJob"]));
     assert!(!after.contains("AwaitPermit"), "{after:?}");
-    // The probe asks about this round's job, and a new request uses the same idempotency key.
+    // The probe is for this round's job, and a new request uses the same idempotency key.
     let rounds: BTreeSet<String> = machine
         .edges()
         .into_iter()
@@ -111,29 +111,32 @@ fn d01_unclear_hand_over_leads_to_a_probe_before_the_document_queues_again() {
         .collect();
     assert_eq!(rounds, ["Begin", "TransferAgain"].map(str::to_owned).into());
     let choices = machine.state("CheckUnknownJob")["Choices"].as_array().unwrap();
-    assert_eq!(choices[0], json!({ "Condition": "{% $probing = 'handover' %}", "Next": "CheckDoubt" }));
+    assert_eq!(
+        choices[0],
+        json!({ "Condition": "{% $probing = 'unknownOutcome' %}", "Next": "CheckUnknownOutcomes" })
+    );
 }
 
-/// Half-open probes do not count as the document's attempts, because the third party was known to be down.
+/// Half-open trials do not count as the document's attempts, because the third party was known to be down.
 #[test]
-fn d01_document_whose_hand_over_stays_unclear_fails_after_some_ten_attempts() {
+fn d01_document_whose_outcome_stays_unknown_fails_after_some_ten_attempts() {
     let machine = Machine::load();
     let counted =
-        &machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown")["Assign"]["doubtfulTransfers"];
-    assert_eq!(counted, "{% $halfOpenProbe ? $doubtfulTransfers : $doubtfulTransfers + 1 %}");
-    assert!((8..=15).contains(&machine.limit("CheckDoubt", "doubtfulTransfers")));
-    let check = machine.state("CheckDoubt");
+        &machine.catcher("TransferDocument", "ThirdParty.OutcomeUnknown")["Assign"]["unknownOutcomes"];
+    assert_eq!(counted, "{% $halfOpenTrial ? $unknownOutcomes : $unknownOutcomes + 1 %}");
+    assert!((8..=15).contains(&machine.limit("CheckUnknownOutcomes", "unknownOutcomes")));
+    let check = machine.state("CheckUnknownOutcomes");
     assert_eq!(
         (&check["Choices"][0]["Next"], &check["Default"]),
         (&json!("WaitAfterFailure"), &json!("FailDocument"))
     );
     let before = without(&machine, &["CheckUnknownJob", "CheckProbeTime"]);
     assert!(
-        !reachable("ReportDoubt", &before).contains("CheckDoubt"),
+        !reachable("ReportUnknownOutcome", &before).contains("CheckUnknownOutcomes"),
         "its lease is released or has ended by then"
     );
     for error in [Error::OutcomeUnknown(String::new()), Error::PermitAlreadyUsed("")] {
-        assert_eq!(error.reason().code, "handoverUnclear");
+        assert_eq!(error.reason().code, "outcomeUnknown");
     }
 }
 
@@ -155,7 +158,7 @@ fn case_33_no_second_job_is_requested_while_the_first_one_is_in_progress() {
     assert_eq!(
         next,
         [
-            ("{% $probe = 'resultKept' %}", "ReleaseLease"),
+            ("{% $probe = 'resultStored' %}", "ReleaseLease"),
             ("{% $probe = 'working' and $probeCount <= N %}", "RenewLease"),
             ("{% $probe = 'working' %}", "GiveUpWorking"),
         ]

@@ -81,7 +81,7 @@ fn values(dimension: &str) -> BTreeSet<&'static str> {
         "Reason" => REASONS.into_iter().chain([OTHER]).collect(),
         "MediaType" => MediaType::ALL.map(MediaType::as_str).into(),
         "Error" => Error::NAMES.into(),
-        "Status" => [Status::ResultKept, Status::Working, Status::Unknown].map(Status::as_str).into(),
+        "Status" => [Status::ResultStored, Status::Working, Status::Unknown].map(Status::as_str).into(),
         "Outcome" => metrics::CallbackOutcome::ALL.map(metrics::CallbackOutcome::as_str).into(),
         other => panic!("say in this test which values {other} can have"),
     }

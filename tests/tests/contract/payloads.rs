@@ -56,7 +56,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 6] {
             }),
         ),
         ("ReportFailure", report()),
-        ("ReportDoubt", report()),
+        ("ReportUnknownOutcome", report()),
         ("RenewLease", order(admit_document::Order::Renew { count: 0 })),
         ("ReleaseLease", release()),
         ("ReleaseUnknownJob", release()),
@@ -127,7 +127,7 @@ fn orders_are_of_the_kinds_that_admit_document_knows() {
     let kinds = [
         ("AwaitPermit", "request"),
         ("ReportFailure", "report"),
-        ("ReportDoubt", "report"),
+        ("ReportUnknownOutcome", "report"),
         ("RenewLease", "renew"),
         ("ReleaseLease", "release"),
         ("ReleaseUnknownJob", "release"),
@@ -183,7 +183,7 @@ fn execution_reads_only_what_starting_it_gives_and_asks_for_what_may_be_missing(
         round: Round(2),
         attempt: Attempt(7),
     };
-    let given = keys(&execution_input(&execution(Resume::Ask, envelope().traceparent)));
+    let given = keys(&execution_input(&execution(Resume::Probe, envelope().traceparent)));
     let always = keys(&execution_input(&execution(Resume::Transfer, None)));
     let optional: BTreeSet<String> = given.difference(&always).cloned().collect();
     assert_eq!(optional, ["resume", "traceparent"].map(str::to_owned).into());
@@ -211,7 +211,7 @@ fn both_ways_out_of_begin_set_the_same_variables() {
 fn words_that_choices_compare_are_those_that_the_code_writes() {
     let machine = Machine::load();
     let compared = captures(r"\$probe = '(\w+)'", &format!("{:?}", machine.states));
-    let statuses = [probe_job::Status::ResultKept, probe_job::Status::Working];
+    let statuses = [probe_job::Status::ResultStored, probe_job::Status::Working];
     let written = statuses.map(|status| json!(status).as_str().unwrap().to_owned());
     assert_eq!(compared, written.into(), "left: the choices; right: probe_job::Status");
     let outcomes = captures(r"\$outcome = '(\w+)'", &machine.state("CheckOutcome").to_string());

@@ -202,9 +202,6 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
         needed.extend(actions_without_a_call(function));
         if needed.contains("sqs:ChangeMessageVisibility") {
             needed.extend(POLLING);
-        } else {
-            // Lambda stores failed asynchronous invocations with the function's own permissions.
-            needed.insert("sqs:SendMessage");
         }
         assert_eq!(
             granted(properties),
@@ -249,19 +246,15 @@ fn permissions_name_their_resources() {
 }
 
 #[test]
-fn functions_send_only_to_failed_invocations_their_own_dead_letter_queue_and_admission() {
+fn functions_send_only_to_their_own_dead_letter_queue_and_to_admission() {
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 let own = name.replace("Function", "DeadLetterQueue");
                 let orders = ["ReceiveCallbackFunction", "TransferDocumentFunction"].contains(&name);
-                let admission = if orders { "AdmitDocumentQueue" } else { own.as_str() };
-                let queues = ["FailedInvocationQueue", &own, admission]
-                    .map(|queue| json!({"Fn::GetAtt": format!("{queue}.Arn")}));
-                for queue in list(&statement["Resource"]) {
-                    assert!(queues.contains(queue), "{name}: {queue}");
-                }
+                let queue = if orders { "AdmitDocumentQueue" } else { own.as_str() };
+                assert_eq!(statement["Resource"], json!({"Fn::GetAtt": format!("{queue}.Arn")}), "{name}");
             }
         }
     }

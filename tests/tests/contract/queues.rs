@@ -9,15 +9,10 @@ use super::{asl::Machine, template::Template};
 const QUEUE: &str = "AWS::SQS::Queue";
 const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
 
-/// The queue for failed asynchronous invocations: a dead-letter queue without a source queue.
-const FAILED_INVOCATIONS: &str = "FailedInvocationQueue";
-
 /// Source queues and their dead-letter queues.
 fn pairs(template: &Template) -> BTreeMap<&str, &str> {
-    let mut queues = template.resources(QUEUE);
-    queues.remove(FAILED_INVOCATIONS);
     let (dead, sources): (Vec<_>, Vec<_>) =
-        queues.into_iter().partition(|(name, _)| name.ends_with("DeadLetterQueue"));
+        template.resources(QUEUE).into_iter().partition(|(name, _)| name.ends_with("DeadLetterQueue"));
     let mut unused: BTreeSet<&str> = dead.into_iter().map(|(name, _)| name).collect();
     let pairs = sources.into_iter().map(|(name, queue)| {
         let target = queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"].as_str();
@@ -80,40 +75,28 @@ fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
     );
 }
 
-/// An event source mapping leaves failed messages on the queue. Functions without a queue need a destination for
-/// asynchronous invocations that fail.
+/// An asynchronous invocation that fails is lost, or needs a destination with an alarm. So S3's events come through a
+/// queue, and the state machine and the API wait for a function's answer.
 #[test]
-fn asynchronous_invocations_that_fail_are_kept() {
+fn nothing_invokes_a_function_asynchronously() {
     let template = Template::load();
-    let queue = template.resource(QUEUE, FAILED_INVOCATIONS);
-    assert_eq!(template.number(&queue["MessageRetentionPeriod"]), 1_209_600, "the longest retention of SQS");
-    assert!(
-        queue.get("RedrivePolicy").is_none(),
-        "no function reads this queue, so it needs no dead-letter queue"
-    );
-    let configs = template.resources("AWS::Lambda::EventInvokeConfig");
-    let fed: BTreeSet<String> = template
-        .resources(MAPPING)
-        .keys()
-        .map(|mapping| format!("{}Function", mapping.trim_end_matches("EventSource")))
-        .collect();
-    let functions = template.resources("AWS::Serverless::Function").into_keys();
-    let direct: BTreeSet<&str> = functions.filter(|function| !fed.contains(*function)).collect();
-    let kept: BTreeSet<&str> =
-        configs.values().filter_map(|config| config["FunctionName"]["Ref"].as_str()).collect();
-    assert_eq!(kept, direct, "left: with an EventInvokeConfig; right: functions without a queue");
-    for (name, config) in configs {
-        let function = config["FunctionName"]["Ref"].as_str().unwrap();
-        assert_eq!(name, format!("{}AsyncInvocations", function.trim_end_matches("Function")));
-        let destination = &config["DestinationConfig"]["OnFailure"]["Destination"];
-        assert_eq!(*destination, json!({"Fn::GetAtt": format!("{FAILED_INVOCATIONS}.Arn")}), "{name}");
-        // The functions have no aliases or versions; a manual invocation runs the newest code.
-        assert_eq!(config["Qualifier"], "$LATEST", "{name}");
+    for (name, bucket) in template.resources("AWS::S3::Bucket") {
+        let targets = bucket["NotificationConfiguration"].as_object().into_iter().flatten();
+        for (kind, _) in targets {
+            assert_eq!(kind, "QueueConfigurations", "{name}: send its events to a queue");
+        }
     }
-    assert_eq!(
-        template.0["Outputs"]["FailedInvocationQueueUrl"]["Value"],
-        json!({"Ref": FAILED_INVOCATIONS})
-    );
+    for (name, permission) in template.resources("AWS::Lambda::Permission") {
+        assert_eq!(permission["Principal"], "apigateway.amazonaws.com", "{name}: send it through a queue");
+    }
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        assert!(function.get("Events").is_none(), "{name}: feed it by a queue and an event source mapping");
+    }
+    let machine = Machine::load();
+    for (name, task) in machine.of_type("Task") {
+        let invocation = &task["Arguments"]["InvocationType"];
+        assert!(invocation.is_null(), "{name}: without an InvocationType, the state waits for the answer");
+    }
 }
 
 #[test]

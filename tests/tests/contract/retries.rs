@@ -115,13 +115,13 @@ fn rendezvous_is_not_retried_when_the_result_came_first_or_too_late() {
 }
 
 #[test]
-fn case_29_permits_outlast_eight_hours_of_half_open_probes_and_ten_days_in_the_queue() {
+fn case_29_permits_outlast_eight_hours_of_half_open_trials_and_ten_days_in_the_queue() {
     let machine = Machine::load();
     let breaker = read("crates/lectern/src/admission/breaker.rs");
     let longest = captures(r"MAX_PAUSE: Duration = Duration::from_mins\((\d+)\);", &breaker);
     let pause_s = longest.first().unwrap().parse::<u64>().unwrap() * 60;
     let hours = machine.limit("CheckFailure", "failedTransfers") * pause_s / 3600;
-    assert!(hours >= 8, "a document that makes every half-open probe fails after {hours} h");
+    assert!(hours >= 8, "a document that makes every half-open trial fails after {hours} h");
     let wait_s = machine.state("AwaitPermit")["TimeoutSeconds"].as_u64().unwrap();
     let days = machine.limit("CheckPermitRequests", "permitRequests") * wait_s / 86_400;
     assert!(days >= 10, "a document leaves the queue after {days} days");

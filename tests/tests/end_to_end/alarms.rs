@@ -1,4 +1,4 @@
-//! Alarms on our own metrics are set off by real causes, and failed asynchronous invocations are kept.
+//! Alarms on our own metrics are set off by real causes.
 //!
 //! Unlike `CloudWatch`, the local cloud does not extract metrics from logs. So each test reads the log line that a
 //! function wrote, puts the metrics that `CloudWatch` would extract, and waits for the alarm. The local cloud does not
@@ -12,7 +12,7 @@ use third_party::{JobFault, ReportedStatus, SubmissionFault};
 use uuid::Uuid;
 
 use crate::{
-    aws_json::{self, call},
+    aws_json::call,
     callbacks::Delivery,
     case::Case,
     content::text,
@@ -88,35 +88,6 @@ async fn refused_credentials_set_their_alarm_and_the_breakers_off() {
     case.stack.goes_off("BreakerOpenAlarm", "AdmitDocument", began).await;
     case.stack.goes_off("ThirdPartyUnauthorizedAlarm", "TransferDocument", began).await;
     case.stack.ready(&upload).await;
-}
-
-#[tokio::test]
-async fn asynchronous_invocation_that_fails_is_kept_with_its_payload() {
-    let stack = Stack::open();
-    let submission = format!("e2e-{}", Uuid::new_v4().simple());
-    let payload = json!({
-        "schemaVersion": 2, "submissionId": submission, "documentId": Uuid::new_v4().to_string(),
-        "attempt": 1000, "index": 0
-    });
-    let function = stack.function("VerifyReturnedFileFunction").await;
-    aws_json::invoke_asynchronously(&stack, &function, &payload).await;
-    let prefix = format!("{}-FailedInvocationQueue", stack.is.stack_name);
-    let found = stack.sqs.list_queues().queue_name_prefix(prefix).send().await.unwrap();
-    let [queue_url] = <[String; 1]>::try_from(found.queue_urls.unwrap()).unwrap();
-    eventually("the invocation is in FailedInvocationQueue", LATER, async || {
-        let request = stack.sqs.receive_message().queue_url(&queue_url).max_number_of_messages(10);
-        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
-        let messages = answer.messages.unwrap_or_default();
-        let ours = messages.iter().find(|message| {
-            let body: Value = serde_json::from_str(message.body().unwrap_or_default()).unwrap_or_default();
-            body["requestPayload"] == payload && body["responsePayload"]["errorType"] == "Returned.Mismatch"
-        });
-        let message = ours.ok_or_else(|| format!("{} other messages", messages.len()))?;
-        let handle = message.receipt_handle().unwrap_or_default();
-        let deleted = stack.sqs.delete_message().queue_url(&queue_url).receipt_handle(handle).send().await;
-        deleted.map(drop).map_err(|error| format!("{error:?}"))
-    })
-    .await;
 }
 
 impl Stack {

@@ -23,14 +23,6 @@ pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Va
     send(stack, "lambda", method, path, None, body).await
 }
 
-/// Invokes a function asynchronously. Lambda accepts the event, invokes the function later, and retries failures.
-pub(crate) async fn invoke_asynchronously(stack: &Stack, function: &str, payload: &Value) {
-    let (path, body) = (format!("/2015-03-31/functions/{function}/invocations"), payload.to_string());
-    let request = signed(stack, "lambda", &Method::POST, &path, None, &body);
-    let answer = request.header("x-amz-invocation-type", "Event").body(body).send().await.unwrap();
-    assert_eq!(answer.status(), 202, "{function}");
-}
-
 async fn send(
     stack: &Stack,
     service: &str,

@@ -56,7 +56,7 @@ async fn case_33_result_of_a_job_that_never_calls_back_is_adopted_by_the_probe()
     let job = case.stack.only_job(&upload).await;
     assert_eq!((job.submissions, job.callbacks.len()), (1, 0));
     let entered = case.stack.states_entered(&upload).await;
-    assert_eq!(entered.iter().filter(|state| *state == "ProbeJob").count(), 1, "asked once: {entered:?}");
+    assert_eq!(entered.iter().filter(|state| *state == "ProbeJob").count(), 1, "probed once: {entered:?}");
 }
 
 #[tokio::test]

@@ -26,7 +26,6 @@ pub(crate) struct Description {
     pub(crate) user_pool_client_id: String,
     pub(crate) queue_urls: QueueUrls,
     pub(crate) dead_letter_queue_urls: QueueUrls,
-    pub(crate) failed_invocation_queue_url: String,
     pub(crate) third_party_url: String,
     pub(crate) third_party_admin_key: String,
     evaluator_file: PathBuf,

@@ -14,7 +14,7 @@ use rstest::rstest;
 
 use super::{
     conditions::{CallbackTime, Roughness},
-    machine::{MAX_DOUBTFUL, MAX_FAILED, MAX_REQUESTS},
+    machine::{MAX_FAILED, MAX_REQUESTS, MAX_UNKNOWN_OUTCOMES},
     observed::{Behaviour, Behind},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
@@ -115,7 +115,7 @@ fn case_32_case_35_further_callbacks_change_nothing(#[case] callback: CallBack) 
 
 #[test]
 fn case_33_if_no_callback_comes_the_third_party_is_asked_once() {
-    let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfAsked, ..GOOD });
+    let (mut simulation, object) = uploaded(Plan { callback: CallBack::OnlyIfProbed, ..GOOD });
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), ready());
     let asked = ["AwaitCallback", "ProbeJob", "CheckProbe", "ReleaseLease"];
@@ -263,7 +263,7 @@ fn case_19_job_whose_answer_was_lost_keeps_its_lease_when_its_document_fails() {
     let path = simulation.path(&object);
     assert_eq!(
         path[path.len() - 5..],
-        ["ReportDoubt", "WaitBeforeProbe", "ProbeJob", "FailDocument", "Failed"]
+        ["ReportUnknownOutcome", "WaitBeforeProbe", "ProbeJob", "FailDocument", "Failed"]
     );
     assert_eq!(leases(&simulation), 1, "the third party may have a job");
     simulation.assert_that_no_permit_is_left();
@@ -283,16 +283,22 @@ fn document_that_never_gets_a_permit_fails_after_a_bounded_time() {
 
 /// After each attempt with an unknown outcome, the third party answers that it has no job.
 #[test]
-fn d01_document_whose_handover_always_ends_in_doubt_fails_after_a_bounded_number_of_attempts() {
+fn d01_document_whose_outcome_is_always_unknown_fails_after_a_bounded_number_of_attempts() {
     let no_job = Behaviour::TimesOut(Duration::ZERO, Behind::NoJob);
-    for (doubts, end) in [(MAX_DOUBTFUL, ready()), (MAX_DOUBTFUL + 1, failed("handoverUnclear"))] {
+    for (unknown_outcomes, end) in
+        [(MAX_UNKNOWN_OUTCOMES, ready()), (MAX_UNKNOWN_OUTCOMES + 1, failed("outcomeUnknown"))]
+    {
         let (mut simulation, object) = uploaded(GOOD);
-        simulation.instead.extend(vec![no_job; doubts]);
+        simulation.instead.extend(vec![no_job; unknown_outcomes]);
         block_on(simulation.run());
-        assert_eq!(simulation.end(&object), end, "{doubts}");
+        assert_eq!(simulation.end(&object), end, "{unknown_outcomes}");
         let path = simulation.path(&object);
         let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
-        assert_eq!((count("TransferDocument"), count("ProbeJob")), (MAX_DOUBTFUL + 1, doubts), "{path:?}");
+        assert_eq!(
+            (count("TransferDocument"), count("ProbeJob")),
+            (MAX_UNKNOWN_OUTCOMES + 1, unknown_outcomes),
+            "{path:?}"
+        );
         assert_eq!((jobs(&simulation), leases(&simulation)), (usize::from(end == ready()), 0));
         simulation.assert_that_no_permit_is_left();
     }

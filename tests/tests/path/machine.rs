@@ -11,7 +11,7 @@ use super::jsonata::{RANDOM, Scope, evaluate};
 /// Small limits, so that a run can reach each of them.
 pub(crate) const MAX_ROUNDS: u64 = 2;
 pub(crate) const MAX_FAILED: usize = 4;
-pub(crate) const MAX_DOUBTFUL: usize = 2;
+pub(crate) const MAX_UNKNOWN_OUTCOMES: usize = 2;
 /// How often a document requests a permit before it fails.
 pub(crate) const MAX_REQUESTS: usize = 5;
 const HOUR: u64 = 3600;
@@ -22,7 +22,7 @@ const LIMITS: [(&str, u64); 13] = [
     ("MismatchMaxAttempts", 1),
     ("FailMaxAttempts", 50),
     ("MaxFailedTransfers", MAX_FAILED as u64),
-    ("MaxDoubtfulTransfers", MAX_DOUBTFUL as u64),
+    ("MaxUnknownOutcomes", MAX_UNKNOWN_OUTCOMES as u64),
     ("MaxPermitRequests", MAX_REQUESTS as u64 - 1),
     ("MaxProbes", 1),
     ("MaxUnansweredProbes", 3),

@@ -25,7 +25,7 @@ pub(crate) struct Outage {
     pub(crate) until: OffsetDateTime,
     pub(crate) error: fn() -> Error,
     /// Whether the third party still answers probes.
-    pub(crate) answers_questions: bool,
+    pub(crate) answers_probes: bool,
 }
 
 impl Outage {
@@ -155,7 +155,7 @@ impl ThirdParty for Observed<'_> {
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
         let no_answer =
             matches!(behaviour(self.behaviours, idempotency_key), Behaviour::TimesOut(_, Behind::NoAnswer));
-        let answers = self.outage.is_some_and(|outage| outage.answers_questions);
+        let answers = self.outage.is_some_and(|outage| outage.answers_probes);
         let answer = match self.check_outage() {
             Err(error) if !answers => Err(error),
             _ if no_answer => Err(Error::Unavailable("no answer".to_owned())),

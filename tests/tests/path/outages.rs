@@ -41,7 +41,7 @@ fn after_an_outage(
         lease: LEASE,
     };
     let from = START + beginning;
-    simulation.outage = Some(Outage { from, until: from + lasting, error, answers_questions: false });
+    simulation.outage = Some(Outage { from, until: from + lasting, error, answers_probes: false });
     for number in 0..DOCUMENTS {
         let object = object(&format!("lesson-{number}.pdf"), "v1");
         simulation.world.objects.upload(&object, None, b"%PDF-1.7\n1 0 obj".as_slice());
@@ -68,8 +68,8 @@ fn refused(simulation: &Simulation) -> Vec<Request> {
     simulation.log.requests().iter().filter(|request| !request.accepted).cloned().collect()
 }
 
-/// The number of half-open probes in an outage: the breaker's pauses are 15, 30, 60, 120, 240, then 300 seconds.
-fn probes(lasting: Duration) -> usize {
+/// The number of half-open trials in an outage: the breaker's pauses are 15, 30, 60, 120, 240, then 300 seconds.
+fn trials(lasting: Duration) -> usize {
     let doubling = 15 + 30 + 60 + 120 + 240;
     5 + usize::try_from(lasting.as_secs().saturating_sub(doubling).div_ceil(300)).unwrap()
 }
@@ -84,7 +84,7 @@ fn case_29_eight_hours_without_the_third_party_fail_no_document_and_cost_few_req
         let lasting = Duration::from_hours(8);
         let simulation = after_an_outage(Duration::ZERO, lasting, error, CallBack::Once);
         let refused = refused(&simulation);
-        assert!(refused.len() <= BEFORE_IT_OPENS + probes(lasting), "{} requests", refused.len());
+        assert!(refused.len() <= BEFORE_IT_OPENS + trials(lasting), "{} requests", refused.len());
         let requests = simulation.log.requests();
         assert_eq!(requests.len() - refused.len(), DOCUMENTS, "each document was accepted once");
         let end = requests.iter().map(|request| request.at).max().unwrap() - START;
@@ -101,7 +101,7 @@ fn case_29_eight_hours_without_the_third_party_fail_no_document_and_cost_few_req
 fn case_29_jobs_whose_probes_get_no_answer_keep_their_leases() {
     for error in [|| Error::Unavailable("503".to_owned()), || Error::OutcomeUnknown("no answer".to_owned())] {
         let (beginning, lasting) = (Duration::from_mins(30), Duration::from_hours(8));
-        let simulation = after_an_outage(beginning, lasting, error, CallBack::OnlyIfAsked);
+        let simulation = after_an_outage(beginning, lasting, error, CallBack::OnlyIfProbed);
         let outage = simulation.outage.unwrap();
         let questions = simulation.log.questions();
         let unanswered: Vec<_> = questions.iter().filter(|question| !question.answered).collect();
@@ -125,13 +125,13 @@ fn case_29_jobs_whose_probes_get_no_answer_keep_their_leases() {
 }
 
 #[test]
-fn case_28_refused_credentials_stop_all_requests_but_one_probe_at_a_time() {
+fn case_28_refused_credentials_stop_all_requests_but_one_trial_at_a_time() {
     let lasting = Duration::from_hours(2);
     let simulation = after_an_outage(Duration::ZERO, lasting, || Error::Unauthorized, CallBack::Once);
     let refused = refused(&simulation);
-    assert!(refused.len() <= MAX_IN_FLIGHT as usize + probes(lasting), "{} requests", refused.len());
-    let probes = refused.iter().filter(|request| request.at > START + Duration::from_secs(10));
-    let times: Vec<_> = probes.map(|request| request.at).collect();
+    assert!(refused.len() <= MAX_IN_FLIGHT as usize + trials(lasting), "{} requests", refused.len());
+    let trials = refused.iter().filter(|request| request.at > START + Duration::from_secs(10));
+    let times: Vec<_> = trials.map(|request| request.at).collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(14)), "one at a time");
     let ends: BTreeSet<_> =
         simulation.executions.values().map(|execution| execution.state.as_str()).collect();

@@ -36,7 +36,7 @@ const MAX_PAUSE: Duration = Duration::from_mins(5);
 const GATEWAY: Duration = Duration::from_mins(1);
 /// How long an attempt with an unknown outcome keeps its lease if the probe is answered: the time until the 504, the
 /// five seconds before the probe, and a margin.
-const DOUBT: Duration = Duration::from_secs(70);
+const UNTIL_PROBED: Duration = Duration::from_secs(70);
 const JOB: Duration = Duration::from_secs(30);
 const SLOW_JOB: Duration = Duration::from_hours(1);
 
@@ -46,7 +46,7 @@ enum Kind {
     Good,
     Slow,
     Failing,
-    Doubtful(Behind),
+    UnknownOutcome(Behind),
 }
 
 /// The longest time that a document that has not failed waits for the third party:
@@ -62,9 +62,9 @@ enum Kind {
 ///   document gets one of the next `permits` permits. The rate limiter spaces them by its interval.
 /// - Each of the `max_in_flight` leases is free again within `holding`, the longest time that an attempt of these
 ///   documents has a lease. If probes get no answer, that is the full lease.
-/// - The circuit breaker opens at most once in ten permits, and a half-open probe may be in progress at the beginning.
-///   The next half-open probe is a document that has not failed: the document itself, or one of the `bad` documents
-///   ahead of it, each once. [`GATEWAY`] is the longest time until the outcome of a half-open probe is reported.
+/// - The circuit breaker opens at most once in ten permits, and a half-open trial may be in progress at the beginning.
+///   The next half-open trial is a document that has not failed: the document itself, or one of the `bad` documents
+///   ahead of it, each once. [`GATEWAY`] is the longest time until the outcome of a half-open trial is reported.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     ahead: u32,
@@ -117,7 +117,7 @@ impl Population {
             match kind {
                 Kind::Good | Kind::Slow => {}
                 Kind::Failing => drop(self.simulation.behaviours.insert(id, Behaviour::Fails)),
-                Kind::Doubtful(behind) => {
+                Kind::UnknownOutcome(behind) => {
                     self.simulation.behaviours.insert(id, Behaviour::TimesOut(GATEWAY, behind));
                 }
             }
@@ -186,8 +186,8 @@ fn assert_rate(requests: &[Request]) {
     }
 }
 
-fn handover_unclear() -> (DocumentState, Option<String>) {
-    failed("handoverUnclear")
+fn outcome_unknown() -> (DocumentState, Option<String>) {
+    failed("outcomeUnknown")
 }
 
 /// In an earlier design, none of these good documents was served in ten days.
@@ -195,34 +195,34 @@ fn handover_unclear() -> (DocumentState, Option<String>) {
 #[case::in_one_submission("s1", "s1")]
 #[case::in_two_submissions("s1", "s2")]
 fn d01_sixty_documents_with_504_do_not_keep_1440_good_ones_from_being_served(
-    #[case] doubtful: &str,
+    #[case] others: &str,
     #[case] good: &str,
 ) {
-    const DOUBTFUL: Kind = Kind::Doubtful(Behind::NoJob);
+    const UNKNOWN: Kind = Kind::UnknownOutcome(Behind::NoJob);
     let mut population = Population::new(1);
-    population.upload(doubtful, DOUBTFUL, 60, Duration::ZERO);
+    population.upload(others, UNKNOWN, 60, Duration::ZERO);
     population.upload(good, Kind::Good, 1440, Duration::from_mins(10));
     population.run_until_served();
     population.assert_served(|uploaded| {
         // Only before the first good document are there documents with an unknown outcome that have not failed yet.
         let (ahead, bad) = if uploaded == START { (60, 60) } else { (1, 0) };
-        Bound { ahead, queues: 4, bad, holding: DOUBT }
+        Bound { ahead, queues: 4, bad, holding: UNTIL_PROBED }
     });
-    assert_eq!(population.ends(DOUBTFUL), vec![handover_unclear(); 60]);
+    assert_eq!(population.ends(UNKNOWN), vec![outcome_unknown(); 60]);
     let requests = population.simulation.log.requests();
-    let doubtful = requests.iter().filter(|request| !request.accepted).count();
-    let probes = population.simulation.half_open_probes();
-    assert!((60 * 11..=60 * 11 + probes).contains(&doubtful), "{doubtful} requests, {probes} probes");
+    let unknown = requests.iter().filter(|request| !request.accepted).count();
+    let trials = population.simulation.half_open_trials();
+    assert!((60 * 11..=60 * 11 + trials).contains(&unknown), "{unknown} requests, {trials} trials");
 }
 
 /// There are more documents of each kind than jobs may be in flight.
 #[rstest]
 fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
     #[values(
-        (Kind::Doubtful(Behind::NoJob), DOUBT),
-        (Kind::Doubtful(Behind::NoAnswer), LIMITS.lease),
-        (Kind::Doubtful(Behind::Job), DOUBT + JOB),
-        (Kind::Failing, DOUBT),
+        (Kind::UnknownOutcome(Behind::NoJob), UNTIL_PROBED),
+        (Kind::UnknownOutcome(Behind::NoAnswer), LIMITS.lease),
+        (Kind::UnknownOutcome(Behind::Job), UNTIL_PROBED + JOB),
+        (Kind::Failing, UNTIL_PROBED),
         (Kind::Slow, SLOW_JOB + JOB)
     )]
     others: (Kind, Duration),
@@ -252,7 +252,7 @@ fn d01_good_documents_of_a_crowd_are_served_within_a_bound(
     #[values(3, 4)] seed: u64,
 ) {
     const OTHERS: [Kind; 4] =
-        [Kind::Slow, Kind::Failing, Kind::Doubtful(Behind::NoJob), Kind::Doubtful(Behind::Job)];
+        [Kind::Slow, Kind::Failing, Kind::UnknownOutcome(Behind::NoJob), Kind::UnknownOutcome(Behind::Job)];
     let mut population = Population::new(seed);
     for number in 0..submissions {
         let submission = format!("s{number}");
@@ -269,38 +269,38 @@ fn d01_good_documents_of_a_crowd_are_served_within_a_bound(
 
 /// No probe about their jobs is answered, so each attempt keeps its lease until the lease ends.
 #[test]
-fn d01_documents_in_doubt_fail_after_some_ten_attempts_although_no_probe_is_answered() {
-    const DOUBTFUL: Kind = Kind::Doubtful(Behind::NoAnswer);
+fn d01_documents_with_unknown_outcomes_fail_after_some_ten_attempts_although_no_probe_is_answered() {
+    const UNKNOWN: Kind = Kind::UnknownOutcome(Behind::NoAnswer);
     let mut population = Population::new(6);
-    population.upload("s1", DOUBTFUL, 3, Duration::ZERO);
+    population.upload("s1", UNKNOWN, 3, Duration::ZERO);
     population.upload("s1", Kind::Good, 3, Duration::from_hours(24));
     population.run();
-    assert_eq!(population.ends(DOUBTFUL), vec![handover_unclear(); 3]);
+    assert_eq!(population.ends(UNKNOWN), vec![outcome_unknown(); 3]);
     assert_eq!(population.ends(Kind::Good), vec![ready(); 3]);
     assert_eq!(population.simulation.world.third_party.jobs().len(), 3);
 }
 
 /// The third party has created the job each time, and probes get that answer.
 #[test]
-fn d01_document_in_doubt_whose_job_exists_is_sent_once_and_waits_for_its_callback() {
-    const DOUBTFUL: Kind = Kind::Doubtful(Behind::Job);
+fn d01_document_with_an_unknown_outcome_whose_job_exists_is_sent_once_and_waits_for_its_callback() {
+    const UNKNOWN: Kind = Kind::UnknownOutcome(Behind::Job);
     let mut population = Population::new(7);
-    population.upload("s1", DOUBTFUL, 60, Duration::ZERO);
+    population.upload("s1", UNKNOWN, 60, Duration::ZERO);
     population.run();
-    assert_eq!(population.ends(DOUBTFUL), vec![ready(); 60]);
+    assert_eq!(population.ends(UNKNOWN), vec![ready(); 60]);
     assert_eq!(population.simulation.log.requests().len(), 60, "each document was submitted once");
     population.simulation.assert_that_no_permit_is_left();
 }
 
 /// For four hours no submission is answered, but probes are: the third party has no job.
 #[test]
-fn d01_doubt_does_not_count_while_the_third_party_is_known_to_be_down() {
+fn d01_unknown_outcome_does_not_count_while_the_third_party_is_known_to_be_down() {
     let mut population = Population::new(8);
     population.simulation.outage = Some(Outage {
         from: START,
         until: START + Duration::from_hours(4),
         error: || Error::OutcomeUnknown("no answer".to_owned()),
-        answers_questions: true,
+        answers_probes: true,
     });
     population.upload("s1", Kind::Good, 1, Duration::ZERO);
     population.run();
@@ -310,13 +310,13 @@ fn d01_doubt_does_not_count_while_the_third_party_is_known_to_be_down() {
     population.simulation.assert_that_no_permit_is_left();
 }
 
-/// Half-open probes go on during an outage, and no good document is served.
+/// Half-open trials go on during an outage, and no good document is served.
 #[test]
-fn d01_time_without_a_served_document_rises_although_half_open_probes_go_on() {
+fn d01_time_without_a_served_document_rises_although_half_open_trials_go_on() {
     let mut population = Population::new(9);
     let until = START + Duration::from_hours(3);
     let error = || Error::Unavailable("503".to_owned());
-    population.simulation.outage = Some(Outage { from: START, until, error, answers_questions: true });
+    population.simulation.outage = Some(Outage { from: START, until, error, answers_probes: true });
     population.upload("s1", Kind::Good, 100, Duration::from_mins(1));
     let stalled = |simulation: &Simulation| {
         let now = simulation.world.clock.now();
@@ -326,9 +326,9 @@ fn d01_time_without_a_served_document_rises_although_half_open_probes_go_on() {
     for hours in 1..=2 {
         let reached = START + Duration::from_hours(hours);
         block_on(population.simulation.run_until(|simulation| simulation.world.clock.now() >= reached));
-        let now = (stalled(&population.simulation), population.simulation.half_open_probes());
+        let now = (stalled(&population.simulation), population.simulation.half_open_trials());
         assert!(now.0 >= before.0 + Duration::from_mins(50), "stalled for {:?}, then {:?}", before.0, now.0);
-        assert!(now.1 >= before.1 + 8, "{} probes, then {}", before.1, now.1);
+        assert!(now.1 >= before.1 + 8, "{} trials, then {}", before.1, now.1);
         before = now;
     }
     population.run();
@@ -349,7 +349,7 @@ fn d04_scattered_failures_never_open_the_circuit_breaker(
     population.run_until_served();
     let requests = population.simulation.log.requests().len();
     assert!(requests > 300 + percent, "{requests} requests");
-    assert_eq!(population.simulation.half_open_probes(), 0, "the breaker opened");
+    assert_eq!(population.simulation.half_open_trials(), 0, "the breaker opened");
 }
 
 /// The first document's message stays on its queue until the permit has expired.

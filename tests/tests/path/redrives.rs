@@ -118,7 +118,7 @@ fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
     simulation.world.limits.max_in_flight = 3;
     let refuses = || Error::Rejected(Reason::new("outOfOrder", "Not today."));
     let until = START + Duration::from_hours(9);
-    simulation.outage = Some(Outage { from: START, until, error: refuses, answers_questions: true });
+    simulation.outage = Some(Outage { from: START, until, error: refuses, answers_probes: true });
     let objects: Vec<ObjectVersion> = (0..DOCUMENTS).map(|n| object(&format!("l-{n}.pdf"), "v1")).collect();
     for object in &objects {
         simulation.world.objects.upload(object, None, PDF);

@@ -226,13 +226,13 @@ impl Simulation {
         }
         if self.roughness.refusals > 0 && self.dice.percent(10) {
             self.roughness.refusals -= 1;
-            let doubt = |behind| Behaviour::TimesOut(Duration::ZERO, behind);
+            let times_out = |behind| Behaviour::TimesOut(Duration::ZERO, behind);
             let error = match self.dice.below(7) {
                 0 => Error::RateLimited { retry_at: self.world.clock.now() + time::Duration::minutes(1) },
                 1 => Error::Unauthorized,
                 2 => Error::Rejected(lectern::document::Reason::new("drmProtected", "No DRM, please.")),
-                3 => return self.instead.push_back(doubt(Behind::NoJob)),
-                4 => return self.instead.push_back(doubt(Behind::Job)),
+                3 => return self.instead.push_back(times_out(Behind::NoJob)),
+                4 => return self.instead.push_back(times_out(Behind::Job)),
                 _ => Error::Unavailable("503".to_owned()),
             };
             self.world.third_party.refuse_next(error);

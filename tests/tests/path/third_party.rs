@@ -55,7 +55,7 @@ pub(crate) enum CallBack {
     /// With a wrong signature, then with the right one.
     BadlySigned,
     /// Not at all, but probes are answered.
-    OnlyIfAsked,
+    OnlyIfProbed,
     /// Not at all, and the job never ends.
     AlwaysWorking,
     /// Not at all, and probes find no job.
@@ -78,7 +78,7 @@ const CALLBACKS: [CallBack; 8] = [
     CallBack::Thrice,
     CallBack::Contradictory,
     CallBack::BadlySigned,
-    CallBack::OnlyIfAsked,
+    CallBack::OnlyIfProbed,
     CallBack::AlwaysWorking,
     CallBack::Forgotten,
 ];
@@ -184,7 +184,7 @@ impl Sender {
                     self.deliveries.push(delivery(&of_job(&key, failed("forged")), FOREIGN));
                     self.deliveries.push(delivery(&event, SECRET));
                 }
-                CallBack::OnlyIfAsked | CallBack::AlwaysWorking | CallBack::Forgotten => {}
+                CallBack::OnlyIfProbed | CallBack::AlwaysWorking | CallBack::Forgotten => {}
             }
             let status = match (plan.callback, event) {
                 (CallBack::Forgotten, _) => continue,

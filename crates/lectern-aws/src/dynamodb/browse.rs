@@ -78,6 +78,8 @@ impl Browse for DynamoDbStore {
             let stored: StoredDocument = from_item(item.map_err(|error| failed("Query", error))?)?;
             documents.push(stored.document);
         }
+        // A document that was rejected on registration was never `Received`, so the order uses the earliest time of any
+        // state.
         let first_seen = |document: &Document| document.times.values().min().cloned();
         documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
         Ok(Some((submission, documents)))

@@ -85,6 +85,9 @@ impl Guard {
             difference(after.rejected, before.rejected),
             difference(after.failed, before.failed),
         ];
+        // These are the changes of the counts: a count that is `n` after the write was `n - change` before it. The
+        // conditions are about the counts before the write. So a count that becomes 0 has to be `-change`, and a count
+        // that stays above 0 has to be greater than `-change`.
         let (condition, values) = match after.state() {
             // One more document is open, so the submission is in progress.
             SubmissionState::InProgress if open > 0 => (None, Vec::new()),

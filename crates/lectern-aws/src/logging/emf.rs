@@ -72,7 +72,7 @@ where
                 properties.extend(fields.0.0.clone());
             }
         }
-        // As in the log: the runtime sets this field to the whole trace header; `traceId` is our own field.
+        // A metric line needs no `xrayTraceId`; `traceId` names the trace, and the log line has both.
         properties.remove("xrayTraceId");
         let mut recorded = Fields::default();
         event.record(&mut recorded);

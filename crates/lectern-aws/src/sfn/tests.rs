@@ -63,7 +63,7 @@ async fn execution_is_started_under_the_documents_id() {
 
 #[rstest]
 #[case(1, Resume::Transfer, json!({"redrives": 1, "round": 4, "attempt": 1_000_007}))]
-#[case(1, Resume::Ask, json!({"redrives": 1, "resume": "ask", "round": 4, "attempt": 1_000_007}))]
+#[case(1, Resume::Probe, json!({"redrives": 1, "resume": "probe", "round": 4, "attempt": 1_000_007}))]
 #[case(2, Resume::Verify, json!({"redrives": 2, "resume": "verify", "round": 4, "attempt": 1_000_007}))]
 #[tokio::test]
 async fn case_48_redrive_is_an_execution_of_its_own_that_resumes_with_the_documents_round(

@@ -6,10 +6,9 @@ use lectern::{
     steps::receive_upload,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::queue::Message;
-use crate::stack::{DeadLetterQueue, Source, Stack};
+use crate::stack::DeadLetterQueue;
 
 /// After this number of redrives, a message that came back each time is not sent again.
 pub(crate) const MAX_REDRIVES: u32 = 2;
@@ -23,8 +22,6 @@ pub(crate) enum Class {
     CameBack,
     /// A newer version of the code wrote the message and can read it.
     Newer,
-    /// A failed invocation of a function of another stack.
-    Foreign,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +36,7 @@ impl Class {
         match self {
             Self::Readable => Action::Send,
             Self::Unreadable | Self::CameBack => Action::Quarantine,
-            Self::Newer | Self::Foreign => Action::Keep,
+            Self::Newer => Action::Keep,
         }
     }
 
@@ -49,7 +46,6 @@ impl Class {
             Self::Unreadable => "unreadable",
             Self::CameBack => "came back",
             Self::Newer => "newer",
-            Self::Foreign => "foreign",
         }
     }
 }
@@ -57,51 +53,16 @@ impl Class {
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) class: Class,
-    /// The reason for the class, or the error. Quotes nothing of the message except ids and error names.
+    /// The reason for the class. Quotes nothing of the message except ids and error names.
     pub(crate) why: String,
     /// The first document that the message is about.
     pub(crate) document: Option<DocumentRef>,
-    pub(crate) invocation: Option<Invocation>,
 }
 
-/// Lambda's record of an asynchronous invocation after all its retries failed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Invocation {
-    request_context: RequestContext,
-    pub(crate) request_payload: Value,
-    #[serde(default)]
-    response_payload: Value,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext {
-    /// The function's ARN with the qualifier.
-    function_arn: String,
-    /// For example `RetriesExhausted` or `EventAgeExceeded`.
-    condition: String,
-}
-
-impl Invocation {
-    pub(crate) fn function(&self) -> &str {
-        self.request_context.function_arn.split(':').nth(6).unwrap_or_default()
-    }
-
-    fn failure(&self) -> String {
-        let plain =
-            |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:".contains(&byte));
-        let error =
-            self.response_payload["errorType"].as_str().filter(plain).unwrap_or("no error of its own");
-        format!("{}: {}: {error}", self.function(), self.request_context.condition)
-    }
-}
-
-pub(crate) fn classify(stack: &Stack, queue: &DeadLetterQueue, message: &Message) -> Verdict {
-    let verdict = match (&queue.source, queue.name.as_str()) {
-        (Source::Invocations, _) => invocation(stack, &message.body),
-        (Source::Queue(_), "ReceiveUpload") => upload(&message.body),
-        (Source::Queue(_), _) => task(&message.body),
+pub(crate) fn classify(queue: &DeadLetterQueue, message: &Message) -> Verdict {
+    let verdict = match queue.name.as_str() {
+        "ReceiveUpload" => upload(&message.body),
+        _ => task(&message.body),
     };
     if verdict.class == Class::Readable && message.redrives >= MAX_REDRIVES {
         let why = format!("it was redriven {} times and came back", message.redrives);
@@ -112,7 +73,7 @@ pub(crate) fn classify(stack: &Stack, queue: &DeadLetterQueue, message: &Message
 
 impl Verdict {
     fn new(class: Class, why: impl Into<String>) -> Self {
-        Self { class, why: why.into(), document: None, invocation: None }
+        Self { class, why: why.into(), document: None }
     }
 
     fn readable(document: Option<DocumentRef>) -> Self {
@@ -142,20 +103,5 @@ fn task(body: &str) -> Verdict {
             ),
         ),
         (Err(error), _) => Verdict::new(Class::Unreadable, error.to_string()),
-    }
-}
-
-fn invocation(stack: &Stack, body: &str) -> Verdict {
-    let Ok(invocation) = serde_json::from_str::<Invocation>(body) else {
-        return Verdict::new(Class::Unreadable, "it is not a record of a failed invocation");
-    };
-    if !stack.functions.values().any(|name| name == invocation.function()) {
-        return Verdict::new(Class::Foreign, "its function does not belong to this stack");
-    }
-    Verdict {
-        why: invocation.failure(),
-        document: serde_json::from_value(invocation.request_payload.clone()).ok(),
-        invocation: Some(invocation),
-        ..Verdict::readable(None)
     }
 }

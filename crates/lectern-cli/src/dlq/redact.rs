@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Fields whose values are ids, times, or fixed words of Lectern or AWS.
-const SHOWN: [&str; 26] = [
+const SHOWN: [&str; 19] = [
     "schemaVersion",
     "submissionId",
     "documentId",
@@ -21,13 +21,6 @@ const SHOWN: [&str; 26] = [
     "sequencer",
     "timestamp",
     "requestId",
-    "functionArn",
-    "condition",
-    "approximateInvokeCount",
-    "functionError",
-    "executedVersion",
-    "errorType",
-    "version",
     "awsRegion",
     "Event",
 ];

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
 use aws_sdk_s3::primitives::ByteStream;
 use futures_util::{StreamExt as _, stream};
 use lectern::error::rfc3339;
@@ -11,7 +10,7 @@ use serde_json::json;
 use tokio::{sync::Mutex, time::Interval};
 
 use super::{
-    classify::{Action, Invocation, Verdict, classify},
+    classify::{Action, Verdict, classify},
     queue::{Message, Queue},
     report::{Outcome, RedriveReport},
 };
@@ -21,7 +20,7 @@ use crate::{
     console::{Console, Exit},
     pace,
     problem::Problem,
-    stack::{DeadLetterQueue, Source},
+    stack::DeadLetterQueue,
 };
 
 #[cfg(test)]
@@ -47,8 +46,6 @@ pub(super) async fn run(
 /// The outcome for one message.
 pub(super) enum Settled {
     Sent,
-    /// A failed invocation failed again; its record is in the queue again, with an incremented count.
-    FailedAgain,
     /// The message was moved to the object with this key.
     Quarantined(String),
     /// The message stays in the queue, for this reason.
@@ -100,11 +97,9 @@ impl Run<'_> {
         bar: &indicatif::ProgressBar,
     ) -> Result<(), Problem> {
         let is_fifo = self.queue.dead.is_fifo();
-        // Invocations run one by one, so that the first one that fails again stops the rest.
-        let at_once = if self.queue.dead.source == Source::Invocations { 1 } else { usize::MAX };
         let mut left = limit;
         while left > 0 {
-            let mut messages = self.queue.receive(left.min(at_once)).await?;
+            let mut messages = self.queue.receive(left).await?;
             if messages.is_empty() {
                 // Messages that stay at the head of a FIFO queue hide the messages behind them.
                 outcome.not_seen = if is_fifo { self.queue.depth().await?.visible } else { 0 };
@@ -138,49 +133,27 @@ impl Run<'_> {
                 }
             }
             failure.map_or(Ok(()), Err)?;
-            if outcome.failed_again > 0 {
-                outcome.stopped =
-                    Some("an invocation failed again. Fix the cause, then run this again.".to_owned());
-                return Ok(());
-            }
         }
         Ok(())
     }
 
     /// Handles a message by its class, and deletes it unless it stays. Returns its id.
     async fn settle(&self, message: Message) -> Result<(String, Settled), Problem> {
-        let verdict = classify(&self.cloud.stack, self.queue.dead, &message);
-        let action = verdict.class.action();
-        if action == Action::Keep {
-            return Ok((message.id, Settled::Kept(verdict.why)));
-        }
-        self.pace.lock().await.tick().await;
-        let settled = match (action, &self.queue.dead.source, &verdict.invocation) {
-            (Action::Send, Source::Queue(url), _) => {
-                self.queue.send(url, &message, &self.id).await?;
+        let verdict = classify(self.queue.dead, &message);
+        let settled = match verdict.class.action() {
+            Action::Keep => return Ok((message.id, Settled::Kept(verdict.why))),
+            Action::Send => {
+                self.pace.lock().await.tick().await;
+                self.queue.send(&self.queue.dead.source_url, &message, &self.id).await?;
                 Settled::Sent
             }
-            (Action::Send, Source::Invocations, Some(invocation)) => {
-                if self.invoke(invocation).await? {
-                    Settled::Sent
-                } else {
-                    self.queue.send(&self.queue.dead.url, &message, &self.id).await?;
-                    Settled::FailedAgain
-                }
+            Action::Quarantine => {
+                self.pace.lock().await.tick().await;
+                Settled::Quarantined(self.quarantine(&message, &verdict).await?)
             }
-            _ => Settled::Quarantined(self.quarantine(&message, &verdict).await?),
         };
         self.queue.delete(&message).await?;
         Ok((message.id, settled))
-    }
-
-    /// Invokes the function again, waits for the answer, and returns whether it succeeded. Lambda writes no record of
-    /// such a synchronous call, so the old record stays until the call has succeeded.
-    async fn invoke(&self, invocation: &Invocation) -> Result<bool, Problem> {
-        let payload = Blob::new(invocation.request_payload.to_string());
-        let request = self.cloud.lambda.invoke().function_name(invocation.function()).payload(payload);
-        let answer = request.invocation_type(InvocationType::RequestResponse).send().await;
-        Ok(answer.map_err(Problem::aws("Invoke"))?.function_error.is_none())
     }
 
     /// Stores the whole message in the returned bucket, which only operators can read.

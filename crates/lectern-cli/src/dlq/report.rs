@@ -50,7 +50,7 @@ pub(super) struct QueueReport {
 struct Row {
     id: String,
     class: Class,
-    /// The class's reason, the error, and the document.
+    /// The class's reason, and the document.
     why: String,
     sent_at: Option<String>,
     received: u32,
@@ -136,7 +136,7 @@ impl Report for ListReport {
             out,
             "Nothing was changed. With --yes, readable messages are sent back; unreadable ones, and those that"
         )?;
-        writeln!(out, "came back twice are moved to quarantine/dead-letters/; newer and foreign ones stay.")
+        writeln!(out, "came back twice are moved to quarantine/dead-letters/; newer ones stay.")
     }
 }
 
@@ -151,8 +151,6 @@ pub(super) struct RedriveReport {
 pub(super) struct Outcome {
     queue: String,
     pub(super) sent: usize,
-    /// The number of invocations that failed again.
-    pub(super) failed_again: usize,
     /// The keys of the quarantined messages in the returned bucket.
     pub(super) quarantined: Vec<String>,
     /// The number of messages that stay in the queue, by reason.
@@ -171,14 +169,13 @@ impl Outcome {
     pub(super) fn add(&mut self, settled: Settled) {
         match settled {
             Settled::Sent => self.sent += 1,
-            Settled::FailedAgain => self.failed_again += 1,
             Settled::Quarantined(key) => self.quarantined.push(key),
             Settled::Kept(why) => *self.kept.entry(why).or_default() += 1,
         }
     }
 
     pub(super) fn has_changed_anything(&self) -> bool {
-        self.sent + self.failed_again + self.quarantined.len() > 0
+        self.sent + self.quarantined.len() > 0
     }
 
     pub(super) fn needs_attention(&self) -> bool {
@@ -196,7 +193,6 @@ impl Report for RedriveReport {
                 number => writeln!(out, "  {number:>5}  {what}"),
             };
             line(queue.sent, "sent back")?;
-            line(queue.failed_again, "failed again and stay; see the function's log")?;
             line(queue.quarantined.len(), "quarantined")?;
             for (why, number) in &queue.kept {
                 line(*number, &format!("left: {why}"))?;

@@ -1,11 +1,10 @@
-//! An in-memory dead-letter queue that behaves like SQS, with its source, the returned bucket and Lambda.
+//! An in-memory dead-letter queue that behaves like SQS, with its source and the returned bucket.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_sdk_sqs::{Client, types::MessageAttributeValue};
 use aws_smithy_mocks::{MockResponse, Rule, mock};
 use lectern::document::{Document, DocumentState};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Cli, Command, Dlq, DlqCommand, DlqRedrive},
     cloud::Cloud,
-    stack::{DeadLetterQueue, Source},
+    stack::DeadLetterQueue,
     testing::{answer, client, cloud, document, json_error},
 };
 
@@ -46,8 +45,6 @@ pub(super) struct State {
     pub(super) sent: Vec<Sent>,
     /// Bodies of the objects in quarantine, by key.
     pub(super) quarantined: BTreeMap<String, String>,
-    /// Payloads of invocations that succeeded.
-    pub(super) invoked: Vec<String>,
     /// The number of the call that fails, and whether the call fails before its effect.
     pub(super) fails: Option<(usize, bool)>,
     /// Whether messages that are sent to the source return to the dead-letter queue at once.
@@ -65,23 +62,17 @@ impl Fake {
     /// The dead-letter queue of transfer-document (or, if `is_fifo`, of admit-document) with the messages `m0`, `m1`, …
     pub(super) fn of(bodies: impl IntoIterator<Item = String>, is_fifo: bool) -> Self {
         let (name, end) = if is_fifo { ("AdmitDocument", ".fifo") } else { ("TransferDocument", "") };
-        let source = Source::Queue(format!("http://q/source{end}"));
-        Self::new(name, format!("http://q/dead{end}"), source, bodies)
-    }
-
-    /// The queue of failed invocations.
-    pub(super) fn invocations(bodies: impl IntoIterator<Item = String>) -> Self {
-        Self::new("FailedInvocation", "http://q/failed".to_owned(), Source::Invocations, bodies)
-    }
-
-    fn new(name: &str, url: String, source: Source, bodies: impl IntoIterator<Item = String>) -> Self {
         let dead = bodies.into_iter().enumerate().map(|(number, body)| Dead {
             id: format!("m{number}"),
             body,
             attributes: BTreeMap::new(),
         });
         let state = State { dead: dead.collect(), ..State::default() };
-        let queue = DeadLetterQueue { name: name.to_owned(), url, source };
+        let queue = DeadLetterQueue {
+            name: name.to_owned(),
+            url: format!("http://q/dead{end}"),
+            source_url: format!("http://q/source{end}"),
+        };
         Self { queue, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -126,20 +117,7 @@ impl Fake {
                 MockResponse::Http(answer(200, ""))
             })
         });
-        let fake = self.clone();
-        let invoke = mock!(aws_sdk_lambda::Client::invoke).then_compute_response(move |request| {
-            let payload = String::from_utf8(request.payload().unwrap().as_ref().to_vec()).unwrap();
-            fake.call(|state| {
-                let output = InvokeOutput::builder().status_code(200);
-                let fails = payload.contains("fails");
-                if !fails {
-                    state.invoked.push(payload);
-                }
-                MockResponse::Output(output.set_function_error(fails.then(|| "Unhandled".to_owned())).build())
-            })
-        });
-        let cloud = cloud(&[], sqs, client!(aws_sdk_s3, put), client!(aws_sdk_sfn));
-        Cloud { lambda: client!(aws_sdk_lambda, invoke), ..cloud }
+        cloud(&[], sqs, client!(aws_sdk_s3, put), client!(aws_sdk_sfn))
     }
 
     fn rules(&self) -> [Rule; 5] {
@@ -190,9 +168,8 @@ impl Fake {
                     group: request.message_group_id().map(str::to_owned),
                     once: request.message_deduplication_id().map(str::to_owned),
                 };
-                let is_back = request.queue_url() == Some(source.queue.url.as_str());
                 source.call(|state| {
-                    if is_back || state.returns {
+                    if state.returns {
                         let Sent { body, attributes, .. } = sent.clone();
                         state.dead.push(Dead { id: format!("returned{}", state.sent.len()), body, attributes });
                     }
@@ -230,20 +207,6 @@ pub(super) fn task(attempt: u32) -> String {
     json!({
         "schemaVersion": lectern::message::SCHEMA_VERSION, "submissionId": reference.submission_id,
         "documentId": reference.document_id, "attempt": attempt, "round": 1, "taskToken": "SECRET-TOKEN",
-    })
-    .to_string()
-}
-
-/// Lambda's record of a failed invocation with this payload.
-pub(super) fn invocation(payload: &str) -> String {
-    json!({
-        "version": "1.0",
-        "requestContext": {
-            "requestId": "r", "functionArn": "arn:aws:lambda:r:a:function:receive-upload-1:$LATEST",
-            "condition": "RetriesExhausted", "approximateInvokeCount": 3,
-        },
-        "requestPayload": { "payload": payload },
-        "responsePayload": { "errorType": "Store.Unavailable", "errorMessage": "SECRET" },
     })
     .to_string()
 }

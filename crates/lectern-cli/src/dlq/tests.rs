@@ -10,7 +10,7 @@ use super::{
     queue::{Queue, REDRIVES},
     redact::redact,
     report::{ListReport, QueueReport},
-    testing::{Fake, invocation, task},
+    testing::{Fake, task},
 };
 use crate::{console::Report as _, testing::document};
 
@@ -19,7 +19,7 @@ async fn verdict(fake: &Fake, redrives: u32) -> Verdict {
     fake.with(|state| state.dead[0].attributes.insert(REDRIVES.to_owned(), redrives.to_string()));
     let cloud = fake.cloud();
     let message = Queue::new(&cloud.sqs, &fake.queue).receive(1).await.unwrap().remove(0);
-    classify(&cloud.stack, &fake.queue, &message)
+    classify(&fake.queue, &message)
 }
 
 #[rstest]
@@ -58,21 +58,6 @@ async fn upload_event_is_readable_and_names_its_document() {
     );
     assert_eq!(verdict(&uploads(r#"{"Records":[]}"#.to_owned()), 0).await.class, Class::Readable);
     assert_eq!(verdict(&uploads("[".to_owned()), 0).await.class, Class::Unreadable);
-}
-
-#[tokio::test]
-async fn failed_invocation_is_classified_by_its_function() {
-    let record = invocation("SECRET");
-    let found = verdict(&Fake::invocations([record.clone()]), 0).await;
-    assert_eq!(
-        (found.class, found.why.as_str()),
-        (Class::Readable, "receive-upload-1: RetriesExhausted: Store.Unavailable")
-    );
-    assert_eq!(verdict(&Fake::invocations([record.clone()]), 2).await.class, Class::CameBack);
-    let foreign = record.replace("receive-upload-1", "theirs");
-    assert_eq!(verdict(&Fake::invocations([foreign]), 0).await.class.action(), Action::Keep);
-    assert_eq!(verdict(&Fake::invocations(["[]".to_owned()]), 0).await.class, Class::Unreadable);
-    assert!(!redact(&record).unwrap().to_string().contains("SECRET"));
 }
 
 #[test]

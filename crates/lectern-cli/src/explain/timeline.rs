@@ -295,7 +295,8 @@ fn failed(state: &str, tries: usize, failure: &Failure, took: Duration) -> Strin
         ("AwaitCallback", "States.Timeout") => {
             format!("No callback within {took}; the job is probed.")
         }
-        _ => format!("{state}: try {tries} failed after {took}: {}.", named(failure)),
+        _ if tries > 1 => format!("{state}: try {tries} failed after {took}: {}.", named(failure)),
+        _ => format!("{state} failed after {took}: {}.", named(failure)),
     }
 }
 

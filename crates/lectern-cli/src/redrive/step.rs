@@ -48,7 +48,7 @@ impl Done {
 fn execution(document: &DocumentRef, redrive: u32, resume: Resume, what: &str) -> String {
     let how = match resume {
         Resume::Transfer => "",
-        Resume::Ask => "; it first probes the job",
+        Resume::Probe => "; it first probes the job",
         Resume::Verify => ", with the stored result",
     };
     format!("execution {} {what}{how}.", execution_name(document, redrive))
@@ -115,7 +115,7 @@ fn is_not_started(now: &Document) -> bool {
     match transitions::resume(now, false) {
         _ if now.state == DocumentState::Received => true,
         Resume::Verify => now.redrives > 0 && now.state == DocumentState::Verifying,
-        Resume::Ask => now.redrives > 0 && now.state == DocumentState::Processing,
+        Resume::Probe => now.redrives > 0 && now.state == DocumentState::Processing,
         Resume::Transfer => false,
     }
 }

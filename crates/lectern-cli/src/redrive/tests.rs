@@ -40,8 +40,8 @@ fn every_state_has_its_plan(
     #[case] expected: &str,
 ) {
     let found = match plan(&document(state), execution, false) {
-        Plan::Reopen { after: 0, resume: Resume::Ask, may_run: false, .. } => "reopen",
-        Plan::Reopen { after: 0, resume: Resume::Ask, may_run: true, .. } => "stop and reopen",
+        Plan::Reopen { after: 0, resume: Resume::Probe, may_run: false, .. } => "reopen",
+        Plan::Reopen { after: 0, resume: Resume::Probe, may_run: true, .. } => "stop and reopen",
         Plan::Start(StartExecution { redrives: 0, .. }) => "start",
         Plan::Nothing(_) => "nothing",
         Plan::Refused(_) => "refused",
@@ -200,7 +200,7 @@ fn case_48_second_redrive_finds_the_first_one_done_or_does_the_rest_of_it() {
 
 /// If a job may exist, a second one would exceed the third party's limit.
 #[test]
-fn case_48_redrive_asks_about_a_job_that_may_exist_unless_it_is_discarded() {
+fn case_48_redrive_probes_a_job_that_may_exist_unless_it_is_discarded() {
     let mut failed = document(DocumentState::Failed);
     failed.attempt = Some(Attempt(7));
     let resume = |document: &Document, discard| {
@@ -209,7 +209,7 @@ fn case_48_redrive_asks_about_a_job_that_may_exist_unless_it_is_discarded() {
         };
         resume
     };
-    assert_eq!(resume(&failed, false), Resume::Ask);
+    assert_eq!(resume(&failed, false), Resume::Probe);
     assert_eq!(resume(&failed, true), Resume::Transfer);
     let text = plan(&failed, None, false).would().name_and_text().1.to_owned();
     assert!(text.ends_with("; it first probes the job."), "{text}");
@@ -218,7 +218,7 @@ fn case_48_redrive_asks_about_a_job_that_may_exist_unless_it_is_discarded() {
     let mut killed = document(DocumentState::Processing);
     (killed.attempt, killed.redrives) = (Some(Attempt(7)), 1);
     let start = plan(&killed, None, false);
-    assert!(matches!(start, Plan::Start(StartExecution { resume: Resume::Ask, .. })), "{start:?}");
+    assert!(matches!(start, Plan::Start(StartExecution { resume: Resume::Probe, .. })), "{start:?}");
 }
 
 #[test]

@@ -6,19 +6,14 @@ use crate::testing::resources;
 #[test]
 fn every_dead_letter_queue_is_found_with_its_source() {
     let stack = Stack::of("s", &resources()).unwrap();
-    let found: Vec<(&str, bool, &Source)> = stack
+    let found: Vec<(&str, bool, &str)> = stack
         .dead_letter_queues
         .iter()
-        .map(|queue| (queue.name.as_str(), queue.is_fifo(), &queue.source))
+        .map(|queue| (queue.name.as_str(), queue.is_fifo(), queue.source_url.as_str()))
         .collect();
-    let queue = |url: &str| Source::Queue(url.to_owned());
     assert_eq!(
         found,
-        [
-            ("AdmitDocument", true, &queue("http://q/admit.fifo")),
-            ("FailedInvocation", false, &Source::Invocations),
-            ("ReceiveUpload", false, &queue("http://q/receive")),
-        ]
+        [("AdmitDocument", true, "http://q/admit.fifo"), ("ReceiveUpload", false, "http://q/receive"),]
     );
     assert_eq!(
         stack.log_groups.keys().collect::<Vec<_>>(),

@@ -45,19 +45,18 @@ pub(super) struct StatusReport {
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueRow {
     queue: String,
-    /// `None` for invocations without a queue.
-    waiting: Option<u64>,
-    in_flight: Option<u64>,
+    waiting: u64,
+    in_flight: u64,
     /// Includes messages that another command has received.
     dead_letters: u64,
 }
 
 impl QueueRow {
-    pub(super) fn new(queue: &DeadLetterQueue, source: Option<Depth>, dead: Depth) -> Self {
+    pub(super) fn new(queue: &DeadLetterQueue, source: Depth, dead: Depth) -> Self {
         Self {
             queue: queue.name.clone(),
-            waiting: source.map(|depth| depth.visible),
-            in_flight: source.map(|depth| depth.hidden),
+            waiting: source.visible,
+            in_flight: source.hidden,
             dead_letters: dead.visible + dead.hidden,
         }
     }
@@ -138,10 +137,9 @@ impl Report for StatusReport {
         writeln!(out)?;
         writeln!(out, "{:<20} {:>8} {:>9} {:>12}", "QUEUE", "WAITING", "IN FLIGHT", "DEAD LETTERS")?;
         for row in &self.queues {
-            let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-            let (waiting, in_flight) = (number(row.waiting), number(row.in_flight));
-            let mark = if row.dead_letters > 0 { " !" } else { "" };
-            writeln!(out, "{:<20} {waiting:>8} {in_flight:>9} {:>12}{mark}", row.queue, row.dead_letters)?;
+            let QueueRow { queue, waiting, in_flight, dead_letters } = row;
+            let mark = if *dead_letters > 0 { " !" } else { "" };
+            writeln!(out, "{queue:<20} {waiting:>8} {in_flight:>9} {dead_letters:>12}{mark}")?;
         }
         writeln!(out)?;
         let Submissions { failed, rejected, .. } = &self.needs_attention;

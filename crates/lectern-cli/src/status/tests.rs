@@ -46,16 +46,13 @@ fn status_of_an_incident_says_what_to_do() {
     let stack = crate::stack::Stack::of("lectern-prod", &crate::testing::resources()).unwrap();
     let breaker = Breaker {
         cause: Cause::Unauthorized,
-        probe_at: "2026-11-20T03:14:10.000Z".to_owned(),
-        has_probe: true,
+        trial_at: "2026-11-20T03:14:10.000Z".to_owned(),
+        has_trial: true,
     };
     let limiter =
         Limiter { breaker: Some(breaker), waiting: 1204, leases: 12, max_leases: Some(50), slowdown: 4 };
     let depth = |visible, hidden| crate::dlq::queue::Depth { visible, hidden };
-    let queues = stack.dead_letter_queues.iter().map(|queue| match &queue.source {
-        Source::Queue(_) => QueueRow::new(queue, Some(depth(3, 10)), depth(2, 1)),
-        Source::Invocations => QueueRow::new(queue, None, depth(0, 0)),
-    });
+    let queues = stack.dead_letter_queues.iter().map(|queue| QueueRow::new(queue, depth(3, 10), depth(2, 1)));
     let looked_at = counted(&[
         submission("spring-1", Counts { ready: 5, failed: 2, ..Counts::default() }),
         submission("spring-2", Counts { ready: 1, rejected: 1, ..Counts::default() }),
@@ -115,7 +112,7 @@ async fn status_without_trouble_reads_by_keys_and_the_index_and_says_nothing_is_
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }
     assert_eq!((&json["alarms"], &json["brokenOff"]), (&json!([]), &json!([])));
-    assert_eq!(json["queues"].as_array().unwrap().len(), 3);
+    assert_eq!(json["queues"].as_array().unwrap().len(), 2);
     assert_eq!(
         (&json["queues"][0]["queue"], &json["queues"][0]["deadLetters"]),
         (&json!("AdmitDocument"), &json!(0))

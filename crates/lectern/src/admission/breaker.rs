@@ -1,4 +1,4 @@
-//! The circuit breaker: while the third party is down, documents wait instead of failing, and one half-open probe at a
+//! The circuit breaker: while the third party is down, documents wait instead of failing, and one half-open trial at a
 //! time checks whether the third party is back.
 //!
 //! The breaker counts consecutive failures of attempts that reached the third party. Success is the common case, and
@@ -24,24 +24,24 @@ pub enum CircuitBreaker {
         /// The newest attempt admitted before the breaker was armed: later ones report success.
         armed_after: Attempt,
     },
-    /// No request is allowed before `until`, and then only a half-open probe.
+    /// No request is allowed before `until`, and then only a half-open trial.
     Open {
         /// Why the breaker opened.
         cause: Cause,
-        /// When a half-open probe may start.
+        /// When a half-open trial may start.
         until: Timestamp,
         /// The pause that ends at `until`.
         pause: Duration,
     },
-    /// One attempt probes whether the third party is back.
+    /// One attempt, the half-open trial, checks whether the third party is back.
     HalfOpen {
         /// Why the breaker opened.
         cause: Cause,
-        /// The attempt that probes.
+        /// The attempt that is the trial.
         attempt: Attempt,
-        /// When the breaker stops waiting for the probe's report.
+        /// When the breaker stops waiting for the trial's report.
         gives_up_at: Timestamp,
-        /// The pause before the probe.
+        /// The pause before the trial.
         pause: Duration,
     },
 }
@@ -68,19 +68,19 @@ impl CircuitBreaker {
     const THRESHOLD: u32 = 10;
     const FIRST_PAUSE: Duration = Duration::from_secs(15);
     const MAX_PAUSE: Duration = Duration::from_mins(5);
-    /// How long a half-open probe may take: the longest transfer plus the time of its message in the queue.
-    const PROBE_TIME: Duration = Duration::from_mins(20);
+    /// How long a half-open trial may take: the longest transfer plus the time of its message in the queue.
+    const TRIAL_TIME: Duration = Duration::from_mins(20);
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
-    /// Whether a permit may be granted. While the breaker is open, that permit is the half-open probe.
+    /// Whether a permit may be granted. While the breaker is open, that permit is the half-open trial.
     pub(super) fn allows_request(&self) -> bool {
         !matches!(self, Self::HalfOpen { .. })
     }
 
-    /// When the half-open probe may start, if the next permit is the probe.
+    /// When the half-open trial may start, if the next permit is the trial.
     pub(super) fn not_before(&self) -> Option<Timestamp> {
         match self {
             Self::Open { until, .. } => Some(*until),
@@ -93,14 +93,14 @@ impl CircuitBreaker {
         match *self {
             Self::Closed { failures, .. } => failures > 0,
             Self::Open { cause, pause, .. } => {
-                *self = Self::HalfOpen { cause, attempt, gives_up_at: starts_at + Self::PROBE_TIME, pause };
+                *self = Self::HalfOpen { cause, attempt, gives_up_at: starts_at + Self::TRIAL_TIME, pause };
                 true
             }
             Self::HalfOpen { .. } => false,
         }
     }
 
-    /// The third party answered this attempt. While the breaker is half-open, only the probe counts.
+    /// The third party answered this attempt. While the breaker is half-open, only the trial counts.
     pub(super) fn succeeded(&mut self, by: Attempt) {
         match self {
             Self::Closed { armed_after, .. } if by > *armed_after => *self = Self::default(),
@@ -131,7 +131,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// This attempt says nothing about the third party. If it was the half-open probe, another probe may start at once.
+    /// This attempt says nothing about the third party. If it was the half-open trial, another trial may start at once.
     pub(super) fn inconclusive(&mut self, by: Attempt, now: Timestamp) {
         if let Self::HalfOpen { cause, attempt, pause, .. } = *self
             && attempt == by
@@ -140,7 +140,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Ends a half-open probe that takes too long or whose lease has ended.
+    /// Ends a half-open trial that takes too long or whose lease has ended.
     pub(super) fn advance_to(&mut self, now: Timestamp, holds_lease: impl Fn(Attempt) -> bool) {
         if let Self::HalfOpen { attempt, gives_up_at, .. } = *self
             && (now >= gives_up_at || !holds_lease(attempt))

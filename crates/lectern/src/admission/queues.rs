@@ -1,6 +1,6 @@
 //! The documents that wait for a permit. Each submission has one queue for documents that have not failed and one for
-//! documents that retry. All queues are served in turn, so the thousands of documents of one submission delay a
-//! document of another submission by one permit, not by thousands.
+//! documents that retry. All queues are served in turn, so the thousands of documents of one submission delay the single
+//! document of another submission by at most two permits, one for each queue.
 
 use std::{
     collections::BTreeMap,

@@ -15,7 +15,7 @@ pub struct RateLimiter {
     next_at: Timestamp,
     /// How many times the interval between reservations is doubled.
     level: u32,
-    /// When the level was last raised. If the third party asked for a pause, this is the end of that pause and may be
+    /// When the level was last raised. If the third party requested a pause, this is the end of that pause and may be
     /// in the future.
     raised_at: Timestamp,
     /// When the level last changed.
@@ -35,9 +35,11 @@ impl RateLimiter {
         at
     }
 
-    /// Applies a 429 to the request of the reservation `reserved_at`; `retry_at` is the end of the wait that the third
-    /// party asked for. All requests reserved before the end of the last wait report the same overload, so only a later
-    /// request raises the level.
+    /// Slows down after a 429. `reserved_at` is the reservation of the request that got the 429, and `retry_at` is the end
+    /// of the pause that the third party requests.
+    ///
+    /// One overload may cause several 429s, because requests that were reserved before the slowdown are still sent. So
+    /// the level rises only if the request was reserved after the last rise and the pause that came with it.
     pub(super) fn slow_down(&mut self, reserved_at: Timestamp, now: Timestamp, retry_at: Timestamp) {
         self.next_at = self.next_at.max(retry_at);
         if reserved_at >= self.raised_at {

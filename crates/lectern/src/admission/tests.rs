@@ -241,7 +241,7 @@ fn d01_admission_is_stalled_while_no_document_that_has_not_failed_is_served() {
 }
 
 #[test]
-fn d01_half_open_probes_are_no_progress() {
+fn d01_half_open_trials_are_no_progress() {
     let mut state = AdmissionState::default();
     let mut now = START;
     let first = granted(&mut state, 0, now);
@@ -253,10 +253,10 @@ fn d01_half_open_probes_are_no_progress() {
         state.enqueue(&new);
         serve(&mut state, new, &ROOMY, now);
         state.note_progress(now);
-        let probe = state.granted()[0].clone();
-        assert!(probe.half_open_probe);
-        now = probe.starts_at.to_date() + Span::seconds(1);
-        reported(&mut state, &probe, Report::Unavailable, now);
+        let trial = state.granted()[0].clone();
+        assert!(trial.half_open_trial);
+        now = trial.starts_at.to_date() + Span::seconds(1);
+        reported(&mut state, &trial, Report::Unavailable, now);
     }
     assert!(state.stalled_for(now) > Duration::from_hours(1), "{:?}", state.stalled_for(now));
 }

@@ -15,7 +15,7 @@ use crate::{
     contract::wire::{FileRole, JobSucceeded},
     document::{CallbackId, ObjectVersion},
     ports::{FinalOutcome, Finishing as _, NewDocument, Register as _, Results as _, Sequencer},
-    record::{self, build},
+    record,
     testing::{Cut, Faults, MemoryObjects, MemoryStore},
 };
 
@@ -65,7 +65,7 @@ async fn world() -> (MemoryStore, MemoryObjects, DocumentRef, DocumentRef) {
     let job = JobSucceeded { job_id: "job".to_owned(), files: vec![files[0].0.clone()] };
     let now = datetime!(2026-11-20 17:00 UTC);
     store.record_result(&ready, &JobResult::Succeeded(job), now).await.unwrap();
-    let built = build(&store.get(&ready).unwrap(), "house", &files, now).unwrap();
+    let built = record::tests::build(&store.get(&ready).unwrap(), &files).unwrap();
     let (record_key, json) = built.to_object(&ready).unwrap();
     let objects = MemoryObjects::new(faults);
     objects.put_record(&record_key, json).await.unwrap();

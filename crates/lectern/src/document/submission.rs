@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{DocumentState, SubmissionId};
 
-/// A submission as the store keeps it. Superseded documents do not count.
+/// A submission as it is stored. Superseded documents do not count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Submission {
@@ -22,11 +22,11 @@ pub struct Submission {
 /// How a submission stands as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum SubmissionState {
-    /// At least one document is on its way.
+    /// At least one document is not in a final state.
     InProgress,
     /// Every document is `Ready`.
     Ready,
-    /// No document is on its way, and at least one was rejected or failed.
+    /// All documents are in a final state, and at least one was rejected or failed.
     NeedsAttention,
 }
 

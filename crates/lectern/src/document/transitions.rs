@@ -110,7 +110,7 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
         tracing::debug!(
             newestAttempt = newest,
             asked = attempt.0,
-            "A job was not kept: another attempt is the newest."
+            "A job id was not stored: another attempt is the newest."
         );
         return None;
     }
@@ -147,8 +147,8 @@ pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document
 }
 
 /// Stores a result in any state of the document: a late result serves the probe or a redrive. A document that waits for
-/// its callback moves on to `Verifying` if the job succeeded. Only the first result counts. A result that a redrive
-/// discarded is not accepted again.
+/// its callback moves on to `Verifying` if the job succeeded. Only the first result counts. The result of an abandoned
+/// job is not stored.
 pub fn record_result(document: &Document, result: &JobResult, now: OffsetDateTime) -> Option<Document> {
     if document.result.is_some() || document.abandoned_jobs.contains(result.job_id()) {
         return None;
@@ -175,7 +175,7 @@ pub fn compare_result(first: &JobResult, result: &JobResult, context: ResultCont
 /// Starts normalising, unless the document is in a final state, or was redriven and is not verified yet.
 pub fn begin_normalize(document: &Document, now: OffsetDateTime) -> Option<Document> {
     if document.state.is_terminal() || document.state < DocumentState::Verifying {
-        tracing::debug!(state = %document.state, "Normalising was refused: the document is not there.");
+        tracing::debug!(state = %document.state, "Normalising was refused: the document has ended, or it was redriven and is not verified yet.");
         return None;
     }
     let mut document = document.clone();
@@ -214,9 +214,9 @@ pub fn finish(
 /// Reopens a document that has failed, or whose execution ended before the document did. `after` is the number of
 /// earlier redrives that the caller read, so that of two concurrent callers only one succeeds.
 ///
-/// A stored success is kept, verified and normalised again, unless `discard_result` is set. If an attempt was made and
-/// no result is known, the workflow asks the third party for its job. Otherwise the document gets a new round, and the
-/// earlier job is abandoned. The times of states that are ahead again are removed.
+/// A stored success stays, and its files are verified and normalised again, unless `discard_result` is set. If an attempt
+/// was made and no result is stored, the workflow probes the job. Otherwise the document gets a new round, and its
+/// earlier job is abandoned. The times of states that the document has not reached again are removed.
 pub fn reopen(
     document: &Document,
     after: u32,
@@ -230,7 +230,7 @@ pub fn reopen(
     let resume = resume(document, discard_result);
     let state = match resume {
         Resume::Verify => DocumentState::Verifying,
-        Resume::Ask => DocumentState::Processing,
+        Resume::Probe => DocumentState::Processing,
         Resume::Transfer => DocumentState::Received,
     };
     let change = (document.state == DocumentState::Failed)
@@ -256,7 +256,7 @@ pub fn resume(document: &Document, discard_result: bool) -> Resume {
     match document.result {
         _ if discard_result => Resume::Transfer,
         Some(JobResult::Succeeded(_)) => Resume::Verify,
-        None if document.attempt.is_some() => Resume::Ask,
+        None if document.attempt.is_some() => Resume::Probe,
         Some(JobResult::Failed(_)) | None => Resume::Transfer,
     }
 }

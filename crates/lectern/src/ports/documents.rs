@@ -26,13 +26,13 @@ pub struct NewDocument {
     pub sequencer: Sequencer,
     /// Its size.
     pub size_bytes: u64,
-    /// Its media type, if it was seen.
+    /// Its media type, if it was detected.
     pub media_type: Option<MediaType>,
     /// Why the upload is rejected, if it is.
     pub rejected: Option<Reason>,
     /// The last part of the callback URL.
     pub callback_id: CallbackId,
-    /// The trace it will have.
+    /// Its trace.
     pub traceparent: TraceParent,
     /// Now.
     pub now: OffsetDateTime,
@@ -98,7 +98,7 @@ pub trait Register: Send + Sync {
 
 /// Reads one document.
 pub trait Load: Send + Sync {
-    /// The document with all that was written before, `None` if it is unknown.
+    /// Reads the document consistently: every write that has succeeded is in it. `None` if there is no such document.
     fn load(&self, document: &DocumentRef) -> impl Future<Output = Result<Option<Document>, Error>> + Send;
 }
 
@@ -164,7 +164,7 @@ pub struct ResultContext {
     /// The task token that resumes the execution; present if the execution has begun to wait, for this callback or an
     /// earlier one.
     pub token: Option<TaskToken>,
-    /// Where it is on its way.
+    /// Its state.
     pub state: DocumentState,
     /// When it first reached each state, as on the document.
     pub times: BTreeMap<String, String>,
@@ -175,7 +175,7 @@ pub struct ResultContext {
 }
 
 impl ResultContext {
-    /// Of this document, with this token.
+    /// The data of this document, with this token.
     pub fn of(document: &Document, token: Option<TaskToken>) -> Self {
         let Document { state, times, attempt, job_id, .. } = document;
         Self { token, state: *state, times: times.clone(), attempt: *attempt, job_id: job_id.clone() }
@@ -204,8 +204,8 @@ pub trait Results: Send + Sync {
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Recorded, Error>> + Send;
 
-    /// Stores a well-signed callback that belongs to no document or cannot be used, by its event id, with the last
-    /// part of the path it came to.
+    /// Stores a well-signed callback that belongs to no document or cannot be used, under its event id, together with the
+    /// callback id of the URL to which it was sent.
     fn keep_unknown(
         &self,
         event_id: &str,
@@ -215,15 +215,15 @@ pub trait Results: Send + Sync {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// How a document's way ends.
+/// The final outcome of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinalOutcome {
-    /// With a record, which is written already.
+    /// The document has a record, which is already written.
     Ready {
         /// The record's object.
         record_key: String,
     },
-    /// With a reason.
+    /// The document failed.
     Failed(Failure),
 }
 
@@ -248,7 +248,7 @@ pub enum Finish {
     Unknown,
 }
 
-/// The store's part for the end of a document's way: `normalize-document` and `fail-document`.
+/// The store's part for ending a document: `normalize-document` and `fail-document`.
 pub trait Finishing: Send + Sync {
     /// Moves the document to `Normalizing`, unless it has ended.
     fn begin_normalize(

@@ -28,10 +28,10 @@ pub struct StartExecution {
 /// Where the execution of a document begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// At the beginning.
+    /// At the beginning: the document requests a permit.
     Transfer,
     /// With the probe of this round's job.
-    Ask,
+    Probe,
     /// With the verification of the stored result.
     Verify,
 }
@@ -44,7 +44,7 @@ impl StartExecution {
             traceparent: document.traceparent,
             redrives: document.redrives,
             resume: if document.redrives > 0 && document.state == DocumentState::Processing {
-                Resume::Ask
+                Resume::Probe
             } else if document.redrives > 0 && document.state == DocumentState::Verifying {
                 Resume::Verify
             } else {
@@ -63,7 +63,7 @@ pub trait Executions: Send + Sync {
     fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Reports to the state machine.
+/// Answers task tokens of the state machine.
 pub trait Tasks: Send + Sync {
     /// Completes the task. A token that no task waits for any more is not an error.
     fn succeed(
@@ -72,7 +72,8 @@ pub trait Tasks: Send + Sync {
         output: serde_json::Value,
     ) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 
-    /// Whether a task still waits for the token. A message may have been in its queue for longer than its task waits.
+    /// Sends a heartbeat, which has no effect except that the answer says whether a task still waits for the token. A
+    /// message may have been in its queue for longer than its task waits.
     fn is_awaited(&self, token: &TaskToken) -> impl Future<Output = Result<TokenUse, Error>> + Send;
 
     /// Fails the task with the error's name and cause. A token that no task waits for any more is not an error.

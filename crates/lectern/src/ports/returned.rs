@@ -9,11 +9,11 @@ use crate::{document::ObjectVersion, error::Error};
 
 /// The bucket of returned files.
 pub trait ReturnedFiles: Send + Sync {
-    /// Streams a body into quarantine, where nothing but an operator reads, and returns its facts. Stops after
-    /// `limit` bytes, keeping what came so far.
+    /// Streams a body into quarantine, which only an operator reads, and returns its facts. Stops after `limit` bytes;
+    /// the bytes received until then stay in quarantine.
     ///
     /// # Errors
-    /// `Unavailable` if the body breaks off; what came so far is kept too.
+    /// `Unavailable` if the body breaks off. The bytes received until then stay in quarantine, too.
     fn quarantine(
         &self,
         key: &str,
@@ -32,7 +32,8 @@ pub trait ReturnedFiles: Send + Sync {
         media_type: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// A file that was promoted before; `None` if there is none, or none whose hash and type are kept with it.
+    /// The facts about a file that was promoted before; `None` if there is no such file, or if its hash or its type is
+    /// not stored with it.
     fn promoted(&self, key: &str) -> impl Future<Output = Result<Option<Promoted>, Error>> + Send;
 
     /// A whole returned file, at most `limit` bytes; `None` if there is none.

@@ -14,7 +14,7 @@ use crate::{
     telemetry::trace::TraceParent,
 };
 
-/// How a document is handed to the third party.
+/// How the third party gets the bytes of a document.
 pub enum Content {
     /// The bytes themselves.
     Push(ByteStream),
@@ -51,8 +51,8 @@ pub struct JobRequest {
 /// The service that processes documents. The contract is `docs/third-party.openapi.yaml`; a service with
 /// another one is another implementation of this trait.
 pub trait ThirdParty: Send + Sync {
-    /// Fetches what a request needs beforehand, such as our credentials, so that a [`submit`](Self::submit) right after it
-    /// begins at once.
+    /// Fetches what a request needs beforehand, such as our credentials, so that a following [`submit`](Self::submit)
+    /// connects to the third party at once.
     ///
     /// # Errors
     /// `Store`
@@ -60,16 +60,19 @@ pub trait ThirdParty: Send + Sync {
         async { Ok(()) }
     }
 
-    /// Hands a document over and returns the job's id. Submitting again with the same key returns the same job.
+    /// Submits a document and returns the job's id. Submitting again with the same key returns the same job.
     ///
     /// # Errors
-    /// `RateLimited`, `Unavailable`, `Rejected` or `Unauthorized`.
+    /// - There is no job: `RateLimited`, `Unavailable`, `Unauthorized`, `Rejected`; `SourceUnavailable` if our own bucket
+    ///   could not be read to the end; `Store` if our own credentials could not be read.
+    /// - There may be a job: `OutcomeUnknown`; `PermitAlreadyUsed` if the third party is still reading an earlier request
+    ///   with the same key.
     fn submit(&self, request: JobRequest) -> impl Future<Output = Result<String, Error>> + Send;
 
     /// The status of a job, by idempotency key; `None` if the third party does not know the job.
     ///
     /// # Errors
-    /// `RateLimited`, `Unavailable` or `Unauthorized`.
+    /// `RateLimited`, `Unavailable` or `Unauthorized`; `Store` if our own credentials could not be read.
     fn status(&self, idempotency_key: &str) -> impl Future<Output = Result<Option<JobStatus>, Error>> + Send;
 
     /// Verifies a callback's signature over its raw body, then parses the body. This needs no client, so there is no

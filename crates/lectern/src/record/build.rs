@@ -1,7 +1,6 @@
 //! Builds a record from returned files: which files are read, how they are combined, and when they are refused.
 
 use bytes::Bytes;
-use time::OffsetDateTime;
 
 use super::{
     Attachment, Finding, Provenance, Record, SCHEMA_VERSION, Source, TextRange,
@@ -12,27 +11,9 @@ use crate::{
     contract::wire::{FileFinding, FileRole, ReturnedFile},
     document::keys,
     document::{Document, DocumentState, JobResult, Reason},
-    error::{Error, StoreError, rfc3339},
+    error::{Error, StoreError},
     limits,
 };
-
-/// Builds the record of `document` from all files that its job returned, in the order of the callback. Each file comes
-/// with its content if [`Draft::reads`] requires it.
-///
-/// # Errors
-/// As [`Draft::new`], [`Draft::add`] and [`Draft::finish`].
-pub fn build(
-    document: &Document,
-    provider: &str,
-    files: &[(ReturnedFile, Option<Bytes>)],
-    now: OffsetDateTime,
-) -> Result<Record, Error> {
-    let mut draft = Draft::new(document, provider)?;
-    for (file, content) in files {
-        draft.add(file, content.as_ref())?;
-    }
-    draft.finish(rfc3339(now))
-}
 
 /// An unfinished record, so that the caller needs only one returned file in memory at a time.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     contract::wire::{JobSucceeded, ReturnedFile},
     document::{CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion},
-    error::Error,
+    error::{Error, rfc3339},
     limits,
 };
 
@@ -36,6 +36,15 @@ pub(crate) fn returned(name: &str, role: FileRole, media_type: &str, content: im
         media_type: media_type.to_owned(),
     };
     (file, Some(content))
+}
+
+/// The record of a document from all files that its job returned, in the order of the callback.
+pub(crate) fn build(document: &Document, files: &[Returned]) -> Result<Record, Error> {
+    let mut draft = Draft::new(document, "house")?;
+    for (file, content) in files {
+        draft.add(file, content.as_ref())?;
+    }
+    draft.finish(rfc3339(NOW))
 }
 
 /// A document whose job returned these files.
@@ -74,7 +83,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
 
 fn record_of(media_type: MediaType, files: &[Returned]) -> Result<Record, Error> {
     let key = format!("submissions/s1/lesson.{}", if media_type.is_video() { "mp4" } else { "docx" });
-    let record = build(&document(&key, media_type, files), "house", files, NOW)?;
+    let record = build(&document(&key, media_type, files), files)?;
     let value = serde_json::to_value(&record).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&json_schema()).unwrap();
     let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
@@ -281,7 +290,7 @@ fn names_are_composed_and_otherwise_inert() {
     let evil = "=HYPERLINK(\"x\")<script>alert(1)</script>e\u{301}";
     let files = [returned(evil, FileRole::Attachment, "image/png", "x"), text(evil)];
     let document = document("submissions/s1/the\u{301}.docx", MediaType::Docx, &files);
-    let record = build(&document, "house", &files, NOW).unwrap();
+    let record = build(&document, &files).unwrap();
     let composed = "=HYPERLINK(\"x\")<script>alert(1)</script>é";
     assert_eq!(record.source.file_name, "thé.docx");
     assert_eq!(record.attachments.first().unwrap().file_name, composed);
@@ -327,7 +336,7 @@ fn document_without_a_successful_result_is_our_own_fault() {
     let files = [text("x")];
     let mut lost = document("submissions/s1/a.docx", MediaType::Docx, &files);
     lost.result = None;
-    assert_eq!(build(&lost, "house", &files, NOW).unwrap_err().name(), "Store.Unavailable");
+    assert_eq!(build(&lost, &files).unwrap_err().name(), "Store.Unavailable");
 }
 
 proptest! {

@@ -47,7 +47,7 @@ pub enum Order {
     /// The document requests a permit.
     Request {
         /// The permit answers it with `{"attempt", "startsAt", "expiresAt", "leaseEndsAt", "reportSuccess",
-        /// "halfOpenProbe"}`.
+        /// "halfOpenTrial"}`.
         task_token: TaskToken,
         /// How many attempts of this execution have failed.
         failed_transfers: u32,
@@ -129,24 +129,24 @@ impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
         let Self { store, tasks, clock, limits } = *self;
         let (mut state, revision) = store.admission_state().await?;
         let now = clock.now();
-        let mut notified = BTreeSet::new();
+        let mut answered_tokens = BTreeSet::new();
         if batch.again {
             try_join_all(state.granted().iter().map(|permit| notify(tasks, permit, now))).await?;
-            notified
+            answered_tokens
                 .extend(state.granted().iter().map(|permit| permit.waiting.task_token.expose().to_owned()));
         }
         state.clear_granted();
         state.advance_to(now);
         let changes = QueueChanges::default();
-        let (new, skipped) = (BTreeSet::new(), BTreeSet::new());
-        let mut admission = AdmissionBatch { store, state, limits, now, changes, new, skipped };
+        let (added, skipped) = (BTreeSet::new(), BTreeSet::new());
+        let mut admission = AdmissionBatch { store, state, limits, now, changes, added, skipped };
         for input in batch.inputs {
-            let is_answered = |token: &TaskToken| notified.contains(token.expose());
+            let is_answered = |token: &TaskToken| answered_tokens.contains(token.expose());
             if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
                 admission.take(input).await?;
             }
         }
-        // Again, because an order may have released the lease of a half-open probe, which ends the probe.
+        // Again, because an order may have released the lease of a half-open trial, which ends the trial.
         admission.state.advance_to(now);
         let is_full = admission.admit(tasks).await?;
         let AdmissionBatch { mut state, changes, .. } = admission;
@@ -180,7 +180,7 @@ struct AdmissionBatch<'a, S> {
     now: OffsetDateTime,
     changes: QueueChanges,
     /// Positions that this batch has added and that are not stored yet.
-    new: BTreeSet<QueuePosition>,
+    added: BTreeSet<QueuePosition>,
     /// Documents of which this batch has skipped a position that was not the newest.
     skipped: BTreeSet<DocumentRef>,
 }
@@ -217,7 +217,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
 
     fn enqueue(&mut self, waiting: WaitingDocument) {
         let position = self.state.enqueue(&waiting);
-        self.new.insert(position.clone());
+        self.added.insert(position.clone());
         self.changes.positions.insert(waiting.document.clone(), Some(position.clone()));
         self.changes.waiting.insert(position, Some(waiting));
     }
@@ -260,7 +260,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
     /// Removes a waiting document. For a position that this batch has added, nothing is written, unless the table still
     /// has an older position of the document.
     fn remove(&mut self, position: QueuePosition, document: &DocumentRef) {
-        if self.new.remove(&position) {
+        if self.added.remove(&position) {
             self.changes.waiting.remove(&position);
             self.changes.positions.retain(|_, newest| newest.as_ref() != Some(&position));
             if !self.skipped.contains(document) {
@@ -281,7 +281,7 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
 }
 
 async fn notify(tasks: &impl Tasks, permit: &Permit, now: OffsetDateTime) -> Result<(), Error> {
-    let Permit { waiting, attempt, starts_at, expires_at, lease_ends_at, report_success, half_open_probe } =
+    let Permit { waiting, attempt, starts_at, expires_at, lease_ends_at, report_success, half_open_trial } =
         permit;
     // Step Functions waits in whole seconds, and a request must not start before its reservation.
     let waits = *starts_at > now.into();
@@ -291,7 +291,7 @@ async fn notify(tasks: &impl Tasks, permit: &Permit, now: OffsetDateTime) -> Res
         "expiresAt": rfc3339(expires_at.to_date()),
         "leaseEndsAt": rfc3339(lease_ends_at.to_date()),
         "reportSuccess": report_success,
-        "halfOpenProbe": half_open_probe,
+        "halfOpenTrial": half_open_trial,
     });
     let span = tracing::info_span!(
         "permit",

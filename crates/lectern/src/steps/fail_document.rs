@@ -77,11 +77,12 @@ impl<S: Load + Finishing, C: Clock> Ports<'_, S, C> {
 }
 
 fn reason_of(input: &Input, document: Option<&Document>) -> Reason {
-    let notified = document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
-        JobResult::Failed(job) => Some(job_reason(&job.error)),
-        JobResult::Succeeded(_) => None,
-    });
-    notified.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
+    let reason_of_job =
+        document.and_then(|document| document.result.as_ref()).and_then(|result| match result {
+            JobResult::Failed(job) => Some(job_reason(&job.error)),
+            JobResult::Succeeded(_) => None,
+        });
+    reason_of_job.or_else(|| reason_in(&input.cause)).unwrap_or_else(|| match input.error.as_str() {
         "ThirdParty.Overdue" => Error::Overdue.reason(),
         "States.Timeout" => {
             Reason::new("timeout", "A step took longer than it may. The file can be sent again.")

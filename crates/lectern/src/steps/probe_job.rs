@@ -1,4 +1,4 @@
-//! `probe-job`: asks the third party once for the status of a job.
+//! `probe-job`: requests the status of a job from the third party, once.
 //!
 //! The state machine invokes this function, never a schedule: when a callback is overdue or the outcome of an attempt
 //! is unknown. A final answer is stored in the same way as a callback's result, so the first of the two counts.
@@ -38,7 +38,7 @@ pub struct Ports<'p, S, P, C> {
     pub clock: &'p C,
 }
 
-/// The answer, `{"status": "resultKept" | "working" | "unknown"}`.
+/// The answer, `{"status": "resultStored" | "working" | "unknown"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
@@ -51,7 +51,7 @@ pub struct Output {
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// There is a result, from this probe or from a late callback.
-    ResultKept,
+    ResultStored,
     /// The third party is still processing the job.
     Working,
     /// The third party does not know the job.
@@ -62,7 +62,7 @@ impl Status {
     /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::ResultKept => "resultKept",
+            Self::ResultStored => "resultStored",
             Self::Working => "working",
             Self::Unknown => "unknown",
         }
@@ -70,15 +70,15 @@ impl Status {
 }
 
 impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
-    /// Asks the third party once.
+    /// Requests the status once.
     ///
     /// # Errors
     /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
         if document.is_some_and(|document| document.result.is_some()) {
-            tracing::info!(probe = "resultKept", "A late result is there already.");
-            return Ok(Output { status: Status::ResultKept });
+            tracing::info!(probe = "resultStored", "The result is already stored.");
+            return Ok(Output { status: Status::ResultStored });
         }
         let key = idempotency_key(input.envelope.document.document_id, input.round);
         let answer = self.third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
@@ -109,14 +109,14 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
             Recorded::First(context) => (true, metrics::third_party_time(&context.times, now)),
             Recorded::Same(_) | Recorded::Conflict | Recorded::OtherJob | Recorded::Unknown => (false, None),
             Recorded::Forgotten => {
-                tracing::error!(probe = "unknown", "The third party answers with a job that was given up.");
+                tracing::error!(probe = "unknown", "The third party answers with a job that was abandoned.");
                 metrics::probed(Status::Unknown, false, None);
                 return Ok(Output { status: Status::Unknown });
             }
         };
-        tracing::info!(probe = "resultKept", "The third party's answer was stored as the result.");
-        metrics::probed(Status::ResultKept, missed, took);
-        Ok(Output { status: Status::ResultKept })
+        tracing::info!(probe = "resultStored", "The third party's answer was stored as the result.");
+        metrics::probed(Status::ResultStored, missed, took);
+        Ok(Output { status: Status::ResultStored })
     }
 }
 

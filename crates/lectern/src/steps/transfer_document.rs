@@ -39,7 +39,7 @@ pub struct Input {
     pub task_token: TaskToken,
 }
 
-/// How documents are handed over.
+/// How the third party gets the bytes of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryMode {
     /// The function streams the bytes.
@@ -51,7 +51,7 @@ pub enum DeliveryMode {
 /// The function's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How documents are handed over.
+    /// Push or pull.
     pub delivery: DeliveryMode,
     /// The first part of callback URLs: `{callback_base_url}/callbacks/{callback id}`.
     pub callback_base_url: String,
@@ -72,7 +72,7 @@ pub struct Ports<'p, S, U, P, T, O, C> {
     pub orders: &'p O,
     /// The time.
     pub clock: &'p C,
-    /// How documents are handed over.
+    /// Delivery mode and callback URL.
     pub settings: &'p Settings,
 }
 
@@ -134,7 +134,7 @@ where
         if document.result.is_some() {
             return Ok(late_result());
         }
-        tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
+        tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is submitted.");
         let request = self.request(input, &document).await.map_err(unused)?;
         self.third_party.prepare().await.map_err(unused)?;
         let sending_since = self.clock.now();
@@ -146,7 +146,7 @@ where
         }
         let job_id = self.third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
         metrics::transferred(document.size_bytes, self.clock.now() - sending_since);
-        // A failure of our own store must not cause a second submission: the state machine asks for the job (D12).
+        // A failure of our own store must not cause a second submission: the state machine probes the job (D12).
         self.record_acceptance(input, &job_id).await.map_err(|error| {
             tracing::warn!(detail = %error, "The third party accepted the document; this could not be stored.");
             Error::PermitAlreadyUsed("the acceptance could not be stored")

@@ -65,7 +65,8 @@ pub fn third_party_error(error: &Error) {
     }
 }
 
-/// A permit was not used: its time had passed, or an earlier delivery of the same message had used it.
+/// This delivery of a message did not use its permit: the permit had expired, our own store did not answer, or an
+/// earlier delivery of the same message had already used the permit.
 pub fn permit_missed() {
     tracing::info!(target: TARGET, PermitsMissed = 1u64);
 }

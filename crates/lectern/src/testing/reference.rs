@@ -53,7 +53,7 @@ struct Known {
     result: Option<JobResult>,
     token: Option<TaskToken>,
     redrives: u32,
-    forgotten: BTreeSet<String>,
+    abandoned: BTreeSet<String>,
 }
 
 impl Known {
@@ -161,7 +161,7 @@ impl Model {
             result: None,
             token: None,
             redrives: 0,
-            forgotten: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
         };
         let outdated =
             self.documents.iter().any(|other| other.file() == known.file() && other.age() > known.age());
@@ -196,7 +196,7 @@ impl Model {
     pub(super) fn record_job(&mut self, which: usize, attempt: Attempt, job_id: &str) {
         if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
             known.job_id = Some(job_id.to_owned());
-            known.forgotten.remove(job_id);
+            known.abandoned.remove(job_id);
         }
     }
 
@@ -216,7 +216,7 @@ impl Model {
             job_id: known.job_id.clone(),
         };
         match &known.result {
-            None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
+            None if known.abandoned.contains(result.job_id()) => Recorded::Forgotten,
             None => {
                 known.result = Some(result.clone());
                 if known.state == DocumentState::Processing && matches!(result, JobResult::Succeeded(_)) {
@@ -324,9 +324,9 @@ impl Model {
                 known.round = Round(known.round.0 + 1);
             }
             if let Some(result) = known.result.take() {
-                known.forgotten.insert(result.job_id().to_owned());
+                known.abandoned.insert(result.job_id().to_owned());
             }
-            known.forgotten.extend(known.job_id.take());
+            known.abandoned.extend(known.job_id.take());
             known.times.retain(|name, _| name == "Received");
         }
         true
@@ -409,7 +409,7 @@ impl Model {
             result: known.result.clone(),
             record_key: self.is_ready(which).then(|| self.record_key(which)),
             redrives: known.redrives,
-            abandoned_jobs: known.forgotten.clone(),
+            abandoned_jobs: known.abandoned.clone(),
         };
         same("document", &Some(&expected), &found)
     }

@@ -151,7 +151,7 @@ async fn assert_no_dead_letter_message_is_left(stack: &Stack) {
     let urls = &stack.is.dead_letter_queue_urls;
     let queues =
         [&urls.receive_upload, &urls.admit_document, &urls.transfer_document, &urls.normalize_document];
-    for url in queues.into_iter().chain([&stack.is.failed_invocation_queue_url]) {
+    for url in queues {
         eventually("no dead-letter message is left", Duration::from_secs(1), async || {
             let request = stack.sqs.receive_message().queue_url(url).visibility_timeout(0);
             let found = request.max_number_of_messages(10).send().await.map_err(|error| error.to_string())?;

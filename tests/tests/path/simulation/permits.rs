@@ -18,8 +18,8 @@ pub(super) struct Permits {
     received: BTreeSet<Attempt>,
     /// The newest permit of each document.
     newest: BTreeMap<DocumentRef, Attempt>,
-    /// The number of half-open probes so far.
-    probes: usize,
+    /// The number of half-open trials so far.
+    trials: usize,
     /// Attempts whose lease had already ended when the third party answered that their job is in progress.
     revived: BTreeSet<Attempt>,
 }
@@ -120,12 +120,12 @@ impl Simulation {
         let before = self.permits.newest.insert(document.clone(), attempt);
         assert!(before.is_none_or(|before| before < attempt), "{before:?}, then {attempt:?}");
         self.permits.received.insert(attempt);
-        self.permits.probes += usize::from(permit["halfOpenProbe"] == true);
+        self.permits.trials += usize::from(permit["halfOpenTrial"] == true);
     }
 
-    /// The number of half-open probes so far.
-    pub(crate) fn half_open_probes(&self) -> usize {
-        self.permits.probes
+    /// The number of half-open trials so far.
+    pub(crate) fn half_open_trials(&self) -> usize {
+        self.permits.trials
     }
 
     /// Moves the time to when all remaining leases have ended, because no execution will release them.
@@ -178,12 +178,13 @@ impl Simulation {
             let path: Vec<&str> = self.executions[document].path.iter().map(String::as_str).collect();
             let is_newest = self.permits.newest.get(document) == Some(&attempt);
             let failed = match path.as_slice() {
-                [.., "CheckProbeTime", "CheckDoubt", "FailDocument", "Failed"] => true,
+                [.., "CheckProbeTime", "CheckUnknownOutcomes", "FailDocument", "Failed"] => true,
                 [.., last, "FailDocument", "Failed"] => MAY_HAVE_A_JOB.contains(last),
                 _ => false,
             };
             let is_lost = !self.permits.received.contains(&attempt);
-            let unanswered = path.windows(2).any(|states| states == ["CheckProbeTime", "CheckDoubt"]);
+            let unanswered =
+                path.windows(2).any(|states| states == ["CheckProbeTime", "CheckUnknownOutcomes"]);
             let is_left = (unanswered || self.abandoned.contains(document)) && !is_newest;
             assert!(
                 is_lost || is_left || (is_newest && failed),

@@ -7,7 +7,7 @@ use super::{
     super::{
         queue::{REDRIVES, RUN},
         report::{Outcome, RedriveReport},
-        testing::{Fake, invocation, options, task},
+        testing::{Fake, options, task},
     },
     redrive,
 };
@@ -179,44 +179,13 @@ async fn fifo_queue_whose_head_another_command_has_received_is_not_called_empty(
     );
 }
 
-fn invocations(payloads: [&str; 3]) -> Fake {
-    Fake::invocations(payloads.map(invocation))
-}
-
 #[tokio::test]
-async fn failed_invocation_is_made_again_and_deleted_when_it_succeeds() {
-    let fake = invocations(["a", "b", "c"]);
+async fn failing_call_stops_the_redrive_and_what_was_sent_is_reported() {
+    let fake = Fake::of([task(1), task(2), task(3)], true);
+    // The calls: depth, messages, then sending and deleting the first message. The fifth call sends the second one.
+    fake.with(|state| state.fails = Some((5, true)));
     let outcome = redriven(&fake, &[]).await.unwrap();
-    assert_eq!((outcome.sent, outcome.stopped), (3, None));
-    assert!(fake.left().is_empty());
-    fake.with(|state| {
-        assert_eq!(state.invoked, ["a", "b", "c"].map(|name| format!(r#"{{"payload":"{name}"}}"#)));
-    });
-}
-
-#[tokio::test]
-async fn first_invocation_that_fails_again_stays_and_stops_the_others() {
-    let fake = invocations(["fails", "b", "c"]);
-    for redrives in ["1", "2"] {
-        fake.with(|state| state.dead.sort_by_key(|dead| !dead.body.contains("fails")));
-        let outcome = redriven(&fake, &[]).await.unwrap();
-        assert_eq!((outcome.sent, outcome.failed_again), (0, 1));
-        assert!(outcome.needs_attention() && outcome.stopped.is_some());
-        assert_eq!(fake.left().len(), 3, "nothing is lost");
-        fake.with(|state| assert_eq!(state.dead[2].attributes[REDRIVES], redrives));
-    }
-    let outcome = redriven(&fake, &[]).await.unwrap();
-    assert_eq!((outcome.sent, outcome.quarantined.len()), (2, 1), "the record has come back twice");
-}
-
-#[tokio::test]
-async fn failing_call_stops_and_keeps_what_was_invoked_before_it_from_being_invoked_again() {
-    let fake = invocations(["a", "b", "c"]);
-    // The calls: depth, message, invocation, deletion, message.
-    fake.with(|state| state.fails = Some((6, true)));
-    let outcome = redriven(&fake, &[]).await.unwrap();
-    assert_eq!(outcome.sent, 1);
-    assert!(outcome.stopped.unwrap().starts_with("AWS answered Invoke with InternalError. "));
-    assert_eq!(fake.left(), ["m1", "m2"], "the invoked record is deleted; the others are visible at once");
-    fake.with(|state| assert_eq!(state.invoked.len(), 1));
+    assert_eq!(outcome.sent, 2);
+    assert!(outcome.stopped.unwrap().starts_with("AWS answered SendMessage with InternalError. "));
+    assert_eq!(fake.left(), ["m1"], "the message that was not sent is visible at once");
 }

@@ -112,7 +112,7 @@ fn limits(breaker: Option<Breaker>, leases: usize) -> Limiter {
 }
 
 fn breaker(cause: Cause) -> Breaker {
-    Breaker { cause, probe_at: "2026-11-20T16:31:00Z".to_owned(), has_probe: false }
+    Breaker { cause, trial_at: "2026-11-20T16:31:00Z".to_owned(), has_trial: false }
 }
 
 #[rstest]
@@ -156,14 +156,14 @@ fn request_that_was_just_sent_is_being_decided() {
 }
 
 #[test]
-fn half_open_probe_that_waits_for_its_time_is_explained() {
+fn half_open_trial_that_waits_for_its_time_is_explained() {
     let open = document(DocumentState::Received);
     let pending = Pending { state: "WaitForPermitStart".to_owned(), since: NOW, tries: 0, failure: None };
-    let limiter = limits(Some(Breaker { has_probe: true, ..breaker(Cause::Unavailable) }), 3);
+    let limiter = limits(Some(Breaker { has_trial: true, ..breaker(Cause::Unavailable) }), 3);
     let admission = admitted_by(limiter, Standpoint::HoldsLease);
     let found = conclude(&open, Some(&execution(Status::Running)), Some(&pending), Some(&admission), NOW);
     assert!(
-        found.why.contains("permit is for a later time") && found.why.contains("probe is in 60 s"),
+        found.why.contains("permit is for a later time") && found.why.contains("trial is in 60 s"),
         "{found:?}"
     );
     assert!(found.todo.is_empty());
@@ -183,12 +183,12 @@ fn half_open_probe_that_waits_for_its_time_is_explained() {
 fn refused_key_is_to_be_renewed_wherever_a_document_is_before_the_third_party_has_it(
     #[case] state: DocumentState,
     #[case] step: Option<&str>,
-    #[values(false, true)] has_probe: bool,
+    #[values(false, true)] has_trial: bool,
     #[values(None, Some("ThirdParty.Unauthorized"))] error: Option<&str>,
 ) {
     let failure = error.map(|error| Failure { error: error.to_owned(), reason: None });
     let pending = step.map(|step| Pending { state: step.to_owned(), since: NOW, tries: 1, failure });
-    let limiter = limits(Some(Breaker { has_probe, ..breaker(Cause::Unauthorized) }), 3);
+    let limiter = limits(Some(Breaker { has_trial, ..breaker(Cause::Unauthorized) }), 3);
     let todo = limiter.todo(Some("arn:key"));
     let admission = admitted_by(limiter, Standpoint::HoldsLease);
     let document = document(state);

@@ -1,4 +1,4 @@
-//! The circuit breaker: when it opens, which attempt probes, when it closes.
+//! The circuit breaker: when it opens, which attempt is the trial, when it closes.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn case_29_ten_consecutive_failures_open_it_and_nine_do_not() {
         for number in 1..=10 {
             let permit = granted(&mut state, number, START);
             assert_eq!(permit.report_success, number > 1, "success matters once an attempt failed");
-            assert!(!permit.half_open_probe);
+            assert!(!permit.half_open_trial);
             reported(&mut state, &permit, failure, START);
             assert_eq!(is_open(&state), number == 10);
         }
@@ -81,39 +81,39 @@ fn errors_that_say_nothing_about_the_third_party_do_not_open_it() {
 }
 
 #[test]
-fn case_29_one_attempt_probes_after_the_pause_and_no_other_is_allowed() {
+fn case_29_one_trial_is_allowed_after_the_pause_and_no_other_attempt() {
     let mut state = opened();
     assert!(allows_request(&state));
-    let probe = granted(&mut state, 1, at(1.0));
-    assert_eq!((starts_ms(&probe), probe.report_success, probe.half_open_probe), (15_000, true, true));
+    let trial = granted(&mut state, 1, at(1.0));
+    assert_eq!((starts_ms(&trial), trial.report_success, trial.half_open_trial), (15_000, true, true));
     assert!(!allows_request(&state) && is_open(&state));
     state.advance_to(at(600.0));
-    assert!(!allows_request(&state), "the probe is under way");
-    reported(&mut state, &probe, Report::Accepted, at(601.0));
+    assert!(!allows_request(&state), "the trial is under way");
+    reported(&mut state, &trial, Report::Accepted, at(601.0));
     assert!(!is_open(&state) && allows_request(&state));
     assert_eq!(starts_ms(&granted(&mut state, 2, at(601.0))), 601_000);
 }
 
 #[test]
-fn case_29_failing_probes_double_the_pause_up_to_five_minutes() {
+fn case_29_failing_trials_double_the_pause_up_to_five_minutes() {
     let mut state = opened();
     let mut now = START;
     let mut pauses = Vec::new();
     for number in 1..=8 {
-        let probe = granted(&mut state, number, now);
-        pauses.push((probe.starts_at.to_date() - now).whole_seconds());
-        now = probe.starts_at.to_date();
-        reported(&mut state, &probe, Report::Unavailable, now);
+        let trial = granted(&mut state, number, now);
+        pauses.push((trial.starts_at.to_date() - now).whole_seconds());
+        now = trial.starts_at.to_date();
+        reported(&mut state, &trial, Report::Unavailable, now);
         assert!(is_open(&state));
     }
     assert_eq!(pauses, [15, 30, 60, 120, 240, 300, 300, 300]);
-    let probe = granted(&mut state, 9, now);
-    reported(&mut state, &probe, Report::Accepted, probe.starts_at.to_date());
-    let permit = granted(&mut state, 10, probe.starts_at.to_date());
+    let trial = granted(&mut state, 9, now);
+    reported(&mut state, &trial, Report::Accepted, trial.starts_at.to_date());
+    let permit = granted(&mut state, 10, trial.starts_at.to_date());
     reported(&mut state, &permit, Report::Unauthorized, permit.starts_at.to_date());
-    let probe = granted(&mut state, 11, permit.starts_at.to_date());
+    let trial = granted(&mut state, 11, permit.starts_at.to_date());
     assert_eq!(
-        probe.starts_at - permit.starts_at,
+        trial.starts_at - permit.starts_at,
         Span::seconds(15),
         "after it closed, the pauses start again"
     );
@@ -127,31 +127,31 @@ fn attempts_admitted_before_it_opened_neither_close_it_nor_prolong_its_pause() {
     reported(&mut state, &permit, Report::Unauthorized, START);
     reported(&mut state, &earlier, Report::Accepted, at(1.0));
     assert!(is_open(&state));
-    let probe = granted(&mut state, 3, at(2.0));
+    let trial = granted(&mut state, 3, at(2.0));
     reported(&mut state, &other, Report::Unavailable, at(14.0));
-    assert!(is_open(&state) && !allows_request(&state), "only the probe counts");
-    reported(&mut state, &probe, Report::Unavailable, at(15.0));
-    assert_eq!(starts_ms(&granted(&mut state, 4, at(15.0))), 45_000, "30 s after the first probe");
+    assert!(is_open(&state) && !allows_request(&state), "only the trial counts");
+    reported(&mut state, &trial, Report::Unavailable, at(15.0));
+    assert_eq!(starts_ms(&granted(&mut state, 4, at(15.0))), 45_000, "30 s after the first trial");
 }
 
 #[test]
-fn inconclusive_probe_is_replaced_at_once() {
+fn inconclusive_trial_is_replaced_at_once() {
     for report in [Report::Unused, Report::RateLimited(None), Report::AlreadyUsed] {
         let mut state = opened();
-        let probe = granted(&mut state, 1, START);
-        reported(&mut state, &probe, report, at(16.0));
+        let trial = granted(&mut state, 1, START);
+        reported(&mut state, &trial, report, at(16.0));
         assert!(is_open(&state) && allows_request(&state));
         assert_eq!(starts_ms(&granted(&mut state, 2, at(16.0))), 16_000);
     }
 }
 
 #[test]
-fn probe_that_is_never_reported_is_replaced() {
+fn trial_that_is_never_reported_is_replaced() {
     for vanishes in ["released", "silent"] {
         let mut state = opened();
-        let probe = granted(&mut state, 1, START);
+        let trial = granted(&mut state, 1, START);
         let now = if vanishes == "released" {
-            state.release(probe.attempt);
+            state.release(trial.attempt);
             at(15.0)
         } else {
             state.advance_to(at(15.0 + 1_199.0));
@@ -161,16 +161,16 @@ fn probe_that_is_never_reported_is_replaced() {
         state.advance_to(now);
         assert!(is_open(&state) && allows_request(&state), "{vanishes}");
         let next = granted(&mut state, 2, now);
-        reported(&mut state, &probe, Report::Accepted, now);
-        assert!(is_open(&state), "{vanishes}: a replaced probe no longer counts");
+        reported(&mut state, &trial, Report::Accepted, now);
+        assert!(is_open(&state), "{vanishes}: a replaced trial no longer counts");
         reported(&mut state, &next, Report::Accepted, now);
         assert!(!is_open(&state), "{vanishes}");
     }
 }
 
-/// D01: documents that always fail must not be the only half-open probes.
+/// D01: documents that always fail must not be the only half-open trials.
 #[test]
-fn d01_half_open_probe_prefers_a_document_that_has_not_failed() {
+fn d01_half_open_trial_prefers_a_document_that_has_not_failed() {
     let mut state = opened();
     for number in 0..5 {
         state.enqueue(&waiting(&document("s1", number), 1));
@@ -181,7 +181,7 @@ fn d01_half_open_probe_prefers_a_document_that_has_not_failed() {
     state.enqueue(&good);
     assert_eq!(state.next(&ROOMY).unwrap().queue, "s2");
     serve(&mut state, good, &ROOMY, START);
-    let probe = state.granted()[0].clone();
-    reported(&mut state, &probe, Report::Accepted, at(16.0));
+    let trial = state.granted()[0].clone();
+    reported(&mut state, &trial, Report::Accepted, at(16.0));
     assert_eq!(state.next(&ROOMY).unwrap().queue, "s1!", "retrying documents have their turn again");
 }

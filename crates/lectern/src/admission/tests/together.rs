@@ -161,8 +161,8 @@ impl Run {
         let permit = self.state.grant(waiting(&document_of(which), 0), &self.limits, self.now).clone();
         assert!(permit.starts_at >= self.now.into(), "no reservation lies in the past");
         assert!(self.permits.last().is_none_or(|last| last.attempt < permit.attempt));
-        assert_eq!(permit.half_open_probe, was_open);
-        assert!(!was_open || permit.report_success, "a half-open probe has to report");
+        assert_eq!(permit.half_open_trial, was_open);
+        assert!(!was_open || permit.report_success, "a half-open trial has to report");
         let until = permit.starts_at + self.limits.lease;
         self.held.push(Held { attempt: permit.attempt, until, reported: false });
         self.permits.push(permit);

@@ -128,7 +128,7 @@ async fn permit_answers_the_task_token_with_its_number_and_its_times() {
             "expiresAt": "2026-11-20T16:00:01.600Z",
             "leaseEndsAt": "2026-11-20T22:00:00.000Z",
             "reportSuccess": false,
-            "halfOpenProbe": false,
+            "halfOpenTrial": false,
         })
     );
     let second = orders.answer(&second).unwrap();
@@ -350,7 +350,7 @@ async fn stalled_admission_is_measured_until_a_document_is_granted_a_permit() {
 #[case::released(true)]
 #[case::expired(false)]
 #[tokio::test]
-async fn half_open_probe_that_ends_without_a_result_is_replaced_by_the_same_order(#[case] released: bool) {
+async fn half_open_trial_that_ends_without_a_result_is_replaced_by_the_same_order(#[case] released: bool) {
     let mut orders = Orders::with_leases(5);
     let [first, probing, waiting] = [0, 1, 2].map(|number| document("s1", number));
     let token = orders.request(&first);
@@ -367,5 +367,5 @@ async fn half_open_probe_that_ends_without_a_result_is_replaced_by_the_same_orde
         orders.report(&probing, &probe, &Error::PermitExpired("its time has passed"));
     }
     orders.deliver().await;
-    assert_eq!(orders.answer(&next).unwrap()["halfOpenProbe"], true);
+    assert_eq!(orders.answer(&next).unwrap()["halfOpenTrial"], true);
 }

@@ -101,7 +101,7 @@ fn good() -> [Returned; 2] {
 }
 
 #[tokio::test]
-async fn record_is_written_and_the_state_machine_is_told() {
+async fn record_is_written_and_the_state_machine_is_notified() {
     let world = World::with(&good()).await;
     assert_eq!(world.run("token").await.unwrap(), Outcome::Ready);
     assert_eq!(world.answer("token"), Some(Ok(json!({"state": "Ready"}))));
@@ -185,7 +185,11 @@ async fn unusable_returned_file_is_reported_and_the_document_is_not_ended(
     let world = World::with(&[record::tests::returned(name, role, media_type, content)]).await;
     assert_eq!(world.run("token").await.unwrap(), Outcome::Reported("Record.Invalid"));
     assert_eq!(world.answer("token"), Some(Err("Record.Invalid")));
-    assert_eq!(world.state(), DocumentState::Normalizing, "fail-document ends it, told by the state machine");
+    assert_eq!(
+        world.state(),
+        DocumentState::Normalizing,
+        "the state machine invokes fail-document, which ends it"
+    );
     assert_eq!(world.record().await, None);
     let document = world.store.get(&world.document).unwrap();
     let error = world.ports().build_record(&document).await.unwrap_err();

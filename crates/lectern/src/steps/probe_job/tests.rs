@@ -46,7 +46,7 @@ fn status_of(event: CallbackEvent) -> JobStatus {
 async fn case_33_result_of_a_callback_that_never_came_is_adopted() {
     let (world, input) = overdue().await;
     set(&world, &input, JobStatus::Succeeded(job()));
-    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
     assert_eq!(world.store.begin_verify(&input.envelope.document, START), Some(JobResult::Succeeded(job())));
     assert_eq!(world.count("status"), 1, "it asks once");
 }
@@ -55,7 +55,7 @@ async fn case_33_result_of_a_callback_that_never_came_is_adopted() {
 async fn case_33_failure_of_a_callback_that_never_came_is_adopted() {
     let (world, input) = overdue().await;
     set(&world, &input, status_of(failed("encrypted")));
-    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
     assert!(matches!(world.store.begin_verify(&input.envelope.document, START), Some(JobResult::Failed(_))));
 }
 
@@ -99,7 +99,7 @@ async fn case_34_late_result_wins_and_nobody_is_asked() {
     let (world, input) = overdue().await;
     world.call_back(&input.envelope.document, succeeded(&[])).await;
     set(&world, &input, status_of(failed("encrypted")));
-    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
     assert_eq!(world.count("status"), 0);
     assert!(matches!(
         world.store.begin_verify(&input.envelope.document, START),
@@ -121,7 +121,7 @@ async fn answer_that_breaks_the_contracts_limits_fails_the_job() {
     let (world, input) = overdue().await;
     let file = ReturnedFile { sha256: "short".to_owned(), ..job().files.remove(0) };
     set(&world, &input, JobStatus::Succeeded(JobSucceeded { files: vec![file], ..job() }));
-    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
     let result = world.store.begin_verify(&input.envelope.document, START);
     assert!(matches!(result, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"));
 }
@@ -158,7 +158,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
             let name = if call == "status" { "ThirdParty.Unavailable" } else { "Store.Unavailable" };
             assert_eq!(world.probe(input.clone()).await.unwrap_err().name(), name);
             for _ in 0..2 {
-                assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultKept);
+                assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
             }
             let stored = world.store.get(&input.envelope.document).unwrap();
             assert_eq!(stored.result, Some(JobResult::Succeeded(job())), "{call} {cut:?}");

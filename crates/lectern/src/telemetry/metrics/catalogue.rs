@@ -69,8 +69,8 @@ pub const ALL: [Metric; 23] = [
     metric("ThirdPartySeconds", Unit::Seconds, WHOLE),
     metric("Callbacks", Unit::Count, &[&["Outcome"]]),
     // 1 for a missing callback: the job has ended or is unknown to the third party, and no callback came. 0 for a
-    // callback that came. The minimum is 1 only if callbacks are missing and none arrive; the average is the missing
-    // part.
+    // callback that came. So the minimum is 1 only if callbacks are missing and none has come, and the average is the
+    // share of missing callbacks.
     metric("CallbackMissed", Unit::None, WHOLE),
     metric("Probes", Unit::Count, &[&["Status"]]),
     // The limiter.
@@ -93,7 +93,6 @@ pub const REASONS: [&str; 45] = [
     "encrypted",
     "findingOutsideText",
     "forbiddenUrl",
-    "handoverUnclear",
     "internal",
     "invalidKey",
     "malformed",
@@ -102,6 +101,7 @@ pub const REASONS: [&str; 45] = [
     "noSuchFile",
     "notUtf8",
     "nothingReturned",
+    "outcomeUnknown",
     "overdue",
     "rateLimited",
     "recordTooLarge",

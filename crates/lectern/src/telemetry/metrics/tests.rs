@@ -292,10 +292,10 @@ fn probes_are_counted_by_what_they_found_and_only_callbacks_that_are_really_miss
         probe(None, Some(Error::Unavailable("503".to_owned()))).await;
         probe(None, Some(StoreError::Conflict.into())).await;
     });
-    assert_eq!(found.values("Status"), ["working", "unknown", "resultKept"]);
+    assert_eq!(found.values("Status"), ["working", "unknown", "resultStored"]);
     let missed: Vec<Value> =
         found.of("CallbackMissed").into_iter().map(|event| event["Status"].clone()).collect();
-    assert_eq!(missed, ["unknown", "resultKept"], "a job that is still at work has nothing to say yet");
+    assert_eq!(missed, ["unknown", "resultStored"], "a job that is still at work has nothing to say yet");
     assert_eq!(found.values("CallbackMissed"), [1; 2]);
     assert_eq!(found.values("ThirdPartySeconds"), [40.0]);
     assert_eq!(found.values("Error"), ["ThirdParty.Unavailable"], "what is ours is not the third party's");

@@ -63,7 +63,7 @@ async fn execution_that_is_started_again_is_left_alone<E: Executions, M: Executi
 ) -> Outcome {
     let document = new_document("executions", "plan.pdf", 1)?.reference;
     same("executions", &0, &machine.executions_of(&document).await)?;
-    for resume in [Resume::Transfer, Resume::Transfer, Resume::Ask] {
+    for resume in [Resume::Transfer, Resume::Transfer, Resume::Probe] {
         executions.start(&start(&document, 0, resume)).await?;
         same("executions", &1, &machine.executions_of(&document).await)?;
     }
@@ -75,7 +75,7 @@ async fn each_redrive_is_an_execution_of_its_own<E: Executions, M: ExecutionsSet
     machine: &M,
 ) -> Outcome {
     let document = new_document("executions", "redriven.pdf", 1)?.reference;
-    for (redrives, resume) in [(0, Resume::Transfer), (1, Resume::Ask), (2, Resume::Verify)] {
+    for (redrives, resume) in [(0, Resume::Transfer), (1, Resume::Probe), (2, Resume::Verify)] {
         for _ in 0..2 {
             executions.start(&start(&document, redrives, resume)).await?;
         }

@@ -4,17 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use lambda_http::request::RequestContext;
 use lectern::{
     contract::wire::{FileRole, JobSucceeded, ReturnedFile},
     document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
+    error::rfc3339,
     ports::{
         FinalOutcome, Finishing as _, NewDocument, Records as _, Register as _, Results as _, Sequencer,
     },
-    record,
+    record::Draft,
     telemetry::trace::TraceParent,
     testing::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
 };
@@ -76,12 +77,15 @@ impl World {
             returned("text.txt", FileRole::Text, "text/plain", text),
             returned("findings.json", FileRole::Findings, "application/json", &findings),
         ];
-        let contents = [text.to_owned(), findings].map(|content| Some(content.into()));
+        let contents = [text.to_owned(), findings].map(Bytes::from);
         let job = JobSucceeded { job_id: "job".to_owned(), files: files.to_vec() };
         let now = datetime!(2026-11-20 17:00 UTC);
         self.store.record_result(&self.ready, &JobResult::Succeeded(job), now).await.unwrap();
-        let files: Vec<_> = files.into_iter().zip(contents).collect();
-        let record = record::build(&self.store.get(&self.ready).unwrap(), "house", &files, now).unwrap();
+        let mut draft = Draft::new(&self.store.get(&self.ready).unwrap(), "house").unwrap();
+        for (file, content) in files.iter().zip(&contents) {
+            draft.add(file, Some(content)).unwrap();
+        }
+        let record = draft.finish(rfc3339(now)).unwrap();
         let (record_key, json) = record.to_object(&self.ready).unwrap();
         self.objects.put_record(&record_key, json).await.unwrap();
         self.store.finish(&self.ready, FinalOutcome::Ready { record_key }, now).await.unwrap();

@@ -38,7 +38,7 @@ fn callback_that_comes_while_it_is_asked_for_is_not_missed() {
             .await
             .unwrap();
     });
-    assert_eq!(found.values("Status"), ["resultKept"]);
+    assert_eq!(found.values("Status"), ["resultStored"]);
     assert_eq!(found.values("CallbackMissed"), [json!(0)], "the callback's own");
 }
 
