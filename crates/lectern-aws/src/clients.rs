@@ -11,7 +11,10 @@ use aws_smithy_http_client::{
 };
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError},
+    dynamodb::repeat_conflicts,
+};
 
 /// The configuration of the clients. TLS is rustls with `ring`: it starts without the CPU-jitter entropy source that
 /// costs AWS-LC tens of milliseconds of CPU at the first handshake of a small function (docs/decisions/0010-rustls-with-ring.md).
@@ -75,7 +78,8 @@ impl Clients {
 
     /// For the state store.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.shared)
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.shared);
+        aws_sdk_dynamodb::Client::from_conf(repeat_conflicts(config, self.shared.retry_config()).build())
     }
 
     /// For both buckets.

@@ -2,7 +2,8 @@
 //!
 //! The pure functions of [`lectern::document::transitions`] decide what a transition changes; this module writes the
 //! change. A document's item has a `revision` that every write increases: the store reads the item, decides, and writes
-//! on the condition that the revision has not changed. Otherwise the error is `Store.Unavailable`, and the caller that
+//! on the condition that the revision has not changed. The SDK repeats a write that only met another transaction.
+//! Otherwise the error is `Store.Unavailable`, and the caller that
 //! owns the retry (the state machine, SQS, the third party) tries again with the newer item.
 
 mod admission;
@@ -11,6 +12,7 @@ mod items;
 mod register;
 mod reopen;
 mod results;
+mod retries;
 mod submission_write;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use lectern::{
 use time::OffsetDateTime;
 
 use self::items::{StoredDocument, document_key};
+pub(crate) use self::retries::repeat_conflicts;
 use crate::error::{defect, failed};
 
 /// The store. Clones are cheap: they contain a client and two names.

@@ -40,7 +40,7 @@ pub async fn normalize_document() -> Result<(), Error> {
     let (store, files, tasks) = (&env.store()?, &env.returned_files()?, &env.task_tokens());
     let provider = &env.config.third_party_name()?;
     let ports = normalize_document::Ports { store, files, tasks, clock: &SystemClock, provider };
-    lambda::run_messages(env, async |input| ports.handle(input).await).await
+    lambda::run_messages(env, async |input, again| ports.handle(input, again).await).await
 }
 
 /// `probe-job`: a task of the state machine.
@@ -72,7 +72,7 @@ pub async fn receive_upload() -> Result<(), Error> {
     let max_upload_bytes = env.config.max_upload_bytes()?;
     let (clock, random) = (&SystemClock, &SystemRandom);
     let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };
-    lambda::run_sqs(env, async |Received { body, xray_header }| {
+    lambda::run_sqs(env, async |Received { body, xray_header, .. }| {
         ports.handle(receive_upload::Message { body: &body, xray_header: xray_header.as_deref() }).await
     })
     .await
@@ -85,7 +85,7 @@ pub async fn transfer_document() -> Result<(), Error> {
     let (third_party, settings) = (&env.third_party()?, &env.config.transfer_settings()?);
     let (orders, clock) = (&env.admission_queue()?, &SystemClock);
     let ports = transfer_document::Ports { store, uploads, third_party, tasks, orders, clock, settings };
-    lambda::run_messages(env, async |input| ports.handle(input).await).await
+    lambda::run_messages(env, async |input, again| ports.handle(input, again).await).await
 }
 
 /// `verify-returned-file`: a task of the state machine.

@@ -62,7 +62,8 @@ where
         let body = message.body.clone().unwrap_or_default();
         LogFields::of(&body).record(&span);
         let xray_header = message.attributes.get("AWSTraceHeader").map(String::as_str).or(invocation_trace);
-        let received = Received { body, xray_header: xray_header.map(str::to_owned) };
+        let xray_header = xray_header.map(str::to_owned);
+        let received = Received { body, xray_header, again: receive_count(&message) > 1 };
         let result = Box::pin(handle(received)).instrument(span.clone()).await;
         if let Err(error) = result {
             span.in_scope(|| {
@@ -93,6 +94,8 @@ pub struct Received {
     pub body: String,
     /// X-Ray's trace header: that of the message, otherwise that of the invocation.
     pub xray_header: Option<String>,
+    /// Whether the message was delivered before.
+    pub again: bool,
 }
 
 /// The fields of a message that appear on its log lines. They are parsed separately, so that the log lines of an
@@ -126,28 +129,29 @@ impl LogFields {
     }
 }
 
-/// Runs a function that handles messages of the state machine: [`run_sqs`] with the message parsed.
+/// Runs a function that handles messages of the state machine: [`run_sqs`] with the message parsed. The handler also
+/// learns whether the message was delivered before.
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
 pub async fn run_messages<I, H, F, T>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
 where
     I: DeserializeOwned,
-    H: Fn(I) -> F,
+    H: Fn(I, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
     let handle = &handle;
-    run_sqs(env, move |received: Received| handle_message(handle, received.body)).await
+    run_sqs(env, move |received: Received| handle_message(handle, received)).await
 }
 
-pub(crate) async fn handle_message<I, H, F, T>(handle: &H, body: String) -> Result<T, Retryable>
+pub(crate) async fn handle_message<I, H, F, T>(handle: &H, received: Received) -> Result<T, Retryable>
 where
     I: DeserializeOwned,
-    H: Fn(I) -> F,
+    H: Fn(I, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let input: I = message::parse(&body).map_err(Retryable::Unreadable)?;
-    handle(input).await.map_err(Retryable::Store)
+    let input: I = message::parse(&received.body).map_err(Retryable::Unreadable)?;
+    handle(input, received.again).await.map_err(Retryable::Store)
 }
 
 /// Runs a function that the state machine invokes. The name of a workflow error becomes `errorType`, which

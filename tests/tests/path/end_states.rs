@@ -35,7 +35,7 @@ const STRAIGHT: [&str; 8] = [
 
 /// The path of a document whose result came before the execution waited for it.
 fn early() -> Vec<&'static str> {
-    [&STRAIGHT[..5], &["BeginVerify", "CheckOutcome"], &STRAIGHT[5..]].concat()
+    [&STRAIGHT[..5], &["ReleaseLease", "BeginVerify", "CheckOutcome"], &STRAIGHT[5..]].concat()
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -168,7 +168,7 @@ fn case_40_of_contradictory_callbacks_the_first_stands() {
 
 #[test]
 fn case_30_document_whose_job_fails_fails_with_the_third_partys_reason_and_no_retry() {
-    let before = [&STRAIGHT[..5], &["BeginVerify", "CheckOutcome", "JobFailed"]].concat();
+    let before = [&STRAIGHT[..5], &["ReleaseLease", "BeginVerify", "CheckOutcome", "JobFailed"]].concat();
     for (time, before) in [(CallbackTime::WhenAwaited, STRAIGHT[..5].to_vec()), (CallbackTime::First, before)]
     {
         let (mut simulation, object) = uploaded(Plan { outcome: Outcome::Failed, ..GOOD });

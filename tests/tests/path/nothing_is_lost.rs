@@ -156,7 +156,7 @@ fn some_seeds_reach_every_state_and_every_end() {
     let mut unseen: std::collections::BTreeSet<String> = machine.states.into_keys().collect();
     unseen.retain(|state| state != "CheckResume" && !machine.maps.contains_key(state));
     let mut ends = std::collections::BTreeSet::new();
-    for seed in 0..150 {
+    for seed in 0..400 {
         let simulation = run(seed, rough);
         for execution in simulation.executions.values() {
             unseen.retain(|state| !execution.path.contains(state));

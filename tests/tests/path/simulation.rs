@@ -306,7 +306,7 @@ impl Simulation {
             TRANSFERS => {
                 let input: transfer_document::Input = message::parse(&message.body).unwrap();
                 self.assert_trace(&input.envelope.document, input.envelope.traceparent);
-                match self.transfer(input).await {
+                match self.transfer(input, message.receives > 1 || message.again).await {
                     Ok(transfer_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
                     Err(_) => Handled::Left,
@@ -315,7 +315,7 @@ impl Simulation {
             _ => {
                 let input: normalize_document::Input = message::parse(&message.body).unwrap();
                 self.assert_trace(&input.envelope.document, input.envelope.traceparent);
-                match self.world.normalize(input).await {
+                match self.world.normalize(input, message.receives > 1 || message.again).await {
                     Ok(normalize_document::Outcome::Reported(_)) => Handled::Reported,
                     Ok(_) => Handled::Done,
                     Err(_) => Handled::Left,

@@ -71,11 +71,11 @@ async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
         "{}".to_owned(),
     ];
     let (rule, handled) = (visibility(), Mutex::new(Vec::new()));
-    let handle = async |input: transfer_document::Input| {
+    let handle = async |input: transfer_document::Input, _| {
         handled.lock().unwrap().push(input.envelope.attempt);
         Ok(())
     };
-    let parse = |received: Received| handle_message(&handle, received.body);
+    let parse = |received: Received| handle_message(&handle, received);
     let response = handle_batch("f", None, &queue(&rule), &parse, batch(&bodies)).await;
     let unreadable = ["m0", "m1", "m3"].map(|id| json!({"itemIdentifier": id}));
     assert_eq!(ids(&response), json!({ "batchItemFailures": unreadable }));
@@ -101,8 +101,8 @@ async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
 
 #[tokio::test]
 async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
-    let handle = async |_: transfer_document::Input| Err::<(), _>(StoreError::Conflict.into());
-    let parse = |received: Received| handle_message(&handle, received.body);
+    let handle = async |_: transfer_document::Input, _| Err::<(), _>(StoreError::Conflict.into());
+    let parse = |received: Received| handle_message(&handle, received);
     let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
 }

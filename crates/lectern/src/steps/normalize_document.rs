@@ -57,12 +57,15 @@ pub enum Outcome {
 }
 
 impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<'_, S, F, T, C> {
-    /// Handles one message.
+    /// Handles one message. `again` says whether it was delivered before.
     ///
     /// # Errors
     /// Only if no outcome could be reported. The message then stays on the queue.
-    pub async fn handle(&self, input: Input) -> Result<Outcome, Error> {
+    pub async fn handle(&self, input: Input, again: bool) -> Result<Outcome, Error> {
         if self.tasks.is_awaited(&input.task_token).await? == TokenUse::NotAwaited {
+            if !again {
+                return Err(StoreError::unavailable("Step Functions does not know the task token yet").into());
+            }
             tracing::info!("The execution no longer waits for this record; the message was dropped.");
             return Ok(Outcome::Dropped);
         }

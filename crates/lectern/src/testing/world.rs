@@ -114,25 +114,27 @@ impl MemoryWorld {
         admit_document::Ports { store, tasks, clock, limits }.handle(batch).await
     }
 
-    /// `transfer-document` of one message, pushing the bytes.
+    /// `transfer-document` of one message, pushing the bytes. As on a later delivery, a message whose token is over is
+    /// dropped.
     pub async fn transfer(
         &self,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        self.transfer_by(DeliveryMode::Push, &self.third_party, input).await
+        self.transfer_by(DeliveryMode::Push, &self.third_party, input, true).await
     }
 
-    /// `transfer-document` of one message, by this delivery to this service.
+    /// `transfer-document` of one message, perhaps delivered `again`, in this mode to this service.
     pub async fn transfer_by(
         &self,
         delivery: DeliveryMode,
         third_party: &impl ThirdParty,
         input: transfer_document::Input,
+        again: bool,
     ) -> Result<transfer_document::Outcome, Error> {
         let Self { store, objects: uploads, states: tasks, clock, .. } = self;
         let settings = &Settings { delivery, callback_base_url: "https://lectern.example".to_owned() };
         transfer_document::Ports { store, uploads, third_party, tasks, orders: tasks, clock, settings }
-            .handle(input)
+            .handle(input, again)
             .await
     }
 
@@ -176,13 +178,16 @@ impl MemoryWorld {
         verify_returned_file::Ports { store, third_party, files }.handle(input).await
     }
 
-    /// `normalize-document` of one message.
+    /// `normalize-document` of one message, perhaps delivered `again`.
     pub async fn normalize(
         &self,
         input: normalize_document::Input,
+        again: bool,
     ) -> Result<normalize_document::Outcome, Error> {
         let Self { store, objects: files, states: tasks, clock, .. } = self;
-        normalize_document::Ports { store, files, tasks, clock, provider: "memory" }.handle(input).await
+        normalize_document::Ports { store, files, tasks, clock, provider: "memory" }
+            .handle(input, again)
+            .await
     }
 
     /// `fail-document`.

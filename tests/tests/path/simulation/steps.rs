@@ -6,13 +6,14 @@ impl Simulation {
     pub(super) async fn transfer(
         &mut self,
         input: transfer_document::Input,
+        again: bool,
     ) -> Result<transfer_document::Outcome, Error> {
         let (document, attempt) = (input.envelope.document.clone(), input.envelope.attempt);
         let fails = self.dice.percent(self.scattered_failures);
         let instead = fails.then_some(Behaviour::Fails).or_else(|| self.instead.pop_front());
         let before = self.log.requests().len();
         let outcome =
-            self.world.transfer_by(DeliveryMode::Push, &self.observed(attempt, instead), input).await;
+            self.world.transfer_by(DeliveryMode::Push, &self.observed(attempt, instead), input, again).await;
         let is_sent = self.log.requests().len() > before;
         let usual = self.behaviours.get(&document.document_id).copied().unwrap_or_default();
         if let Behaviour::TimesOut(after, behind) = instead.unwrap_or(usual)

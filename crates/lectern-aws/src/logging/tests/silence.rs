@@ -108,7 +108,7 @@ impl World {
     async fn transfer(&self, attempt: u32, delivery: DeliveryMode) {
         let base = format!("https://callbacks.example/{MARK}");
         let settings = Settings { delivery, callback_base_url: base };
-        let handle = async |input: transfer_document::Input| {
+        let handle = async |input: transfer_document::Input, again| {
             let Self { store, objects: uploads, third_party, states: tasks, clock, .. } = self;
             let settings = &settings;
             let ports = transfer_document::Ports {
@@ -120,23 +120,23 @@ impl World {
                 clock,
                 settings,
             };
-            ports.handle(input).await
+            ports.handle(input, again).await
         };
         let permit_expires_at = "2026-11-20T13:00:00Z";
         let message =
             self.message(&json!({ "attempt": attempt, "round": 1, "permitExpiresAt": permit_expires_at, "reportSuccess": true }));
-        let parse = |received: Received| handle_message(&handle, received.body);
+        let parse = |received: Received| handle_message(&handle, received);
         handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
     async fn normalize(&self) {
-        let handle = async |input: normalize_document::Input| {
+        let handle = async |input: normalize_document::Input, again| {
             let Self { store, objects: files, states: tasks, clock, .. } = self;
             let ports = normalize_document::Ports { store, files, tasks, clock, provider: "the-service" };
-            ports.handle(input).await
+            ports.handle(input, again).await
         };
         let message = self.message(&json!({ "attempt": 1000 }));
-        let parse = |received: Received| handle_message(&handle, received.body);
+        let parse = |received: Received| handle_message(&handle, received);
         handle_batch("normalize-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
@@ -216,8 +216,8 @@ async fn upload(world: &World) {
         world.upload(KEY).await;
     }
     world.upload(KEY).await;
-    let handle = async |_: transfer_document::Input| Ok(());
-    let parse = |received: Received| handle_message(&handle, received.body);
+    let handle = async |_: transfer_document::Input, _| Ok(());
+    let parse = |received: Received| handle_message(&handle, received);
     for unreadable in
         ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":2,"taskToken":"mArKeD"}"#]
     {

@@ -70,7 +70,7 @@ impl World {
 
     async fn run(&self, token: &str) -> Result<Outcome, Error> {
         let envelope = Envelope::new(self.document.clone(), Attempt(1000));
-        self.ports().handle(Input { envelope, task_token: TaskToken::new(token) }).await
+        self.ports().handle(Input { envelope, task_token: TaskToken::new(token) }, true).await
     }
 
     fn ports(&self) -> Ports<'_, MemoryStore, MemoryObjects, MemoryStates, MemoryClock> {
@@ -329,4 +329,15 @@ proptest! {
     fn arbitrary_message_never_panics(body: String) {
         let _ = message::parse::<Input>(&body);
     }
+}
+
+/// The message may arrive before Step Functions knows its token.
+#[tokio::test]
+async fn a01_message_whose_token_is_not_known_yet_stays_on_the_queue() {
+    let world = World::with(&good()).await;
+    world.states.expire(&TaskToken::new("token"));
+    let envelope = Envelope::new(world.document.clone(), Attempt(1));
+    let input = Input { envelope, task_token: TaskToken::new("token") };
+    assert_eq!(world.ports().handle(input, false).await.unwrap_err().name(), "Store.Unavailable");
+    assert!(world.record().await.is_none());
 }

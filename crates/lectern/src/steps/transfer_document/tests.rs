@@ -65,8 +65,9 @@ async fn document_is_pushed_whole_and_the_state_machine_notified() {
 #[tokio::test]
 async fn document_is_handed_over_by_url_and_its_bytes_not_read() {
     let (world, document) = registered().await;
-    let outcome =
-        world.transfer_by(DeliveryMode::Pull, &world.third_party, input(&document, 1000, 1, "token")).await;
+    let outcome = world
+        .transfer_by(DeliveryMode::Pull, &world.third_party, input(&document, 1000, 1, "token"), false)
+        .await;
     assert_eq!(outcome.unwrap(), Outcome::Transferred);
     let jobs = world.third_party.jobs();
     assert_eq!(jobs[&idempotency_key(document.document_id, Round(1))], b"https://uploads.example/v1");
@@ -101,7 +102,7 @@ impl ThirdParty for Asked {
 async fn request_tells_size_type_and_the_opaque_callback_url_and_no_token() {
     let (world, document) = registered().await;
     let asked = Asked::default();
-    world.transfer_by(DeliveryMode::Push, &asked, input(&document, 1000, 2, "token")).await.unwrap();
+    world.transfer_by(DeliveryMode::Push, &asked, input(&document, 1000, 2, "token"), false).await.unwrap();
     let request = asked.0.lock().unwrap().pop().unwrap();
     assert_eq!(request.idempotency_key, format!("{}-2", document.document_id));
     assert_eq!((request.size_bytes, request.media_type), (PDF.len() as u64, lectern_content::MediaType::Pdf));
@@ -197,11 +198,11 @@ async fn case_26_v01_stream_of_ours_that_breaks_is_no_fault_of_the_third_party_a
     let MemoryWorld { store, third_party, states: tasks, clock, .. } = &world;
     let ports = Ports { store, uploads: &uploads, third_party, tasks, orders: tasks, clock, settings };
     let first = input(&document, 1000, 1, "first");
-    let outcome = ports.handle(first).await.unwrap();
+    let outcome = ports.handle(first, false).await.unwrap();
     assert_eq!(outcome, Outcome::Reported("Source.Unavailable"));
     assert!(third_party.jobs().is_empty(), "no half job");
     let second = input(&document, 1001, 1, "second");
-    let outcome = ports.handle(second).await.unwrap();
+    let outcome = ports.handle(second, false).await.unwrap();
     assert_eq!(outcome, Outcome::Transferred);
     assert_eq!(third_party.jobs()[&idempotency_key(document.document_id, Round(1))], PDF);
 }
@@ -371,6 +372,17 @@ async fn message_whose_token_nobody_waits_for_is_dropped_and_nothing_sent() {
     assert!(world.third_party.jobs().is_empty());
 }
 
+/// The message may arrive before Step Functions knows its token.
+#[tokio::test]
+async fn a01_message_whose_token_is_not_known_yet_stays_on_the_queue() {
+    let (world, document) = registered().await;
+    world.states.expire(&TaskToken::new("token"));
+    let message = input(&document, 1000, 1, "token");
+    let first = world.transfer_by(DeliveryMode::Push, &world.third_party, message, false).await;
+    assert_eq!(first.unwrap_err().name(), "Store.Unavailable");
+    assert!(world.third_party.jobs().is_empty());
+}
+
 #[test]
 fn message_is_read_and_prints_no_token() {
     let body = r#"{"schemaVersion":2,"submissionId":"s1","documentId":"6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f",
@@ -390,7 +402,7 @@ async fn each_attempt_is_a_span_of_its_own_in_the_documents_trace() {
         let asked = Asked::default();
         let token = format!("token-{attempt}-{}", spans.len());
         world
-            .transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, round, &token))
+            .transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, round, &token), false)
             .await
             .unwrap();
         spans.push(asked.0.lock().unwrap().pop().unwrap().traceparent.unwrap());

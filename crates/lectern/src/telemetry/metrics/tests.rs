@@ -81,9 +81,9 @@ async fn normalized_document() -> (MemoryWorld, DocumentRef) {
         envelope: Envelope::new(document.clone(), Attempt(1000)),
         task_token: TaskToken::new("normalize"),
     };
-    let outcome = world.normalize(input.clone()).await.unwrap();
+    let outcome = world.normalize(input.clone(), false).await.unwrap();
     assert_eq!(outcome, normalize_document::Outcome::Ready);
-    world.normalize(input).await.unwrap();
+    world.normalize(input, true).await.unwrap();
     (world, document)
 }
 
