@@ -11,7 +11,10 @@ use zip::{
     result::ZipError,
 };
 
-use crate::{ContentError, Limits};
+use crate::{
+    CompoundFile, ContentError, Limits,
+    sniff::{compound_file, is_compound_file},
+};
 
 /// Extracts the paragraphs of the body, separated by `\n`. Tables and text boxes are part of the body; deleted text,
 /// headers, footnotes and comments are not.
@@ -46,7 +49,6 @@ pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
 
 /// Checks the signature and the end of the file.
 fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
-    const COMPOUND_FILE: &[u8] = &[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
     const END_OF_DIRECTORY: &[u8] = b"PK\x05\x06";
     /// The length of that record with the longest comment.
     const END_BYTES: usize = 22 + 65_535;
@@ -57,15 +59,12 @@ fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
     if bytes.len() > Limits::ZIP_BYTES {
         return Err(ContentError::TooComplex);
     }
-    if bytes.starts_with(COMPOUND_FILE) {
-        // [MS-OFFCRYPTO] 2.3.4: an encrypted document is a stream of this name in a compound file.
-        let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        return Err(if bytes.windows(name.len()).any(|window| window == name) {
-            ContentError::Encrypted
-        } else {
-            ContentError::Unsupported(
+    if is_compound_file(bytes) {
+        return Err(match compound_file(bytes) {
+            CompoundFile::Encrypted => ContentError::Encrypted,
+            CompoundFile::OldWord | CompoundFile::Unclear => ContentError::Unsupported(
                 "it is in the format of an old version of Word; please save it as .docx",
-            )
+            ),
         });
     }
     if !bytes.starts_with(b"PK") {
