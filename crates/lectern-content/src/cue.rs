@@ -77,10 +77,9 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<String, ContentError> {
         unified.push_str(&rest[..at]);
         let after = rest[at..].trim_start_matches('\r');
         let returns = rest.len() - at - after.len();
-        (rest, _) = match after.strip_prefix('\n') {
-            Some(next) => (next, unified.push('\n')),
-            None => (after, unified.extend(std::iter::repeat_n('\n', returns))),
-        };
+        let next = after.strip_prefix('\n');
+        unified.extend(std::iter::repeat_n('\n', if next.is_some() { 1 } else { returns }));
+        rest = next.unwrap_or(after);
     }
     unified.push_str(rest);
     Ok(unified)

@@ -7,6 +7,7 @@
 mod cue;
 pub mod docx;
 pub mod ebml;
+mod html;
 mod media_type;
 pub mod mp4;
 #[cfg(feature = "testing")]
@@ -96,6 +97,8 @@ impl Limits {
     pub const ZIP_RATIO: u64 = 200;
     /// Entries that inflate to fewer bytes may have any ratio, because small documents full of blanks are harmless.
     pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
+    /// Documents that are embedded in a DOCX.
+    pub const EMBEDDED_DOCUMENTS: usize = 100;
     /// Nested XML elements. Word itself nests fewer than 100.
     pub const XML_DEPTH: usize = 256;
     /// Tags, texts and references of one XML file.

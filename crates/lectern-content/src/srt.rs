@@ -27,13 +27,17 @@ pub fn parse(bytes: &[u8]) -> Result<Captions, ContentError> {
     let mut cues = Cues::default();
     let mut open = Open::Nothing;
     for (index, line) in lines.iter().enumerate() {
-        match times(&lines, index) {
-            Some(times) => {
+        match line_of(&lines, index) {
+            Line::Times(start, end) => {
                 open.close(&mut cues)?;
-                open = times.map_or(Open::Lost, |times| Open::Cue(times, String::new()));
+                open = Open::Cue((start, end), String::new());
             }
-            None if line.trim().is_empty() || is_number_of_cue(&lines, index) => open.push(""),
-            None => open.push(line),
+            Line::UnreadableTimes => {
+                open.close(&mut cues)?;
+                open = Open::Lost;
+            }
+            Line::Other if line.trim().is_empty() || is_number_of_cue(&lines, index) => open.push(""),
+            Line::Other => open.push(line),
         }
     }
     open.close(&mut cues)?;
@@ -70,18 +74,23 @@ impl Open {
     }
 }
 
-/// The times of a line: `Some(None)` if it is meant as a line of times and cannot be read, `None` if it is another line.
-///
-/// An arrow in a text is text, unless a time stands before it, or a cue's number above it.
-fn times(lines: &[&str], index: usize) -> Option<Option<(u64, u64)>> {
-    let (start, end) = lines[index].split_once("->")?;
+enum Line {
+    Times(u64, u64),
+    /// Meant as a line of times.
+    UnreadableTimes,
+    Other,
+}
+
+/// Reads a line. An arrow in a text is text, unless a time stands before or behind it, or a cue's number above it.
+fn line_of(lines: &[&str], index: usize) -> Line {
+    let Some((start, end)) = lines[index].split_once("->") else { return Line::Other };
     let start = start.trim_end_matches(['-', ' ', '\t']).trim();
-    let whole = |text| cue::timestamp(text, TimeRules::Carrying).filter(|(_, rest)| rest.is_empty());
+    let start_time = cue::timestamp(start, TimeRules::Carrying).filter(|(_, rest)| rest.is_empty());
     let end_time = cue::timestamp(end.trim_start(), TimeRules::Carrying);
-    match (whole(start), end_time) {
-        (Some((start, _)), Some((end, _))) => Some(Some((start, end.max(start)))),
-        (Some(_), None) | (None, Some(_)) => Some(None),
-        (None, None) => (looks_like_time(start) || follows_number(lines, index)).then_some(None),
+    match (start_time, end_time) {
+        (Some((start, _)), Some((end, _))) => Line::Times(start, end.max(start)),
+        (None, None) if !looks_like_time(start) && !follows_number(lines, index) => Line::Other,
+        _ => Line::UnreadableTimes,
     }
 }
 
@@ -110,7 +119,7 @@ fn is_number(line: &str) -> bool {
 /// Whether a line is the number of a cue: its times are on the next line, or behind blank lines if the number stands
 /// alone.
 fn is_number_of_cue(lines: &[&str], index: usize) -> bool {
-    let are_times = |index: usize| lines.get(index).is_some_and(|_| times(lines, index).is_some());
+    let are_times = |index: usize| index < lines.len() && !matches!(line_of(lines, index), Line::Other);
     if !is_number(lines[index]) {
         return false;
     }
