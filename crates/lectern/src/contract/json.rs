@@ -202,7 +202,7 @@ mod tests {
     #[case(b"{\"a\": 1,\n \"secret\"}", "Syntax error at line 2 column 10")]
     #[case(b"{\"a\": \"secret\"}", "Data error at line 1 column 14")]
     #[case(b"{\"a\": 1", "Eof error at line 1 column 7")]
-    #[case(b"{\"\xFF\": 1}", "Syntax error at line 1 column 4")]
+    #[case(b"{\"\xFF\": 1}", "Syntax error at line 1 column 3")]
     fn v04_broken_json_says_where_and_quotes_nothing(#[case] json: &[u8], #[case] expected: &str) {
         assert_eq!(from_slice::<Numbers>(json).unwrap_err().to_string(), expected);
     }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{
     Attachment, Finding, Provenance, Record, SCHEMA_VERSION, Source, TextRange,
     nfc::{NormalizedText, nfc},
-    parse::{self, PlainText, RECORD_TOO_LARGE, Refused},
+    parse::{self, PlainText, Refused},
 };
 use crate::{
     contract::wire::{FileFinding, FileRole, ReturnedFile},
@@ -197,11 +197,11 @@ fn text_bytes(finding: &FileFinding) -> usize {
 fn too_large() -> Error {
     let message = "What the processing service returned is too large to be shown. Hand the work in as several smaller \
                    files.";
-    Error::RecordInvalid(Reason::new(RECORD_TOO_LARGE, message))
+    Error::RecordInvalid(Reason::new("recordTooLarge", message))
 }
 
 fn unusable(refused: &Refused, role: FileRole, index: usize) -> Error {
-    if refused.code == RECORD_TOO_LARGE {
+    if refused.code == "recordTooLarge" {
         return too_large();
     }
     let what = match role {

@@ -42,13 +42,10 @@ impl From<BadJson> for Refused {
     }
 }
 
-/// The code for content that makes the record too large.
-pub(super) const RECORD_TOO_LARGE: &str = "recordTooLarge";
-
 /// Refuses text that makes the record too large, before memory is spent on its normalisation.
 pub(super) fn check_length(texts: impl IntoIterator<Item = usize>) -> Result<(), Refused> {
     let bytes = texts.into_iter().fold(0, usize::saturating_add);
-    if bytes > limits::MAX_RECORD_BYTES { Err(Refused::new(RECORD_TOO_LARGE)) } else { Ok(()) }
+    if bytes > limits::MAX_RECORD_BYTES { Err(Refused::new("recordTooLarge")) } else { Ok(()) }
 }
 
 /// Captions as `WebVTT`, `SubRip` or [`TranscriptFile`], in the order of their start.

@@ -82,7 +82,7 @@ fn v04_file_of_an_unknown_role_is_an_attachment() {
 }
 
 #[rstest]
-#[case("{\"segments\":[\n{\"startMs\":\"secret\"}]}", "Data error at line 2 column 20")]
+#[case("{\"segments\":[\n{\"startMs\":\"secret\"}]}", "Data error at line 2 column 19")]
 #[case("{\"segments\":[", "Eof error at line 1 column 13")]
 fn v04_broken_json_says_where_and_quotes_nothing(#[case] json: &str, #[case] place: &str) {
     let reason = record_of(MediaType::Mp4, &[captions("application/json", json)]).unwrap_err().reason();
