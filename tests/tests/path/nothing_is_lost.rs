@@ -168,9 +168,15 @@ fn some_seeds_reach_every_state_and_every_end() {
     }
     let definition = include_str!("../../../statemachines/document.asl.json");
     assert_eq!(states.len(), definition.matches("\"Type\": \"").count() - 1, "{states:?}");
-    for code in
-        ["drmProtected", "encrypted", "overdue", "sourceGone", "wrongSize", "badJson", "contradiction"]
-    {
+    for code in [
+        "drmProtected",
+        "encrypted",
+        "overdue",
+        "sourceGone",
+        "wrongSize",
+        "findingOutsideText",
+        "contradiction",
+    ] {
         assert!(ends.contains(&(DocumentState::Failed, Some(code.to_owned()))), "{code}: {ends:?}");
     }
 }

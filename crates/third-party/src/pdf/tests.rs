@@ -136,7 +136,9 @@ fn encryption(document: &Document, cipher: Cipher, user_password: &str) -> Encry
 fn encrypted(fonts: &str, streams: &[Stream], cipher: Cipher, user_password: &str) -> Vec<u8> {
     let mut document = Document::load_mem(&file(fonts, &hello(), &[])).unwrap();
     for (number, stream) in (30..).zip(streams) {
-        document.objects.insert((number, 0), Object::Stream(stream.clone()));
+        let mut stream = stream.clone();
+        stream.dict.set("Type", "NotYet");
+        document.objects.insert((number, 0), Object::Stream(stream));
     }
     let id = Object::string_literal("0123456789abcdef");
     document.trailer.set("ID", vec![id.clone(), id]);
@@ -144,6 +146,12 @@ fn encrypted(fonts: &str, streams: &[Stream], cipher: Cipher, user_password: &st
     document.encrypt(&state).unwrap();
     let mut bytes = Vec::new();
     document.save_to(&mut bytes).unwrap();
+    // `lopdf` saves no object streams, so they get their type in the file.
+    for at in 0..bytes.len().saturating_sub(6) {
+        if bytes[at..].starts_with(b"NotYet") {
+            bytes[at..at + 6].copy_from_slice(b"ObjStm");
+        }
+    }
     bytes
 }
 
