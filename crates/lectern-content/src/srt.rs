@@ -81,7 +81,7 @@ enum Line {
     Other,
 }
 
-/// Reads a line. An arrow in a text is text, unless a time stands before or behind it, or a cue's number above it.
+/// Reads a line. An arrow in a text is text, unless something like a time stands before it, or a cue's number above it.
 fn line_of(lines: &[&str], index: usize) -> Line {
     let Some((start, end)) = lines[index].split_once("->") else { return Line::Other };
     let start = start.trim_end_matches(['-', ' ', '\t']).trim();
@@ -89,15 +89,17 @@ fn line_of(lines: &[&str], index: usize) -> Line {
     let end_time = cue::timestamp(end.trim_start(), TimeRules::Carrying);
     match (start_time, end_time) {
         (Some((start, _)), Some((end, _))) => Line::Times(start, end.max(start)),
-        (None, None) if !looks_like_time(start) && !follows_number(lines, index) => Line::Other,
-        _ => Line::UnreadableTimes,
+        _ if !lines[index].contains("-->") => Line::Other,
+        _ if looks_like_time(start) || follows_number(lines, index) => Line::UnreadableTimes,
+        _ => Line::Other,
     }
 }
 
-/// Two numbers with a colon between them.
+/// A number, a colon, and the start of another number.
 fn looks_like_time(text: &str) -> bool {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
     text.split_once(':').is_some_and(|(before, after)| {
-        before.ends_with(|c: char| c.is_ascii_digit()) && after.starts_with(|c: char| c.is_ascii_digit())
+        is_number(before.trim_start_matches('-')) && after.starts_with(|c: char| c.is_ascii_digit())
     })
 }
 

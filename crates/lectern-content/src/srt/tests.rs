@@ -78,6 +78,7 @@ fn missing_numbers_and_blank_lines_lose_no_text() {
 #[case::arrow_between_numbers("1\n00:00:01,000 --> 00:00:02,000\n6 --> 7\n\n", &["6 --> 7", "kept"], 0)]
 #[case::arrow_below_a_number("1\n00:00:01,000 --> 00:00:02,000\n5\n6 --> 7\n\n", &["5\n6 --> 7", "kept"], 0)]
 #[case::arrows_in_a_dialogue("1\n00:00:01,000 --> 00:00:02,000\n- a\n-> b\n\n", &["- a\n-> b", "kept"], 0)]
+#[case::times_in_a_text("1\n00:00:01,000 --> 00:00:02,000\nFrom 10:30 -> 11:00, or 3:4 --> 5:6\n\n", &["From 10:30 -> 11:00, or 3:4 --> 5:6", "kept"], 0)]
 #[case::number_at_the_end_of_a_text("00:00:01,000 --> 00:00:02,000\nHow many?\n12\n\n", &["How many?\n12", "kept"], 0)]
 #[case::unreadable_end("1\n00:00:01,000 --> later\nlost\n\n", &["kept"], 1)]
 #[case::unreadable_start("1\n00:00:0l,000 --> 00:00:02,000\nlost\n\n", &["kept"], 1)]
