@@ -5,8 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(cues) = lectern_content::vtt::parse(data) {
-        let written = lectern_content::vtt::write_vtt(&cues);
-        assert_eq!(lectern_content::vtt::parse(written.as_bytes()).as_ref(), Ok(&cues));
+    if let Ok(captions) = lectern_content::vtt::parse(data) {
+        let written = lectern_content::vtt::write_vtt(&captions.cues);
+        let read = lectern_content::vtt::parse(written.as_bytes());
+        assert_eq!(read.map(|read| read.cues).as_ref(), Ok(&captions.cues));
     }
 });

@@ -16,6 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use lectern::{
+    contract::json,
     contract::network::Network,
     contract::response::{error_of, says_unknown_job},
     contract::webhook::{SigningSecrets, VerifyError},
@@ -280,8 +281,9 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
 
 /// After a 2xx answer that violates the contract, it is unknown whether there is a job.
 fn parsed<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|_| {
-        Error::OutcomeUnknown(format!("it answered {} with something else than promised", status.as_u16()))
+    json::from_slice(body).map_err(|error| {
+        let status = status.as_u16();
+        Error::OutcomeUnknown(format!("it answered {status} with something else than promised ({error})"))
     })
 }
 

@@ -4,7 +4,9 @@
 
 use std::{env, error::Error, fs, io::Cursor, process::ExitCode};
 
-use lectern_content::{Cue, MediaType, docx, mp4, sniff, srt, text, vtt};
+use lectern_content::{
+    Captions, Kind, MediaType, ZipContent, docx, mp4, sniff, sniff_zip_end, srt, text, vtt,
+};
 
 fn main() -> ExitCode {
     inspect().map_or_else(
@@ -19,8 +21,16 @@ fn main() -> ExitCode {
 fn inspect() -> Result<(), Box<dyn Error>> {
     let path = env::args().nth(1).ok_or("usage: inspect FILE")?;
     let bytes = fs::read(&path)?;
-    let media_type = sniff(&bytes[..bytes.len().min(64 * 1024)]);
-    println!("{path}: {}", media_type.map_or("no accepted media type", MediaType::as_str));
+    let kind = sniff(&bytes[..bytes.len().min(64 * 1024)]);
+    let media_type = match kind {
+        Kind::Accepted(media_type) => Some(media_type),
+        Kind::Zip => (sniff_zip_end(&bytes) == ZipContent::Word).then_some(MediaType::Docx),
+        Kind::CompoundFile(_) | Kind::TextInOtherEncoding | Kind::Other => None,
+    };
+    println!(
+        "{path}: {}",
+        media_type.map_or_else(|| format!("{kind:?}"), |media_type| media_type.to_string())
+    );
     match media_type {
         Some(MediaType::Mp4) => println!("{:?}", mp4::facts(Cursor::new(&bytes), bytes.len() as u64)?),
         Some(MediaType::Docx) => println!("{}", docx::extract_text(&bytes)?),
@@ -32,8 +42,9 @@ fn inspect() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(cues: &[Cue]) {
-    for cue in cues {
+fn print(captions: &Captions) {
+    for cue in &captions.cues {
         println!("{} to {} ms: {}", cue.start_ms, cue.end_ms, cue.text);
     }
+    println!("Dropped cues: {}", captions.dropped);
 }

@@ -1,11 +1,13 @@
 //! Parsers of untrusted files: uploads of teachers, and files that a third party returns.
 //!
-//! [`sniff()`] detects a file's type from its first bytes. [`docx`], [`mp4`], [`srt`], [`text`] and [`vtt`] read the
-//! file's content. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
+//! [`sniff()`] detects a file's type from its first bytes, and [`sniff_zip_end`] from the last bytes of a ZIP. [`docx`],
+//! [`mp4`], [`srt`], [`text`] and [`vtt`] read the file's content. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
 //! stay within [`Limits`], and they never allocate by a size that the file declares.
 
 mod cue;
 pub mod docx;
+pub mod ebml;
+mod html;
 mod media_type;
 pub mod mp4;
 #[cfg(feature = "testing")]
@@ -15,9 +17,9 @@ pub mod srt;
 pub mod text;
 pub mod vtt;
 
-pub use cue::Cue;
-pub use media_type::{MediaType, UnknownMediaType, essence};
-pub use sniff::{fits_declared_type, sniff};
+pub use cue::{Captions, Cue};
+pub use media_type::{MediaType, UnknownMediaType, canonical};
+pub use sniff::{CompoundFile, Kind, ZipContent, can_be_pdf, fits_declared_type, sniff, sniff_zip_end};
 
 /// Why a file could not be read. The same bytes always give the same error, so a retry does not help.
 ///
@@ -42,6 +44,9 @@ pub enum ContentError {
     /// The text is neither UTF-8 nor UTF-16 with a byte order mark.
     #[error("The text is not in UTF-8. Please save it as UTF-8 and upload it again.")]
     NotUtf8,
+    /// Captions with a text that belongs to no readable cue.
+    #[error("The captions have no cue that can be read. Please export them again as WebVTT or SubRip.")]
+    NoCues,
     /// The parser does not support this variant of the format. The text names the variant.
     #[error("The file cannot be read: {0}.")]
     Unsupported(&'static str),
@@ -57,6 +62,7 @@ impl ContentError {
             Self::TooComplex => "tooComplex",
             Self::Malformed(_) => "malformed",
             Self::NotUtf8 => "notUtf8",
+            Self::NoCues => "noCues",
             Self::Unsupported(_) => "unsupported",
         }
     }
@@ -91,6 +97,8 @@ impl Limits {
     pub const ZIP_RATIO: u64 = 200;
     /// Entries that inflate to fewer bytes may have any ratio, because small documents full of blanks are harmless.
     pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
+    /// Documents that are embedded in a DOCX.
+    pub const EMBEDDED_DOCUMENTS: usize = 100;
     /// Nested XML elements. Word itself nests fewer than 100.
     pub const XML_DEPTH: usize = 256;
     /// Tags, texts and references of one XML file.
@@ -116,6 +124,7 @@ mod tests {
             ContentError::TooComplex,
             ContentError::malformed("a reason"),
             ContentError::NotUtf8,
+            ContentError::NoCues,
             ContentError::Unsupported("a reason"),
         ];
         let codes: std::collections::BTreeSet<_> = all.iter().map(ContentError::code).collect();

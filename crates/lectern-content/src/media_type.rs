@@ -72,17 +72,75 @@ pub struct UnknownMediaType;
 impl FromStr for MediaType {
     type Err = UnknownMediaType;
 
-    /// Reads a `Content-Type` value and ignores its parameters.
+    /// Reads a `Content-Type` value by its [`canonical`] name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let essence = essence(text);
-        if essence == "video/x-m4v" {
-            return Ok(Self::Mp4);
-        }
-        Self::ALL.into_iter().find(|known| known.as_str() == essence).ok_or(UnknownMediaType)
+        let name = canonical(text);
+        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or(UnknownMediaType)
     }
 }
 
+/// The name of a media type, without parameters and in lower case, where all names of one type become one:
+/// `audio/x-wav` and `audio/vnd.wave` are `audio/wav`, and a type with the suffix `+json` or `+xml` is JSON or XML.
+pub fn canonical(content_type: &str) -> String {
+    let essence = essence(content_type);
+    let name = match essence.as_str() {
+        "application/x-pdf" => "application/pdf",
+        "application/mp4" | "video/x-m4v" | "video/x-mp4" => "video/mp4",
+        "text/json" | "application/x-json" => "application/json",
+        "text/xml" => "application/xml",
+        "text/javascript" | "application/x-javascript" => "application/javascript",
+        "application/srt" | "application/x-srt" | "text/srt" | "text/x-srt" | "text/x-subrip" => {
+            "application/x-subrip"
+        }
+        "application/gzip" | "application/x-gzip" => "application/gzip",
+        "application/x-zip" | "application/x-zip-compressed" => "application/zip",
+        "audio/wave" | "audio/x-wav" | "audio/vnd.wave" | "audio/x-pn-wav" => "audio/wav",
+        "audio/mp3" | "audio/x-mp3" | "audio/x-mpeg" | "audio/mpeg3" | "audio/x-mpeg-3" => "audio/mpeg",
+        "audio/m4a" | "audio/x-m4a" | "audio/mp4a-latm" => "audio/mp4",
+        "audio/x-flac" => "audio/flac",
+        "audio/x-matroska" => "audio/matroska",
+        "video/x-matroska" => "video/matroska",
+        "video/avi" | "video/msvideo" => "video/x-msvideo",
+        "application/ogg" | "audio/x-ogg" => "audio/ogg",
+        "image/jpg" | "image/pjpeg" => "image/jpeg",
+        "image/x-png" | "image/apng" => "image/png",
+        "image/heif" | "image/heic-sequence" | "image/heif-sequence" => "image/heic",
+        other if other.ends_with("+json") => "application/json",
+        other if other.ends_with("+xml") => "application/xml",
+        other => other,
+    };
+    name.to_owned()
+}
+
 /// A `Content-Type` value in lower case, without parameters such as `; charset=utf-8`.
-pub fn essence(content_type: &str) -> String {
+fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("Audio/X-WAV", "audio/wav")]
+    #[case("audio/vnd.wave; codecs=1", "audio/wav")]
+    #[case("text/xml", "application/xml")]
+    #[case("image/svg+xml", "application/xml")]
+    #[case("application/problem+json", "application/json")]
+    #[case("text/srt", "application/x-subrip")]
+    #[case("application/vnd.example", "application/vnd.example")]
+    #[case("", "")]
+    fn f08_all_names_of_one_type_are_one(#[case] name: &str, #[case] expected: &str) {
+        assert_eq!(canonical(name), expected);
+        assert_eq!(canonical(expected), expected);
+    }
+
+    #[test]
+    fn f08_every_accepted_type_keeps_its_name() {
+        for media_type in MediaType::ALL {
+            assert_eq!(media_type.as_str().to_uppercase().parse::<MediaType>().unwrap(), media_type);
+        }
+    }
 }

@@ -3,10 +3,17 @@
 //! `re_mp4` is not used here: it allocates a table of as many samples as the file declares, and it panics if tables
 //! disagree. The tests compare this parser with it.
 
+mod boxes;
+mod fragments;
+
 use std::io::{Read, Seek, SeekFrom};
 
 use time::OffsetDateTime;
 
+use self::{
+    boxes::{Fields, children, entries, find, require},
+    fragments::Fragments,
+};
 use crate::{ContentError, Limits};
 
 /// The facts of a video. A fact that is missing from the file or has an absurd value is `None`.
@@ -28,21 +35,22 @@ pub struct VideoFacts {
 
 /// Reads the facts of a video of `size_bytes` bytes.
 ///
-/// The function holds the `moov` box in memory, at most [`Limits::MOOV_BYTES`]; of all other boxes it reads only the
-/// headers. Time is linear in `moov` and in the number of top-level boxes, at most [`Limits::TOP_LEVEL_BOXES`].
+/// The function holds the `moov` box in memory, at most [`Limits::MOOV_BYTES`], and one `moof` box at a time, at most
+/// that much of all together; of all other boxes it reads only the headers. Time is linear in these boxes and in the
+/// number of top-level boxes, at most [`Limits::TOP_LEVEL_BOXES`].
 ///
 /// - `Truncated`: a box or a chunk that reaches beyond the end of the file, media without `moov`, a failing reader.
-/// - `Malformed`: a box that is larger than its parent, or a table that is larger than its box.
+/// - `Malformed`: no `ftyp` at the start, a box that is larger than its parent, or a table that is larger than its box.
 /// - `Encrypted`: protected media.
 ///
-/// The duration of a fragmented video without `mehd` is unknown.
+/// Players ignore what follows the last box; so does this function. The duration of a fragmented video is that of
+/// `mehd`, or otherwise of its fragments. It is left out if the fragments do not tell it.
 pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts, ContentError> {
     if size_bytes == 0 {
         return Err(ContentError::Empty);
     }
-    check_signature(&mut reader)?;
-    let mut moov = None;
-    let mut has_media = false;
+    let (mut moov, mut fragments) = (None, Fragments::default());
+    let (mut has_type, mut has_media) = (false, false);
     let mut at = 0;
     for count in 0.. {
         if at == size_bytes {
@@ -51,19 +59,39 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
         if count >= Limits::TOP_LEVEL_BOXES {
             return Err(ContentError::TooComplex);
         }
-        let header = read_header(&mut reader, at, size_bytes)?;
+        let is_complete = moov.is_some() && has_media;
+        let header = match read_header(&mut reader, at, size_bytes) {
+            Err(_) if is_complete => break,
+            header => header?,
+        };
+        match &header.kind {
+            b"ftyp" => has_type = true,
+            b"free" | b"skip" | b"wide" | b"pdin" => {}
+            _ if !has_type => return Err(ContentError::malformed("it does not start like an MP4 file")),
+            _ => {}
+        }
+        if header.end > size_bytes {
+            if is_complete && !matches!(&header.kind, b"moov" | b"moof" | b"mdat") {
+                break;
+            }
+            return Err(ContentError::Truncated);
+        }
         match &header.kind {
             b"moov" if moov.is_some() => {
                 return Err(ContentError::malformed("it contains two indexes (moov boxes)"));
             }
             b"moov" => moov = Some(read_body(&mut reader, &header)?),
-            b"mdat" | b"moof" => has_media = true,
+            b"moof" => {
+                has_media = true;
+                fragments.add(header.end - header.body, || read_body(&mut reader, &header))?;
+            }
+            b"mdat" => has_media = true,
             _ => {}
         }
         at = header.end;
     }
     match moov {
-        Some(moov) if has_media => Movie::read(&moov, size_bytes)?.facts(),
+        Some(moov) if has_media => Movie::read(&moov, size_bytes)?.facts(&fragments),
         // `moov` and `mdat` may come in either order, so the missing one should have followed.
         Some(_) => Err(ContentError::Truncated),
         None if has_media => Err(ContentError::Truncated),
@@ -71,18 +99,10 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
     }
 }
 
-fn check_signature(reader: &mut (impl Read + Seek)) -> Result<(), ContentError> {
-    reader.seek(SeekFrom::Start(4)).map_err(|_| ContentError::Truncated)?;
-    if read_array(reader)? == *b"ftyp" {
-        Ok(())
-    } else {
-        Err(ContentError::malformed("it does not start like an MP4 file"))
-    }
-}
-
 struct Header {
     kind: [u8; 4],
     body: u64,
+    /// May lie beyond the end of the file.
     end: u64,
 }
 
@@ -98,8 +118,7 @@ fn read_header(reader: &mut (impl Read + Seek), at: u64, size_bytes: u64) -> Res
     if size < header_bytes {
         return Err(ContentError::malformed("a box is smaller than its own header"));
     }
-    let end = at.checked_add(size).filter(|end| *end <= size_bytes).ok_or(ContentError::Truncated)?;
-    Ok(Header { kind, body: at + header_bytes, end })
+    Ok(Header { kind, body: at + header_bytes, end: at.saturating_add(size) })
 }
 
 fn read_array<const N: usize>(reader: &mut impl Read) -> Result<[u8; N], ContentError> {
@@ -124,14 +143,21 @@ fn read_body(reader: &mut impl Read, header: &Header) -> Result<Vec<u8>, Content
 struct Movie {
     timescale: u32,
     duration: Option<u64>,
+    /// Of all fragments, from `mehd`.
     fragments_duration: Option<u64>,
+    /// The duration of a fragment's sample by track, unless the fragment has its own.
+    sample_durations: Vec<(u32, u32)>,
     created: u64,
     tracks: Vec<Track>,
 }
 
 #[derive(Default)]
 struct Track {
+    id: u32,
     handler: [u8; 4],
+    timescale: u32,
+    /// Of the samples that `moov` itself lists. A fragmented video may list some or none there.
+    listed_duration: u64,
     codec: [u8; 4],
     width_px: u32,
     height_px: u32,
@@ -154,6 +180,7 @@ impl Movie {
                     if let Some(mehd) = find(body, *b"mehd")? {
                         movie.fragments_duration = Fields::of(mehd)?.duration()?;
                     }
+                    movie.sample_durations = fragments::sample_durations(body)?;
                 }
                 (b"trak", body) => {
                     if movie.tracks.len() >= Limits::TRACKS {
@@ -167,7 +194,7 @@ impl Movie {
         Ok(movie)
     }
 
-    fn facts(&self) -> Result<VideoFacts, ContentError> {
+    fn facts(&self, fragments: &Fragments) -> Result<VideoFacts, ContentError> {
         let first = |handler: &[u8; 4]| self.tracks.iter().find(|track| track.handler == *handler);
         let (video, audio) = (first(b"vide"), first(b"soun"));
         if video.is_none() && audio.is_none() {
@@ -179,7 +206,7 @@ impl Movie {
         let size = video.map(|video| (video.width_px, video.height_px, video.is_rotated));
         let size = size.map(|(width, height, turned)| if turned { (height, width) } else { (width, height) });
         Ok(VideoFacts {
-            duration_ms: self.duration_ms(),
+            duration_ms: self.duration_ms(fragments),
             width_px: size.map(|(width, _)| width).filter(|width| *width > 0),
             height_px: size.map(|(_, height)| height).filter(|height| *height > 0),
             video_codec: video.and_then(Track::codec),
@@ -188,8 +215,16 @@ impl Movie {
         })
     }
 
-    fn duration_ms(&self) -> Option<u64> {
-        let duration = self.duration.filter(|duration| *duration > 0).or(self.fragments_duration)?;
+    fn duration_ms(&self, fragments: &Fragments) -> Option<u64> {
+        let known = |duration: Option<u64>| duration.filter(|duration| *duration > 0);
+        let duration = if fragments.is_empty() {
+            known(self.duration).or(self.fragments_duration)?
+        } else if let Some(duration) = known(self.fragments_duration) {
+            duration
+        } else {
+            // The header of a fragmented video tells the duration of its beginning, or none.
+            return fragments.duration_ms(&self.tracks, &self.sample_durations);
+        };
         let ms = (u128::from(duration) * 1000).checked_div(u128::from(self.timescale))?;
         u64::try_from(ms).ok()
     }
@@ -208,11 +243,17 @@ impl Track {
         let mut found = Self::default();
         found.read_tkhd(require(body, *b"tkhd")?)?;
         let mdia = require(body, *b"mdia")?;
+        if let Some(mdhd) = find(mdia, *b"mdhd")? {
+            found.read_mdhd(mdhd)?;
+        }
         let mut fields = Fields::of(require(mdia, *b"hdlr")?)?;
         fields.skip(4)?;
         found.handler = fields.take()?;
         let stbl = require(require(mdia, *b"minf")?, *b"stbl")?;
         found.read_stsd(require(stbl, *b"stsd")?)?;
+        if let Some(stts) = find(stbl, *b"stts")? {
+            found.listed_duration = fragments::listed_duration(stts)?;
+        }
         check_chunks(stbl, size_bytes)?;
         Ok(found)
     }
@@ -221,7 +262,8 @@ impl Track {
         let mut fields = Fields::of(tkhd)?;
         fields.number()?;
         fields.number()?;
-        fields.skip(8)?; // track id, reserved
+        self.id = fields.u32()?;
+        fields.skip(4)?; // reserved
         fields.number()?;
         fields.skip(16)?; // reserved, layer, alternate group, volume, reserved
         let mut matrix = [0; 9];
@@ -235,6 +277,14 @@ impl Track {
         Ok(())
     }
 
+    fn read_mdhd(&mut self, mdhd: &[u8]) -> Result<(), ContentError> {
+        let mut fields = Fields::of(mdhd)?;
+        fields.number()?;
+        fields.number()?;
+        self.timescale = fields.u32()?;
+        Ok(())
+    }
+
     /// The first sample entry names the codec. A video's entry also has the picture size, in case `tkhd` has none.
     fn read_stsd(&mut self, stsd: &[u8]) -> Result<(), ContentError> {
         let mut fields = Fields::of(stsd)?;
@@ -242,7 +292,7 @@ impl Track {
         let Some((kind, entry)) = children(fields.rest).next().transpose()? else { return Ok(()) };
         self.codec = *kind;
         if self.handler == *b"vide" && (self.width_px == 0 || self.height_px == 0) {
-            let mut fields = Fields { version: 0, rest: entry };
+            let mut fields = Fields::plain(entry);
             fields.skip(24)?;
             self.width_px = u16::from_be_bytes(fields.take()?).into();
             self.height_px = u16::from_be_bytes(fields.take()?).into();
@@ -268,103 +318,6 @@ fn check_chunks(stbl: &[u8], size_bytes: u64) -> Result<(), ContentError> {
         false
     };
     if truncated { Err(ContentError::Truncated) } else { Ok(()) }
-}
-
-/// The entries of a table that starts with their count.
-fn entries<const N: usize>(body: &[u8]) -> Result<&[[u8; N]], ContentError> {
-    let mut fields = Fields::of(body)?;
-    let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX);
-    let (entries, _) = fields.rest.as_chunks::<N>();
-    entries.get(..count).ok_or_else(|| ContentError::malformed("a table is larger than its box"))
-}
-
-fn require(parent: &[u8], kind: [u8; 4]) -> Result<&[u8], ContentError> {
-    find(parent, kind)?.ok_or_else(|| ContentError::malformed("a box that every track must have is missing"))
-}
-
-fn find(parent: &[u8], kind: [u8; 4]) -> Result<Option<&[u8]>, ContentError> {
-    children(parent)
-        .find_map(|child| match child {
-            Ok((found, body)) => (*found == kind).then_some(Ok(body)),
-            Err(error) => Some(Err(error)),
-        })
-        .transpose()
-}
-
-/// The child boxes. The iterator ends after the first child that is larger than its parent.
-fn children(parent: &[u8]) -> impl Iterator<Item = Result<(&[u8; 4], &[u8]), ContentError>> {
-    let mut rest = parent;
-    std::iter::from_fn(move || {
-        // QuickTime ends a list of boxes with four zero bytes.
-        if rest.len() < 8 && rest.iter().all(|byte| *byte == 0) {
-            return None;
-        }
-        let child = split_child(rest);
-        rest = child.as_ref().map_or(&[], |(_, _, rest)| rest);
-        Some(child.map(|(kind, body, _)| (kind, body)))
-    })
-}
-
-type Child<'a> = (&'a [u8; 4], &'a [u8], &'a [u8]);
-
-fn split_child(bytes: &[u8]) -> Result<Child<'_>, ContentError> {
-    let broken = || ContentError::malformed("a box is larger than its parent box");
-    let (size, after) = bytes.split_first_chunk().ok_or_else(broken)?;
-    let (kind, after) = after.split_first_chunk().ok_or_else(broken)?;
-    let (size, header_bytes) = match u32::from_be_bytes(*size) {
-        1 => {
-            let size = after.first_chunk().ok_or_else(broken)?;
-            (usize::try_from(u64::from_be_bytes(*size)).map_err(|_| broken())?, 16)
-        }
-        size => (usize::try_from(size).map_err(|_| broken())?, 8),
-    };
-    let body = bytes.get(header_bytes..size).ok_or_else(broken)?;
-    Ok((kind, body, &bytes[size..]))
-}
-
-/// Reads the fields of a full box (one with a version and flags) in order.
-struct Fields<'a> {
-    version: u8,
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    fn of(body: &'a [u8]) -> Result<Self, ContentError> {
-        let mut fields = Self { version: 0, rest: body };
-        let [version, ..] = fields.take::<4>()?;
-        fields.version = version;
-        Ok(fields)
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], ContentError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or_else(|| ContentError::malformed("a box is smaller than its fields"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn skip(&mut self, count: usize) -> Result<(), ContentError> {
-        let rest = self.rest.get(count..);
-        self.rest = rest.ok_or_else(|| ContentError::malformed("a box is smaller than its fields"))?;
-        Ok(())
-    }
-
-    fn u32(&mut self) -> Result<u32, ContentError> {
-        self.take().map(u32::from_be_bytes)
-    }
-
-    /// A 64-bit number in version 1, a 32-bit number in other versions.
-    fn number(&mut self) -> Result<u64, ContentError> {
-        if self.version == 1 { self.take().map(u64::from_be_bytes) } else { self.u32().map(u64::from) }
-    }
-
-    /// A duration. A number with all bits set means that the duration is unknown.
-    fn duration(&mut self) -> Result<Option<u64>, ContentError> {
-        let unknown = if self.version == 1 { u64::MAX } else { u32::MAX.into() };
-        self.number().map(|duration| (duration != unknown).then_some(duration))
-    }
 }
 
 #[cfg(test)]

@@ -1,118 +1,142 @@
-//! Detects the type of a file from its first bytes.
+//! Detects the type of a file by its structure. A file name or a declared type is only a claim.
 
-use crate::{MediaType, essence};
+mod encoding;
+mod formats;
+mod signature;
+mod zip_end;
 
-/// The media type that the first bytes show; `None` if Lectern does not accept that type.
+use self::{encoding::Encoding, formats::Format};
+pub(crate) use encoding::is_wide_text_without_mark;
+pub(crate) use zip_end::part_name;
+pub use zip_end::{ZipContent, sniff_zip_end};
+
+use crate::{MediaType, canonical, ebml};
+
+/// What the first bytes of a file show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A type that Lectern accepts. Never DOCX, which only the end of a ZIP shows: see [`sniff_zip_end`].
+    Accepted(MediaType),
+    /// A ZIP, such as a DOCX.
+    Zip,
+    /// An OLE compound file: a Word document that is protected with a password, or one of an old version of Word.
+    CompoundFile(CompoundFile),
+    /// Text in an encoding that Lectern does not read.
+    TextInOtherEncoding,
+    /// Anything else.
+    Other,
+}
+
+/// What is known of an OLE compound file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompoundFile {
+    /// An Office document that is protected with a password ([MS-OFFCRYPTO] 2.3.4).
+    Encrypted,
+    /// A document of Word 97 to 2003.
+    OldWord,
+    /// The first bytes do not show which.
+    Unclear,
+}
+
+/// What the first bytes show. Pass at least 4 KiB, or the whole file.
 ///
-/// Pass at least 4 KiB: a Matroska file names its document type late, and a DOCX is recognised by the names of its
-/// first ZIP entries. Nothing is decompressed.
-pub fn sniff(first_bytes: &[u8]) -> Option<MediaType> {
+/// An ISO base media file counts as MP4 whatever its brand, except for the brands of pictures; whether it can be played
+/// is decided by [`crate::mp4`].
+pub fn sniff(first_bytes: &[u8]) -> Kind {
     if first_bytes.is_empty() {
-        return None;
+        return Kind::Other;
     }
-    match infer::get(first_bytes).map(|kind| kind.mime_type()) {
-        Some("video/mp4" | "video/x-m4v") => Some(MediaType::Mp4),
-        Some("video/webm") => Some(MediaType::WebM),
-        Some("application/pdf") => Some(MediaType::Pdf),
-        Some(mime) if mime == MediaType::Docx.as_str() => Some(MediaType::Docx),
-        Some("application/zip") => names_word_parts(first_bytes).then_some(MediaType::Docx),
-        Some("video/x-matroska") => contains(first_bytes, b"webm").then_some(MediaType::WebM),
-        Some("video/quicktime") if contains(&first_bytes[..first_bytes.len().min(64)], b"ftyp") => {
-            Some(MediaType::Mp4)
-        }
-        // `infer` reports some plain texts as scripts or markup. They are still text.
-        Some(_) | None => is_text(first_bytes).then_some(MediaType::Text),
+    if signature::pdf_version(first_bytes) {
+        return Kind::Accepted(MediaType::Pdf);
+    }
+    if let Some(brand) = signature::major_brand(first_bytes) {
+        return if signature::is_image_brand(brand) { Kind::Other } else { Kind::Accepted(MediaType::Mp4) };
+    }
+    if let Some(doc_type) = ebml::doc_type(first_bytes) {
+        return if doc_type == "webm" { Kind::Accepted(MediaType::WebM) } else { Kind::Other };
+    }
+    if signature::zip(first_bytes) {
+        return Kind::Zip;
+    }
+    if signature::compound_file(first_bytes) {
+        return Kind::CompoundFile(compound_file(first_bytes));
+    }
+    if Format::shown_by(first_bytes).is_some() {
+        return Kind::Other;
+    }
+    match encoding::encoding(first_bytes) {
+        Encoding::Unicode => Kind::Accepted(MediaType::Text),
+        _ if signature::pdf(first_bytes) => Kind::Accepted(MediaType::Pdf),
+        Encoding::Other => Kind::TextInOtherEncoding,
+        Encoding::Binary => Kind::Other,
     }
 }
 
-/// Whether a file that starts with `first_bytes` can have the declared media type.
+/// Whether the bytes show which kind of compound file they are.
+pub(crate) fn compound_file(bytes: &[u8]) -> CompoundFile {
+    if signature::has_entry(bytes, "EncryptedPackage") {
+        CompoundFile::Encrypted
+    } else if signature::has_entry(bytes, "WordDocument") {
+        CompoundFile::OldWord
+    } else {
+        CompoundFile::Unclear
+    }
+}
+
+pub(crate) fn is_compound_file(bytes: &[u8]) -> bool {
+    signature::compound_file(bytes)
+}
+
+/// Whether a PDF can start with these bytes: readers accept up to 1,024 bytes before its signature. Some of these files
+/// could also be texts that mention the signature, which is what [`sniff`] takes them for.
+pub fn can_be_pdf(first_bytes: &[u8]) -> bool {
+    signature::pdf(first_bytes)
+}
+
+/// Whether a file that starts with `first_bytes` can have the declared media type. Pass at least 4 KiB, or the whole file.
 ///
-/// For the types that Lectern parses, the bytes must have that type. For all other types, the bytes must not clearly
-/// have another type.
+/// An empty file can have any type. The bytes must show the types that Lectern accepts from teachers, `WebVTT` and JSON.
+/// All other types are only refused if the bytes clearly have another type; what is unknown here contradicts nothing.
 pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
-    let essence = essence(declared);
-    if let Ok(known) = essence.parse::<MediaType>() {
-        // An empty file is a valid text: a document without words has one.
-        return sniff(first_bytes) == Some(known) || (known == MediaType::Text && first_bytes.is_empty());
-    }
-    match essence.as_str() {
-        "text/vtt" => {
-            is_text(first_bytes) && starts_after_bom(first_bytes, |text| text.starts_with(b"WEBVTT"))
-        }
-        "application/x-subrip" => is_text(first_bytes),
-        // This type allows any bytes.
-        "application/octet-stream" => true,
-        "application/xml" => fits_declared_type("text/xml", first_bytes),
-        "application/json" => {
-            is_text(first_bytes)
-                && starts_after_bom(first_bytes, |text| {
-                    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
-                })
-        }
-        other => infer::get(first_bytes)
-            .map_or(!first_bytes.is_empty() || other.starts_with("text/"), |kind| kind.mime_type() == other),
-    }
-}
-
-/// UTF-8 without NUL, whose last character may be cut off, or UTF-16 with a byte order mark.
-fn is_text(bytes: &[u8]) -> bool {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+    if first_bytes.is_empty() {
         return true;
     }
-    let complete = match std::str::from_utf8(bytes) {
-        Ok(_) => true,
-        Err(error) => error.error_len().is_none() && bytes.len() - error.valid_up_to() < 4,
-    };
-    complete && !bytes.contains(&0)
-}
-
-fn starts_after_bom(bytes: &[u8], check: impl Fn(&[u8]) -> bool) -> bool {
-    match bytes {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
-        [0xEF, 0xBB, 0xBF, rest @ ..] | rest => check(rest),
+    let declared = canonical(declared);
+    let shown = Format::shown_by(first_bytes);
+    match declared.as_str() {
+        "application/pdf" => can_be_pdf(first_bytes),
+        "video/mp4" => {
+            signature::major_brand(first_bytes).is_some_and(|brand| !signature::is_image_brand(brand))
+        }
+        "video/webm" => ebml::doc_type(first_bytes) == Some("webm"),
+        docx if docx == MediaType::Docx.as_str() => shown.is_some_and(|format| format.has_type(docx)),
+        "text/vtt" => starts_text(first_bytes, |text| text.is_empty() || text.starts_with(b"WEBVTT")),
+        "application/json" => {
+            shown.is_none()
+                && starts_text(first_bytes, |text| {
+                    matches!(
+                        text.first(),
+                        None | Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')
+                    )
+                })
+        }
+        text if is_text_type(text) => shown.is_none(),
+        other => shown.is_none_or(|format| format.has_type(other) || !Format::is_known(other)),
     }
 }
 
-fn names_word_parts(zip: &[u8]) -> bool {
-    contains(zip, b"word/") && contains(zip, b"[Content_Types].xml")
+fn is_text_type(canonical: &str) -> bool {
+    canonical.starts_with("text/")
+        || matches!(canonical, "application/xml" | "application/javascript" | "application/x-subrip")
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+/// Checks how a text in UTF-8 starts, behind a byte order mark and blanks. UTF-16 is not checked.
+fn starts_text(bytes: &[u8], check: impl Fn(&[u8]) -> bool) -> bool {
+    match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => true,
+        [0xEF, 0xBB, 0xBF, rest @ ..] | rest => check(rest.trim_ascii_start()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn text_cut_in_a_character_is_still_text() {
-        assert_eq!(sniff(&"Grüße".as_bytes()[..3]), Some(MediaType::Text));
-        assert_eq!(sniff(b"a\0b"), None);
-        assert_eq!(sniff(&[0xC3, 0x28, 0x41, 0x42, 0x43]), None);
-        assert_eq!(sniff(b""), None);
-    }
-
-    #[test]
-    fn returned_types_are_checked_against_the_bytes() {
-        assert!(fits_declared_type("text/vtt", b"\xEF\xBB\xBFWEBVTT\n"));
-        assert!(!fits_declared_type("text/vtt", b"<html>"));
-        assert!(fits_declared_type("application/json", b" {\"a\":1}"));
-        assert!(!fits_declared_type("application/json", b"%PDF-1.7"));
-        assert!(!fits_declared_type("image/png", b"%PDF-1.7"));
-        assert!(fits_declared_type("text/plain", b""));
-        assert!(fits_declared_type("application/octet-stream", b"%PDF-1.7"));
-        assert!(fits_declared_type("application/xml", b"<?xml version=\"1.0\"?><a/>"));
-        assert!(!fits_declared_type("application/xml", b"%PDF-1.7"));
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), declared in any::<String>()) {
-            let _ = sniff(&bytes);
-            let _ = fits_declared_type(&declared, &bytes);
-        }
-    }
-}
+mod tests;

@@ -1,56 +1,135 @@
-//! `SubRip` captions. The format has no standard; this parser reads what video players read.
+//! `SubRip` captions. The format has no standard; this parser reads what video players read, and more.
 
 use crate::{
     ContentError,
-    cue::{self, Cue, Cues},
+    cue::{self, Captions, Cues, TimeRules},
+    vtt,
 };
 
 /// Reads the cues and sorts them by their start. Cues may overlap.
 ///
-/// - Accepted and changed: as in [`crate::vtt::parse`]. Also accepted: a dot instead of the comma, missing numbers, a
-///   missing blank line between cues, blank lines in a cue's text.
-/// - Dropped: overrides such as `{\an8}`, coordinates, markup, and cues without text.
-/// - Refused: text before the first cue, a file without cues, an unreadable time, another encoding.
+/// - Dropped, and counted in [`Captions::dropped`]: a cue whose times cannot be read, and text before the first cue.
+/// - Not part of the cues: numbers, coordinates, overrides such as `{\an8}`, markup, and cues without text.
+/// - Accepted: any line end, a dot instead of the comma, `->` instead of `-->`, 60 seconds or 1,000 milliseconds, missing
+///   numbers, blank lines anywhere, also before the times and within the text, and a missing blank line between cues. A
+///   negative time becomes zero; an end before its start becomes the start. A file with the signature of `WebVTT` is read
+///   as such.
+/// - Refused: another encoding, and a file that is not blank and has no cue.
 ///
 /// Time and memory are linear in the input, at most `Limits::CAPTION_BYTES` and `Limits::CUES`.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Cue>, ContentError> {
+pub fn parse(bytes: &[u8]) -> Result<Captions, ContentError> {
     let text = cue::text_of(bytes)?;
-    let lines: Vec<&str> = text.lines().collect();
+    if text.starts_with("WEBVTT") {
+        return vtt::parse(bytes);
+    }
+    // Files that were put together from several files have byte order marks in between.
+    let lines: Vec<&str> = text.split('\n').map(|line| line.trim_start_matches('\u{FEFF}')).collect();
     let mut cues = Cues::default();
-    let mut open: Option<((u64, u64), String)> = None;
+    let mut open = Open::Nothing;
     for (index, line) in lines.iter().enumerate() {
-        if let Some(times) = timing(&lines, index)? {
-            if let Some((times, markup)) = open.replace((times, String::new())) {
-                cues.push(times, &markup)?;
+        match line_of(&lines, index) {
+            Line::Times(start, end) => {
+                open.close(&mut cues)?;
+                open = Open::Cue((start, end), String::new());
             }
-        } else if let Some((_, markup)) = &mut open {
-            if !is_number(&lines, index) {
+            Line::UnreadableTimes => {
+                open.close(&mut cues)?;
+                open = Open::Lost;
+            }
+            Line::Other if line.trim().is_empty() || is_number_of_cue(&lines, index) => open.push(""),
+            Line::Other => open.push(line),
+        }
+    }
+    open.close(&mut cues)?;
+    cues.finish()
+}
+
+/// What the lines between two lines of times belong to.
+enum Open {
+    Nothing,
+    Cue((u64, u64), String),
+    /// A cue without readable times, or text before the first cue.
+    Lost,
+}
+
+impl Open {
+    fn push(&mut self, line: &str) {
+        match self {
+            Self::Cue(_, markup) => {
                 markup.push_str(&without_overrides(line));
                 markup.push('\n');
             }
-        } else if !line.trim().is_empty() && !is_number(&lines, index) {
-            return Err(ContentError::Malformed(format!("line {} is not part of a cue", index + 1)));
+            Self::Nothing if !line.is_empty() => *self = Self::Lost,
+            Self::Nothing | Self::Lost => {}
         }
     }
-    let Some((times, markup)) = open else { return Err(ContentError::malformed("it has no cue")) };
-    cues.push(times, &markup)?;
-    Ok(cues.finish())
+
+    fn close(&mut self, cues: &mut Cues) -> Result<(), ContentError> {
+        match std::mem::replace(self, Self::Nothing) {
+            Self::Cue(times, markup) => cues.push(times, &markup)?,
+            Self::Lost => cues.drop_one(),
+            Self::Nothing => {}
+        }
+        Ok(())
+    }
 }
 
-/// The times of a line. An arrow in the middle of a cue's text is text.
-fn timing(lines: &[&str], index: usize) -> Result<Option<(u64, u64)>, ContentError> {
-    let in_cue_text = index.checked_sub(1).is_some_and(|before| {
-        let before = lines[before].trim();
-        !before.is_empty() && !before.bytes().all(|b| b.is_ascii_digit())
-    });
-    cue::timing(lines[index], index + 1, in_cue_text)
+enum Line {
+    Times(u64, u64),
+    /// Meant as a line of times.
+    UnreadableTimes,
+    Other,
 }
 
-/// Whether a line is the number of a cue, whose times are on the next line.
-fn is_number(lines: &[&str], index: usize) -> bool {
-    let line = lines[index].trim();
-    let number = !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
-    number && lines.get(index + 1).is_some_and(|next| next.contains("-->"))
+/// Reads a line. An arrow in a text is text, unless something like a time stands before it, or a cue's number above it.
+fn line_of(lines: &[&str], index: usize) -> Line {
+    let Some((start, end)) = lines[index].split_once("->") else { return Line::Other };
+    let start = start.trim_end_matches(['-', ' ', '\t']).trim();
+    let start_time = cue::timestamp(start, TimeRules::Carrying).filter(|(_, rest)| rest.is_empty());
+    let end_time = cue::timestamp(end.trim_start(), TimeRules::Carrying);
+    match (start_time, end_time) {
+        (Some((start, _)), Some((end, _))) => Line::Times(start, end.max(start)),
+        _ if !lines[index].contains("-->") => Line::Other,
+        _ if looks_like_time(start) || follows_number(lines, index) => Line::UnreadableTimes,
+        _ => Line::Other,
+    }
+}
+
+/// A number, a colon, and the start of another number.
+fn looks_like_time(text: &str) -> bool {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
+    text.split_once(':').is_some_and(|(before, after)| {
+        is_number(before.trim_start_matches('-')) && after.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
+/// Whether the line before is a number, and stands at the start of the file or behind a blank line.
+fn follows_number(lines: &[&str], index: usize) -> bool {
+    let before = |index: usize| index.checked_sub(1).map(|before| lines[before]);
+    before(index).is_some_and(is_number) && starts_block(lines, index - 1)
+}
+
+fn starts_block(lines: &[&str], index: usize) -> bool {
+    index.checked_sub(1).is_none_or(|before| lines[before].trim().is_empty())
+}
+
+fn is_number(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a line is the number of a cue: its times are on the next line, or behind blank lines if the number stands
+/// alone.
+fn is_number_of_cue(lines: &[&str], index: usize) -> bool {
+    let are_times = |index: usize| index < lines.len() && !matches!(line_of(lines, index), Line::Other);
+    if !is_number(lines[index]) {
+        return false;
+    }
+    if are_times(index + 1) {
+        return true;
+    }
+    let blank = lines[index + 1..].iter().take_while(|line| line.trim().is_empty()).count();
+    starts_block(lines, index) && blank > 0 && are_times(index + 1 + blank)
 }
 
 /// Removes `{\…}`, with which ASS and SSA tools position and style a text.
@@ -67,116 +146,4 @@ fn without_overrides(line: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::Limits;
-
-    const FILE: &str = "1\n00:00:01,000 --> 00:00:02,500 X1:40 X2:600\n{\\an8}<b>Good</b> morning\n\n\
-        2\n00:00:03.000 --> 00:00:04.000\n12\nTwo lines";
-
-    fn cue(start_ms: u64, end_ms: u64, text: &str) -> Cue {
-        Cue { start_ms, end_ms, text: text.to_owned(), speaker: None }
-    }
-
-    fn expected() -> Vec<Cue> {
-        vec![cue(1000, 2500, "Good morning"), cue(3000, 4000, "12\nTwo lines")]
-    }
-
-    #[test]
-    fn cues_are_read_with_comma_or_dot_and_numbers_in_the_text_are_kept() {
-        assert_eq!(parse(FILE.as_bytes()), Ok(expected()));
-    }
-
-    #[test]
-    fn case_43_srt_with_bom_crlf_or_cr_is_normalised() {
-        for file in [
-            format!("\u{FEFF}{FILE}\n\n\n"),
-            FILE.replace('\n', "\r\n"),
-            FILE.replace('\n', "\r"),
-            format!("\n\n{FILE}"),
-        ] {
-            assert_eq!(parse(file.as_bytes()), Ok(expected()));
-        }
-        let utf16: Vec<u8> =
-            std::iter::once(0xFEFF).chain(FILE.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-        assert_eq!(parse(&utf16), Ok(expected()));
-    }
-
-    #[test]
-    fn case_43_overlapping_and_negative_srt_cues_are_normalised() {
-        let file = "1\n00:00:05,000 --> 00:00:02,000\nreversed\n\n2\n-00:00:01,000 --> 00:00:09,000\nlong";
-        assert_eq!(parse(file.as_bytes()), Ok(vec![cue(0, 9000, "long"), cue(5000, 5000, "reversed")]));
-    }
-
-    #[test]
-    fn case_43_srt_that_is_not_utf8_is_a_typed_error() {
-        assert_eq!(parse(b"1\n00:00:01,000 --> 00:00:02,000\nGr\xFC\xDFe"), Err(ContentError::NotUtf8));
-    }
-
-    #[test]
-    fn missing_numbers_and_blank_lines_lose_no_text() {
-        let file = "00:00:01,000 --> 00:00:02,000\na\n\nwell\nb --> c\n2\n00:00:03,000 --> 00:00:04,000\nd";
-        assert_eq!(
-            parse(file.as_bytes()),
-            Ok(vec![cue(1000, 2000, "a\nwell\nb --> c"), cue(3000, 4000, "d")])
-        );
-    }
-
-    #[test]
-    fn a_voice_tag_names_the_speaker() {
-        let cues = parse(b"1\n00:00:01,000 --> 00:00:02,000\n<v Ann>Hi</v>").unwrap();
-        assert_eq!(cues[0].speaker.as_deref(), Some("Ann"));
-    }
-
-    #[test]
-    fn a_file_that_is_no_srt_is_malformed() {
-        assert_eq!(parse(b"Dear all,\n").unwrap_err().code(), "malformed");
-        assert_eq!(parse(b"1\n2\n3\n").unwrap_err().code(), "malformed");
-        assert_eq!(parse(b"1\n00:00:01,000 --> later\nx").unwrap_err().code(), "malformed");
-        assert_eq!(parse(b"WEBVTT\n\n00:01.000 --> 00:02.000\nx").unwrap_err().code(), "malformed");
-        assert_eq!(parse(b""), Err(ContentError::Empty));
-    }
-
-    #[test]
-    fn a_file_with_too_many_cues_is_too_complex() {
-        let file = "00:00:01,000 --> 00:00:02,000\nx\n".repeat(Limits::CUES + 1);
-        assert_eq!(parse(file.as_bytes()), Err(ContentError::TooComplex));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_cues_or_a_typed_error(bytes: Vec<u8>) {
-            let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn any_lines_are_cues_or_a_typed_error(lines in "([0-9:, <>&{}\\\\\n-]|-->|00:00:01,000){0,80}") {
-            let _ = parse(lines.as_bytes());
-        }
-
-        #[test]
-        fn cues_round_trip(
-            starts in prop::collection::vec(0..360_000_000_u64, 1..8),
-            text in "[a-zé你😀][ a-zé你😀]{0,10}[a-z]",
-            separator in "[.,]",
-            newline in prop::sample::select(vec!["\n", "\r\n", "\r"]),
-        ) {
-            let mut starts = starts;
-            starts.sort_unstable();
-            let clock = |ms: u64| {
-                format!("{:02}:{:02}:{:02}{separator}{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
-            };
-            let mut file = String::new();
-            for (number, start) in starts.iter().enumerate() {
-                let (from, to) = (clock(*start), clock(start + 1500));
-                let _ = write!(file, "{}{newline}{from} --> {to}{newline}{text}{newline}{newline}", number + 1);
-            }
-            let expected: Vec<Cue> = starts.iter().map(|start| cue(*start, start + 1500, &text)).collect();
-            prop_assert_eq!(parse(file.as_bytes()).unwrap(), expected);
-        }
-    }
-}
+mod tests;

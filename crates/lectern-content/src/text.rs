@@ -1,24 +1,31 @@
 //! Plain text.
 
-use crate::{ContentError, Limits};
+use crate::{ContentError, Limits, sniff::is_wide_text_without_mark};
 
 /// Decodes UTF-8, or UTF-16 with a byte order mark, and drops the mark. An empty file is an empty text.
 ///
-/// A NUL is `Malformed`: no text editor writes one, and many readers stop at it. Any other encoding is `NotUtf8`;
-/// the function does not guess. Time and memory are linear in the input, at most [`Limits::TEXT_BYTES`].
+/// A NUL, at which many readers stop, becomes U+FFFD. Any other encoding is `NotUtf8`; the function does not guess.
+/// Time and memory are linear in the input, at most [`Limits::TEXT_BYTES`].
 pub fn decode(bytes: &[u8]) -> Result<String, ContentError> {
     if bytes.len() > Limits::TEXT_BYTES {
         return Err(ContentError::TooComplex);
     }
+    if is_wide_text_without_mark(bytes) {
+        return Err(ContentError::NotUtf8);
+    }
     let text = match bytes {
         [0xFF, 0xFE, utf16 @ ..] => utf_16(utf16, u16::from_le_bytes)?,
         [0xFE, 0xFF, utf16 @ ..] => utf_16(utf16, u16::from_be_bytes)?,
-        utf8 => utf_8(utf8.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(utf8))?,
+        utf8 => utf_8(utf8.strip_prefix(UTF_8_MARK).unwrap_or(utf8))?,
     };
-    if text.contains('\0') {
-        return Err(ContentError::malformed("it contains a NUL character, so it is not text"));
-    }
-    Ok(text)
+    Ok(if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text })
+}
+
+const UTF_8_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Whether the bytes start with a byte order mark, which [`decode`] drops.
+pub fn has_byte_order_mark(bytes: &[u8]) -> bool {
+    [UTF_8_MARK, b"\xFF\xFE", b"\xFE\xFF"].iter().any(|mark| bytes.starts_with(mark))
 }
 
 fn utf_8(bytes: &[u8]) -> Result<String, ContentError> {
@@ -63,9 +70,29 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_is_refused() {
-        assert_eq!(decode(b"a\0b").unwrap_err().code(), "malformed");
-        assert_eq!(decode(b"\xFF\xFE\0\0H\0\0\0").unwrap_err().code(), "malformed", "UTF-32");
+    fn v07_a_nul_becomes_a_replacement_character() {
+        assert_eq!(decode(b"a\0b").unwrap(), "a\u{FFFD}b");
+        assert_eq!(decode(b"\xFF\xFEa\0\0\0").unwrap(), "a\u{FFFD}");
+    }
+
+    #[test]
+    fn f06_wide_text_without_its_mark_is_not_taken_for_a_text_full_of_nuls() {
+        for bytes in [&b"H\0i\0"[..], b"\0H\0i", b"\xFF\xFE\0\0H\0\0\0", b"\0\0\xFE\xFF\0\0\0H"] {
+            assert_eq!(decode(bytes), Err(ContentError::NotUtf8), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn d05_byte_order_marks_are_seen() {
+        for (bytes, marked) in [
+            (&b"\xEF\xBB\xBFa"[..], true),
+            (b"\xFF\xFEa\0", true),
+            (b"\xFE\xFF", true),
+            (b"a", false),
+            (b"", false),
+        ] {
+            assert_eq!(has_byte_order_mark(bytes), marked, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! mapping of answers to workflow errors, the verification of callback signatures, and the addresses that Lectern may
 //! connect to.
 
+pub mod json;
 pub mod network;
 pub mod response;
 pub mod webhook;

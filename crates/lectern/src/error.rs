@@ -46,7 +46,8 @@ pub enum Error {
     /// then the document fails.
     #[error("a returned file does not match its declaration: {0}")]
     ReturnedMismatch(Reason),
-    /// The returned content cannot be turned into a record. The document fails with this reason.
+    /// The returned content cannot be turned into a record, or a returned file can never match its declaration. The
+    /// document fails with this reason.
     #[error("the returned content cannot be normalised: {0}")]
     RecordInvalid(Reason),
     /// The permit could not be used in time, and nothing was sent. The document requests another permit.

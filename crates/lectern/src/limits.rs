@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Bytes of an upload that `receive-upload` reads to detect its media type.
 pub const SNIFF_BYTES: u64 = 64 * 1024;
+/// Bytes that it also reads of the end of a ZIP: the directory of some 2,000 entries.
+pub const ZIP_END_BYTES: u64 = 256 * 1024;
 /// Size of a callback's body. API Gateway's own limit is 10 MiB.
 pub const MAX_CALLBACK_BYTES: usize = 192 * 1024;
 /// Number of files that one callback may declare.
@@ -30,10 +32,7 @@ pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
 /// Number of findings of a record.
 pub const MAX_RECORD_FINDINGS: usize = 10_000;
-/// Number of attachments of one job that `normalize-document` opens to check that they are intact. The time for each
-/// attachment is limited too.
-pub const MAX_OPENED_ATTACHMENTS: usize = 8;
-/// Size of a record as JSON. A Lambda response is limited to 6 MB, and escaping the JSON into that response can double
+/// Size of a record as JSON, and of the text that it is built from, before normalisation. A Lambda response is limited to 6 MB, and escaping the JSON into that response can double
 /// its size.
 pub const MAX_RECORD_BYTES: usize = 3_000_000;
 /// How long a connection to the third party may take: name resolution, TCP and TLS. A transfer does not use a permit

@@ -133,6 +133,14 @@ pub struct Transcript {
     pub language: Option<String>,
     /// In the order of their start.
     pub segments: Vec<TranscriptSegment>,
+    /// How many cues of the captions could not be read. Their text is missing here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped_cues: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde requires")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One segment of a transcript.
@@ -184,7 +192,7 @@ pub struct Attachment {
     pub index: u32,
     /// Its name for display, NFC.
     pub file_name: String,
-    /// What it is for.
+    /// What it is for. A file that the record is not built from is an attachment, whatever its declared role.
     pub role: FileRole,
     /// Its media type.
     pub media_type: String,

@@ -1,5 +1,7 @@
 //! PDF: the text of the pages. `lopdf` parses; this module limits its time and memory.
 
+mod decrypt;
+
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -42,8 +44,8 @@ pub struct PdfText {
 /// early, to find the length of another stream, counts only by itself. A process that parses untrusted PDFs therefore
 /// needs a CPU limit and a memory limit. Lectern's functions parse no PDFs.
 ///
-/// A page whose text cannot be read is left out if another page can be read. A file with a password, even an empty
-/// one, is `Encrypted`. `lopdf` repairs damage, but a file that needs repair and has no end is `Truncated`, because
+/// A page whose text cannot be read is left out if another page can be read. A file that needs a password to be opened is
+/// `Encrypted`; one with only an owner password is read. `lopdf` repairs damage, but a file that needs repair and has no end is `Truncated`, because
 /// the repair would silently drop its last pages.
 pub fn extract_text(bytes: &[u8]) -> Result<PdfText, ContentError> {
     check_container(bytes)?;
@@ -66,47 +68,7 @@ fn check_container(bytes: &[u8]) -> Result<(), ContentError> {
     if !start.windows(5).any(|window| window == b"%PDF-") {
         return Err(ContentError::malformed("it is not a PDF"));
     }
-    // A trailer is never compressed. `lopdf` would decrypt a file with an empty password, outside of the budget.
-    if names_encryption(bytes) {
-        return Err(ContentError::Encrypted);
-    }
     Ok(())
-}
-
-/// Whether there is an entry `/Encrypt` with a dictionary or a reference.
-fn names_encryption(bytes: &[u8]) -> bool {
-    const NAME: &[u8] = b"Encrypt";
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'/') {
-        rest = &rest[at + 1..];
-        let (name, after) = unescaped::<{ NAME.len() }>(rest);
-        let value = after.trim_ascii_start();
-        let is_value = value.starts_with(b"<<") || value.first().is_some_and(u8::is_ascii_digit);
-        // A digit right after the name would be part of the name.
-        let is_whole = after.first().is_some_and(|byte| byte.is_ascii_whitespace() || *byte == b'<');
-        if name == NAME && is_whole && is_value {
-            return true;
-        }
-    }
-    false
-}
-
-/// The first `N` bytes of a name with its `#xx` escapes resolved, and what follows.
-fn unescaped<const N: usize>(mut name: &[u8]) -> ([u8; N], &[u8]) {
-    let mut resolved = [0; N];
-    for byte in &mut resolved {
-        let (value, rest) = match name {
-            [b'#', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, rest),
-                _ => return (resolved, name),
-            },
-            [value, rest @ ..] => (*value, rest),
-            [] => break,
-        };
-        *byte = value;
-        name = rest;
-    }
-    (resolved, name)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -151,16 +113,21 @@ fn parse(bytes: &[u8]) -> Result<PdfText, ContentError> {
         inflated_bytes: MAX_OBJECT_STREAMS_BYTES,
         deadline: Some(deadline),
     });
-    let document = Document::load_mem_with_options(bytes, options);
+    // A trailer is never compressed, so its bytes show whether the file is encrypted.
+    let hidden = decrypt::hidden(bytes);
+    let document = Document::load_mem_with_options(hidden.as_deref().unwrap_or(bytes), options);
     if BUDGET.get().is_used_up() {
         return Err(ContentError::TooComplex);
     }
-    let document = match document.map_err(|error| typed(&error)) {
+    let mut document = match document.map_err(|error| typed(&error)) {
         Err(ContentError::Malformed(_)) if !has_end(bytes) => return Err(ContentError::Truncated),
         document => document?,
     };
     if document.xref_recovery.is_some() && !has_end(bytes) {
         return Err(ContentError::Truncated);
+    }
+    if hidden.is_some() {
+        decrypt::decrypt(&mut document)?;
     }
     if document.is_encrypted() || document.was_encrypted() {
         return Err(ContentError::Encrypted);

@@ -105,7 +105,7 @@ fn every_metric_is_emitted_by_some_step() {
 #[test]
 fn every_reason_that_the_code_gives_is_counted_by_its_code() {
     let patterns = [
-        r#"(?:Reason::new|\bmismatch|\bRefused)\(\s*"([a-z]\w*)""#,
+        r#"(?:Reason::new|\bmismatch|\binvalid|\bRefused::new)\(\s*"([a-z]\w*)""#,
         r#"\breason\(body, "([a-z]\w*)""#,
         r#"\bcode: "([a-z]\w*)""#,
         r#"\belse \{ "([a-z]\w*)""#,

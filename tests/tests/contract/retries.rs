@@ -30,7 +30,10 @@ const REPORTED: [(&str, &[&str]); 5] = [
         "ProbeJob",
         &["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized", "Store.Unavailable"],
     ),
-    ("VerifyReturnedFile", &["Returned.Mismatch", "ThirdParty.Unavailable", "Store.Unavailable"]),
+    (
+        "VerifyReturnedFile",
+        &["Record.Invalid", "Returned.Mismatch", "ThirdParty.Unavailable", "Store.Unavailable"],
+    ),
     ("NormalizeDocument", &["Record.Invalid", "Store.Unavailable"]),
     ("FailDocument", &["Store.Unavailable"]),
 ];

@@ -27,7 +27,10 @@ impl Stack {
 async fn refused(name: &str, fault: FileFault, reason: &str) -> (Case, Upload) {
     let case = Case::begin();
     let upload = case.upload_with_lasting(name, text(), fault.clone()).await;
-    assert_eq!(case.stack.failed(&upload, reason).await, "Returned.Mismatch", "{fault:?}");
+    // Another fetch cannot change the name or the type.
+    let is_final = matches!(reason, "unsafeName" | "wrongType");
+    let expected = if is_final { "Record.Invalid" } else { "Returned.Mismatch" };
+    assert_eq!(case.stack.failed(&upload, reason).await, expected, "{fault:?}");
     for prefix in ["returned", "records"] {
         let readable = case.stack.returned_objects(prefix, &upload).await;
         assert!(readable.is_empty(), "{fault:?}: {readable:?}");

@@ -201,7 +201,7 @@ impl Sender {
         let findings: &'static [u8] = match outcome {
             // The same length as the valid file.
             Outcome::NoRecord => {
-                br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "none"}]}"#
+                br#"{"findings": [{"start": 9, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }
             Outcome::Good | Outcome::Failed | Outcome::WrongAtFirst | Outcome::AlwaysWrong => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#

@@ -1,6 +1,6 @@
 //! The uploads bucket.
 
-use std::io;
+use std::{io, ops};
 
 use aws_sdk_s3::{Client, presigning::PresigningConfig, primitives::ByteStream as Body};
 use bytes::{Bytes, BytesMut};
@@ -84,9 +84,9 @@ impl Uploads for UploadsBucket {
         Ok(self.head_object(object, None).await?.map(|head| head.version_id))
     }
 
-    async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
+    async fn read(&self, object: &ObjectVersion, range: ops::Range<u64>) -> Result<Bytes, Error> {
         let read = async {
-            let mut range = Range::open(&self.0, object, 0..length, None).await?;
+            let mut range = Range::open(&self.0, object, range, None).await?;
             let mut bytes = BytesMut::new();
             while let Some(chunk) = range.next().await? {
                 bytes.extend_from_slice(&chunk);
@@ -200,7 +200,7 @@ impl Range {
     async fn open(
         client: &Client,
         object: &ObjectVersion,
-        bytes: std::ops::Range<u64>,
+        bytes: ops::Range<u64>,
         size_bytes: Option<u64>,
     ) -> Result<Self, SourceReadError> {
         let asked = format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1));
@@ -237,7 +237,7 @@ impl Range {
 }
 
 /// The number of bytes in a `Content-Range`, if it is the range that S3 has to return.
-fn length_of(answered: &str, asked: &std::ops::Range<u64>, size_bytes: Option<u64>) -> Option<u64> {
+fn length_of(answered: &str, asked: &ops::Range<u64>, size_bytes: Option<u64>) -> Option<u64> {
     let (_, size) = answered.rsplit_once('/')?;
     let size = size.parse().ok().filter(|size| size_bytes.is_none_or(|known| known == *size))?;
     let end = asked.end.min(size);

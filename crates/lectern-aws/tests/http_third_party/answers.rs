@@ -70,15 +70,23 @@ fn assert_outcome_unknown([submission, question]: [Error; 2], detail: &str) {
 }
 
 #[rstest]
-#[case("")]
-#[case("<html>secret http://127.0.0.1/</html>")]
-#[case("[]")]
-#[case(r#"{"jobId": 5}"#)]
-#[case(r#"{"status":"secret","x":"j"}"#)]
+#[case("", "Eof")]
+#[case("<html>secret http://127.0.0.1/</html>", "Syntax")]
+#[case("[]", "Data")]
+#[case(r#"{"jobId": 5}"#, "Data")]
+#[case(r#"{"status":"secret","x":"j"}"#, "Data")]
 #[tokio::test]
-async fn success_that_breaks_the_contract_leaves_the_outcome_unknown(#[case] body: &'static str) {
-    let errors = errors_of(Router::new().fallback(any(move || async move { body }))).await;
-    assert_outcome_unknown(errors, "it answered 200 with something else than promised");
+async fn success_that_breaks_the_contract_leaves_the_outcome_unknown_and_says_where(
+    #[case] body: &'static str,
+    #[case] kind: &str,
+) {
+    let [submission, question] = errors_of(Router::new().fallback(any(move || async move { body }))).await;
+    assert_eq!((submission.name(), question.name()), ("ThirdParty.OutcomeUnknown", "ThirdParty.Unavailable"));
+    for error in [&submission, &question] {
+        let place = format!("it answered 200 with something else than promised ({kind} error at line ");
+        assert!(error.to_string().contains(&place), "{error}");
+        assert_silent(error);
+    }
 }
 
 #[tokio::test]

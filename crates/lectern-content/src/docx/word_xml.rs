@@ -1,19 +1,31 @@
-//! `WordprocessingML`: reads the text of `word/document.xml` as a stream.
+//! `WordprocessingML`: reads the text of a document's main part as a stream.
 
 use std::io::{BufReader, Read};
 
-use quick_xml::{Reader, XmlVersion, errors::IllFormedError, events::Event};
+use quick_xml::{
+    Reader, XmlVersion,
+    errors::IllFormedError,
+    events::{BytesStart, Event},
+};
 
-use super::OverBudget;
+use super::{package::read_error, relationships::attribute};
 use crate::{ContentError, Limits};
 
-/// Elements whose content is not part of the text: properties, deleted and moved-away runs, field codes, and the
-/// second rendering for old readers in `mc:AlternateContent`.
-const SKIPPED: [&str; 9] =
-    ["pPr", "rPr", "tblPr", "sectPr", "del", "moveFrom", "delText", "instrText", "Fallback"];
+/// Elements whose content is not part of the text: properties, deleted and moved-away runs, field codes, ruby text (the
+/// reading above the text), and the second rendering for old readers in `mc:AlternateContent`.
+const SKIPPED: [&str; 10] =
+    ["pPr", "rPr", "tblPr", "sectPr", "del", "moveFrom", "delText", "instrText", "rt", "Fallback"];
+
+/// The text of a part, and the documents that it embeds: where in the text, and the id of the relationship.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) text: String,
+    pub(super) chunks: Vec<(usize, String)>,
+    chars: usize,
+}
 
 /// Extracts the text. Compares names without their namespace prefix, because each program chooses its own prefix.
-pub(super) fn extract(xml: impl Read) -> Result<String, ContentError> {
+pub(super) fn extract(xml: impl Read) -> Result<Body, ContentError> {
     let mut reader = Reader::from_reader(BufReader::new(xml));
     let mut out = Body::default();
     let mut buffer = Vec::new();
@@ -38,11 +50,13 @@ pub(super) fn extract(xml: impl Read) -> Result<String, ContentError> {
                     }
                     in_text = name.as_ref() == "t";
                     out.element(name.as_ref())?;
+                    out.chunk(&tag)?;
                 }
             }
             Event::Empty(tag) => {
                 if skipped_from.is_none() {
                     out.element(tag.local_name().as_ref())?;
+                    out.chunk(&tag)?;
                     if tag.local_name().as_ref() == "p" {
                         out.push("\n")?;
                     }
@@ -74,7 +88,7 @@ pub(super) fn extract(xml: impl Read) -> Result<String, ContentError> {
             }
             Event::DocType(_) => return Err(ContentError::malformed("its XML has a DOCTYPE")),
             Event::Eof if depth > 0 => return Err(ContentError::Truncated),
-            Event::Eof => return Ok(out.finish()),
+            Event::Eof => return Ok(out),
             Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
         }
     }
@@ -85,13 +99,9 @@ fn predefined(name: &str) -> Option<&'static str> {
     quick_xml::escape::resolve_predefined_entity(name)
 }
 
-fn xml_error(error: &quick_xml::Error) -> ContentError {
+pub(super) fn xml_error(error: &quick_xml::Error) -> ContentError {
     match error {
-        quick_xml::Error::Io(error) if is_over_budget(error) => ContentError::TooComplex,
-        quick_xml::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            ContentError::Truncated
-        }
-        quick_xml::Error::Io(_) => ContentError::malformed("its compressed content is damaged"),
+        quick_xml::Error::Io(error) => read_error(error),
         quick_xml::Error::Encoding(_) => ContentError::NotUtf8,
         quick_xml::Error::IllFormed(IllFormedError::MissingEndTag(_)) => ContentError::Truncated,
         quick_xml::Error::Syntax(_)
@@ -100,16 +110,6 @@ fn xml_error(error: &quick_xml::Error) -> ContentError {
         | quick_xml::Error::Escape(_)
         | quick_xml::Error::Namespace(_) => ContentError::malformed("its XML is broken"),
     }
-}
-
-fn is_over_budget(error: &std::io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<OverBudget>()).is_some()
-}
-
-#[derive(Default)]
-struct Body {
-    text: String,
-    chars: usize,
 }
 
 impl Body {
@@ -132,9 +132,17 @@ impl Body {
         Ok(())
     }
 
-    fn finish(mut self) -> String {
-        self.text.truncate(self.text.trim_end().len());
-        self.text
+    /// Notes an embedded document.
+    fn chunk(&mut self, tag: &BytesStart<'_>) -> Result<(), ContentError> {
+        if tag.local_name().as_ref() == "altChunk"
+            && let Some(id) = attribute(tag, "id")?
+        {
+            if self.chunks.len() >= Limits::EMBEDDED_DOCUMENTS {
+                return Err(ContentError::TooComplex);
+            }
+            self.chunks.push((self.text.len(), id));
+        }
+        Ok(())
     }
 }
 
@@ -168,9 +176,13 @@ mod tests {
         "<a:Choice><w:p><w:t>x</w:t></w:p></a:Choice><a:Fallback><w:p><w:t>x</w:t></w:p></a:Fallback>",
         "x"
     )]
+    #[case(
+        "<w:p><w:ruby><w:rt><w:r><w:t>kan</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢</w:t></w:r></w:rubyBase></w:ruby></w:p>",
+        "漢"
+    )]
     #[case("\n <w:p>\n <w:r>\n <w:t>a</w:t> </w:r>\n</w:p>\n", "a")]
     fn text_is_extracted_as_it_is_read(#[case] xml: &str, #[case] text: &str) {
-        assert_eq!(extract(body(xml).as_bytes()).unwrap(), text);
+        assert_eq!(extract(body(xml).as_bytes()).unwrap().text.trim_end(), text);
     }
 
     #[rstest]

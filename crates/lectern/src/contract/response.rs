@@ -5,7 +5,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::{
-    contract::wire::JobError,
+    contract::{json, wire::JobError},
     document::Reason,
     error::Error,
     limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT},
@@ -69,7 +69,7 @@ fn retry_in(body: &[u8]) -> Option<f64> {
     struct RetryIn {
         retry_in: f64,
     }
-    serde_json::from_slice::<RetryIn>(body).ok().map(|answer| answer.retry_in)
+    json::from_slice::<RetryIn>(body).ok().map(|answer| answer.retry_in)
 }
 
 /// The problem document of the contract.
@@ -80,7 +80,7 @@ struct Problem {
 }
 
 fn problem(body: &[u8]) -> Option<Problem> {
-    serde_json::from_slice(body).ok()
+    json::from_slice(body).ok()
 }
 
 /// The reason in a problem document, made fit for display.

@@ -1,10 +1,16 @@
 //! The wire types of the contract with the third party: `docs/third-party.openapi.yaml`.
 //!
 //! Both sides use these types: Lectern's adapter and callback parser, and the reference third party. In JSON, field
-//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex.
+//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex. Whole numbers are
+//! read in any spelling ([`json`]).
 
 use lectern_content::MediaType;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IntoDeserializer, value},
+};
+
+use super::json;
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -117,6 +123,7 @@ pub struct ReturnedFile {
     /// The URL from which the file can be fetched without credentials.
     pub url: String,
     /// Its exact size.
+    #[serde(deserialize_with = "json::whole")]
     pub size_bytes: u64,
     /// Its SHA-256, 64 lower-case hex digits.
     pub sha256: String,
@@ -136,7 +143,8 @@ pub enum FileRole {
     Media,
     /// The text of a document: `text/plain`, UTF-8.
     Text,
-    /// Anything else, kept for the evaluator as it is.
+    /// Anything else, also an unknown role: kept for the evaluator as it is.
+    #[serde(other)]
     Attachment,
 }
 
@@ -156,8 +164,10 @@ pub struct TranscriptFile {
 #[serde(rename_all = "camelCase")]
 pub struct TranscriptFileSegment {
     /// Milliseconds from the start of the video.
+    #[serde(deserialize_with = "json::whole")]
     pub start_ms: u64,
-    /// Milliseconds from the start of the video.
+    /// Milliseconds from the start of the video. An end before the start counts as the start.
+    #[serde(deserialize_with = "json::whole")]
     pub end_ms: u64,
     /// What was said.
     pub text: String,
@@ -166,7 +176,8 @@ pub struct TranscriptFileSegment {
     pub speaker: Option<String>,
 }
 
-/// Findings as JSON. Offsets count Unicode scalar values of the text file that the same job returned.
+/// Findings as JSON. Offsets count Unicode scalar values of the text file that the same job returned; a byte order mark at
+/// the start of the text is one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FindingsFile {
@@ -179,8 +190,10 @@ pub struct FindingsFile {
 #[serde(rename_all = "camelCase")]
 pub struct FileFinding {
     /// First character, counted from 0.
+    #[serde(deserialize_with = "json::whole")]
     pub start: u64,
     /// One past the last character.
+    #[serde(deserialize_with = "json::whole")]
     pub end: u64,
     /// The rule, such as `doubledWord`.
     pub rule: String,
@@ -189,7 +202,8 @@ pub struct FileFinding {
     /// What to write instead, if the rule knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
-    /// How bad it is.
+    /// How bad it is. An unknown severity counts as [`Severity::Info`].
+    #[serde(deserialize_with = "known_severity")]
     pub severity: Severity,
 }
 
@@ -205,18 +219,24 @@ pub enum Severity {
     Error,
 }
 
+fn known_severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let known = Severity::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name));
+    Ok(known.unwrap_or(Severity::Info))
+}
+
 /// Facts of a video as JSON. Unknown facts are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaFile {
     /// Length in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "json::optional_whole")]
     pub duration_ms: Option<u64>,
     /// Width in pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "json::optional_whole")]
     pub width_px: Option<u32>,
     /// Height in pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "json::optional_whole")]
     pub height_px: Option<u32>,
     /// Codec of the first video track, such as `avc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,7 +18,8 @@ pub enum UploadKey {
         /// The key, decoded.
         key: String,
     },
-    /// Not under the prefix of uploads, or a folder marker. Lectern ignores the object.
+    /// Not under the prefix of uploads, a folder marker, or a companion file ([`is_companion`]). Lectern ignores the
+    /// object.
     Foreign,
     /// Under our prefix, but not a document's key.
     Invalid {
@@ -52,7 +53,7 @@ impl UploadKey {
         let Ok(key) = std::str::from_utf8(&bytes) else {
             return invalid("The object's key is not UTF-8. Upload the file again under another name.");
         };
-        if key.ends_with('/') {
+        if key.ends_with('/') || is_companion(key) {
             return Self::Foreign;
         }
         if key.len() > MAX_KEY_BYTES {
@@ -77,6 +78,39 @@ impl UploadKey {
         }
         Self::Document { submission_id, key: key.to_owned() }
     }
+}
+
+/// Whether a program wrote the object beside the files of a teacher: metadata of the operating system, lock files of an
+/// open document, or a file that is still being downloaded or transferred.
+fn is_companion(key: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        ".ds_store",
+        ".localized",
+        "desktop.ini",
+        "ehthumbs.db",
+        "ehthumbs_vista.db",
+        "icon\r",
+        "thumbs.db",
+        "thumbs.db:encryptable",
+    ];
+    const STARTS: [&str; 4] = ["._", "~$", ".~lock.", ".goutputstream-"];
+    const ENDS: [&str; 9] = [
+        ".crdownload",
+        ".download",
+        ".filepart",
+        ".opdownload",
+        ".part",
+        ".partial",
+        ".swp",
+        ".temp",
+        ".tmp",
+    ];
+
+    let name = file_name(key).to_lowercase();
+    NAMES.contains(&name.as_str())
+        || STARTS.iter().any(|start| name.starts_with(start))
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || key.split('/').any(|folder| folder == "__MACOSX")
 }
 
 /// The file name of an upload's key, for display.
@@ -138,11 +172,45 @@ mod tests {
         assert_eq!(format!("{:?}", UploadKey::from_event(encoded)), "Foreign");
     }
 
+    #[rstest]
+    fn f07_companion_files_are_none_of_our_business(
+        #[values(
+            "._lesson.mp4",
+            ".DS_Store",
+            "Thumbs.db",
+            "THUMBS.DB",
+            "desktop.ini",
+            "~$plan.docx",
+            ".~lock.plan.docx%23",
+            "Icon%0D",
+            "lesson.mp4.filepart",
+            "lesson.mp4.crdownload",
+            "lesson.mp4.part",
+            "~WRL0001.tmp",
+            "lesson.mp4.download",
+            "__MACOSX/._lesson.mp4",
+            "folder/.DS_Store"
+        )]
+        name: &str,
+    ) {
+        let key = UploadKey::from_event(&format!("submissions/s1/{name}"));
+        assert_eq!(format!("{key:?}"), "Foreign");
+    }
+
+    #[rstest]
+    fn f07_other_files_are_not_taken_for_companions(
+        #[values("part.mp4", "download.pdf", "tmp.txt", "~plan.docx", ".hidden.txt", "my.temp.docx")]
+        name: &str,
+    ) {
+        let key = UploadKey::from_event(&format!("submissions/s1/{name}"));
+        assert_eq!(format!("{key:?}"), "Document(…)");
+    }
+
     proptest! {
         #[test]
         fn any_key_round_trips_through_the_event_encoding(file in "[^/\\\\\\p{C}]{1,40}") {
-            prop_assume!(file != "." && file != "..");
             let key = format!("submissions/s1/{file}");
+            prop_assume!(file != "." && file != ".." && !is_companion(&key));
             let encoded = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC).to_string();
             let expected = UploadKey::Document { submission_id: "s1".parse().unwrap(), key };
             prop_assert!(UploadKey::from_event(&encoded) == expected);

@@ -1,6 +1,6 @@
 //! The bucket of uploads.
 
-use std::future::Future;
+use std::{future::Future, ops::Range};
 
 use bytes::Bytes;
 
@@ -29,12 +29,12 @@ pub trait Uploads: Send + Sync {
         object: &ObjectVersion,
     ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// The first bytes of one version, at most `length`; fewer if the object is shorter. An error if the object is empty or
-    /// the version is gone.
-    fn first_bytes(
+    /// These bytes of one version; fewer if the object ends before the range does. An error if the object has none of
+    /// them, or the version is gone.
+    fn read(
         &self,
         object: &ObjectVersion,
-        length: u64,
+        range: Range<u64>,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send;
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Attachment, Finding, Provenance, Record, SCHEMA_VERSION, Source, TextRange,
     nfc::{NormalizedText, nfc},
-    parse::{self, Refused},
+    parse::{self, PlainText, Refused},
 };
 use crate::{
     contract::wire::{FileFinding, FileRole, ReturnedFile},
@@ -21,7 +21,6 @@ pub struct Draft {
     record: Record,
     text: Option<NormalizedText>,
     findings: Vec<FileFinding>,
-    opened: usize,
 }
 
 impl Draft {
@@ -67,79 +66,70 @@ impl Draft {
                 returned_sha256: Vec::new(),
             },
         };
-        Ok(Self { record, text: None, findings: Vec::new(), opened: 0 })
+        Ok(Self { record, text: None, findings: Vec::new() })
     }
 
     /// Whether [`Draft::add`] needs the content of this file.
-    ///
-    /// Transcripts, findings, media facts and texts are always read. Of the attachments, the first
-    /// [`limits::MAX_OPENED_ATTACHMENTS`] that are declared as DOCX or MP4 and are not too large are opened to check
-    /// that they are of that type. All other attachments are listed unopened, since no part of Lectern ever opens them.
     pub fn reads(&self, file: &ReturnedFile) -> bool {
-        let small = file.size_bytes <= limits::MAX_PARSED_FILE_BYTES;
-        match file.role {
-            FileRole::Transcript | FileRole::Findings | FileRole::Media | FileRole::Text => small,
-            FileRole::Attachment => {
-                small && self.opened < limits::MAX_OPENED_ATTACHMENTS && parse::can_open(&file.media_type)
-            }
+        self.uses(file.role) && file.size_bytes <= limits::MAX_PARSED_FILE_BYTES
+    }
+
+    /// Whether the record is built from the next file of this role: from the first transcript, media facts and text, and
+    /// from all findings. Every other file is an attachment. No part of Lectern opens an attachment.
+    fn uses(&self, role: FileRole) -> bool {
+        match role {
+            FileRole::Transcript => self.record.transcript.is_none(),
+            FileRole::Media => self.record.media.is_none(),
+            FileRole::Text => self.text.is_none(),
+            FileRole::Findings => true,
+            FileRole::Attachment => false,
         }
     }
 
-    /// Adds the next returned file. There may be several transcripts (one in each format): all of them must be valid,
-    /// and the record contains the first. There may be several files of findings. There is at most one text, since the
-    /// findings' offsets refer to it, and at most one file of media facts.
+    /// Adds the next returned file.
     ///
     /// # Errors
-    /// `RecordInvalid` with the parser's code if the content is malformed, truncated, missing or a decompression bomb.
+    /// `RecordInvalid` with the parser's code if the record is built from the file, and its content is malformed,
+    /// truncated, missing or too large.
     pub fn add(&mut self, file: &ReturnedFile, content: Option<&Bytes>) -> Result<(), Error> {
         let index = self.record.attachments.len();
-        let reads = self.reads(file);
+        let role = if self.uses(file.role) { file.role } else { FileRole::Attachment };
         self.record.attachments.push(Attachment {
             index: u32::try_from(index).unwrap_or(u32::MAX),
             file_name: nfc(&file.name),
-            role: file.role,
+            role,
             media_type: file.media_type.clone(),
             size_bytes: file.size_bytes,
             sha256: file.sha256.clone(),
         });
         self.record.provenance.returned_sha256.push(file.sha256.clone());
-        let taken = match (reads, content) {
-            (true, Some(content)) => self.take(file, content),
-            (true, None) => Err(Refused("missing")),
-            (false, _) if file.role == FileRole::Attachment => Ok(()),
-            (false, _) => Err(Refused("tooLarge")),
+        if role == FileRole::Attachment {
+            return Ok(());
+        }
+        let taken = match content {
+            _ if file.size_bytes > limits::MAX_PARSED_FILE_BYTES => Err(Refused::new("tooLarge")),
+            Some(content) => self.take(role, &file.media_type, content),
+            None => Err(Refused::new("missing")),
         };
-        taken.map_err(|refused| unusable(refused, file.role, index))
+        taken.map_err(|refused| unusable(&refused, role, index))
     }
 
-    fn take(&mut self, file: &ReturnedFile, content: &Bytes) -> Result<(), Refused> {
-        match file.role {
-            FileRole::Transcript => {
-                let transcript = parse::transcript(&file.media_type, content)?;
-                self.record.transcript.get_or_insert(transcript);
-            }
+    fn take(&mut self, role: FileRole, media_type: &str, content: &Bytes) -> Result<(), Refused> {
+        match role {
+            FileRole::Transcript => self.record.transcript = Some(parse::transcript(media_type, content)?),
             FileRole::Findings => {
-                self.findings.append(&mut parse::findings(&file.media_type, content)?);
+                self.findings.append(&mut parse::findings(media_type, content)?);
                 if self.findings.len() > limits::MAX_RECORD_FINDINGS {
-                    return Err(Refused("tooManyFindings"));
+                    return Err(Refused::new("tooManyFindings"));
                 }
+                parse::check_length(self.findings.iter().map(text_bytes))?;
             }
-            FileRole::Media => {
-                let media = parse::media(&file.media_type, content)?;
-                if self.record.media.replace(media).is_some() {
-                    return Err(Refused("secondMediaFacts"));
-                }
-            }
+            FileRole::Media => self.record.media = Some(parse::media(media_type, content)?),
             FileRole::Text => {
-                let text = parse::plain_text(&file.media_type, content)?;
-                if self.text.replace(NormalizedText::new(text)).is_some() {
-                    return Err(Refused("secondText"));
-                }
+                let PlainText { text, has_mark } = parse::plain_text(media_type, content)?;
+                self.text = Some(NormalizedText::new(text, has_mark));
             }
-            FileRole::Attachment => {
-                self.opened += 1;
-                parse::open(&file.media_type, content)?;
-            }
+            FileRole::Attachment => {}
         }
         Ok(())
     }
@@ -164,9 +154,7 @@ impl Draft {
         record.text = text.map(|text| text.text);
         record.provenance.normalized_at = normalized_at;
         if json_length(&record) > limits::MAX_RECORD_BYTES {
-            let message = "What the processing service returned is too large to be shown. Hand the work in as \
-                           several smaller files.";
-            return Err(Error::RecordInvalid(Reason::new("recordTooLarge", message)));
+            return Err(too_large());
         }
         Ok(record)
     }
@@ -183,7 +171,20 @@ fn placed(finding: &FileFinding, text: Option<&NormalizedText>) -> Option<Findin
     })
 }
 
-fn unusable(refused: Refused, role: FileRole, index: usize) -> Error {
+fn text_bytes(finding: &FileFinding) -> usize {
+    finding.rule.len() + finding.message.len() + finding.suggestion.as_ref().map_or(0, String::len)
+}
+
+fn too_large() -> Error {
+    let message = "What the processing service returned is too large to be shown. Hand the work in as several smaller \
+                   files.";
+    Error::RecordInvalid(Reason::new("recordTooLarge", message))
+}
+
+fn unusable(refused: &Refused, role: FileRole, index: usize) -> Error {
+    if refused.code == "recordTooLarge" {
+        return too_large();
+    }
     let what = match role {
         FileRole::Transcript => "transcript",
         FileRole::Findings => "file of findings",
@@ -191,10 +192,11 @@ fn unusable(refused: Refused, role: FileRole, index: usize) -> Error {
         FileRole::Text => "text",
         FileRole::Attachment => "attachment",
     };
-    let (code, number) = (refused.0, index + 1);
+    let (code, number) = (refused.code, index + 1);
+    let place = refused.place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     let message = format!(
-        "The processing service returned a {what} that cannot be used (file {number}: {code}). The file can be sent \
-         again."
+        "The processing service returned a {what} that cannot be used (file {number}: {code}{place}). The file can be \
+         sent again."
     );
     Error::RecordInvalid(Reason::new(code, message))
 }

@@ -10,22 +10,27 @@ pub(crate) fn nfc(text: &str) -> String {
 }
 
 /// A text in NFC with a mapping of the original text's positions. Positions and lengths count Unicode scalar values.
+/// Positions of the original text count its byte order mark, which the normalised text does not have.
 #[derive(Debug)]
 pub(super) struct NormalizedText {
     /// The text, NFC.
     pub(super) text: String,
+    /// The number of byte order marks before the original text: 0 or 1.
+    mark: u64,
+    /// The length of the original text without its mark.
     chars_before: u64,
     changed: Vec<Changed>,
 }
 
 impl NormalizedText {
-    /// Normalises `text`.
-    pub(super) fn new(text: String) -> Self {
+    /// Normalises `text`, in whose original a byte order mark stood before it if `has_mark`.
+    pub(super) fn new(text: String, has_mark: bool) -> Self {
+        let mark = u64::from(has_mark);
         if is_nfc(&text) {
-            return Self { chars_before: count(&text), text, changed: Vec::new() };
+            return Self { mark, chars_before: count(&text), text, changed: Vec::new() };
         }
         let mut normalized =
-            Self { text: String::with_capacity(text.len()), chars_before: 0, changed: Vec::new() };
+            Self { text: String::with_capacity(text.len()), mark, chars_before: 0, changed: Vec::new() };
         let mut after = 0;
         for part in Parts(&text) {
             let (before, start_after) = (normalized.chars_before, after);
@@ -49,7 +54,8 @@ impl NormalizedText {
     /// The range in the NFC text that covers `start..end` of the original text; `None` if that range is reversed or
     /// reaches beyond the text. A bound within composed characters moves outward, never inward.
     pub(super) fn range(&self, start: u64, end: u64) -> Option<(u64, u64)> {
-        (start <= end && end <= self.chars_before).then(|| {
+        (start <= end && end <= self.chars_before + self.mark).then(|| {
+            let [start, end] = [start, end].map(|position| position.saturating_sub(self.mark));
             let empty = start == end;
             let from = self.position(start, |changed| changed.after.0);
             (from, if empty { from } else { self.position(end, |changed| changed.after.1) })
@@ -122,7 +128,23 @@ mod tests {
         #[case] (start, end): (u64, u64),
         #[case] expected: Option<(u64, u64)>,
     ) {
-        assert_eq!(NormalizedText::new(text.to_owned()).range(start, end), expected);
+        assert_eq!(NormalizedText::new(text.to_owned(), false).range(start, end), expected);
+    }
+
+    #[rstest]
+    #[case::unchanged("abc", (1, 4), Some((0, 3)))]
+    #[case::last_word("ab cd", (4, 6), Some((3, 5)))]
+    #[case::mark_itself("abc", (0, 1), Some((0, 0)))]
+    #[case::mark_and_more("abc", (0, 2), Some((0, 1)))]
+    #[case::composed("e\u{301}abc", (3, 4), Some((1, 2)))]
+    #[case::no_text("", (0, 1), Some((0, 0)))]
+    #[case::beyond("abc", (1, 5), None)]
+    fn d05_range_of_a_text_with_a_byte_order_mark_counts_the_mark(
+        #[case] text: &str,
+        #[case] (start, end): (u64, u64),
+        #[case] expected: Option<(u64, u64)>,
+    ) {
+        assert_eq!(NormalizedText::new(text.to_owned(), true).range(start, end), expected);
     }
 
     fn mixed() -> impl Strategy<Value = String> {
@@ -141,14 +163,14 @@ mod tests {
     proptest! {
         #[test]
         fn text_in_parts_is_the_text_as_a_whole(text in mixed()) {
-            prop_assert_eq!(NormalizedText::new(text.clone()).text, text.nfc().collect::<String>());
+            prop_assert_eq!(NormalizedText::new(text.clone(), false).text, text.nfc().collect::<String>());
         }
 
         #[test]
         fn ranged_text_is_contained_in_the_mapped_range(text in mixed(), a in 0_usize..40, b in 0_usize..40) {
             let chars: Vec<char> = text.chars().collect();
             let (start, end) = (a.min(b).min(chars.len()), a.max(b).min(chars.len()));
-            let normalized = NormalizedText::new(text);
+            let normalized = NormalizedText::new(text, false);
             let (from, to) = normalized.range(start as u64, end as u64).unwrap();
             prop_assert!(from <= to && to <= count(&normalized.text));
             let skip = |n: u64| usize::try_from(n).unwrap();

@@ -1,46 +1,67 @@
 //! Parses one returned file into its part of the record. Every refusal is a [`Refused`] with a stable code. These
 //! functions do not use the document or the order of files.
 
-use bytes::Bytes;
-use lectern_content::{ContentError, Cue, MediaType, docx, essence, mp4, srt, text, vtt};
+use lectern_content::{Captions, ContentError, Cue, canonical, srt, text, vtt};
 use serde::de::DeserializeOwned;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
 use crate::{
-    contract::wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
+    contract::{
+        json::{self, BadJson},
+        wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
+    },
     error::rfc3339,
     limits,
 };
 
-/// Why a returned file cannot be part of a record: a stable camelCase word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused(pub(super) &'static str);
+/// Why a returned file cannot be part of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// A stable camelCase word.
+    pub(super) code: &'static str,
+    /// Where broken JSON is broken.
+    pub(super) place: Option<BadJson>,
+}
+
+impl Refused {
+    pub(super) fn new(code: &'static str) -> Self {
+        Self { code, place: None }
+    }
+}
 
 impl From<ContentError> for Refused {
     fn from(error: ContentError) -> Self {
-        Self(error.code())
+        Self::new(error.code())
     }
+}
+
+impl From<BadJson> for Refused {
+    fn from(place: BadJson) -> Self {
+        Self { code: "badJson", place: Some(place) }
+    }
+}
+
+/// Refuses text that makes the record too large, before memory is spent on its normalisation.
+pub(super) fn check_length(texts: impl IntoIterator<Item = usize>) -> Result<(), Refused> {
+    let bytes = texts.into_iter().fold(0, usize::saturating_add);
+    if bytes > limits::MAX_RECORD_BYTES { Err(Refused::new("recordTooLarge")) } else { Ok(()) }
 }
 
 /// Captions as `WebVTT`, `SubRip` or [`TranscriptFile`], in the order of their start.
 pub(super) fn transcript(media_type: &str, bytes: &[u8]) -> Result<Transcript, Refused> {
-    let (language, mut segments): (_, Vec<_>) = match essence(media_type).as_str() {
-        "text/vtt" => (None, vtt::parse(bytes)?.iter().map(from_cue).collect()),
-        "application/x-subrip" | "application/srt" | "text/srt" => {
-            (None, srt::parse(bytes)?.iter().map(from_cue).collect())
-        }
-        "application/json" => {
-            let file: TranscriptFile = json(bytes)?;
-            (file.language, file.segments.iter().map(from_file).collect::<Result<_, _>>()?)
-        }
-        _ => return Err(Refused("unknownTranscriptType")),
-    };
-    if segments.len() > limits::MAX_RECORD_SEGMENTS {
-        return Err(Refused("tooManySegments"));
+    match canonical(media_type).as_str() {
+        "text/vtt" => from_captions(&vtt::parse(bytes)?),
+        "application/x-subrip" => from_captions(&srt::parse(bytes)?),
+        "application/json" => from_file(read(bytes)?),
+        _ => Err(Refused::new("unknownTranscriptType")),
     }
-    segments.sort_by_key(|segment: &TranscriptSegment| segment.start_ms);
-    Ok(Transcript { language, segments })
+}
+
+fn from_captions(captions: &Captions) -> Result<Transcript, Refused> {
+    let Captions { cues, dropped } = captions;
+    check_segments(cues.len(), cues.iter().map(|cue| cue.text.len()))?;
+    Ok(Transcript { language: None, segments: cues.iter().map(from_cue).collect(), dropped_cues: *dropped })
 }
 
 fn from_cue(cue: &Cue) -> TranscriptSegment {
@@ -52,16 +73,28 @@ fn from_cue(cue: &Cue) -> TranscriptSegment {
     }
 }
 
-fn from_file(segment: &TranscriptFileSegment) -> Result<TranscriptSegment, Refused> {
-    if segment.end_ms < segment.start_ms {
-        return Err(Refused("reversedSegment"));
-    }
-    Ok(TranscriptSegment {
+fn from_file(file: TranscriptFile) -> Result<Transcript, Refused> {
+    let TranscriptFile { language, segments } = file;
+    check_segments(segments.len(), segments.iter().map(|segment| segment.text.len()))?;
+    let mut segments: Vec<_> = segments.iter().map(from_segment).collect();
+    segments.sort_by_key(|segment: &TranscriptSegment| segment.start_ms);
+    Ok(Transcript { language, segments, dropped_cues: 0 })
+}
+
+fn from_segment(segment: &TranscriptFileSegment) -> TranscriptSegment {
+    TranscriptSegment {
         start_ms: segment.start_ms,
-        end_ms: segment.end_ms,
+        end_ms: segment.end_ms.max(segment.start_ms),
         text: nfc(&segment.text),
         speaker: segment.speaker.as_deref().and_then(name),
-    })
+    }
+}
+
+fn check_segments(count: usize, texts: impl IntoIterator<Item = usize>) -> Result<(), Refused> {
+    if count > limits::MAX_RECORD_SEGMENTS {
+        return Err(Refused::new("tooManySegments"));
+    }
+    check_length(texts)
 }
 
 /// A name for display; `None` if the name is blank.
@@ -72,18 +105,18 @@ fn name(text: &str) -> Option<String> {
 
 /// The findings with their original offsets, which are mapped when the text is known.
 pub(super) fn findings(media_type: &str, bytes: &[u8]) -> Result<Vec<FileFinding>, Refused> {
-    if essence(media_type) != "application/json" {
-        return Err(Refused("unknownFindingsType"));
+    if canonical(media_type) != "application/json" {
+        return Err(Refused::new("unknownFindingsType"));
     }
-    Ok(json::<FindingsFile>(bytes)?.findings)
+    Ok(read::<FindingsFile>(bytes)?.findings)
 }
 
 /// Facts of a video, with the time of recording converted to UTC.
 pub(super) fn media(media_type: &str, bytes: &[u8]) -> Result<Media, Refused> {
-    if essence(media_type) != "application/json" {
-        return Err(Refused("unknownMediaFactsType"));
+    if canonical(media_type) != "application/json" {
+        return Err(Refused::new("unknownMediaFactsType"));
     }
-    let file: MediaFile = json(bytes)?;
+    let file: MediaFile = read(bytes)?;
     Ok(Media {
         duration_ms: file.duration_ms,
         width_px: file.width_px,
@@ -102,33 +135,27 @@ fn utc(text: &str) -> Result<String, Refused> {
         .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
         .filter(|time| (0..=9999).contains(&time.year()))
         .map(rfc3339)
-        .ok_or(Refused("badTime"))
+        .ok_or_else(|| Refused::new("badTime"))
 }
 
-/// The text of a document with its original line ends, because the findings' offsets refer to it.
-pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<String, Refused> {
-    if essence(media_type) != "text/plain" {
-        return Err(Refused("unknownTextType"));
+/// The text of a document.
+#[derive(Debug)]
+pub(super) struct PlainText {
+    /// With its original line ends, because the findings' offsets refer to it.
+    pub(super) text: String,
+    /// Whether a byte order mark stands before the text, which the findings' offsets count.
+    pub(super) has_mark: bool,
+}
+
+pub(super) fn plain_text(media_type: &str, bytes: &[u8]) -> Result<PlainText, Refused> {
+    if canonical(media_type) != "text/plain" {
+        return Err(Refused::new("unknownTextType"));
     }
-    Ok(text::decode(bytes)?)
+    let text = text::decode(bytes)?;
+    check_length([text.len()])?;
+    Ok(PlainText { text, has_mark: text::has_byte_order_mark(bytes) })
 }
 
-/// Whether an attachment of this type can be opened to check that it is intact. PDFs are not opened: we know no parser
-/// that reads every PDF within the memory and time of a function.
-pub(super) fn can_open(media_type: &str) -> bool {
-    matches!(media_type.parse(), Ok(MediaType::Docx | MediaType::Mp4))
-}
-
-/// Opens an attachment that is declared as DOCX or MP4, to check it; its content is not used.
-pub(super) fn open(media_type: &str, bytes: &Bytes) -> Result<(), Refused> {
-    match media_type.parse() {
-        Ok(MediaType::Docx) => docx::extract_text(bytes).map(drop)?,
-        Ok(MediaType::Mp4) => mp4::facts(std::io::Cursor::new(bytes), bytes.len() as u64).map(drop)?,
-        Ok(MediaType::Pdf | MediaType::WebM | MediaType::Text) | Err(_) => (),
-    }
-    Ok(())
-}
-
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
-    serde_json::from_str(&text::decode(bytes)?).map_err(|_| Refused("badJson"))
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    Ok(json::from_str(&text::decode(bytes)?)?)
 }

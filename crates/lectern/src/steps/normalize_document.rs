@@ -70,9 +70,10 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
             return Ok(Outcome::Dropped);
         }
         match self.normalize(&input.envelope.document).await {
-            Ok(Some(())) => {
+            Ok(Some(dropped_cues)) => {
                 self.tasks.succeed(&input.task_token, json!({ "state": DocumentState::Ready })).await?;
-                tracing::info!("The record can be read.");
+                let dropped_cues = (dropped_cues > 0).then_some(dropped_cues);
+                tracing::info!(droppedCues = dropped_cues, "The record can be read.");
                 Ok(Outcome::Ready)
             }
             Ok(None) => {
@@ -89,18 +90,21 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
         }
     }
 
-    /// Writes the record, unless it is written already. `None` if there is no such document.
-    async fn normalize(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
+    /// Writes the record, unless it is written already. Returns the number of cues that are missing in the record, if this
+    /// run wrote it; `None` if there is no such document.
+    async fn normalize(&self, reference: &DocumentRef) -> Result<Option<u64>, Error> {
         let Begin::Begun(document) = self.store.begin_normalize(reference, self.clock.now()).await? else {
             return self.ended(reference).await;
         };
-        let (record_key, json) = self.build_record(&document).await?.to_object(reference)?;
+        let record = self.build_record(&document).await?;
+        let dropped_cues = record.transcript.as_ref().map_or(0, |transcript| transcript.dropped_cues);
+        let (record_key, json) = record.to_object(reference)?;
         self.files.put_record(&record_key, json).await?;
         let now = self.clock.now();
         match self.store.finish(reference, FinalOutcome::Ready { record_key }, now).await? {
             Finish::Finished => {
                 metrics::ended(&document, None, now);
-                Ok(Some(()))
+                Ok(Some(dropped_cues))
             }
             Finish::AlreadyTerminal => self.ended(reference).await,
             Finish::Unknown => Ok(None),
@@ -112,10 +116,10 @@ impl<S: Finishing + Load, F: ReturnedFiles + Records, T: Tasks, C: Clock> Ports<
     ///
     /// # Errors
     /// The document's own reason, if it failed, so that the waiting task ends at once and not by its timeout.
-    async fn ended(&self, reference: &DocumentRef) -> Result<Option<()>, Error> {
+    async fn ended(&self, reference: &DocumentRef) -> Result<Option<u64>, Error> {
         let Some(document) = self.store.load(reference).await? else { return Ok(None) };
         match (document.state, document.reason) {
-            (DocumentState::Ready, _) => Ok(Some(())),
+            (DocumentState::Ready, _) => Ok(Some(0)),
             (DocumentState::Rejected | DocumentState::Failed, Some(reason)) => {
                 Err(Error::RecordInvalid(reason))
             }

@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use tracing::Instrument as _;
 
 use crate::{
+    contract::json::{self, BadJson},
     contract::webhook::{self, SigningSecrets, VerifyError},
     contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
     document::{CallbackId, JobResult, Reason, TaskToken},
@@ -242,9 +243,9 @@ pub struct VerifiedCallback {
 /// Why a callback with a valid signature cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackError {
-    /// Not JSON of the contract's shape. The text gives the position of the error and does not quote the body.
+    /// Not JSON of the contract's shape.
     #[error("the body is not of the contract's form ({0})")]
-    Form(String),
+    Form(BadJson),
     /// The event has an unknown type.
     #[error("the event is of an unknown type")]
     UnknownType,
@@ -275,7 +276,7 @@ pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
     if body.len() > MAX_CALLBACK_BYTES {
         return Err(CallbackError::Limit("bytes"));
     }
-    let callback: Callback = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
+    let callback: Callback = json::from_slice(body).map_err(|error| unreadable(body, error))?;
     Ok(match callback.event {
         CallbackEvent::Succeeded(job) => {
             check_limits(&job.files)?;
@@ -328,21 +329,16 @@ pub fn contract_broken(job_id: String) -> JobResult {
     })
 }
 
-fn unreadable(body: &[u8], error: &serde_json::Error) -> CallbackError {
+fn unreadable(body: &[u8], error: BadJson) -> CallbackError {
     #[derive(Deserialize)]
     struct Typed {
         r#type: String,
     }
-    match serde_json::from_slice::<Typed>(body) {
+    match json::from_slice::<Typed>(body) {
         Ok(event) if !matches!(event.r#type.as_str(), "job.succeeded" | "job.failed") => {
             CallbackError::UnknownType
         }
-        _ => CallbackError::Form(format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        )),
+        _ => CallbackError::Form(error),
     }
 }
 

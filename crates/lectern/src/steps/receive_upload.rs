@@ -1,11 +1,12 @@
 //! `receive-upload`: registers each new object in the uploads bucket as a document and starts its execution.
 //!
 //! SQS invokes the function with S3 `ObjectCreated` events, which arrive at least once and in any order. The function
-//! reads the object's metadata and first bytes, never the whole file. Every error leaves the message on the queue: SQS
+//! reads the object's metadata and first bytes, and the end of a ZIP, never the whole of a large file. Every error leaves the message on the queue: SQS
 //! delivers it again, and all steps are idempotent.
 
-use bytes::Bytes;
-use lectern_content::{MediaType, sniff};
+mod upload_type;
+
+use lectern_content::{MediaType, sniff_zip_end};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -13,11 +14,10 @@ use crate::{
     document::keys::UploadKey,
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
     error::Error,
-    limits::SNIFF_BYTES,
+    limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
     ports::{
-        Clock, Executions, NewDocument, ObjectHead, Random, Register, Registration, Sequencer,
-        StartExecution, Uploads,
+        Clock, Executions, NewDocument, Random, Register, Registration, Sequencer, StartExecution, Uploads,
     },
     telemetry::metrics,
     telemetry::trace::TraceParent,
@@ -125,9 +125,19 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
             let message = format!("The file is larger than {max_upload_bytes} bytes. Upload a smaller one.");
             return Ok(rejected(Reason::new("tooLarge", message)));
         }
-        let first_bytes = self.uploads.first_bytes(object, SNIFF_BYTES).await?;
-        Ok(match agreed_type(&object.key, &head, &first_bytes) {
-            Ok(media_type) => Judged { size_bytes, media_type: Some(media_type), rejected: None },
+        let claimed = match upload_type::claimed(&object.key, &head.content_type.unwrap_or_default()) {
+            Ok(claimed) => claimed,
+            Err(reason) => return Ok(rejected(reason)),
+        };
+        let first_bytes = self.uploads.read(object, 0..SNIFF_BYTES).await?;
+        let zip = if upload_type::needs_end(claimed, &first_bytes) {
+            let end = size_bytes.saturating_sub(ZIP_END_BYTES)..size_bytes;
+            Some(sniff_zip_end(&self.uploads.read(object, end).await?))
+        } else {
+            None
+        };
+        Ok(match upload_type::check(claimed, &first_bytes, zip) {
+            Ok(()) => Judged { size_bytes, media_type: Some(claimed), rejected: None },
             Err(reason) => rejected(reason),
         })
     }
@@ -149,7 +159,7 @@ pub struct Summary {
     pub accepted: usize,
     /// Records whose document is registered (now or before) as rejected.
     pub rejected: usize,
-    /// Ignored records: folder markers, foreign prefixes, other kinds of event.
+    /// Ignored records: folder markers, companion files, foreign prefixes, other kinds of event.
     pub ignored: usize,
 }
 
@@ -255,30 +265,6 @@ struct Judged {
     size_bytes: u64,
     media_type: Option<MediaType>,
     rejected: Option<Reason>,
-}
-
-/// The media type on which extension, declared type and content agree. A missing or generic declared type
-/// (`application/octet-stream`) agrees with any type.
-fn agreed_type(key: &str, head: &ObjectHead, first_bytes: &Bytes) -> Result<MediaType, Reason> {
-    let mismatch = |message: &str| Reason::new("typeMismatch", message);
-    let Some(claimed) = MediaType::from_extension(key) else {
-        return Err(Reason::new(
-            "unsupportedType",
-            "Only .mp4, .webm, .docx, .pdf and .txt files can be handed in. Convert the file and upload it again.",
-        ));
-    };
-    let declared = head.content_type.as_deref().unwrap_or_default();
-    let says_nothing = ["", "application/octet-stream", "binary/octet-stream"]
-        .contains(&declared.split(';').next().unwrap_or_default().trim());
-    if !says_nothing && declared.parse::<MediaType>().ok() != Some(claimed) {
-        return Err(mismatch("The declared type and the file's extension disagree. Upload the file again."));
-    }
-    if sniff(first_bytes) != Some(claimed) {
-        return Err(mismatch(
-            "The file's content is not what its extension says. Save it in that format and upload it again.",
-        ));
-    }
-    Ok(claimed)
 }
 
 #[cfg(test)]

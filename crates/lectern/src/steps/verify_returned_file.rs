@@ -52,7 +52,9 @@ impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
     /// under the same key is replaced.
     ///
     /// # Errors
-    /// `Returned.Mismatch` with a reason, `ThirdParty.Unavailable` or `Store.Unavailable`.
+    /// `Returned.Mismatch` with a reason if another fetch may bring another file, `Record.Invalid` if it cannot:
+    /// the declaration is wrong, or bytes that match their hash have another type. Otherwise `ThirdParty.Unavailable` or
+    /// `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
         let result = document.and_then(|document| document.result);
@@ -106,13 +108,10 @@ fn check_declaration(file: &ReturnedFile) -> Result<(), Error> {
         || name.contains(['/', '\\'])
         || name.chars().any(char::is_control);
     if path_like {
-        return Err(mismatch("unsafeName", "The processing service returned a file whose name is a path."));
+        return Err(invalid("unsafeName", "The processing service returned a file whose name is a path."));
     }
     if file.size_bytes > MAX_RETURNED_FILE_BYTES {
-        return Err(mismatch(
-            "tooLarge",
-            "The processing service returned a file that is too large to keep.",
-        ));
+        return Err(invalid("tooLarge", "The processing service returned a file that is too large to keep."));
     }
     Ok(())
 }
@@ -128,12 +127,17 @@ fn check_content(file: &ReturnedFile, facts: &StreamFacts) -> Result<(), Error> 
         return Err(mismatch("wrongHash", "The processing service returned other bytes than it declared."));
     }
     if !fits_declared_type(&file.media_type, &facts.first_bytes) {
-        return Err(mismatch(
+        return Err(invalid(
             "wrongType",
-            "The processing service returned a file of another type than it declared.",
+            "The processing service returned a file of another type than it declared. The file can be sent again.",
         ));
     }
     Ok(())
+}
+
+/// A mismatch that stays the same however often the file is fetched.
+fn invalid(code: &str, message: &str) -> Error {
+    Error::RecordInvalid(Reason::new(code, message))
 }
 
 fn mismatch(code: &str, message: &str) -> Error {

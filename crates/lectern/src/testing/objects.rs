@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -29,6 +30,7 @@ pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
     returned: Mutex<BTreeMap<String, Returned>>,
     breaks_off: AtomicBool,
+    bytes_read: AtomicU64,
     faults: Arc<Faults>,
 }
 
@@ -66,6 +68,11 @@ impl MemoryObjects {
     /// Breaks off the next upload that is read, after all its bytes but the last.
     pub fn break_off_next_read(&self) {
         self.breaks_off.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of bytes of uploads that [`Uploads::read`] has returned.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// A returned file, in quarantine or not, for assertions and for setting up.
@@ -116,14 +123,17 @@ impl Uploads for MemoryObjects {
         })
     }
 
-    async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
-        self.faults.run("first_bytes", || {
+    async fn read(&self, object: &ObjectVersion, range: Range<u64>) -> Result<Bytes, Error> {
+        self.faults.run("read_upload", || {
             let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
-            // An empty object has no range, and a version that is gone has no bytes.
-            if bytes.is_empty() {
-                return Err(StoreError::defect("there are no first bytes").into());
+            let [start, end] =
+                [range.start, range.end].map(|at| bytes.len().min(usize::try_from(at).unwrap_or(usize::MAX)));
+            // S3 refuses a range that starts at the object's end, and a version that is gone has no bytes.
+            if start >= end {
+                return Err(StoreError::defect("there are no such bytes").into());
             }
-            Ok(bytes.slice(..bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX))))
+            self.bytes_read.fetch_add((end - start) as u64, Ordering::Relaxed);
+            Ok(bytes.slice(start..end))
         })?
     }
 }

@@ -44,7 +44,7 @@ mod tests {
             height_px: Some(240),
             ..MediaFile::default()
         };
-        let cues = parse(vtt(&facts, 9).as_bytes()).unwrap();
+        let cues = parse(vtt(&facts, 9).as_bytes()).unwrap().cues;
         let expected = [
             cue(0, 1000, "Video, second 1 of 2; 320×240".to_owned()),
             cue(1000, 1500, "Video, second 2 of 2; 320×240".to_owned()),
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_video_of_unknown_length_has_one_cue() {
-        let cues = parse(vtt(&MediaFile::default(), 9).as_bytes()).unwrap();
+        let cues = parse(vtt(&MediaFile::default(), 9).as_bytes()).unwrap().cues;
         assert_eq!(cues, [cue(0, 1000, "Video of unknown length, 9 bytes".to_owned())]);
     }
 

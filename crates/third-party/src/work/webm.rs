@@ -8,12 +8,12 @@ use lectern::{
     contract::wire::{JobError, MediaFile},
     error::rfc3339,
 };
+use lectern_content::ebml::{self, elements};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{disk_error, error};
 
 const HEAD_BYTES: u64 = 1024 * 1024;
-const EBML: u32 = 0x1A45_DFA3;
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_A966;
 const TIMESTAMP_SCALE: u32 = 0x2A_D7B1;
@@ -34,8 +34,8 @@ pub(super) fn facts(file: impl Read) -> Result<MediaFile, JobError> {
     let mut head = Vec::new();
     file.take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| disk_error(&error))?;
     let mut found = Found { scale_ns: 1_000_000, ..Found::default() };
-    let mut elements = Elements(&head);
-    if elements.next().is_none_or(|(id, _)| id != EBML) {
+    let mut elements = elements(&head);
+    if elements.next().is_none_or(|(id, _)| id != ebml::HEADER) {
         return Err(error("malformed", "The file is not a WebM video."));
     }
     for (id, content) in elements {
@@ -57,7 +57,7 @@ struct Found {
 }
 
 fn segment(content: &[u8], found: &mut Found) {
-    for (id, content) in Elements(content) {
+    for (id, content) in elements(content) {
         match id {
             INFO => info(content, found),
             TRACKS => tracks(content, &mut found.media),
@@ -68,7 +68,7 @@ fn segment(content: &[u8], found: &mut Found) {
 }
 
 fn info(content: &[u8], found: &mut Found) {
-    for (id, content) in Elements(content) {
+    for (id, content) in elements(content) {
         match id {
             TIMESTAMP_SCALE => found.scale_ns = unsigned(content).unwrap_or(found.scale_ns),
             DURATION => found.duration_ticks = float(content),
@@ -79,16 +79,16 @@ fn info(content: &[u8], found: &mut Found) {
 }
 
 fn tracks(content: &[u8], media: &mut MediaFile) {
-    for (_, entry) in Elements(content).filter(|(id, _)| *id == TRACK_ENTRY) {
+    for (_, entry) in elements(content).filter(|(id, _)| *id == TRACK_ENTRY) {
         let (mut kind, mut codec, mut width, mut height) = (None, None, None, None);
-        for (id, content) in Elements(entry) {
+        for (id, content) in elements(entry) {
             match id {
                 TRACK_TYPE => kind = unsigned(content),
                 CODEC_ID => {
-                    codec = std::str::from_utf8(content).ok().map(|id| id.trim_end_matches('\0').to_owned());
+                    codec = std::str::from_utf8(ebml::text(content)).ok().map(str::to_owned);
                 }
                 VIDEO => {
-                    for (id, content) in Elements(content) {
+                    for (id, content) in elements(content) {
                         let pixels = || unsigned(content).and_then(|pixels| u32::try_from(pixels).ok());
                         match id {
                             PIXEL_WIDTH => width = pixels(),
@@ -110,38 +110,6 @@ fn tracks(content: &[u8], media: &mut MediaFile) {
             _ => {}
         }
     }
-}
-
-/// Iterates over ids and contents of elements. An element of unknown or excessive size reaches to the end.
-struct Elements<'a>(&'a [u8]);
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = (u32, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (id, rest) = variable(self.0, 4, true)?;
-        let (size, rest) = variable(rest, 8, false)?;
-        let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
-        let (content, rest) = rest.split_at(size);
-        self.0 = rest;
-        Some((u32::try_from(id).ok()?, content))
-    }
-}
-
-/// A number whose length follows from the leading zeros of its first byte, and the bytes after it. An id keeps the
-/// marker bit, a size loses it. A size with all bits set is unknown and becomes [`u64::MAX`].
-fn variable(bytes: &[u8], max_length: usize, keep_marker: bool) -> Option<(u64, &[u8])> {
-    let first = *bytes.first()?;
-    let length = usize::try_from(first.leading_zeros()).ok()? + 1;
-    if length > max_length {
-        return None;
-    }
-    let (number, rest) = bytes.split_at_checked(length)?;
-    let value = unsigned(number)?;
-    let marker = 1_u64 << (7 * length);
-    let value = if keep_marker { value } else { value & (marker - 1) };
-    let unknown = !keep_marker && value == marker - 1;
-    Some((if unknown { u64::MAX } else { value }, rest))
 }
 
 fn unsigned(bytes: &[u8]) -> Option<u64> {

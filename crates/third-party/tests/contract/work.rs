@@ -58,7 +58,7 @@ async fn the_sample_videos_have_facts_and_captions() {
         assert!(facts.width_px.is_some() && facts.height_px.is_some(), "{name}: {facts:?}");
         assert!(facts.video_codec.is_some(), "{name}: {facts:?}");
         let captions = file(&harness, &result, FileRole::Transcript).await;
-        let cues = lectern_content::vtt::parse(captions.as_bytes()).unwrap();
+        let cues = lectern_content::vtt::parse(captions.as_bytes()).unwrap().cues;
         assert_eq!(cues.len() as u64, facts.duration_ms.unwrap().div_ceil(1000), "{name}");
         assert!(cues[0].text.starts_with("Video, second 1 of "), "{name}");
     }

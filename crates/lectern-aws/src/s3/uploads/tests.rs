@@ -101,7 +101,7 @@ async fn forbidden_or_failing_head_is_unavailable_and_never_gone(#[case] status:
 #[tokio::test]
 async fn first_bytes_that_cannot_be_read_are_an_error(#[case] status: u16, #[case] code: &'static str) {
     let rule = mock!(Client::get_object).then_http_response(move || xml_error(status, code));
-    let error = bucket(&rule).first_bytes(&object(), 10).await.unwrap_err();
+    let error = bucket(&rule).read(&object(), 0..10).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert!(error.to_string().contains(code), "{error}");
     assert!(!format!("{error:?}").contains("secret detail"));
@@ -112,7 +112,17 @@ async fn first_bytes_are_a_range_of_the_version() {
     let rule = mock!(Client::get_object)
         .match_requests(|request| request.version_id() == Some("v1") && request.range() == Some("bytes=0-9"))
         .then_output(|| part("bytes 0-9/12", b"0123456789"));
-    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap(), "0123456789");
+    assert_eq!(bucket(&rule).read(&object(), 0..10).await.unwrap(), "0123456789");
+}
+
+#[tokio::test]
+async fn f04_last_bytes_are_a_range_of_the_version() {
+    let rule = mock!(Client::get_object)
+        .match_requests(|request| request.version_id() == Some("v1") && request.range() == Some("bytes=8-11"))
+        .then_output(|| part("bytes 8-11/12", b"89ab"));
+    assert_eq!(bucket(&rule).read(&object(), 8..12).await.unwrap(), "89ab");
+    let shifted = mock!(Client::get_object).then_output(|| part("bytes 0-3/12", b"0123"));
+    assert_eq!(bucket(&shifted).read(&object(), 8..12).await.unwrap_err().name(), "Store.Unavailable");
 }
 
 #[tokio::test]
@@ -120,7 +130,7 @@ async fn first_bytes_of_a_small_object_are_all_of_it() {
     let rule = mock!(Client::get_object)
         .match_requests(|request| request.range() == Some("bytes=0-9"))
         .then_output(|| part("bytes 0-3/4", b"0123"));
-    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap(), "0123");
+    assert_eq!(bucket(&rule).read(&object(), 0..10).await.unwrap(), "0123");
 }
 
 #[rstest]
@@ -148,7 +158,7 @@ async fn v01_answer_other_than_the_range_is_a_fault_of_our_store(
         }
         answer
     });
-    let error = bucket(&rule).first_bytes(&object(), 8).await.unwrap_err();
+    let error = bucket(&rule).read(&object(), 0..8).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     let (received, fault) = read_until_it_breaks(&rule, 8).await;
     assert!(received <= 8, "{received} bytes of 8");
@@ -188,7 +198,7 @@ async fn v01_first_bytes_take_nothing_of_a_body_that_does_not_end(
             .body(Body::new(SdkBody::from_body_1_x(reqwest::Body::wrap_stream(endless))))
             .build()
     });
-    assert_eq!(bucket(&rule).first_bytes(&object(), 10).await.unwrap_err().name(), "Store.Unavailable");
+    assert_eq!(bucket(&rule).read(&object(), 0..10).await.unwrap_err().name(), "Store.Unavailable");
     assert_eq!(taken.all().len(), chunks);
 }
 

@@ -1,6 +1,9 @@
 //! Tests the step with the in-memory ports.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use lectern_content::MediaType;
@@ -173,7 +176,6 @@ async fn case_19_case_20_run_killed_anywhere_gives_the_same_result(
 #[case::transcript("t.vtt", FileRole::Transcript, "text/vtt", b"no captions", "malformed")]
 #[case::transcript_not_utf8("t.vtt", FileRole::Transcript, "text/vtt", b"WEBVTT\n\n\xff\xfa", "notUtf8")]
 #[case::findings("f.json", FileRole::Findings, "application/json", b"{", "badJson")]
-#[case::truncated_attachment("a.mp4", FileRole::Attachment, "video/mp4", TRUNCATED_MP4, "truncated")]
 #[tokio::test]
 async fn unusable_returned_file_is_reported_and_the_document_is_not_ended(
     #[case] name: &str,
@@ -196,10 +198,8 @@ async fn unusable_returned_file_is_reported_and_the_document_is_not_ended(
     assert_eq!(error.reason().code, code);
 }
 
-const TRUNCATED_MP4: &[u8] = include_bytes!("../../../../../samples/bad/truncated.mp4");
-
 #[tokio::test]
-async fn sound_samples_are_accepted_as_attachments() {
+async fn f02_attachments_are_listed_and_not_opened() {
     let attachment = |name: &str, media_type: MediaType, content: &'static [u8]| {
         record::tests::returned(name, FileRole::Attachment, media_type.as_str(), content)
     };
@@ -208,15 +208,41 @@ async fn sound_samples_are_accepted_as_attachments() {
         attachment("a.pdf", MediaType::Pdf, include_bytes!("../../../../../samples/lesson-plan.pdf")),
         attachment("a.mp4", MediaType::Mp4, include_bytes!("../../../../../samples/lesson.mp4")),
         attachment("a.webm", MediaType::WebM, include_bytes!("../../../../../samples/lesson.webm")),
+        attachment("b.mp4", MediaType::Mp4, include_bytes!("../../../../../samples/bad/truncated.mp4")),
     ];
     let world = World::with(&files).await;
     assert_eq!(world.run("token").await.unwrap(), Outcome::Ready);
     assert_eq!(world.record().await.unwrap().attachments.len(), files.len());
-    assert_eq!(
-        world.faults.calls().iter().filter(|call| **call == "read").count(),
-        2,
-        "a PDF and a WebM are not opened"
-    );
+    assert_eq!(world.faults.calls().iter().filter(|call| **call == "read").count(), 0);
+}
+
+#[tokio::test]
+async fn f05_dropped_cues_are_logged_for_the_operator() {
+    let vtt = "WEBVTT\n\n00:58.000 --> 00:60.000\nlost\n\n01:00.000 --> 01:03.000\nkept";
+    let world = World::with(&[record::tests::returned("c.vtt", FileRole::Transcript, "text/vtt", vtt)]).await;
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    assert_eq!(world.run("token").await.unwrap(), Outcome::Ready);
+    drop(guard);
+    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("The record can be read. droppedCues=1"), "{text}");
+}
+
+/// Collects log lines.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -170,8 +170,8 @@ impl Uploads for BreaksOnce<'_> {
         self.0.objects.current_version(object).await
     }
 
-    async fn first_bytes(&self, object: &ObjectVersion, length: u64) -> Result<Bytes, Error> {
-        self.0.objects.first_bytes(object, length).await
+    async fn read(&self, object: &ObjectVersion, range: std::ops::Range<u64>) -> Result<Bytes, Error> {
+        Uploads::read(&self.0.objects, object, range).await
     }
 }
 

@@ -38,6 +38,12 @@ fn code(error: &Error) -> String {
     error.reason().code
 }
 
+/// The code of an error after which the file is not fetched again.
+fn final_code(error: &Error) -> String {
+    assert_eq!(error.name(), "Record.Invalid", "{error}");
+    error.reason().code
+}
+
 fn assert_not_readable(world: &MemoryWorld, input: &Input) {
     assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, input.index)), None);
 }
@@ -112,7 +118,7 @@ async fn same_bytes_of_another_job_are_fetched_only_if_they_are_declared_as_anot
     world.verify(input.clone()).await.unwrap();
     let other = ReturnedFile { media_type: "application/pdf".to_owned(), ..declared() };
     another_job(&world, &input, &other, CONTENT).await;
-    assert_eq!(code(&world.verify(input).await.unwrap_err()), "wrongType");
+    assert_eq!(final_code(&world.verify(input).await.unwrap_err()), "wrongType");
 }
 
 /// A file that was promoted without its hash.
@@ -155,15 +161,39 @@ async fn case_42_file_of_ten_times_the_size_is_cut_off_and_stays_in_quarantine()
 #[case::text_as_json("application/json", b"just text")]
 #[case::pdf_as_png("image/png", b"%PDF-1.7")]
 #[tokio::test]
-async fn case_42_file_of_another_type_stays_in_quarantine(#[case] media_type: &str, #[case] content: &[u8]) {
+async fn case_42_f08_file_of_another_type_stays_in_quarantine_and_is_not_fetched_again(
+    #[case] media_type: &str,
+    #[case] content: &[u8],
+) {
     let file = returned_file("file", FileRole::Attachment, media_type, content);
     let (world, input) = returned(file, content).await;
-    assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "wrongType");
+    assert_eq!(final_code(&world.verify(input.clone()).await.unwrap_err()), "wrongType");
     assert_eq!(
         world.objects.returned(&keys::quarantined_file(&input.envelope.document, 0)).unwrap(),
         content
     );
     assert_not_readable(&world, &input);
+}
+
+#[rstest]
+#[case::wave("audio/wav", b"RIFF\x24\0\0\0WAVEfmt ")]
+#[case::wave_of_the_iana("audio/vnd.wave", b"RIFF\x24\0\0\0WAVEfmt ")]
+#[case::picture("image/svg+xml", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>")]
+#[case::unknown_type("application/vnd.example", b"\x89PNG\r\n\x1A\n")]
+#[case::text_about_pdf("text/plain", b"It starts with %PDF-1.7.")]
+#[case::text_with_a_nul("text/plain", b"one\0two")]
+#[case::nothing("application/pdf", b"")]
+#[case::silent_lesson("text/vtt", b"")]
+#[tokio::test]
+async fn f08_v07_file_that_its_type_does_not_contradict_is_taken(
+    #[case] media_type: &str,
+    #[case] content: &[u8],
+) {
+    let file = returned_file("file", FileRole::Attachment, media_type, content);
+    let (world, input) = returned(file, content).await;
+    world.verify(input.clone()).await.unwrap();
+    assert_eq!(world.objects.returned(&keys::returned_file(&input.envelope.document, 0)).unwrap(), content);
+    assert_eq!(world.count("fetch"), 1);
 }
 
 #[rstest]
@@ -178,7 +208,7 @@ async fn case_42_file_of_another_type_stays_in_quarantine(#[case] media_type: &s
 #[tokio::test]
 async fn case_42_path_like_name_is_refused_before_anything_is_fetched(#[case] name: &str) {
     let (world, input) = returned(ReturnedFile { name: name.to_owned(), ..declared() }, CONTENT).await;
-    assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "unsafeName");
+    assert_eq!(final_code(&world.verify(input.clone()).await.unwrap_err()), "unsafeName");
     assert_eq!(world.count("fetch") + world.count("promote"), 0);
     assert_not_readable(&world, &input);
 }
@@ -187,7 +217,7 @@ async fn case_42_path_like_name_is_refused_before_anything_is_fetched(#[case] na
 async fn case_42_file_declared_larger_than_can_be_kept_is_refused_before_anything_is_fetched() {
     let file = ReturnedFile { size_bytes: MAX_RETURNED_FILE_BYTES + 1, ..declared() };
     let (world, input) = returned(file, CONTENT).await;
-    assert_eq!(code(&world.verify(input).await.unwrap_err()), "tooLarge");
+    assert_eq!(final_code(&world.verify(input).await.unwrap_err()), "tooLarge");
     assert_eq!(world.count("fetch"), 0);
 }
 

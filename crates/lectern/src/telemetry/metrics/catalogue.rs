@@ -85,7 +85,7 @@ pub const ALL: [Metric; 23] = [
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
-pub const REASONS: [&str; 45] = [
+pub const REASONS: [&str; 43] = [
     "badJson",
     "badTime",
     "contractBroken",
@@ -97,6 +97,7 @@ pub const REASONS: [&str; 45] = [
     "invalidKey",
     "malformed",
     "missing",
+    "noCues",
     "noResult",
     "noSuchFile",
     "notUtf8",
@@ -107,9 +108,6 @@ pub const REASONS: [&str; 45] = [
     "recordTooLarge",
     "redirected",
     "rejected",
-    "reversedSegment",
-    "secondMediaFacts",
-    "secondText",
     "sourceGone",
     "superseded",
     "thirdPartyUnauthorized",

@@ -36,8 +36,8 @@ suite! {
         current_version_is_the_newest_one,
         deleted_object_has_no_current_version_and_keeps_its_versions,
         removed_version_is_gone,
-        first_bytes_are_of_the_named_version_and_bounded,
-        first_bytes_of_an_empty_object_are_an_error,
+        f04_bytes_of_a_range_are_of_the_named_version_and_bounded,
+        range_behind_the_end_of_an_object_is_an_error,
     }
 }
 
@@ -112,7 +112,7 @@ async fn deleted_object_has_no_current_version_and_keeps_its_versions<U: Uploads
     bucket.add_delete_marker(&object).await;
     same("current", &None, &uploads.current_version(&object).await?)?;
     same("size", &Some(1), &uploads.head(&object).await?.map(|head| head.size_bytes))?;
-    Ok(same("bytes", &Bytes::from_static(b"x"), &uploads.first_bytes(&object, 9).await?)?)
+    Ok(same("bytes", &Bytes::from_static(b"x"), &uploads.read(&object, 0..9).await?)?)
 }
 
 async fn removed_version_is_gone<U: Uploads, B: UploadsSetup>(uploads: &U, bucket: &B) -> Outcome {
@@ -122,30 +122,40 @@ async fn removed_version_is_gone<U: Uploads, B: UploadsSetup>(uploads: &U, bucke
     bucket.remove_version(&newer).await;
     same("head", &None, &uploads.head(&newer).await?)?;
     same("current", &Some(older.version_id.clone()), &uploads.current_version(&newer).await?)?;
-    fails("first bytes", "Store.Unavailable", &uploads.first_bytes(&newer, 9).await)?;
+    fails("bytes", "Store.Unavailable", &uploads.read(&newer, 0..9).await)?;
     bucket.remove_version(&older).await;
     Ok(same("current", &None, &uploads.current_version(&newer).await?)?)
 }
 
-async fn first_bytes_are_of_the_named_version_and_bounded<U: Uploads, B: UploadsSetup>(
+async fn f04_bytes_of_a_range_are_of_the_named_version_and_bounded<U: Uploads, B: UploadsSetup>(
     uploads: &U,
     bucket: &B,
 ) -> Outcome {
     let object = bucket.add_version(ODD_KEY, None, Bytes::from_static(b"0123456789")).await;
     bucket.add_version(ODD_KEY, None, Bytes::from_static(b"newer")).await;
-    for (length, expected) in [(1, "0"), (9, "012345678"), (10, "0123456789"), (4096, "0123456789")] {
-        let found = uploads.first_bytes(&object, length).await?;
-        same("first bytes", &Bytes::from_static(expected.as_bytes()), &found)?;
+    for (range, expected) in [
+        (0..1, "0"),
+        (0..9, "012345678"),
+        (0..10, "0123456789"),
+        (0..4096, "0123456789"),
+        (3..5, "34"),
+        (7..10, "789"),
+        (9..4096, "9"),
+    ] {
+        let found = uploads.read(&object, range.clone()).await?;
+        same("bytes", &Bytes::from_static(expected.as_bytes()), &found)?;
     }
     Ok(())
 }
 
-async fn first_bytes_of_an_empty_object_are_an_error<U: Uploads, B: UploadsSetup>(
+async fn range_behind_the_end_of_an_object_is_an_error<U: Uploads, B: UploadsSetup>(
     uploads: &U,
     bucket: &B,
 ) -> Outcome {
     let empty = bucket.add_version("submissions/s1/empty.pdf", None, Bytes::new()).await;
-    fails("first bytes", "Store.Unavailable", &uploads.first_bytes(&empty, 9).await)
+    fails("empty object", "Store.Unavailable", &uploads.read(&empty, 0..9).await)?;
+    let object = bucket.add_version("submissions/s1/short.pdf", None, Bytes::from_static(b"0123")).await;
+    fails("bytes behind the end", "Store.Unavailable", &uploads.read(&object, 4..9).await)
 }
 
 async fn named_version_is_read_to_its_last_byte<U: UploadReader, B: UploadsSetup>(
