@@ -62,6 +62,8 @@ fn every_alarm_goes_off_by_one_bad_value() {
             // Message counts and ages are gauges, so their sum over time means nothing.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
             "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
+            // The SDK repeats such a write.
+            "TransactionConflict" => ("Sum", "GreaterThanThreshold", threshold),
             // If admission makes progress within a minute, at least one data point is 0.
             "AdmissionStalledSeconds" => ("Minimum", "GreaterThanThreshold", threshold),
             // A single 0 among the data points means that a callback came, or that the breaker closed.
@@ -82,7 +84,7 @@ fn every_alarm_goes_off_by_one_bad_value() {
 }
 
 #[test]
-fn everything_that_can_go_wrong_has_its_alarm() {
+fn a15_everything_that_can_go_wrong_has_its_alarm() {
     let template = Template::load();
     let alarms = template.resources(ALARM);
     let subjects: BTreeMap<_, _> = alarms.iter().map(|(name, alarm)| (subject(alarm), *name)).collect();
@@ -107,8 +109,13 @@ fn everything_that_can_go_wrong_has_its_alarm() {
         need("AWS/ApiGateway", "5xx", &[(*api).to_owned()]);
     }
     for machine in template.resources("AWS::Serverless::StateMachine").keys() {
-        for metric in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
+        for metric in ["ExecutionThrottled", "ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
             need("AWS/States", metric, &[(*machine).to_owned()]);
+        }
+    }
+    for table in template.resources("AWS::DynamoDB::Table").keys() {
+        for metric in ["ReadThrottleEvents", "WriteThrottleEvents", "TransactionConflict"] {
+            need("AWS/DynamoDB", metric, &[(*table).to_owned()]);
         }
     }
     for (metric, of) in [

@@ -14,7 +14,7 @@ use lectern_content::MediaType;
 use super::sources::{captures, is_test_file, product_code, read, rust_files};
 
 /// The AWS metrics in use: namespace, dimension names, metric names, and the address of AWS's documentation.
-const AWS: [(&str, &[&str], &[&str], &str); 4] = [
+const AWS: [(&str, &[&str], &[&str], &str); 5] = [
     (
         "AWS/SQS",
         &["QueueName"],
@@ -25,6 +25,7 @@ const AWS: [(&str, &[&str], &[&str], &str); 4] = [
         "AWS/States",
         &["StateMachineArn"],
         &[
+            "ExecutionThrottled",
             "ExecutionsAborted",
             "ExecutionsFailed",
             "ExecutionsStarted",
@@ -32,6 +33,12 @@ const AWS: [(&str, &[&str], &[&str], &str); 4] = [
             "ExecutionsTimedOut",
         ],
         "https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html",
+    ),
+    (
+        "AWS/DynamoDB",
+        &["TableName"],
+        &["ReadThrottleEvents", "TransactionConflict", "WriteThrottleEvents"],
+        "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html",
     ),
     (
         "AWS/Lambda",
