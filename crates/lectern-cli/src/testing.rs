@@ -181,7 +181,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
 }
 
 pub(crate) fn failed_job() -> JobResult {
-    let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".to_owned() };
+    let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".into() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 

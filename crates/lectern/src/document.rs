@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::wire,
+    display_text::Sentence,
     telemetry::trace::{self, TraceParent},
 };
 
@@ -279,13 +280,13 @@ impl fmt::Display for DocumentState {
 pub struct Reason {
     /// A stable camelCase word that programs can match.
     pub code: String,
-    /// A sentence that says what happened and what to do.
-    pub message: String,
+    /// A sentence that says what happened and what to do. It may be the third party's.
+    pub message: Sentence,
 }
 
 impl Reason {
     /// Builds a reason.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<String>, message: impl Into<Sentence>) -> Self {
         Self { code: code.into(), message: message.into() }
     }
 }

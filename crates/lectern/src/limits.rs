@@ -15,6 +15,12 @@ pub const MAX_URL_BYTES: usize = 2048;
 pub const MAX_SOURCE_URL_BYTES: usize = 8192;
 /// Length of a returned file's name in bytes.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
+/// Length in characters of a name or a word that is displayed. No object key has a longer file name.
+pub const MAX_LABEL_CHARS: usize = 1024;
+/// Length in characters of a sentence for the teacher, such as the reason of a failure.
+pub const MAX_SENTENCE_CHARS: usize = 300;
+/// Length in characters of a finding's message, and of its suggestion.
+pub const MAX_REMARK_CHARS: usize = 1000;
 /// Size of a returned file: the largest object that one S3 `CopyObject` can copy out of quarantine.
 pub const MAX_RETURNED_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Size of a returned file that is parsed into the record (transcript, findings, facts, text).

@@ -25,7 +25,7 @@ fn local(url: &str) -> ReturnedFileFetcher {
 
 fn at(url: impl Into<String>) -> ReturnedFile {
     ReturnedFile {
-        name: "text.txt".to_owned(),
+        name: "text.txt".into(),
         role: FileRole::Text,
         url: url.into(),
         size_bytes: 5,

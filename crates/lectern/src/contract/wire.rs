@@ -1,10 +1,13 @@
 //! The wire types of the contract with the third party: `docs/third-party.openapi.yaml`.
 //!
 //! Both sides use these types: Lectern's adapter and callback parser, and the reference third party. In JSON, field
-//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex.
+//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex. Text that people
+//! read is a [`DisplayText`](crate::display_text::DisplayText), which is neutralised when it is parsed.
 
 use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
+
+use crate::display_text::{Label, Remark, Sentence};
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -103,7 +106,7 @@ pub struct JobError {
     /// A short camelCase word such as `encrypted`, `truncated`, `tooComplex`, `unreadable`.
     pub code: String,
     /// A sentence for the teacher.
-    pub message: String,
+    pub message: Sentence,
 }
 
 /// One file that a job produced.
@@ -111,7 +114,7 @@ pub struct JobError {
 #[serde(rename_all = "camelCase")]
 pub struct ReturnedFile {
     /// A file name; never a path.
-    pub name: String,
+    pub name: Label,
     /// The purpose of the file.
     pub role: FileRole,
     /// The URL from which the file can be fetched without credentials.
@@ -146,7 +149,7 @@ pub enum FileRole {
 pub struct TranscriptFile {
     /// BCP 47 tag, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language: Option<String>,
+    pub language: Option<Label>,
     /// In the order of speech.
     pub segments: Vec<TranscriptFileSegment>,
 }
@@ -163,7 +166,7 @@ pub struct TranscriptFileSegment {
     pub text: String,
     /// Who said it, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub speaker: Option<String>,
+    pub speaker: Option<Label>,
 }
 
 /// Findings as JSON. Offsets count Unicode scalar values of the text file that the same job returned.
@@ -183,12 +186,12 @@ pub struct FileFinding {
     /// One past the last character.
     pub end: u64,
     /// The rule, such as `doubledWord`.
-    pub rule: String,
+    pub rule: Label,
     /// A sentence for the evaluator.
-    pub message: String,
+    pub message: Remark,
     /// What to write instead, if the rule knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
+    pub suggestion: Option<Remark>,
     /// How bad it is.
     pub severity: Severity,
 }
@@ -220,10 +223,10 @@ pub struct MediaFile {
     pub height_px: Option<u32>,
     /// Codec of the first video track, such as `avc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub video_codec: Option<String>,
+    pub video_codec: Option<Label>,
     /// Codec of the first audio track, such as `mp4a`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_codec: Option<String>,
+    pub audio_codec: Option<Label>,
     /// When it was recorded, RFC 3339 with any offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<String>,

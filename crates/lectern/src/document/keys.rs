@@ -2,7 +2,10 @@
 
 use percent_encoding::percent_decode;
 
-use crate::document::{DocumentRef, Reason, SubmissionId};
+use crate::{
+    display_text::Label,
+    document::{DocumentRef, Reason, SubmissionId},
+};
 
 /// The prefix of uploads.
 pub const UPLOADS_PREFIX: &str = "submissions/";
@@ -80,8 +83,8 @@ impl UploadKey {
 }
 
 /// The file name of an upload's key, for display.
-pub fn file_name(key: &str) -> &str {
-    key.rsplit('/').next().unwrap_or(key)
+pub fn file_name(key: &str) -> Label {
+    Label::new(key.rsplit('/').next().unwrap_or(key))
 }
 
 /// The key of a verified returned file. The key never contains the file name that the third party gave.

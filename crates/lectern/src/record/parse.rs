@@ -9,6 +9,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::{Media, Transcript, TranscriptSegment, nfc::nfc};
 use crate::{
     contract::wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
+    display_text::{Label, lines},
     error::rfc3339,
     limits,
 };
@@ -32,7 +33,7 @@ pub(super) fn transcript(media_type: &str, bytes: &[u8]) -> Result<Transcript, R
         }
         "application/json" => {
             let file: TranscriptFile = json(bytes)?;
-            (file.language, file.segments.iter().map(from_file).collect::<Result<_, _>>()?)
+            (file.language.map(Into::into), file.segments.iter().map(from_file).collect::<Result<_, _>>()?)
         }
         _ => return Err(Refused("unknownTranscriptType")),
     };
@@ -47,7 +48,7 @@ fn from_cue(cue: &Cue) -> TranscriptSegment {
     TranscriptSegment {
         start_ms: cue.start_ms,
         end_ms: cue.end_ms,
-        text: nfc(&cue.text),
+        text: nfc(&lines(&cue.text)),
         speaker: cue.speaker.as_deref().and_then(name),
     }
 }
@@ -59,15 +60,15 @@ fn from_file(segment: &TranscriptFileSegment) -> Result<TranscriptSegment, Refus
     Ok(TranscriptSegment {
         start_ms: segment.start_ms,
         end_ms: segment.end_ms,
-        text: nfc(&segment.text),
+        text: nfc(&lines(&segment.text)),
         speaker: segment.speaker.as_deref().and_then(name),
     })
 }
 
 /// A name for display; `None` if the name is blank.
 fn name(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| nfc(text))
+    let text = Label::new(text.trim());
+    (!text.is_empty()).then(|| nfc(&text))
 }
 
 /// The findings with their original offsets, which are mapped when the text is known.

@@ -25,7 +25,7 @@ const NOW: time::OffsetDateTime = datetime!(2026-11-20 17:00:00 UTC);
 pub(crate) fn returned(name: &str, role: FileRole, media_type: &str, content: impl Into<Bytes>) -> Returned {
     let content = content.into();
     let file = ReturnedFile {
-        name: name.to_owned(),
+        name: name.into(),
         role,
         url: format!("https://third-party.example/{}", name.len()),
         size_bytes: content.len() as u64,

@@ -307,7 +307,7 @@ pub fn contract_broken(job_id: String) -> JobResult {
         error: JobError {
             code: "contractBroken".to_owned(),
             message: "The processing service returned an answer that cannot be used. An operator has to look at it."
-                .to_owned(),
+                .into(),
         },
     })
 }

@@ -132,7 +132,7 @@ impl Model {
     pub(super) fn result(&self, which: usize) -> JobResult {
         let job_id = format!("{}-{}", self.run, which % 2);
         if which == 2 {
-            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".to_owned() };
+            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".into() };
             return JobResult::Failed(JobFailed { job_id, error });
         }
         JobResult::Succeeded(JobSucceeded { job_id, files: Vec::new() })

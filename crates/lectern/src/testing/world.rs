@@ -236,7 +236,7 @@ pub fn s3_event(created: &[(&ObjectVersion, &str)]) -> String {
 /// The declaration of a returned file with this content.
 pub fn returned_file(name: &str, role: FileRole, media_type: &str, content: &[u8]) -> ReturnedFile {
     ReturnedFile {
-        name: name.to_owned(),
+        name: name.into(),
         role,
         url: format!("https://third-party.example/files/{name}"),
         size_bytes: content.len() as u64,
@@ -252,7 +252,7 @@ pub fn succeeded(files: &[ReturnedFile]) -> CallbackEvent {
 
 /// The event of a job that failed with this code.
 pub fn failed(code: &str) -> CallbackEvent {
-    let error = JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() };
+    let error = JobError { code: code.to_owned(), message: "The service gave it up.".into() };
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
 }
 

@@ -222,7 +222,7 @@ async fn case_48_document_is_reopened_and_counted_in_one_write() {
         counts: Counts { failed: 1, ..Counts::default() },
         ..one_open()
     };
-    let error = JobError { code: "encrypted".to_owned(), message: "No.".to_owned() };
+    let error = JobError { code: "encrypted".to_owned(), message: "No.".into() };
     let result = Some(JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error }));
     let item = stored(Document { result, ..failed() }, |stored| {
         stored.task_token = Some(lectern::document::TaskToken::new("token"));

@@ -23,7 +23,7 @@ use crate::{
 
 fn succeeded() -> JobResult {
     let file = ReturnedFile {
-        name: "text.txt".to_owned(),
+        name: "text.txt".into(),
         role: FileRole::Text,
         url: "https://files.example.com/1".to_owned(),
         size_bytes: 5,
@@ -34,7 +34,7 @@ fn succeeded() -> JobResult {
 }
 
 fn failed() -> JobResult {
-    let error = JobError { code: "drm".to_owned(), message: "No.".to_owned() };
+    let error = JobError { code: "drm".to_owned(), message: "No.".into() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 

@@ -183,7 +183,7 @@ fn batch(body: &str) -> SqsEvent {
 
 fn returned() -> ReturnedFile {
     ReturnedFile {
-        name: "mArKeD.txt".to_owned(),
+        name: "mArKeD.txt".into(),
         role: FileRole::Text,
         url: "https://files.example/mArKeD".to_owned(),
         size_bytes: TEXT.len() as u64,

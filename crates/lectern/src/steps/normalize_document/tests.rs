@@ -11,6 +11,7 @@ use time::macros::datetime;
 use super::*;
 use crate::{
     contract::wire::{FileRole, ReturnedFile},
+    display_text,
     document::submission::SubmissionState,
     document::{Attempt, CallbackId, Reason},
     message,
@@ -321,4 +322,38 @@ proptest! {
     fn arbitrary_message_never_panics(body: String) {
         let _ = message::parse::<Input>(&body);
     }
+}
+
+#[tokio::test]
+async fn v03_record_holds_only_neutralised_names_rules_messages_suggestions_and_speakers() {
+    let hostile = "\u{1b}[2J\u{202e}gnp\r\nexe\u{200b}\u{e0041}";
+    let findings = json!({"findings": [
+        {"start": 0, "end": 3, "rule": hostile, "message": hostile, "suggestion": hostile, "severity": "info"},
+        {"start": 0, "end": 3, "rule": "empty", "message": "\u{202e}", "severity": "info"},
+    ]});
+    let transcript = json!({
+        "language": hostile,
+        "segments": [{"startMs": 0, "endMs": 1, "text": hostile, "speaker": hostile}],
+    });
+    let media = json!({"videoCodec": hostile, "audioCodec": hostile});
+    let captions = format!("WEBVTT\n\n00:00.000 --> 00:01.000\n<v {}>{0}", hostile.replace("\r\n", " "));
+    let returned =
+        |role, media_type, content: String| record::tests::returned(hostile, role, media_type, content);
+    let world = World::with(&[
+        returned(FileRole::Text, "text/plain", "the lesson".to_owned()),
+        returned(FileRole::Findings, "application/json", findings.to_string()),
+        returned(FileRole::Transcript, "application/json", transcript.to_string()),
+        returned(FileRole::Transcript, "text/vtt", captions),
+        returned(FileRole::Media, "application/json", media.to_string()),
+    ])
+    .await;
+    assert_eq!(world.run("token").await.unwrap(), Outcome::Ready);
+    let record = world.record().await.unwrap();
+    let (first, second) = (&record.findings[0], &record.findings[1]);
+    assert_eq!((first.rule.as_str(), first.message.as_str()), ("[2Jgnp exe", "[2Jgnp exe"));
+    assert_eq!(second.message, "The processing service gave no explanation.");
+    assert_eq!(record.transcript.as_ref().unwrap().segments[0].text, "[2Jgnp\nexe");
+    let texts = serde_json::to_string(&record).unwrap();
+    let texts = texts.replace("\\n", "");
+    assert!(!texts.contains("\\u") && !texts.chars().any(display_text::is_neutralised), "{texts}");
 }

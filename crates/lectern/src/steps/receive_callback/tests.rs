@@ -354,7 +354,7 @@ fn contract_limits_are_kept() {
     assert_eq!(check_limits(&vec![file(); MAX_RETURNED_FILES]), Ok(()));
     assert!(check_limits(&vec![file(); MAX_RETURNED_FILES + 1]).is_err());
     let long_url = ReturnedFile { url: "u".repeat(MAX_URL_BYTES + 1), ..file() };
-    let long_name = ReturnedFile { name: "n".repeat(MAX_FILE_NAME_BYTES + 1), ..file() };
+    let long_name = ReturnedFile { name: "n".repeat(MAX_FILE_NAME_BYTES + 1).into(), ..file() };
     let long_type = ReturnedFile { media_type: "m".repeat(MAX_FILE_NAME_BYTES + 1), ..file() };
     let long_hash = ReturnedFile { sha256: "a".repeat(65), ..file() };
     for bad in [long_url, long_name, long_type, long_hash] {

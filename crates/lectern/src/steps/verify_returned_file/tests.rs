@@ -173,11 +173,9 @@ async fn case_42_file_of_another_type_stays_in_quarantine(#[case] media_type: &s
 #[case(".")]
 #[case("")]
 #[case("a\\b")]
-#[case("a\0b")]
-#[case("a\nb")]
 #[tokio::test]
 async fn case_42_path_like_name_is_refused_before_anything_is_fetched(#[case] name: &str) {
-    let (world, input) = returned(ReturnedFile { name: name.to_owned(), ..declared() }, CONTENT).await;
+    let (world, input) = returned(ReturnedFile { name: name.into(), ..declared() }, CONTENT).await;
     assert_eq!(code(&world.verify(input.clone()).await.unwrap_err()), "unsafeName");
     assert_eq!(world.count("fetch") + world.count("promote"), 0);
     assert_not_readable(&world, &input);

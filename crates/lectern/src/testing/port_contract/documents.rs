@@ -314,5 +314,5 @@ async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Regi
 }
 
 fn error(code: &str) -> JobError {
-    JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() }
+    JobError { code: code.to_owned(), message: "The service gave it up.".into() }
 }
