@@ -1,11 +1,11 @@
 //! The HTTP client of the third party's contract, `docs/third-party.openapi.yaml`.
 //!
-//! The client follows no redirects and does not retry. [`lectern::contract::response`] maps answers to workflow errors;
-//! [`lectern::contract::network`] decides which URLs may be fetched.
+//! The client follows no redirects and does not retry. [`lectern::contract::response`] maps answers to workflow errors.
+
+mod fetch;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -14,35 +14,30 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use lectern::{
-    contract::network::Network,
     contract::response::{error_of, says_unknown_job},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{
         CALLBACK_URL, IDEMPOTENCY_KEY, JOBS_PATH, JobAccepted, JobStatus, PULL_PATH, PUSH_PATH, PullRequest,
-        ReturnedFile,
     },
-    document::Reason,
     error::Error,
     limits::CONNECT_TIMEOUT,
-    ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
+    ports::{Clock as _, Content, JobRequest, ThirdParty},
     steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TRACEPARENT,
 };
 use reqwest::{
     Body, Client, RequestBuilder, Response, StatusCode,
-    dns::{Addrs, Name, Resolve, Resolving},
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
+pub use self::fetch::ReturnedFileFetcher;
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
-/// A download fails if no bytes arrive for this long.
-const STALLED_AFTER: Duration = Duration::from_mins(1);
 /// The client reads at most this many bytes of an answer. A job's status with all its files is smaller.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
@@ -154,70 +149,7 @@ impl ThirdParty for HttpThirdParty {
     }
 }
 
-/// Fetches returned files from the URLs of callbacks.
-#[derive(Debug)]
-pub struct ReturnedFileFetcher {
-    client: Client,
-    network: Network,
-    allowed_hosts: Vec<String>,
-}
-
-impl ReturnedFileFetcher {
-    /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the client connects
-    /// to exactly the addresses that were checked.
-    ///
-    /// # Errors
-    /// [`ClientError`] if the client cannot be built.
-    pub fn new(
-        third_party_url: &str,
-        more_hosts: Vec<String>,
-        network: Network,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        let client = builder(timeout)
-            .dns_resolver(Arc::new(CheckedResolver(network)))
-            .read_timeout(STALLED_AFTER)
-            .build()?;
-        let own_host =
-            url::Url::parse(third_party_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        Ok(Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() })
-    }
-}
-
-impl Fetch for ReturnedFileFetcher {
-    async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
-        let url = self.network.check(&file.url, &self.allowed_hosts).map_err(|error| {
-            tracing::debug!(detail = %error, "The URL of a returned file is forbidden.");
-            mismatch(
-                "forbiddenUrl",
-                "The processing service returned a file at an address that may not be used.",
-            )
-        })?;
-        let response = self.client.get(url).send().await.map_err(|error| {
-            if caused_by::<ForbiddenAddress>(&error).is_some() {
-                return mismatch(
-                    "forbiddenUrl",
-                    "The processing service returned a file at an address that may not be used.",
-                );
-            }
-            no_job(unavailable(&error))
-        })?;
-        let status = response.status();
-        if status == StatusCode::OK {
-            return Ok(Box::pin(response.bytes_stream().map_err(io::Error::other)));
-        }
-        if status.is_redirection() {
-            return Err(mismatch(
-                "redirected",
-                "The processing service returned a file that is somewhere else.",
-            ));
-        }
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Error::Unavailable(format!("a returned file's URL answered {}", status.as_u16())));
-        }
-        Err(mismatch("missing", "The processing service declared a file that is not there."))
-    }
-}
+const USER_AGENT: &str = concat!("lectern/", env!("CARGO_PKG_VERSION"));
 
 fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     // If another client of this process has installed a provider, that provider stays.
@@ -230,7 +162,7 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
-        .user_agent(concat!("lectern/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 /// How much of a pushed document was read, and whether reading it failed.
@@ -300,45 +232,4 @@ fn unavailable(error: &reqwest::Error) -> Error {
 /// incomplete upload.
 fn no_job(error: Error) -> Error {
     if let Error::OutcomeUnknown(what) = error { Error::Unavailable(what) } else { error }
-}
-
-fn mismatch(code: &str, message: &str) -> Error {
-    Error::ReturnedMismatch(Reason::new(code, message))
-}
-
-/// Resolves a name and refuses it if any of its addresses is forbidden.
-#[derive(Clone, Copy, Debug)]
-struct CheckedResolver(Network);
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let network = self.0;
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if addresses.iter().any(|address| !network.allows(address.ip())) {
-                return Err(ForbiddenAddress.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the name resolves to an address that may not be reached")]
-struct ForbiddenAddress;
-
-/// The error of this type among an error's causes.
-fn caused_by<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
-    let mut next: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        // The `source` of an `io::Error` skips the inner error.
-        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => cause.source(),
-        };
-    }
-    None
 }
