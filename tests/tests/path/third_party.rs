@@ -280,7 +280,7 @@ impl Sender {
             Answer::Unavailable => self.deliveries.push(delivery),
             Answer::Kept => assert_eq!(delivery.secret, SECRET),
             Answer::Unauthorized => assert_eq!(delivery.secret, FOREIGN),
-            Answer::KeptUnknown | Answer::TooLarge => panic!("{answer:?}"),
+            Answer::KeptUnknown => panic!("{answer:?}"),
         }
         document
     }

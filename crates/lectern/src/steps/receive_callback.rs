@@ -1,10 +1,10 @@
 //! `receive-callback`: stores the third party's result of a job once, and resumes the waiting execution.
 //!
 //! The function does not parse the body before it has verified the signature. Only the first result counts. The
-//! statuses are part of the contract: 2xx the event is stored and need not be sent again, 401 the signature is wrong,
-//! 413 the body is too large, 5xx Lectern failed and the third party sends the event again. If a well-signed event
-//! violates the contract, the function stores it and fails the document, because waiting would not help. An event of an
-//! unknown type is stored and changes nothing.
+//! statuses are part of the contract: 2xx the event is stored and need not be sent again, 401 the signature is wrong, 5xx
+//! Lectern failed and the third party sends the event again. If a well-signed event violates the contract, for example
+//! by its size, the function stores it and fails the document, because waiting would not help. An event of an unknown
+//! type is stored and changes nothing.
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -51,11 +51,6 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
     }
 
     async fn receive<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Result<Answer, Error> {
-        if delivery.body.len() > MAX_CALLBACK_BYTES {
-            tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
-            metrics::callback(CallbackOutcome::TooLarge, None);
-            return Ok(Answer::TooLarge);
-        }
         let now = self.clock.now();
         let verified = match P::verify_callback(
             delivery.headers,
@@ -72,7 +67,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         };
         let target = self.store.resolve(&CallbackId::new(delivery.callback_id)).await?;
         let Some(CallbackTarget { document, traceparent }) = target else {
-            self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+            self.keep_unknown(&verified, delivery, now).await?;
             tracing::warn!(
                 callback = "unknown",
                 "A well-signed callback belongs to no document; it was kept."
@@ -97,25 +92,37 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         delivery: WebhookRequest<'_>,
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
-        match verified.result {
+        match &verified.result {
             Ok(result) => {
-                let (outcome, took) = self.keep(document, &result, now).await?;
+                let (outcome, took) = self.keep(document, result, now).await?;
                 metrics::callback(outcome, took);
                 Ok(Answer::Kept)
             }
             Err(error) => {
-                self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
-                if error == CallbackError::UnknownType {
+                self.keep_unknown(&verified, delivery, now).await?;
+                if *error == CallbackError::UnknownType {
                     tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
                     metrics::callback(CallbackOutcome::UnknownType, None);
                     return Ok(Answer::KeptUnknown);
                 }
-                tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
+                let size_bytes = delivery.body.len();
+                tracing::error!(callback = "contractBroken", detail = %error, sizeBytes = size_bytes, "A well-signed callback breaks the contract.");
                 let (_, took) = self.keep(document, &contract_broken(String::new()), now).await?;
                 metrics::callback(CallbackOutcome::ContractBroken, took);
                 Ok(Answer::Kept)
             }
         }
+    }
+
+    /// Keeps the body for an operator, as much of it as an item can hold.
+    async fn keep_unknown(
+        &self,
+        verified: &VerifiedCallback,
+        delivery: WebhookRequest<'_>,
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let kept = delivery.body.get(..MAX_CALLBACK_BYTES).unwrap_or(delivery.body);
+        self.store.keep_unknown(&verified.event_id, delivery.callback_id, kept, now).await
     }
 
     /// Stores the result once and resumes the execution. Returns the kind of the callback and, if the callback brought
@@ -195,8 +202,6 @@ pub enum Answer {
     KeptUnknown,
     /// Signed with an unknown secret, or the timestamp is out of tolerance.
     Unauthorized,
-    /// Larger than the contract allows.
-    TooLarge,
     /// Lectern failed.
     Unavailable,
 }
@@ -208,7 +213,6 @@ impl Answer {
             Self::Kept => StatusCode::OK,
             Self::KeptUnknown => StatusCode::ACCEPTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

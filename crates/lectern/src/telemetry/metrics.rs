@@ -93,15 +93,13 @@ pub enum CallbackOutcome {
     Unknown,
     /// Signed with an unknown secret, or the timestamp is out of tolerance.
     BadSignature,
-    /// Larger than the contract allows.
-    TooLarge,
     /// The callback could not be stored; the third party has to send it again.
     NotKept,
 }
 
 impl CallbackOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Early,
         Self::Late,
@@ -112,7 +110,6 @@ impl CallbackOutcome {
         Self::ContractBroken,
         Self::Unknown,
         Self::BadSignature,
-        Self::TooLarge,
         Self::NotKept,
     ];
 
@@ -129,14 +126,13 @@ impl CallbackOutcome {
             Self::ContractBroken => "contractBroken",
             Self::Unknown => "unknown",
             Self::BadSignature => "badSignature",
-            Self::TooLarge => "tooLarge",
             Self::NotKept => "notKept",
         }
     }
 
     /// Whether the outcome shows that callbacks about known documents reach us.
     fn arrived(self) -> bool {
-        !matches!(self, Self::Unknown | Self::BadSignature | Self::TooLarge | Self::NotKept)
+        !matches!(self, Self::Unknown | Self::BadSignature | Self::NotKept)
     }
 }
 

@@ -24,7 +24,7 @@ const OF_NO_DOCUMENT: [&str; 8] = [
 ];
 
 /// The outcomes in metric lines of callbacks that need not name a document.
-const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unknown", "tooLarge", "notKept"];
+const OUTCOMES_OF_NO_DOCUMENT: [&str; 3] = ["badSignature", "unknown", "notKept"];
 
 #[tokio::test]
 async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_ids() {

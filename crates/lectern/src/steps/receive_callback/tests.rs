@@ -306,14 +306,43 @@ async fn case_40_of_contradictory_callbacks_the_first_stands(
     assert_eq!(world.count("succeed"), 1, "a contradiction wakes nobody");
 }
 
+#[rstest]
+#[case::filler(format!("{}{}", "x".repeat(MAX_CALLBACK_BYTES), "!"))]
+#[case::good_but_for_its_size(String::from_utf8(callback_body(good())).unwrap() + &" ".repeat(MAX_CALLBACK_BYTES))]
 #[tokio::test]
-async fn body_that_is_too_large_is_413_before_anything_is_looked_at() {
+async fn v06_signed_body_over_the_limit_fails_its_document_and_is_answered_2xx(#[case] body: String) {
+    let (world, document) = awaited("token").await;
+    let headers = signed(SECRET, "event", START, body.as_bytes());
+    let answer = world.callback(CALLBACK, &headers, body.as_bytes()).await;
+    assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK));
+    let kept = result(&world, &document);
+    assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
+    assert!(woken(&world, "token"));
+    let stored = &world.store.unknown_callbacks()["event"];
+    assert_eq!(stored, &body.as_bytes()[..MAX_CALLBACK_BYTES], "an item cannot hold more");
+}
+
+#[tokio::test]
+async fn v06_body_of_exactly_the_limit_is_taken_and_an_unsigned_larger_one_is_401() {
+    let (world, document) = awaited("token").await;
+    let mut body = callback_body(good());
+    body.resize(MAX_CALLBACK_BYTES + 1, b' ');
+    let headers = signed(ROTATED, "event", START, &body);
+    assert_eq!(world.callback(CALLBACK, &headers, &body).await, Answer::Unauthorized);
+    assert!(result(&world, &document).is_none());
+    body.truncate(MAX_CALLBACK_BYTES);
+    let headers = signed(SECRET, "event", START, &body);
+    assert_eq!(world.callback(CALLBACK, &headers, &body).await, Answer::Kept);
+    assert!(matches!(result(&world, &document), Some(JobResult::Succeeded(_))));
+}
+
+#[tokio::test]
+async fn v06_body_over_the_limit_for_an_unknown_document_is_kept_in_part() {
     let (world, _) = awaited("token").await;
     let body = vec![b' '; MAX_CALLBACK_BYTES + 1];
-    let before = world.faults.calls().len();
-    let answer = world.callback(CALLBACK, &signed(SECRET, "event", START, &body), &body).await;
-    assert_eq!((answer, answer.status()), (Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE));
-    assert_eq!(world.faults.calls().len(), before);
+    let answer = world.callback("unknown", &signed(SECRET, "event", START, &body), &body).await;
+    assert_eq!(answer, Answer::KeptUnknown);
+    assert_eq!(world.store.unknown_callbacks()["event"].len(), MAX_CALLBACK_BYTES);
 }
 
 #[rstest]
