@@ -20,6 +20,7 @@ use lectern::{
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{
         CALLBACK_URL, IDEMPOTENCY_KEY, JOBS_PATH, JobAccepted, JobStatus, PULL_PATH, PUSH_PATH, PullRequest,
+        is_job_id,
     },
     error::Error,
     limits::CONNECT_TIMEOUT,
@@ -116,7 +117,9 @@ impl ThirdParty for HttpThirdParty {
         };
         let sent = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await;
         let response = sent.map_err(|error| source.refine(error))?;
-        answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)
+        let status = response.status();
+        let JobAccepted { job_id } = answer(response).await?;
+        if is_job_id(&job_id) { Ok(job_id) } else { Err(broken(status)) }
     }
 
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
@@ -202,9 +205,11 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
 
 /// After a 2xx answer that violates the contract, it is unknown whether there is a job.
 fn parsed<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|_| {
-        Error::OutcomeUnknown(format!("it answered {} with something else than promised", status.as_u16()))
-    })
+    serde_json::from_slice(body).map_err(|_| broken(status))
+}
+
+fn broken(status: StatusCode) -> Error {
+    Error::OutcomeUnknown(format!("it answered {} with something else than promised", status.as_u16()))
 }
 
 async fn beginning(response: Response) -> Result<BytesMut, Error> {

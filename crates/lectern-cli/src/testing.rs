@@ -172,6 +172,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         attempt: Some(Attempt(1001)),
         round: lectern::document::Round::FIRST,
         job_id: None,
+        earlier_jobs: std::collections::BTreeSet::new(),
         result: None,
         redrives: 0,
         record_key: None,

@@ -8,6 +8,10 @@ pub const SNIFF_BYTES: u64 = 64 * 1024;
 pub const MAX_CALLBACK_BYTES: usize = 192 * 1024;
 /// Number of files that one callback may declare.
 pub const MAX_RETURNED_FILES: usize = 50;
+/// Length of a job's id in bytes.
+pub const MAX_JOB_ID_BYTES: usize = 256;
+/// Length of a returned file's media type in bytes.
+pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// Length of a returned file's URL in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 /// Length in bytes of the presigned URL from which the third party fetches a document (pull delivery). The URL contains
@@ -23,6 +27,9 @@ pub const MAX_SENTENCE_CHARS: usize = 300;
 pub const MAX_REMARK_CHARS: usize = 1000;
 /// Size of a returned file: the largest object that one S3 `CopyObject` can copy out of quarantine.
 pub const MAX_RETURNED_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Size of all files of one job together: as much as the largest upload, by default. Without this limit a job could
+/// return 50 files of 5 GiB each.
+pub const MAX_RETURNED_JOB_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 /// Size of a returned file that is parsed into the record (transcript, findings, facts, text).
 pub const MAX_PARSED_FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// The longest wait that a `Retry-After` can cause. A longer wait is cut to this limit; [`DEFAULT_RATE_LIMIT_WAIT`]

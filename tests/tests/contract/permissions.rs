@@ -63,7 +63,12 @@ const CALLS: [(&str, &[&str]); 9] = [
     ),
     (
         "probe-job",
-        &["dynamodb.rs:get_item", "dynamodb/results.rs:update_item", "secrets.rs:get_secret_value"],
+        &[
+            "dynamodb.rs:get_item",
+            "dynamodb.rs:put_item",
+            "dynamodb/results.rs:update_item",
+            "secrets.rs:get_secret_value",
+        ],
     ),
     (
         "verify-returned-file",

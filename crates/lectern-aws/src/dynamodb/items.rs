@@ -52,7 +52,14 @@ impl StoredDocument {
 
     /// The item after a transition.
     pub(super) fn moved(self, document: Document) -> Self {
-        Self { revision: self.revision + 1, document, ..self }
+        let has_result = document.result.is_some();
+        Self {
+            revision: self.revision + 1,
+            result_outcome: self.result_outcome.filter(|_| has_result),
+            result_files: self.result_files.filter(|_| has_result),
+            document,
+            ..self
+        }
     }
 }
 

@@ -25,6 +25,12 @@ use super::{
 };
 use crate::error::{defect, failed};
 
+/// There is a document, and it has no result yet.
+const FIRST: &str = "attribute_exists(pk) AND attribute_not_exists(#result)";
+/// And it may have the job, as `Document::may_have_job` says.
+const OF_A_JOB: &str = "attribute_exists(pk) AND attribute_not_exists(#result) AND NOT contains(abandonedJobs, :job) \
+                        AND (attribute_not_exists(jobId) OR jobId = :job OR contains(earlierJobs, :job))";
+
 /// A callback's item: `CALLBACK#<callback id>` / `CALLBACK`.
 #[derive(Deserialize)]
 struct StoredCallback {
@@ -58,6 +64,7 @@ impl Results for DynamoDbStore {
             JobResult::Succeeded(job) => ("succeeded", job.files.len()),
             JobResult::Failed(_) => ("failed", 0),
         };
+        let names_job = !result.job_id().is_empty();
         let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
             .map_err(|error| defect("a result could not be written as an attribute", error))?;
         let request = self
@@ -68,18 +75,19 @@ impl Results for DynamoDbStore {
             .update_expression(
                 "SET #result = :result, resultOutcome = :outcome, resultFiles = :files ADD revision :one",
             )
-            .condition_expression(
-                "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(abandonedJobs, :job)",
-            )
+            .condition_expression(if names_job { OF_A_JOB } else { FIRST })
             .expression_attribute_names("#result", "result")
             .expression_attribute_values(":result", value)
             .expression_attribute_values(":outcome", AttributeValue::S(outcome.to_owned()))
             .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
-            .expression_attribute_values(":job", AttributeValue::S(result.job_id().to_owned()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = if names_job {
+            request.expression_attribute_values(":job", AttributeValue::S(result.job_id().to_owned()))
+        } else {
+            request
+        };
         match request.send().await {
             Ok(answer) => {
                 let stored: StoredDocument = from_item(answer.attributes.unwrap_or_default())?;
@@ -100,12 +108,9 @@ impl Results for DynamoDbStore {
                 let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                 let stored: StoredDocument = from_item(item)?;
                 let state = stored.document.state;
-                tracing::debug!(%state, revision = stored.revision, "There is a result already, or the job was abandoned; nothing was written.");
+                tracing::debug!(%state, revision = stored.revision, "There is a result already, or the document does not have this job; nothing was written.");
                 let context = ResultContext::of(&stored.document, stored.task_token);
-                Ok(match &stored.document.result {
-                    Some(first) => transitions::compare_result(first, result, context),
-                    None => Recorded::Forgotten,
-                })
+                Ok(transitions::refused_result(&stored.document, result, context))
             }
             Err(error) => Err(failed("UpdateItem", error)),
         }

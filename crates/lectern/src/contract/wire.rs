@@ -7,7 +7,10 @@
 use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 
-use crate::display_text::{Label, Remark, Sentence};
+use crate::{
+    display_text::{Label, Remark, Sentence},
+    limits::MAX_JOB_ID_BYTES,
+};
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -55,6 +58,22 @@ pub enum JobStatus {
     Succeeded(JobSucceeded),
     /// Failed permanently, with the same data as the callback.
     Failed(JobFailed),
+}
+
+impl JobStatus {
+    /// The job's id.
+    pub fn job_id(&self) -> &str {
+        match self {
+            Self::Working { job_id } => job_id,
+            Self::Succeeded(job) => &job.job_id,
+            Self::Failed(job) => &job.job_id,
+        }
+    }
+}
+
+/// Whether the text can be a job's id: 1 to [`MAX_JOB_ID_BYTES`] visible ASCII characters.
+pub fn is_job_id(text: &str) -> bool {
+    (1..=MAX_JOB_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A callback's body, signed by the Standard Webhooks scheme.

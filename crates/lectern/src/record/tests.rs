@@ -62,6 +62,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         attempt: None,
         round: crate::document::Round::FIRST,
         job_id: Some("job-1".to_owned()),
+        earlier_jobs: std::collections::BTreeSet::new(),
         result: Some(JobResult::Succeeded(JobSucceeded {
             job_id: "job-1".to_owned(),
             files: files.iter().map(|(file, _)| file.clone()).collect(),

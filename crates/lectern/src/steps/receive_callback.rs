@@ -13,10 +13,13 @@ use tracing::Instrument as _;
 
 use crate::{
     contract::webhook::{self, SigningSecrets, VerifyError},
-    contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
+    contract::wire::{Callback, CallbackEvent, JobError, JobFailed, ReturnedFile, is_job_id},
     document::{CallbackId, DocumentRef, DocumentState, JobResult},
     error::{Error, StoreError},
-    limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
+    limits::{
+        MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_RETURNED_FILES,
+        MAX_RETURNED_JOB_BYTES, MAX_URL_BYTES,
+    },
     ports::{CallbackTarget, Clock, Leases, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     telemetry::metrics::{self, CallbackOutcome},
     telemetry::trace::{TRACEPARENT, TraceParent},
@@ -107,8 +110,10 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
                 }
                 let size_bytes = delivery.body.len();
                 tracing::error!(callback = "contractBroken", detail = %error, sizeBytes = size_bytes, "A well-signed callback breaks the contract.");
-                let (_, took) = self.keep(document, &contract_broken(String::new()), now).await?;
-                metrics::callback(CallbackOutcome::ContractBroken, took);
+                let result = contract_broken(&named_job(delivery.body));
+                let (outcome, took) = self.keep(document, &result, now).await?;
+                let is_other = outcome == CallbackOutcome::OtherJob;
+                metrics::callback(if is_other { outcome } else { CallbackOutcome::ContractBroken }, took);
                 Ok(Answer::Kept)
             }
         }
@@ -239,6 +244,9 @@ pub enum CallbackError {
     /// A limit of the contract is exceeded.
     #[error("the body exceeds the contract's limit on {0}")]
     Limit(&'static str),
+    /// A value is not of the form that the contract gives.
+    #[error("the body holds {0} of another form than the contract's")]
+    Value(&'static str),
 }
 
 /// Verifies a callback as the contract requires: Standard Webhooks over the raw body, then [`parse`].
@@ -264,35 +272,76 @@ pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
         return Err(CallbackError::Limit("bytes"));
     }
     let callback: Callback = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
-    Ok(match callback.event {
-        CallbackEvent::Succeeded(job) => {
-            check_limits(&job.files)?;
-            JobResult::Succeeded(job)
-        }
+    let result = match callback.event {
+        CallbackEvent::Succeeded(job) => JobResult::Succeeded(job),
         CallbackEvent::Failed(job) => JobResult::Failed(job),
-    })
+    };
+    check(&result).map(|()| result)
 }
 
-/// Checks the limits on returned files, for callbacks and for answers to status requests.
+/// Checks what the types of a result do not: its job's id, and the number, lengths, sizes and forms of its files. The
+/// result comes from a callback or from an answer to a probe.
 ///
 /// # Errors
-/// [`CallbackError::Limit`] with the first limit that is exceeded.
-pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(), CallbackError> {
-    if files.len() > MAX_RETURNED_FILES {
+/// [`CallbackError`] with the first rule that is violated.
+pub fn check(result: &JobResult) -> Result<(), CallbackError> {
+    if !is_job_id(result.job_id()) {
+        return Err(CallbackError::Value("a job id"));
+    }
+    let JobResult::Succeeded(job) = result else { return Ok(()) };
+    if job.files.len() > MAX_RETURNED_FILES {
         return Err(CallbackError::Limit("the number of files"));
     }
-    for file in files {
-        if file.url.len() > MAX_URL_BYTES {
-            return Err(CallbackError::Limit("the length of a URL"));
-        }
-        if file.name.len() > MAX_FILE_NAME_BYTES || file.media_type.len() > MAX_FILE_NAME_BYTES {
-            return Err(CallbackError::Limit("the length of a name"));
-        }
-        if file.sha256.len() != 64 {
-            return Err(CallbackError::Limit("the length of a hash"));
-        }
+    job.files.iter().try_for_each(check_file)?;
+    let sum = job.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.size_bytes));
+    if sum > MAX_RETURNED_JOB_BYTES {
+        return Err(CallbackError::Limit("the size of all files together"));
     }
     Ok(())
+}
+
+fn check_file(file: &ReturnedFile) -> Result<(), CallbackError> {
+    if file.url.len() > MAX_URL_BYTES {
+        return Err(CallbackError::Limit("the length of a URL"));
+    }
+    if file.name.len() > MAX_FILE_NAME_BYTES {
+        return Err(CallbackError::Limit("the length of a name"));
+    }
+    if file.sha256.len() != 64 || !file.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(CallbackError::Value("a hash"));
+    }
+    if !is_media_type(&file.media_type) {
+        return Err(CallbackError::Value("a media type"));
+    }
+    Ok(())
+}
+
+/// Whether the text is `type/subtype` of the tokens of RFC 9110, with or without parameters. It becomes the value of a
+/// header.
+fn is_media_type(text: &str) -> bool {
+    let is_token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end_matches(' ');
+    text.len() <= MAX_MEDIA_TYPE_BYTES
+        && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+}
+
+/// The job that a body names which violates the contract elsewhere; empty if it names none.
+fn named_job(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Named {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data {
+        job_id: String,
+    }
+    let named = serde_json::from_slice::<Named>(body).map(|named| named.data.job_id);
+    named.ok().filter(|job_id| is_job_id(job_id)).unwrap_or_default()
 }
 
 /// Logs whether the callback's trace is the document's. The document's stored trace is used in any case, because the
@@ -305,9 +354,9 @@ fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
 }
 
 /// The result of a job whose answer violates the contract.
-pub fn contract_broken(job_id: String) -> JobResult {
+pub fn contract_broken(job_id: &str) -> JobResult {
     JobResult::Failed(JobFailed {
-        job_id,
+        job_id: if is_job_id(job_id) { job_id.to_owned() } else { String::new() },
         error: JobError {
             code: "contractBroken".to_owned(),
             message: "The processing service returned an answer that cannot be used. An operator has to look at it."

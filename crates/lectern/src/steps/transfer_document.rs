@@ -125,9 +125,9 @@ where
         let Begin::Begun(document) = begun else {
             return self.not_begun(input).await;
         };
-        if document.result.is_some() {
+        if let Some(result) = &document.result {
             tracing::info!("A late result is there already; the document is not sent again.");
-            return Ok(Some(Submitted { job_id: document.job_id.unwrap_or_default(), sent: false }));
+            return Ok(Some(Submitted { job_id: result.job_id().to_owned(), sent: false }));
         }
         tracing::debug!(state = %document.state, sizeBytes = document.size_bytes, round = input.round.0, "The document is handed over.");
         let request = self.request(input, &document).await.map_err(unused)?;

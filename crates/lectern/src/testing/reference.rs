@@ -50,6 +50,7 @@ struct Known {
     attempt: Option<Attempt>,
     round: Round,
     job_id: Option<String>,
+    earlier: BTreeSet<String>,
     result: Option<JobResult>,
     token: Option<TaskToken>,
     redrives: u32,
@@ -158,6 +159,7 @@ impl Model {
             attempt: None,
             round: Round(1),
             job_id: None,
+            earlier: BTreeSet::new(),
             result: None,
             token: None,
             redrives: 0,
@@ -188,6 +190,7 @@ impl Model {
         if begun {
             known.attempt = Some(attempt);
             known.round = round;
+            known.earlier.extend(known.job_id.take());
             known.reach(DocumentState::Transferring, now);
         }
         begun
@@ -197,10 +200,19 @@ impl Model {
         if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
             known.job_id = Some(job_id.to_owned());
             known.forgotten.remove(job_id);
+            known.earlier.remove(job_id);
+            // A result of another job that came before the id was known.
+            let moved_on = known.state > DocumentState::Processing;
+            let is_other =
+                |result: &JobResult| result.job_id() != job_id && !known.earlier.contains(result.job_id());
+            if !moved_on && known.result.as_ref().is_some_and(is_other) {
+                known.result = None;
+            }
         }
     }
 
-    /// Only the first result counts, at any time.
+    /// Only the first result counts, at any time, and none of another job than those that are known, unless the newest
+    /// attempt's job is unknown.
     pub(super) fn record_result(&mut self, which: usize, result: &JobResult) -> Recorded {
         let Some(known) = self.known(which) else { return Recorded::Unknown };
         let context = ResultContext {
@@ -211,6 +223,12 @@ impl Model {
         };
         match &known.result {
             None if known.forgotten.contains(result.job_id()) => Recorded::Forgotten,
+            None if known.job_id.as_ref().is_some_and(|newest| {
+                newest != result.job_id() && !known.earlier.contains(result.job_id())
+            }) =>
+            {
+                Recorded::OtherJob
+            }
             None => {
                 known.result = Some(result.clone());
                 Recorded::First(context)
@@ -318,6 +336,7 @@ impl Model {
                 known.forgotten.insert(result.job_id().to_owned());
             }
             known.forgotten.extend(known.job_id.take());
+            known.forgotten.append(&mut known.earlier);
             known.times.retain(|name, _| name == "Received");
         }
         true
@@ -397,6 +416,7 @@ impl Model {
             attempt: known.attempt,
             round: known.round,
             job_id: known.job_id.clone(),
+            earlier_jobs: known.earlier.clone(),
             result: known.result.clone(),
             record_key: self.is_ready(which).then(|| self.record_key(which)),
             redrives: known.redrives,

@@ -158,15 +158,12 @@ impl State {
     fn record_result(&mut self, reference: &DocumentRef, result: &JobResult) -> Recorded {
         let Some(stored) = self.documents.get(reference) else { return Recorded::Unknown };
         let context = ResultContext::of(stored, self.tokens.get(reference).cloned());
-        if let Some(first) = &stored.result {
-            return transitions::compare_result(first, result, context);
-        }
         match transitions::record_result(stored, result) {
             Some(document) => {
                 self.put(document);
                 Recorded::First(context)
             }
-            None => Recorded::Forgotten,
+            None => transitions::refused_result(stored, result, context),
         }
     }
 }

@@ -256,6 +256,14 @@ pub fn failed(code: &str) -> CallbackEvent {
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
 }
 
+/// The event of this job.
+pub fn of_job(job_id: &str, mut event: CallbackEvent) -> CallbackEvent {
+    let (CallbackEvent::Succeeded(JobSucceeded { job_id: of, .. })
+    | CallbackEvent::Failed(JobFailed { job_id: of, .. })) = &mut event;
+    job_id.clone_into(of);
+    event
+}
+
 /// The end of a document that failed for this reason, in its first execution.
 pub fn failed_for(reason: Reason) -> FinalOutcome {
     FinalOutcome::Failed(Failure { reason, redrives: 0 })

@@ -62,6 +62,8 @@ async fn move_keeps_what_the_state_machine_has_written() {
         stored.task_token = Some(lectern::document::TaskToken::new("token"));
         stored.result_outcome = Some("succeeded".to_owned());
         stored.result_files = Some(2);
+        let job = JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() };
+        stored.document.result = Some(JobResult::Succeeded(job));
     });
     let store = store!(reads_document(Some(item)), puts_one(&seen));
     store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
@@ -69,6 +71,25 @@ async fn move_keeps_what_the_state_machine_has_written() {
     let item = put.item().unwrap();
     assert_eq!((&item["taskToken"], &item["jobId"]), (&text("token"), &text("j1")));
     assert_eq!((&item["resultOutcome"], &item["resultFiles"]), (&text("succeeded"), &number(2)));
+}
+
+#[tokio::test]
+async fn s07_result_of_another_job_goes_with_its_outcome_when_the_jobs_id_is_known() {
+    let seen = Seen::new();
+    let item = stored(document(), |stored| {
+        stored.result_outcome = Some("succeeded".to_owned());
+        stored.result_files = Some(2);
+        let job = JobSucceeded { job_id: "j2".to_owned(), files: Vec::new() };
+        stored.document.result = Some(JobResult::Succeeded(job));
+    });
+    let store = store!(reads_document(Some(item)), puts_one(&seen));
+    store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
+    let put = seen.only();
+    let item = put.item().unwrap();
+    for gone in ["result", "resultOutcome", "resultFiles"] {
+        assert!(!item.contains_key(gone), "{gone}");
+    }
+    assert_eq!(item["jobId"], text("j1"));
 }
 
 #[tokio::test]

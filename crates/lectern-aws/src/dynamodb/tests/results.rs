@@ -94,8 +94,8 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         assert_eq!(
             request.condition_expression(),
             Some(
-                "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(abandonedJobs, :job)"
+                "attribute_exists(pk) AND attribute_not_exists(#result) AND NOT contains(abandonedJobs, :job) \
+                 AND (attribute_not_exists(jobId) OR jobId = :job OR contains(earlierJobs, :job))"
             )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));

@@ -15,7 +15,7 @@ use crate::{
     ports::{ByteStream, ObjectHead, Results as _},
     testing::{
         Cut,
-        world::{MemoryWorld, START, failed_for, object, s3_event, succeeded},
+        world::{MemoryWorld, START, failed_for, object, of_job, s3_event, succeeded},
     },
 };
 
@@ -283,7 +283,8 @@ async fn d12_job_that_was_accepted_and_could_not_be_stored_is_asked_for_and_not_
 async fn message_for_a_document_that_has_moved_on_is_dropped() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    world.call_back(&document, succeeded(&[])).await;
+    let job_id = world.store.get(&document).unwrap().job_id.unwrap();
+    world.call_back(&document, of_job(&job_id, succeeded(&[]))).await;
     world.store.begin_verify(&document, world.clock.now()).unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Dropped);
     assert_eq!(answer(&world, "later"), None);
@@ -306,7 +307,8 @@ async fn message_for_a_document_that_was_failed_for_ends_its_task_with_the_reaso
 async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    let job = crate::contract::wire::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
+    let job_id = world.store.get(&document).unwrap().job_id.unwrap();
+    let job = crate::contract::wire::JobSucceeded { job_id, files: Vec::new() };
     world.store.record_result(&document, &JobResult::Succeeded(job)).await.unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
     let output = answer(&world, "second").unwrap().unwrap();

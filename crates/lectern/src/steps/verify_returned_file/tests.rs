@@ -67,7 +67,7 @@ async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, se
     world.store.begin_transfer(&input.envelope.document, Attempt(2000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     let CallbackEvent::Succeeded(job) = succeeded(std::slice::from_ref(file)) else { unreachable!() };
-    let job = JobSucceeded { job_id: "another job".to_owned(), ..job };
+    let job = JobSucceeded { job_id: "another-job".to_owned(), ..job };
     world.call_back(&input.envelope.document, CallbackEvent::Succeeded(job)).await;
 }
 

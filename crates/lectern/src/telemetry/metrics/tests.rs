@@ -12,7 +12,7 @@ use self::recorder::recorded;
 use super::*;
 use crate::{
     contract::webhook::{SigningSecrets, VerifyError},
-    contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus},
+    contract::wire::{CallbackEvent, FileRole, JobStatus},
     document::keys,
     document::{Attempt, DocumentRef, ObjectVersion, Round, TaskToken},
     error::StoreError,
@@ -26,8 +26,8 @@ use crate::{
     testing::{
         Cut,
         world::{
-            MemoryWorld, SECRET, callback_body, failed, failed_for, object, returned_file, s3_event, signed,
-            succeeded,
+            MemoryWorld, SECRET, callback_body, failed, failed_for, object, of_job, returned_file, s3_event,
+            signed, succeeded,
         },
     },
 };
@@ -62,13 +62,6 @@ async fn awaited_document() -> (MemoryWorld, DocumentRef) {
 
 fn good() -> CallbackEvent {
     succeeded(&[returned_file("text.txt", FileRole::Text, "text/plain", TEXT)])
-}
-
-fn of_job(event: CallbackEvent, job_id: &str) -> CallbackEvent {
-    match event {
-        CallbackEvent::Failed(job) => CallbackEvent::Failed(JobFailed { job_id: job_id.to_owned(), ..job }),
-        CallbackEvent::Succeeded(_) => unreachable!("only failures are renamed here"),
-    }
 }
 
 async fn normalized_document() -> (MemoryWorld, DocumentRef) {
@@ -118,7 +111,7 @@ async fn probe(status: Option<JobStatus>, refuse: Option<Error>) {
 async fn callbacks() {
     let (world, document) = awaited_document().await;
     world.faults.cut_next("record_result", Cut::Before);
-    for event in [good(), good(), good(), failed("x"), of_job(failed("x"), "another")] {
+    for event in [good(), good(), good(), failed("x"), of_job("another", failed("x"))] {
         world.call_back(&document, event).await;
     }
     let (world, document) = registered_document("lesson.txt", TEXT).await;
