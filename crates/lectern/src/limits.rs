@@ -39,6 +39,8 @@ pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_mins(15);
 pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 /// How far a callback's timestamp may differ from the present time, in both directions (Standard Webhooks).
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
+/// How long a callback for an unknown document, or an unusable one, is kept for an operator.
+pub const UNKNOWN_CALLBACK_LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// Number of segments of a record's transcript.
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
 /// Number of findings of a record.

@@ -36,8 +36,9 @@ pub(crate) fn now_ms() -> i128 {
 async fn badly_signed_callback_sets_its_alarm_off() {
     let case = Case::begin();
     let began = now_ms();
+    let (_, document) = case.upload_that_waits("forged.txt").await;
     let forged = Delivery::signed(FOREIGN_SECRET, failure("job_1", "forged"));
-    let answer = case.stack.call_back(&Uuid::new_v4().to_string(), &forged).await;
+    let answer = case.stack.call_back(document.callback_id.expose(), &forged).await;
     assert_eq!(answer, StatusCode::UNAUTHORIZED);
     case.stack.goes_off("CallbackBadSignatureAlarm", "ReceiveCallback", began).await;
 }

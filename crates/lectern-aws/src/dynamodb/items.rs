@@ -17,6 +17,10 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// Name of the index that lists submissions: partition `state`, sort `createdOrder`. Only submissions have both.
 pub(super) const SUBMISSIONS_BY_STATE: &str = "submissions-by-state";
 
+/// Name of the attribute after whose time, in seconds since 1970, `DynamoDB` deletes an item. A contract test compares
+/// it with the table's setting.
+pub(super) const EXPIRES_AT: &str = "expiresAt";
+
 /// A document's item: `SUBMISSION#<id>` / `DOCUMENT#<id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

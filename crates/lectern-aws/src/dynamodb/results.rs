@@ -13,6 +13,7 @@ use lectern::{
     document::transitions,
     document::{CallbackId, DocumentRef, JobResult},
     error::{Error, rfc3339},
+    limits::UNKNOWN_CALLBACK_LIFETIME,
     ports::{CallbackTarget, Recorded, ResultContext, Results},
     telemetry::trace::{self, TraceParent},
 };
@@ -21,7 +22,7 @@ use time::OffsetDateTime;
 
 use super::{
     DynamoDbStore,
-    items::{StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
+    items::{EXPIRES_AT, StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
 };
 use crate::error::{defect, failed};
 
@@ -127,6 +128,8 @@ impl Results for DynamoDbStore {
         item.insert("callbackId".to_owned(), AttributeValue::S(callback_id.to_owned()));
         item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
         item.insert("receivedAt".to_owned(), AttributeValue::S(rfc3339(now)));
+        let expires_at = (now + UNKNOWN_CALLBACK_LIFETIME).unix_timestamp();
+        item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at.to_string()));
         self.client
             .put_item()
             .table_name(&self.table)

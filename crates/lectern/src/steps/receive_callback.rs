@@ -63,8 +63,7 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         ) {
             Ok(verified) => verified,
             Err(error) => {
-                tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
-                metrics::callback(CallbackOutcome::BadSignature, None);
+                self.refuse(delivery, &error).await;
                 return Ok(Answer::Unauthorized);
             }
         };
@@ -86,6 +85,33 @@ impl<R: Results, T: Tasks, L: Leases, S: Secrets, C: Clock> Ports<'_, R, T, L, S
         );
         span.in_scope(|| compare_traces(traceparent, delivery.headers));
         self.receive_verified(&document, verified, delivery, now).instrument(span).await
+    }
+
+    /// Reports a callback without a valid signature. Only one to a document's callback URL raises the alarm: its sender
+    /// knows that secret, so it is the third party with a wrong key or clock, or the URL has leaked. Anyone can send
+    /// requests to other paths (S05).
+    async fn refuse(&self, delivery: WebhookRequest<'_>, error: &VerifyError) {
+        match self.store.resolve(&CallbackId::new(delivery.callback_id)).await {
+            Ok(Some(CallbackTarget { document, .. })) => {
+                tracing::warn!(
+                    callback = "badSignature",
+                    submissionId = %document.submission_id,
+                    documentId = %document.document_id,
+                    detail = %error,
+                    "A callback was refused for its signature."
+                );
+                metrics::callback(CallbackOutcome::BadSignature, None);
+            }
+            found => {
+                let detail = if found.is_err() { "it could not be looked up" } else { "there is none" };
+                tracing::info!(
+                    callback = "unsolicited",
+                    detail,
+                    "A request without a valid signature came to no document's callback URL."
+                );
+                metrics::callback(CallbackOutcome::Unsolicited, None);
+            }
+        }
     }
 
     async fn receive_verified(

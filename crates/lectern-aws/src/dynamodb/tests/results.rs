@@ -188,7 +188,7 @@ async fn callback_id_of_a_document_without_a_trace_leads_to_it_all_the_same() {
 }
 
 #[tokio::test]
-async fn case_35_callback_of_no_document_is_kept_as_the_bytes_that_came() {
+async fn case_35_d15_callback_of_no_document_is_kept_as_the_bytes_that_came_and_expires() {
     let seen = Seen::<PutItemInput>::new();
     let noted = seen.clone();
     let rule = mock!(Client::put_item).then_compute_output(move |request| {
@@ -202,4 +202,6 @@ async fn case_35_callback_of_no_document_is_kept_as_the_bytes_that_came() {
     assert_eq!(item["callbackId"], text("no-such-id"));
     assert_eq!(item["body"].as_b().unwrap().as_ref(), [0xFF, 0]);
     assert_eq!(item["receivedAt"], text("2026-11-20T12:00:00.000Z"));
+    let month = lectern::limits::UNKNOWN_CALLBACK_LIFETIME.as_secs();
+    assert_eq!(item["expiresAt"], number(u64::try_from(NOW.unix_timestamp()).unwrap() + month));
 }

@@ -130,7 +130,6 @@ async fn case_35_bad_signature_is_401_and_changes_nothing() {
     assert_eq!(world.store.all(), before);
     assert!(world.store.unknown_callbacks().is_empty());
     assert!(!woken(&world, "token"));
-    assert_eq!(world.count("resolve"), 0, "an unsigned body is not even looked up");
     assert!(result(&world, &document).is_none());
 }
 

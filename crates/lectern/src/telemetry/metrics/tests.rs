@@ -126,12 +126,13 @@ async fn callbacks() {
         world.callback(callback_id, &signed(secret, "event", now, body), body).await;
     };
     send("callback-0", FOREIGN, &body).await;
+    send("nobody", FOREIGN, &body).await;
     send("nobody", SECRET, &body).await;
     send("callback-0", SECRET, br#"{"type":"job.paused"}"#).await;
     send("callback-0", SECRET, b"no json").await;
 }
 
-const OUTCOMES: [&str; 11] = [
+const OUTCOMES: [&str; 12] = [
     "notKept",
     "accepted",
     "duplicate",
@@ -140,6 +141,7 @@ const OUTCOMES: [&str; 11] = [
     "early",
     "late",
     "badSignature",
+    "unsolicited",
     "unknown",
     "unknownType",
     "contractBroken",
@@ -233,7 +235,7 @@ fn every_callback_is_counted_once_by_its_outcome() {
     assert_eq!(all, OUTCOMES.into(), "every outcome there is");
     let arrived: Vec<Value> =
         found.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
-    let missed = ["notKept", "badSignature", "unknown"];
+    let missed = ["notKept", "badSignature", "unsolicited", "unknown"];
     let expected: Vec<&str> = OUTCOMES.into_iter().filter(|outcome| !missed.contains(outcome)).collect();
     assert_eq!(arrived, expected);
     assert!(found.values("CallbackMissed").iter().all(|value| *value == 0));
@@ -367,4 +369,21 @@ fn media_types_are_dimension_values_that_cloudwatch_takes() {
         assert!(value.is_ascii() && (1..=255).contains(&value.len()) && !value.starts_with(':'), "{value}");
     }
     assert!(REASONS.is_sorted() && !REASONS.contains(&OTHER));
+}
+
+#[test]
+fn s05_unsigned_request_to_no_documents_url_is_counted_apart_from_those_that_raise_the_alarm() {
+    let found = recorded(async {
+        let (world, document) = awaited_document().await;
+        let body = callback_body(good());
+        let headers = signed(FOREIGN, "event", world.clock.now(), &body);
+        let callback_id = world.store.get(&document).unwrap().callback_id;
+        for callback_id in ["nobody", "", callback_id.expose()] {
+            let answer = world.callback(callback_id, &headers, &body).await;
+            assert_eq!(answer.status(), 401, "the answer does not say whether the URL exists");
+        }
+        world.faults.cut_next("resolve", Cut::Before);
+        assert_eq!(world.callback("nobody", &headers, &body).await.status(), 401);
+    });
+    assert_eq!(found.values("Outcome"), ["unsolicited", "unsolicited", "badSignature", "unsolicited"]);
 }
