@@ -28,7 +28,7 @@ const CALLS: [(&str, &[&str]); 9] = [
         "admit-document",
         &[
             "dynamodb/admission.rs:get_item",
-            "dynamodb/admission.rs:put_item",
+            "dynamodb/admission.rs:update_item",
             "dynamodb.rs:transact_write_items",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_heartbeat",
@@ -133,7 +133,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
         // This transaction writes the admission state, and writes and deletes waiting documents.
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
-            &["dynamodb:PutItem", "dynamodb:DeleteItem"]
+            &["dynamodb:UpdateItem", "dynamodb:DeleteItem"]
         }
         // A transaction needs the actions of its parts: it puts documents and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],

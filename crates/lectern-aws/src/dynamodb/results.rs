@@ -130,13 +130,20 @@ impl Results for DynamoDbStore {
         item.insert("receivedAt".to_owned(), AttributeValue::S(rfc3339(now)));
         let expires_at = (now + UNKNOWN_CALLBACK_LIFETIME).unix_timestamp();
         item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at.to_string()));
-        self.client
+        let put = self
+            .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
             .send()
-            .await
-            .map(drop)
-            .map_err(|error| failed("PutItem", error))
+            .await;
+        match put {
+            // An earlier delivery of the event has been kept.
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            put => put.map(drop).map_err(|error| failed("PutItem", error)),
+        }
     }
 }

@@ -201,6 +201,11 @@ async fn case_35_d15_callback_of_no_document_is_kept_as_the_bytes_that_came_and_
     assert_eq!(item["pk"], text("UNKNOWN_CALLBACK#evt"));
     assert_eq!(item["callbackId"], text("no-such-id"));
     assert_eq!(item["body"].as_b().unwrap().as_ref(), [0xFF, 0]);
+    assert_eq!(
+        request.condition_expression(),
+        Some("attribute_not_exists(pk)"),
+        "a kept one is not written anew"
+    );
     assert_eq!(item["receivedAt"], text("2026-11-20T12:00:00.000Z"));
     let month = lectern::limits::UNKNOWN_CALLBACK_LIFETIME.as_secs();
     assert_eq!(item["expiresAt"], number(u64::try_from(NOW.unix_timestamp()).unwrap() + month));
