@@ -118,6 +118,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         (queue, "AdmitDocumentDeadLetterQueue", "http://q/admit-dead.fifo"),
         (queue, "FailedInvocationQueue", "http://q/failed"),
         ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
+        ("AWS::Lambda::Function", "RecordsApiFunction", "records-api-1"),
         ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
         ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
         ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),

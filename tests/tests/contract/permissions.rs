@@ -320,3 +320,27 @@ fn nobody_may_scan_and_no_code_does() {
         }
     }
 }
+
+/// The permissions of an operator are in the docs only, because the template creates no role for operators.
+#[test]
+fn s14_a14_operators_role_invokes_named_functions_only_and_reads_histories_with_care() {
+    let docs = super::sources::read("docs/deploying.md");
+    let row = docs.lines().find(|line| line.starts_with("| Lambda |")).expect("a row for Lambda");
+    let named: BTreeSet<String> =
+        captures(r"`(\w+Function)`", row).into_iter().filter(|name| name != "InvokeFunction").collect();
+    let template = Template::load();
+    let with_records = template
+        .resources("AWS::Lambda::EventInvokeConfig")
+        .into_values()
+        .map(|config| template.resolved(&config["FunctionName"]).as_str().unwrap().to_owned());
+    let needed: BTreeSet<String> = with_records.filter(|name| name != "RecordsApiFunction").collect();
+    assert_eq!(
+        named, needed,
+        "left: docs/deploying.md; right: functions whose failed invocations are redriven"
+    );
+    for rule in
+        ["must not include `RecordsApiFunction`", "states:GetExecutionHistory", "states:SendTaskSuccess"]
+    {
+        assert!(docs.contains(rule), "docs/deploying.md lacks {rule}");
+    }
+}

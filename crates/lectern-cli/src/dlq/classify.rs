@@ -152,6 +152,11 @@ fn invocation(stack: &Stack, body: &str) -> Verdict {
     if !stack.functions.values().any(|name| name == invocation.function()) {
         return Verdict::new(Class::Foreign, "its function does not belong to this stack");
     }
+    // Who may invoke records-api directly can make up the claims of an evaluator, so an operator may not (S14).
+    if stack.functions.get("RecordsApi").is_some_and(|name| name == invocation.function()) {
+        let why = "records-api only answers requests, so there is nothing to repeat";
+        return Verdict::new(Class::Unreadable, why);
+    }
     Verdict {
         why: invocation.failure(),
         document: serde_json::from_value(invocation.request_payload.clone()).ok(),

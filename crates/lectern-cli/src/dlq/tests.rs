@@ -75,6 +75,13 @@ async fn failed_invocation_is_classified_by_its_function() {
     assert!(!redact(&record).unwrap().to_string().contains("SECRET"));
 }
 
+#[tokio::test]
+async fn s14_records_api_is_never_invoked() {
+    let record = invocation("SECRET").replace("receive-upload-1", "records-api-1");
+    let found = verdict(&Fake::invocations([record]), 0).await;
+    assert!(found.class.action() == Action::Quarantine && found.invocation.is_none(), "{found:?}");
+}
+
 #[test]
 fn only_what_is_known_to_be_harmless_is_shown() {
     let body = task(1001).replace("\"round\"", "\"url\":\"https://secret\",\"round\"");
