@@ -110,8 +110,10 @@ async fn case_36_overflowing_and_double_headers_are_refused_without_a_panic() {
     let secret = case.stack.shared_secrets().signing_secret;
     for timestamp in ["-9223372036854775808", "9223372036854775807", "99999999999999999999", "", "now", "1e9"]
     {
-        let delivery =
-            Delivery { timestamp: timestamp.to_owned(), ..Delivery::signed(&secret, failure(&job_id, "forged")) };
+        let delivery = Delivery {
+            timestamp: timestamp.to_owned(),
+            ..Delivery::signed(&secret, failure(&job_id, "forged"))
+        };
         assert_eq!(case.stack.call_back(id, &delivery).await, StatusCode::UNAUTHORIZED, "{timestamp}");
     }
     let delivery = Delivery::signed(&secret, failure(&job_id, "forged"));

@@ -33,7 +33,7 @@ pub(super) fn transcript(media_type: &str, bytes: &[u8]) -> Result<Transcript, R
         }
         "application/json" => {
             let file: TranscriptFile = json(bytes)?;
-            (file.language.map(Into::into), file.segments.iter().map(from_file).collect::<Result<_, _>>()?)
+            (file.language.map(Into::into), file.segments.iter().map(from_file).collect())
         }
         _ => return Err(Refused("unknownTranscriptType")),
     };
@@ -53,16 +53,14 @@ fn from_cue(cue: &Cue) -> TranscriptSegment {
     }
 }
 
-fn from_file(segment: &TranscriptFileSegment) -> Result<TranscriptSegment, Refused> {
-    if segment.end_ms < segment.start_ms {
-        return Err(Refused("reversedSegment"));
-    }
-    Ok(TranscriptSegment {
+/// A segment that ends before it begins counts as ending when it begins, as in captions.
+fn from_file(segment: &TranscriptFileSegment) -> TranscriptSegment {
+    TranscriptSegment {
         start_ms: segment.start_ms,
-        end_ms: segment.end_ms,
+        end_ms: segment.end_ms.max(segment.start_ms),
         text: nfc(&lines(&segment.text)),
         speaker: segment.speaker.as_deref().and_then(name),
-    })
+    }
 }
 
 /// A name for display; `None` if the name is blank.

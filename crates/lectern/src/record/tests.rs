@@ -195,11 +195,6 @@ fn case_43_strange_captions_become_ordered_segments(
 #[case::srt_not_utf8("application/x-subrip", b"1\n00:00:01,000 --> 00:00:02,000\n\xff\xfb", "notUtf8")]
 #[case::json_not_json("application/json", b"{\"segments\":[", "badJson")]
 #[case::json_negative("application/json", br#"{"segments":[{"startMs":-1,"endMs":1,"text":""}]}"#, "badJson")]
-#[case::json_reversed(
-    "application/json",
-    br#"{"segments":[{"startMs":2,"endMs":1,"text":""}]}"#,
-    "reversedSegment"
-)]
 #[case::unknown("text/html", b"<b>", "unknownTranscriptType")]
 fn case_43_unreadable_transcript_is_a_typed_error(
     #[case] media_type: &str,

@@ -357,3 +357,19 @@ async fn v03_record_holds_only_neutralised_names_rules_messages_suggestions_and_
     let texts = texts.replace("\\n", "");
     assert!(!texts.contains("\\u") && !texts.chars().any(display_text::is_neutralised), "{texts}");
 }
+
+#[tokio::test]
+async fn reversed_segment_ends_when_it_begins_in_every_format() {
+    let json = r#"{"segments":[{"startMs":5000,"endMs":2000,"text":"reversed"}]}"#;
+    for (media_type, content) in [
+        ("application/json", json),
+        ("text/vtt", "WEBVTT\n\n00:05.000 --> 00:02.000\nreversed\n"),
+        ("application/x-subrip", "1\n00:00:05,000 --> 00:00:02,000\nreversed\n"),
+    ] {
+        let world =
+            World::with(&[record::tests::returned("c", FileRole::Transcript, media_type, content)]).await;
+        assert_eq!(world.run("token").await.unwrap(), Outcome::Ready, "{media_type}");
+        let segment = world.record().await.unwrap().transcript.unwrap().segments.remove(0);
+        assert_eq!((segment.start_ms, segment.end_ms), (5000, 5000), "{media_type}");
+    }
+}
