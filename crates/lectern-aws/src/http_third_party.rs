@@ -16,6 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use lectern::{
+    contract::callback::{VerifiedCallback, verify_callback_body},
     contract::response::{error_of, says_unknown_job},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{
@@ -25,7 +26,6 @@ use lectern::{
     error::Error,
     limits::CONNECT_TIMEOUT,
     ports::{Clock as _, Content, JobRequest, ThirdParty},
-    steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TRACEPARENT,
 };
 use reqwest::{

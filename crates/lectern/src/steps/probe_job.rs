@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    contract::callback::{check, contract_broken},
     contract::wire::{JobStatus, is_job_id},
     document::{Document, JobResult, Round},
     error::Error,
     message::Envelope,
     ports::{Clock, Load, Recorded, Results, ThirdParty, Transfers},
-    steps::receive_callback::{check, contract_broken},
     steps::transfer_document::idempotency_key,
     telemetry::metrics,
 };

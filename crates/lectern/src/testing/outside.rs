@@ -21,6 +21,7 @@ use super::{
     },
 };
 use crate::{
+    contract::callback::{VerifiedCallback, verify_callback_body},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
     document::{Attempt, CallbackId, DocumentRef, TaskToken},
@@ -29,7 +30,6 @@ use crate::{
         ByteStream, Clock, Content, Executions, Fetch, JobRequest, Leases, Random, Secrets, StartExecution,
         Tasks, ThirdParty, TokenUse,
     },
-    steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TraceParent,
 };
 

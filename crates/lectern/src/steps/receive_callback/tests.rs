@@ -1,5 +1,8 @@
 //! Tests the step with the in-memory ports: the rendezvous in every order, and deliveries that must not be trusted.
 
+mod bodies;
+mod jobs;
+
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -7,8 +10,8 @@ use time::Duration;
 
 use super::*;
 use crate::{
-    contract::webhook::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
-    contract::wire::{FileRole, JobSucceeded, ReturnedFile},
+    contract::webhook::{SigningSecrets, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
+    contract::wire::{CallbackEvent, FileRole, JobSucceeded},
     document::{Attempt, DocumentState, Round, TaskToken},
     ports::Transfers as _,
     testing::{
@@ -305,231 +308,7 @@ async fn case_40_of_contradictory_callbacks_the_first_stands(
     assert_eq!(world.count("succeed"), 1, "a contradiction wakes nobody");
 }
 
-#[rstest]
-#[case::filler(format!("{}{}", "x".repeat(MAX_CALLBACK_BYTES), "!"))]
-#[case::good_but_for_its_size(String::from_utf8(callback_body(good())).unwrap() + &" ".repeat(MAX_CALLBACK_BYTES))]
-#[tokio::test]
-async fn v06_signed_body_over_the_limit_fails_its_document_and_is_answered_2xx(#[case] body: String) {
-    let (world, document) = awaited("token").await;
-    let headers = signed(SECRET, "event", START, body.as_bytes());
-    let answer = world.callback(CALLBACK, &headers, body.as_bytes()).await;
-    assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK));
-    let kept = result(&world, &document);
-    assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
-    assert!(woken(&world, "token"));
-    let stored = &world.store.unknown_callbacks()["event"];
-    assert_eq!(stored, &body.as_bytes()[..MAX_CALLBACK_BYTES], "an item cannot hold more");
-}
-
-#[tokio::test]
-async fn v06_body_of_exactly_the_limit_is_taken_and_an_unsigned_larger_one_is_401() {
-    let (world, document) = awaited("token").await;
-    let mut body = callback_body(good());
-    body.resize(MAX_CALLBACK_BYTES + 1, b' ');
-    let headers = signed(ROTATED, "event", START, &body);
-    assert_eq!(world.callback(CALLBACK, &headers, &body).await, Answer::Unauthorized);
-    assert!(result(&world, &document).is_none());
-    body.truncate(MAX_CALLBACK_BYTES);
-    let headers = signed(SECRET, "event", START, &body);
-    assert_eq!(world.callback(CALLBACK, &headers, &body).await, Answer::Kept);
-    assert!(matches!(result(&world, &document), Some(JobResult::Succeeded(_))));
-}
-
-#[tokio::test]
-async fn v06_body_over_the_limit_for_an_unknown_document_is_kept_in_part() {
-    let (world, _) = awaited("token").await;
-    let body = vec![b' '; MAX_CALLBACK_BYTES + 1];
-    let answer = world.callback("unknown", &signed(SECRET, "event", START, &body), &body).await;
-    assert_eq!(answer, Answer::KeptUnknown);
-    assert_eq!(world.store.unknown_callbacks()["event"].len(), MAX_CALLBACK_BYTES);
-}
-
-#[rstest]
-#[case::not_json("no json")]
-#[case::no_files(r#"{"timestamp":"t","type":"job.succeeded","data":{"jobId":"j"}}"#)]
-#[case::negative_size(r#"{"timestamp":"t","type":"job.succeeded","data":{"jobId":"j","files":[{"name":"n","role":"text","url":"u","sizeBytes":-1,"sha256":"","mediaType":"m"}]}}"#)]
-#[case::short_hash(r#"{"timestamp":"t","type":"job.succeeded","data":{"jobId":"j","files":[{"name":"n","role":"text","url":"u","sizeBytes":1,"sha256":"ab","mediaType":"m"}]}}"#)]
-#[tokio::test]
-async fn well_signed_body_that_breaks_the_contract_is_kept_and_fails_the_job(#[case] body: &str) {
-    let (world, document) = awaited("token").await;
-    let headers = signed(SECRET, "event", START, body.as_bytes());
-    let answer = world.callback(CALLBACK, &headers, body.as_bytes()).await;
-    assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK));
-    assert_eq!(world.store.unknown_callbacks()["event"], body.as_bytes());
-    let kept = result(&world, &document);
-    assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
-    assert!(woken(&world, "token"));
-    world.call_back(&document, good()).await;
-    assert_eq!(result(&world, &document), kept, "the first result stands");
-}
-
-#[rstest]
-#[case(r#"{"timestamp":"t","type":"job.paused","data":{}}"#)]
-#[case(r#"{"type":"ping"}"#)]
-#[tokio::test]
-async fn event_of_a_type_that_we_do_not_know_is_kept_and_changes_nothing(#[case] body: &str) {
-    let (world, document) = awaited("token").await;
-    let headers = signed(SECRET, "event", START, body.as_bytes());
-    assert_eq!(world.callback(CALLBACK, &headers, body.as_bytes()).await, Answer::KeptUnknown);
-    assert_eq!(world.store.unknown_callbacks()["event"], body.as_bytes());
-    assert!(result(&world, &document).is_none() && !woken(&world, "token"));
-    assert_eq!(world.call_back(&document, good()).await, Answer::Kept, "the result is still taken");
-}
-
-fn check_files(files: Vec<ReturnedFile>) -> Result<(), CallbackError> {
-    check(&JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files }))
-}
-
-fn file() -> ReturnedFile {
-    returned_file("text.txt", FileRole::Text, "text/plain", b"x")
-}
-
-#[test]
-fn contract_limits_are_kept() {
-    assert_eq!(check_files(vec![file(); MAX_RETURNED_FILES]), Ok(()));
-    assert!(check_files(vec![file(); MAX_RETURNED_FILES + 1]).is_err());
-    let long_url = ReturnedFile { url: "u".repeat(MAX_URL_BYTES + 1), ..file() };
-    let long_name = ReturnedFile { name: "n".repeat(MAX_FILE_NAME_BYTES + 1).into(), ..file() };
-    let long_hash = ReturnedFile { sha256: "a".repeat(65), ..file() };
-    let no_hash = ReturnedFile { sha256: "g".repeat(64), ..file() };
-    for bad in [long_url, long_name, long_hash, no_hash] {
-        assert!(check_files(vec![file(), bad]).is_err());
-    }
-}
-
-#[test]
-fn s13_files_of_one_job_have_a_limit_together() {
-    let of = |size_bytes| ReturnedFile { size_bytes, ..file() };
-    let most = vec![of(MAX_RETURNED_JOB_BYTES / 4); 4];
-    assert_eq!(check_files(most.clone()), Ok(()));
-    for more in [1, u64::MAX] {
-        let files = most.iter().cloned().chain([of(more)]).collect();
-        assert_eq!(check_files(files), Err(CallbackError::Limit("the size of all files together")));
-    }
-}
-
-#[rstest]
-#[case::longest("m".repeat(127) + "/" + &"m".repeat(127), true)]
-#[case::too_long("m".repeat(127) + "/" + &"m".repeat(128), false)]
-#[case::parameter("text/plain; charset=utf-8".to_owned(), true)]
-#[case::vendor("application/vnd.openxmlformats-officedocument.wordprocessingml.document".to_owned(), true)]
-#[case::empty(String::new(), false)]
-#[case::no_subtype("text/".to_owned(), false)]
-#[case::one_word("text".to_owned(), false)]
-#[case::two_slashes("a/b/c".to_owned(), false)]
-#[case::space("text /plain".to_owned(), false)]
-#[case::line_break("text/plain\r\nx-evil: 1".to_owned(), false)]
-#[case::not_ascii("text/plaín".to_owned(), false)]
-fn s12_media_type_is_a_valid_header_value(#[case] media_type: String, #[case] valid: bool) {
-    let expected = if valid { Ok(()) } else { Err(CallbackError::Value("a media type")) };
-    assert_eq!(check_files(vec![ReturnedFile { media_type, ..file() }]), expected);
-}
-
-#[rstest]
-#[case::empty("")]
-#[case::too_long(&"j".repeat(257))]
-#[case::far_too_long(&"j".repeat(100_000))]
-#[case::space("job 1")]
-#[case::control("job\u{7}")]
-#[case::not_ascii("jöb")]
-#[tokio::test]
-async fn s12_job_id_that_breaks_the_contract_fails_the_document(#[case] job_id: &str) {
-    for event in [good(), failed("encrypted")] {
-        let (world, document) = awaited("token").await;
-        assert_eq!(world.call_back(&document, of_job(job_id, event)).await, Answer::Kept);
-        let kept = result(&world, &document);
-        assert!(
-            matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken" && job.job_id.is_empty()),
-            "{kept:?}"
-        );
-        assert!(woken(&world, "token"));
-    }
-}
-
-/// A signed body of another document's job, sent to this document's URL.
-#[rstest]
-#[case::success(good())]
-#[case::failure(failed("encrypted"))]
-#[tokio::test]
-async fn s07_result_of_another_documents_job_is_not_taken(#[case] event: CallbackEvent) {
-    let (world, document) = awaited("token").await;
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    let answer = world.call_back(&document, of_job("job-2", event)).await;
-    assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK), "sending it again would not help");
-    assert_eq!(result(&world, &document), None);
-    assert!(!woken(&world, "token"));
-    world.call_back(&document, of_job("job-1", good())).await;
-    assert!(woken(&world, "token") && result(&world, &document).is_some());
-}
-
-#[tokio::test]
-async fn s07_body_that_breaks_the_contract_fails_only_the_document_of_its_job() {
-    let (world, document) = awaited("token").await;
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    let send = async |job_id: &str| {
-        let body = format!(r#"{{"timestamp":"t","type":"job.succeeded","data":{{"jobId":"{job_id}"}}}}"#);
-        let headers = signed(SECRET, "event", START, body.as_bytes());
-        assert_eq!(world.callback(CALLBACK, &headers, body.as_bytes()).await, Answer::Kept);
-        result(&world, &document)
-    };
-    assert_eq!(send("job-2").await, None);
-    assert!(matches!(send("job-1").await, Some(JobResult::Failed(job)) if job.job_id == "job-1"));
-}
-
-/// As long as the job of the newest attempt is unknown, any result may be its result.
-#[tokio::test]
-async fn s07_result_that_comes_before_the_jobs_id_counts_if_the_ids_agree() {
-    let (world, document) = transferred().await;
-    world.call_back(&document, of_job("job-2", good())).await;
-    assert!(result(&world, &document).is_some(), "it may be this document's");
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    assert_eq!(result(&world, &document), None, "it is not");
-    assert!(world.store.await_callback(&document, TaskToken::new("token"), START));
-    world.call_back(&document, of_job("job-1", good())).await;
-    assert!(woken(&world, "token"));
-
-    let (world, document) = transferred().await;
-    world.call_back(&document, of_job("job-1", good())).await;
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    assert!(result(&world, &document).is_some());
-}
-
-#[tokio::test]
-async fn s07_results_of_earlier_attempts_jobs_and_of_an_unanswered_attempt_are_taken() {
-    for job_id in ["job-1", "job-2"] {
-        let (world, document) = awaited("token").await;
-        world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-        world.store.begin_transfer(&document, Attempt(1001), Round(2), START).await.unwrap();
-        world.call_back(&document, of_job(job_id, good())).await;
-        assert!(result(&world, &document).is_some(), "the answer of the second attempt was lost");
-    }
-    let (world, document) = awaited("token").await;
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    world.store.begin_transfer(&document, Attempt(1001), Round(2), START).await.unwrap();
-    world.store.record_job(&document, Attempt(1001), "job-2").await.unwrap();
-    world.call_back(&document, of_job("job-3", good())).await;
-    assert_eq!(result(&world, &document), None);
-    world.call_back(&document, of_job("job-1", good())).await;
-    assert!(result(&world, &document).is_some(), "it has that job too");
-}
-
-#[tokio::test]
-async fn s07_result_is_kept_once_the_workflow_goes_on_with_it() {
-    let (world, document) = transferred().await;
-    world.call_back(&document, of_job("job-2", good())).await;
-    world.store.begin_verify(&document, START).unwrap();
-    world.store.record_job(&document, Attempt(1000), "job-1").await.unwrap();
-    assert!(result(&world, &document).is_some());
-}
-
 proptest! {
-    #[test]
-    fn arbitrary_body_never_panics_and_is_not_quoted(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        if let Err(error) = parse(&body) {
-            prop_assert!(error.to_string().len() < 120);
-        }
-    }
-
     /// Nothing of an unsigned delivery is stored.
     #[test]
     fn case_35_case_36_arbitrary_delivery_is_refused(

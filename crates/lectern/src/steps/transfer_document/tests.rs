@@ -91,7 +91,7 @@ impl ThirdParty for Asked {
         _: &[u8],
         _: &crate::contract::webhook::SigningSecrets,
         _: time::OffsetDateTime,
-    ) -> Result<crate::steps::receive_callback::VerifiedCallback, crate::contract::webhook::VerifyError> {
+    ) -> Result<crate::contract::callback::VerifiedCallback, crate::contract::webhook::VerifyError> {
         Err(crate::contract::webhook::VerifyError::Signature)
     }
 }

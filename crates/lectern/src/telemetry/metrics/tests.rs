@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use self::recorder::recorded;
 use super::*;
 use crate::{
+    contract::callback::VerifiedCallback,
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{CallbackEvent, FileRole, JobStatus},
     document::keys,
@@ -21,7 +22,6 @@ use crate::{
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
-    steps::receive_callback::VerifiedCallback,
     steps::transfer_document::{self, idempotency_key},
     testing::{
         Cut,
