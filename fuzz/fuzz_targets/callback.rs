@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    let _ = lectern::steps::receive_callback::parse(body);
+    let _ = lectern::contract::callback::parse(body);
 });

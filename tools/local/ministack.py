@@ -4,7 +4,7 @@
   with 200.
 - The endpoint of an HTTP API has a host name that every client resolves. MiniStack's own
   `….execute-api.localhost` resolves in curl and in browsers only.
-- Requests with an `Origin` header are refused, so that no web page in the developer's browser reaches the local cloud.
+- Requests of web pages in the developer's browser are refused: MiniStack would carry out their form posts.
 
 Run as `python -m tools.local.ministack`. Before you change VERSION, check whether the new version of MiniStack still
 needs each correction.
@@ -77,10 +77,15 @@ def with_path_endpoint(create: Any, apis: Any) -> Any:
 
 
 def without_web_pages(app: Any) -> Any:
-    """Wraps the ASGI application so that it refuses requests from web pages, which carry an `Origin` header."""
+    """Wraps the ASGI application so that it refuses requests from web pages.
+
+    A browser sends `Origin` with each request but some GETs of a page, such as those of images, and `Sec-Fetch-Site`
+    with all of them. A link to a file that somebody opens is not from another site.
+    """
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        if not any(name.lower() == b"origin" for name, _ in scope.get("headers", [])):
+        headers = {name.lower(): value for name, value in scope.get("headers", [])}
+        if b"origin" not in headers and headers.get(b"sec-fetch-site") != b"cross-site":
             await app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})

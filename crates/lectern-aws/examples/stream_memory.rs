@@ -133,7 +133,7 @@ async fn fetch(url: &str, size_bytes: u64) -> anyhow::Result<()> {
     let returned = ReturnedBucket::new(clients.s3(), "returned".to_owned());
     let third_party = ReturnedFileFetcher::new(url, Vec::new(), Network::Loopback, TIMEOUT);
     let file = ReturnedFile {
-        name: "lesson.mp4".to_owned(),
+        name: "lesson.mp4".into(),
         role: FileRole::Attachment,
         url: format!("{url}/file"),
         size_bytes,

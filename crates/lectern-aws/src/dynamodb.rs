@@ -5,6 +5,10 @@
 //! on the condition that the revision has not changed. The SDK repeats a write that only met another transaction.
 //! Otherwise the error is `Store.Unavailable`, and the caller that
 //! owns the retry (the state machine, SQS, the third party) tries again with the newer item.
+//!
+//! While a new version is rolled out or rolled back, old and new code write the same items. So no write removes an
+//! attribute that its code does not know (D08): it writes an item anew only with such attributes, or updates single
+//! attributes, or creates the item.
 
 mod admission;
 mod browse;
@@ -21,7 +25,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::BuildError,
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, CancellationReason, Put, TransactWriteItem},
+    types::{AttributeValue, CancellationReason, Put, TransactWriteItem, Update},
 };
 use lectern::{
     document::transitions,
@@ -59,7 +63,7 @@ impl DynamoDbStore {
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        answer.item.map(items::from_item).transpose()
+        answer.item.map(StoredDocument::from_read).transpose()
     }
 
     /// Moves one document in one write.
@@ -78,7 +82,7 @@ impl DynamoDbStore {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(items::to_item(&stored.moved(moved.clone()))?))
+            .set_item(Some(stored.moved(moved.clone()).to_write()?))
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", AttributeValue::N(read_revision.to_string()));
         put.send().await.map_err(|error| failed("PutItem", error))?;
@@ -90,7 +94,7 @@ impl DynamoDbStore {
         let read_revision = stored.revision;
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(items::to_item(&stored.moved(moved))?))
+            .set_item(Some(stored.moved(moved).to_write()?))
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", AttributeValue::N(read_revision.to_string()))
             .build();
@@ -178,6 +182,11 @@ fn cancelled(reasons: &[CancellationReason]) -> Error {
     } else {
         StoreError::defect(what).into()
     }
+}
+
+fn update(update: Result<Update, BuildError>) -> Result<TransactWriteItem, Error> {
+    let update = update.map_err(|error| defect("an update of a transaction could not be built", error))?;
+    Ok(TransactWriteItem::builder().update(update).build())
 }
 
 fn write(put: Result<Put, BuildError>) -> Result<TransactWriteItem, Error> {

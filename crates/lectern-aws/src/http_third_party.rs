@@ -1,11 +1,11 @@
 //! The HTTP client of the third party's contract, `docs/third-party.openapi.yaml`.
 //!
-//! The client follows no redirects and does not retry. [`lectern::contract::response`] maps answers to workflow errors;
-//! [`lectern::contract::network`] decides which URLs may be fetched.
+//! The client follows no redirects and does not retry. [`lectern::contract::response`] maps answers to workflow errors.
+
+mod fetch;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -14,26 +14,23 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use lectern::{
+    contract::callback::{VerifiedCallback, verify_callback_body},
     contract::json,
-    contract::network::Network,
     contract::response::{error_of, says_unknown_job},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{
         CALLBACK_URL, IDEMPOTENCY_KEY, JOBS_PATH, JobAccepted, JobStatus, PULL_PATH, PUSH_PATH, PullRequest,
-        ReturnedFile,
+        is_job_id,
     },
-    document::Reason,
     error::{Error, StoreError},
     limits::CONNECT_TIMEOUT,
-    ports::{ByteStream, Clock as _, Content, Fetch, JobRequest, ThirdParty},
-    steps::receive_callback::{VerifiedCallback, verify_callback_body},
+    ports::{Clock as _, Content, JobRequest, ThirdParty},
     telemetry::trace::TRACEPARENT,
 };
 use reqwest::{
     Body, Client, RequestBuilder, Response, StatusCode,
-    dns::{Addrs, Name, Resolve, Resolving},
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
@@ -41,10 +38,9 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
+pub use self::fetch::ReturnedFileFetcher;
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
-/// A download fails if no bytes arrive for this long.
-const STALLED_AFTER: Duration = Duration::from_mins(1);
 /// The client reads at most this many bytes of an answer. A job's status with all its files is smaller.
 const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 
@@ -116,7 +112,9 @@ impl ThirdParty for HttpThirdParty {
         };
         let sent = self.send(request.header(IDEMPOTENCY_KEY, job.idempotency_key)).await;
         let response = sent.map_err(|error| source.refine(error))?;
-        answer::<JobAccepted>(response).await.map(|accepted| accepted.job_id)
+        let status = response.status();
+        let JobAccepted { job_id } = answer(response).await?;
+        if is_job_id(&job_id) { Ok(job_id) } else { Err(broken(status, &"an impossible job id")) }
     }
 
     async fn status(&self, idempotency_key: &str) -> Result<Option<JobStatus>, Error> {
@@ -149,61 +147,7 @@ impl ThirdParty for HttpThirdParty {
     }
 }
 
-/// Fetches returned files from the URLs of callbacks.
-#[derive(Debug)]
-pub struct ReturnedFileFetcher {
-    client: BuiltOnFirstUse,
-    network: Network,
-    allowed_hosts: Vec<String>,
-}
-
-impl ReturnedFileFetcher {
-    /// Fetches from the third party's own host and from `more_hosts`. A name is resolved once, and the client connects
-    /// to exactly the addresses that were checked.
-    pub fn new(third_party_url: &str, more_hosts: Vec<String>, network: Network, timeout: Duration) -> Self {
-        let client = BuiltOnFirstUse::new(move || {
-            builder(timeout).dns_resolver(Arc::new(CheckedResolver(network))).read_timeout(STALLED_AFTER)
-        });
-        let own_host =
-            url::Url::parse(third_party_url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        Self { client, network, allowed_hosts: own_host.into_iter().chain(more_hosts).collect() }
-    }
-}
-
-impl Fetch for ReturnedFileFetcher {
-    async fn fetch(&self, file: &ReturnedFile) -> Result<ByteStream, Error> {
-        let url = self.network.check(&file.url, &self.allowed_hosts).map_err(|error| {
-            tracing::debug!(detail = %error, "The URL of a returned file is forbidden.");
-            mismatch(
-                "forbiddenUrl",
-                "The processing service returned a file at an address that may not be used.",
-            )
-        })?;
-        let response = self.client.get().await?.get(url).send().await.map_err(|error| {
-            if caused_by::<ForbiddenAddress>(&error).is_some() {
-                return mismatch(
-                    "forbiddenUrl",
-                    "The processing service returned a file at an address that may not be used.",
-                );
-            }
-            no_job(unavailable(&error))
-        })?;
-        let status = response.status();
-        if status == StatusCode::OK {
-            return Ok(Box::pin(response.bytes_stream().map_err(io::Error::other)));
-        }
-        if status.is_redirection() {
-            return Err(mismatch(
-                "redirected",
-                "The processing service returned a file that is somewhere else.",
-            ));
-        }
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Error::Unavailable(format!("a returned file's URL answered {}", status.as_u16())));
-        }
-        Err(mismatch("missing", "The processing service declared a file that is not there."))
-    }
-}
+const USER_AGENT: &str = concat!("lectern/", env!("CARGO_PKG_VERSION"));
 
 /// An HTTP client that is built for its first request, because building one parses the system's root certificates.
 struct BuiltOnFirstUse {
@@ -240,7 +184,7 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(0)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
-        .user_agent(concat!("lectern/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 /// How much of a pushed document was read, and whether reading it failed.
@@ -281,10 +225,12 @@ async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
 
 /// After a 2xx answer that violates the contract, it is unknown whether there is a job.
 fn parsed<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Error> {
-    json::from_slice(body).map_err(|error| {
-        let status = status.as_u16();
-        Error::OutcomeUnknown(format!("it answered {status} with something else than promised ({error})"))
-    })
+    json::from_slice(body).map_err(|error| broken(status, &error))
+}
+
+fn broken(status: StatusCode, error: &dyn fmt::Display) -> Error {
+    let status = status.as_u16();
+    Error::OutcomeUnknown(format!("it answered {status} with something else than promised ({error})"))
 }
 
 async fn beginning(response: Response) -> Result<BytesMut, Error> {
@@ -312,45 +258,4 @@ fn unavailable(error: &reqwest::Error) -> Error {
 /// incomplete upload.
 fn no_job(error: Error) -> Error {
     if let Error::OutcomeUnknown(what) = error { Error::Unavailable(what) } else { error }
-}
-
-fn mismatch(code: &str, message: &str) -> Error {
-    Error::ReturnedMismatch(Reason::new(code, message))
-}
-
-/// Resolves a name and refuses it if any of its addresses is forbidden.
-#[derive(Clone, Copy, Debug)]
-struct CheckedResolver(Network);
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let network = self.0;
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if addresses.iter().any(|address| !network.allows(address.ip())) {
-                return Err(ForbiddenAddress.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the name resolves to an address that may not be reached")]
-struct ForbiddenAddress;
-
-/// The error of this type among an error's causes.
-fn caused_by<'a, E: std::error::Error + 'static>(error: &'a reqwest::Error) -> Option<&'a E> {
-    let mut next: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        // The `source` of an `io::Error` skips the inner error.
-        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => cause.source(),
-        };
-    }
-    None
 }

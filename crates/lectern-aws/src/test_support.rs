@@ -103,6 +103,7 @@ pub(crate) fn document() -> Document {
         attempt: Some(Attempt(1000)),
         round: Round::FIRST,
         job_id: None,
+        earlier_jobs: std::collections::BTreeSet::new(),
         result: None,
         redrives: 0,
         record_key: None,

@@ -1,4 +1,7 @@
 //! Standard output carries the answer, as text or JSON; standard error carries progress and failures.
+//!
+//! Messages in dead-letter queues, logs and AWS's answers may contain text from anyone, so everything that is written
+//! passes through [`lines`] or [`escaped`].
 
 use std::{
     fmt::Display,
@@ -6,6 +9,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lectern::display_text::{is_neutralised, lines};
 use serde::Serialize;
 use serde_json::json;
 
@@ -55,9 +59,11 @@ impl<'a> Console<'a> {
     pub(crate) fn report(&mut self, report: &impl Report) -> anyhow::Result<()> {
         let written = if self.json {
             let text = serde_json::to_string_pretty(report)?;
-            writeln!(self.out, "{text}")
+            writeln!(self.out, "{}", escaped(&text))
         } else {
-            report.write(self.out)
+            let mut text = Vec::new();
+            report.write(&mut text)?;
+            self.out.write_all(lines(&String::from_utf8_lossy(&text)).as_bytes())
         };
         match written.and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -86,10 +92,10 @@ impl<'a> Console<'a> {
         let todo = problem.map(|problem| problem.todo.as_str());
         let said = if self.json {
             let value = json!({ "error": { "message": format!("{error:#}"), "todo": todo } });
-            writeln!(self.out, "{value:#}")
+            writeln!(self.out, "{}", escaped(&format!("{value:#}")))
         } else {
-            self.say(&format!("Failed: {error:#}"));
-            todo.map_or(Ok(()), |todo| writeln!(self.err, "{todo}"))
+            self.say(&lines(&format!("Failed: {error:#}")));
+            todo.map_or(Ok(()), |todo| writeln!(self.err, "{}", lines(todo)))
         };
         // If this fails, there is no other output to report it to.
         let _ = said;
@@ -112,6 +118,21 @@ impl<'a> Console<'a> {
     }
 }
 
+/// JSON with each character that could control a terminal or deceive a reader in its escaped form, which means the same.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\n' || !is_neutralised(character) {
+            escaped.push(character);
+        } else {
+            let mut units = [0; 2];
+            let sequences = character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"));
+            escaped.push_str(&sequences.collect::<Vec<_>>().concat());
+        }
+    }
+    escaped
+}
+
 /// Writes the end of a report: what the engineer has to do.
 pub(crate) fn write_todo(out: &mut dyn Write, todo: &[String]) -> io::Result<()> {
     match todo.split_first() {
@@ -125,4 +146,45 @@ pub(crate) fn write_todo(out: &mut dyn Write, todo: &[String]) -> io::Result<()>
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Quoting(&'static str);
+
+    impl Report for Quoting {
+        fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+            writeln!(out, "It says:\n  {}", self.0)
+        }
+    }
+
+    const HOSTILE: &str = "\u{1b}[2J\u{9b}1m \u{202e}gnp.exe\u{e0041}";
+
+    fn shown(json: bool) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut console = Console { json, ..Console::new(&mut out, &mut err, true) };
+        console.report(&Quoting(HOSTILE)).unwrap();
+        console.failed(&anyhow::anyhow!("It said {HOSTILE}."));
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn v03_text_from_outside_controls_no_terminal() {
+        let (out, err) = shown(false);
+        assert_eq!(out, "It says:\n  [2J1m gnp.exe\n");
+        assert_eq!(err, "Failed: It said [2J1m gnp.exe.\n");
+    }
+
+    #[test]
+    fn v03_json_holds_the_text_in_escaped_form() {
+        let (out, err) = shown(true);
+        assert!(
+            err.is_empty() && out.chars().all(|character| character == '\n' || !is_neutralised(character))
+        );
+        let answer = serde_json::Deserializer::from_str(&out).into_iter::<String>().next().unwrap().unwrap();
+        assert_eq!(answer, HOSTILE);
+    }
 }

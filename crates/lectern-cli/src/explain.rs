@@ -104,7 +104,7 @@ async fn admission(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> R
 /// Removes the file's name, which the third party's message may quote.
 fn without_name(text: &str, document: &Document) -> String {
     let name = keys::file_name(&document.object.key);
-    if name.len() < 3 { text.to_owned() } else { text.replace(name, "(the file)") }
+    if name.len() < 3 { text.to_owned() } else { text.replace(name.as_str(), "(the file)") }
 }
 
 /// The period of log lines to search: the document's known times, extended until now if it is in progress.

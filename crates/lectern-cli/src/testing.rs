@@ -116,6 +116,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         (queue, "AdmitDocumentQueue", "http://q/admit.fifo"),
         (queue, "AdmitDocumentDeadLetterQueue", "http://q/admit-dead.fifo"),
         ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
+        ("AWS::Lambda::Function", "RecordsApiFunction", "records-api-1"),
         ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
         ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
         ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),
@@ -170,6 +171,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         attempt: Some(Attempt(1001)),
         round: lectern::document::Round::FIRST,
         job_id: None,
+        earlier_jobs: std::collections::BTreeSet::new(),
         result: None,
         redrives: 0,
         record_key: None,
@@ -179,7 +181,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
 }
 
 pub(crate) fn failed_job() -> JobResult {
-    let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".to_owned() };
+    let error = JobError { code: "encrypted".to_owned(), message: "It has a password.".into() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::wire,
+    display_text::Sentence,
     telemetry::trace::{self, TraceParent},
 };
 
@@ -280,13 +281,13 @@ impl fmt::Display for DocumentState {
 pub struct Reason {
     /// A stable camelCase word that programs can match.
     pub code: String,
-    /// A sentence that says what happened and what to do.
-    pub message: String,
+    /// A sentence that says what happened and what to do. It may be the third party's.
+    pub message: Sentence,
 }
 
 impl Reason {
     /// Builds a reason.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<String>, message: impl Into<Sentence>) -> Self {
         Self { code: code.into(), message: message.into() }
     }
 }
@@ -353,9 +354,12 @@ pub struct Document {
     pub attempt: Option<Attempt>,
     /// The round of the newest transfer attempt, or of the next one if a redrive began a new round.
     pub round: Round,
-    /// The third party's id of the newest job.
+    /// The third party's id of the newest attempt's job; `None` as long as no answer has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
+    /// The ids of earlier attempts' jobs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub earlier_jobs: BTreeSet<String>,
     /// The third party's result, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
@@ -371,6 +375,20 @@ pub struct Document {
 }
 
 impl Document {
+    /// Whether a result with this job id can be this document's (S07). A signature covers neither the callback URL nor
+    /// the document, so a signed result of another document's job could be sent to this document's URL.
+    ///
+    /// * The newest attempt's job is known: its result counts, and those of earlier attempts' jobs.
+    /// * It is unknown, because the attempt still runs, its answer was lost, or the id could not be stored: any result
+    ///   may be the one of that job. When the id becomes known, a result of another job is discarded
+    ///   ([`transitions::record_job`]).
+    /// * The result names no job, because the callback could not be parsed: it fails this document.
+    /// * A redrive abandoned the job: its result does not count.
+    pub fn may_have_job(&self, job_id: &str) -> bool {
+        let is_known = self.job_id.as_deref() == Some(job_id) || self.earlier_jobs.contains(job_id);
+        !self.abandoned_jobs.contains(job_id) && (is_known || self.job_id.is_none() || job_id.is_empty())
+    }
+
     /// Whether the third party's result is stored and is a success, so that nothing has to be processed again.
     pub fn has_succeeded_result(&self) -> bool {
         matches!(self.result, Some(JobResult::Succeeded(_)))

@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod api;
 pub mod contract;
+pub mod display_text;
 pub mod document;
 pub mod error;
 pub mod limits;

@@ -10,6 +10,10 @@ pub const ZIP_END_BYTES: u64 = 256 * 1024;
 pub const MAX_CALLBACK_BYTES: usize = 192 * 1024;
 /// Number of files that one callback may declare.
 pub const MAX_RETURNED_FILES: usize = 50;
+/// Length of a job's id in bytes.
+pub const MAX_JOB_ID_BYTES: usize = 256;
+/// Length of a returned file's media type in bytes.
+pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// Length of a returned file's URL in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 /// Length in bytes of the presigned URL from which the third party fetches a document (pull delivery). The URL contains
@@ -17,8 +21,17 @@ pub const MAX_URL_BYTES: usize = 2048;
 pub const MAX_SOURCE_URL_BYTES: usize = 8192;
 /// Length of a returned file's name in bytes.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
+/// Length in characters of a name or a word that is displayed. No object key has a longer file name.
+pub const MAX_LABEL_CHARS: usize = 1024;
+/// Length in characters of a sentence for the teacher, such as the reason of a failure.
+pub const MAX_SENTENCE_CHARS: usize = 300;
+/// Length in characters of a finding's message, and of its suggestion.
+pub const MAX_REMARK_CHARS: usize = 1000;
 /// Size of a returned file: the largest object that one S3 `CopyObject` can copy out of quarantine.
 pub const MAX_RETURNED_FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Size of all files of one job together: as much as the largest upload, by default. Without this limit a job could
+/// return 50 files of 5 GiB each.
+pub const MAX_RETURNED_JOB_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 /// Size of a returned file that is parsed into the record (transcript, findings, facts, text).
 pub const MAX_PARSED_FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// The longest wait that a `Retry-After` can cause. A longer wait is cut to this limit; [`DEFAULT_RATE_LIMIT_WAIT`]
@@ -28,6 +41,8 @@ pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_mins(15);
 pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 /// How far a callback's timestamp may differ from the present time, in both directions (Standard Webhooks).
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
+/// How long a callback for an unknown document, or an unusable one, is kept for an operator.
+pub const UNKNOWN_CALLBACK_LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// Number of segments of a record's transcript.
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
 /// Number of findings of a record.

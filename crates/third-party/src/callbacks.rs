@@ -77,8 +77,7 @@ impl Message {
 
 /// The callbacks about a job that ended with `event`, as changed by the job's faults.
 pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> Vec<Message> {
-    let withdrawn =
-        || JobError { code: "withdrawn".to_owned(), message: "The result was withdrawn.".to_owned() };
+    let withdrawn = || JobError { code: "withdrawn".to_owned(), message: "The result was withdrawn.".into() };
     let mut messages = vec![Message::new(event.clone())];
     for fault in &pinned.job {
         match fault {

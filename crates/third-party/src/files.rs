@@ -103,7 +103,7 @@ impl Files {
 
     fn declare(&self, token: String, stored: Stored, sha256: String, base: &Url) -> ReturnedFile {
         let file = ReturnedFile {
-            name: stored.name.to_owned(),
+            name: stored.name.into(),
             role: stored.role,
             url: format!("{}/v1/files/{token}/{}", base.as_str().trim_end_matches('/'), stored.name),
             size_bytes: stored.size_bytes,

@@ -61,9 +61,9 @@ impl Report {
             self.findings.push(FileFinding {
                 start,
                 end,
-                rule: rule.to_owned(),
-                message,
-                suggestion,
+                rule: rule.into(),
+                message: message.into(),
+                suggestion: suggestion.map(Into::into),
                 severity,
             });
         }
@@ -299,7 +299,9 @@ mod tests {
         let range = |start, end| usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
         proofread(text)
             .into_iter()
-            .map(|f| (f.rule, chars[range(f.start, f.end)].iter().collect(), f.suggestion))
+            .map(|f| {
+                (f.rule.into(), chars[range(f.start, f.end)].iter().collect(), f.suggestion.map(Into::into))
+            })
             .collect()
     }
 

@@ -124,7 +124,7 @@ async fn obtain(app: &App, source: Source) -> Result<Incoming, JobError> {
     }
     let message =
         "The document could not be fetched from its source URL, or its size differs from the declared size.";
-    Err(JobError { code: "sourceUnreadable".to_owned(), message: message.to_owned() })
+    Err(JobError { code: "sourceUnreadable".to_owned(), message: message.into() })
 }
 
 async fn pull(app: &App, url: &Url, size_bytes: u64) -> Result<Incoming, PullError> {
@@ -199,7 +199,7 @@ async fn process(
 fn not_stored(error: &io::Error) -> JobError {
     tracing::error!(%error, "a result could not be stored");
     let message = "The service could not store its result. Submit the file again.";
-    JobError { code: "internal".to_owned(), message: message.to_owned() }
+    JobError { code: "internal".to_owned(), message: message.into() }
 }
 
 fn many_files(pinned: &Pinned) -> Option<usize> {
@@ -218,7 +218,7 @@ fn redeclare(file: &mut ReturnedFile, fault: &FileFault) {
             file.sha256 = sha256.clone().unwrap_or_else(|| "0".repeat(64));
         }
         FileFault::DeclaredMediaType { media_type } => file.media_type.clone_from(media_type),
-        FileFault::FileName { name } => file.name.clone_from(name),
+        FileFault::FileName { name } => file.name = name.as_str().into(),
         FileFault::FileUrl { url } => file.url.clone_from(url),
         FileFault::FileTruncated { .. }
         | FileFault::FileAltered
@@ -233,7 +233,7 @@ fn redeclare(file: &mut ReturnedFile, fault: &FileFault) {
 fn after_faults(job_id: &str, event: CallbackEvent, pinned: &Pinned) -> CallbackEvent {
     let asked = pinned.job.iter().find_map(|fault| match fault {
         JobFault::JobFails { code, message } => {
-            Some(JobError { code: code.clone(), message: message.clone() })
+            Some(JobError { code: code.clone(), message: message.clone().into() })
         }
         JobFault::NoCallback { .. }
         | JobFault::EarlyCallback

@@ -91,10 +91,7 @@ async fn push_document(
         .ok_or_else(bad_callback_url)?;
     let media_type = text(headers, header::CONTENT_TYPE.as_str())
         .and_then(|value| value.parse::<MediaType>().ok())
-        .ok_or_else(|| {
-            let message = "The service does not process documents with this Content-Type.";
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "mediaTypeUnknown", message)
-        })?;
+        .ok_or_else(unknown_media_type)?;
     let length = text(headers, header::CONTENT_LENGTH.as_str())
         .and_then(|value| value.parse::<u64>().ok())
         .ok_or_else(|| {
@@ -142,10 +139,7 @@ async fn pull_document(
     let body = to_bytes(body, MAX_PULL_BODY_BYTES).await;
     admitted?;
     let key = idempotency_key(headers)?;
-    let request: PullRequest = body
-        .ok()
-        .and_then(|body| serde_json::from_slice(&body).ok())
-        .ok_or_else(|| Problem::bad_request("bodyInvalid", "The body is not a PullRequest."))?;
+    let request = pull_request(&body.unwrap_or_default())?;
     let callback_url = web_url(&request.callback_url, MAX_URL_BYTES).ok_or_else(bad_callback_url)?;
     let url = web_url(&request.source_url, MAX_SOURCE_URL_BYTES).ok_or_else(|| {
         Problem::bad_request("sourceUrlInvalid", "The source URL is not a valid http or https URL.")
@@ -273,6 +267,20 @@ fn idempotency_key(headers: &HeaderMap) -> Result<&str, Problem> {
             let message = "Idempotency-Key is missing, or is not 1 to 255 visible ASCII characters.";
             Problem::bad_request("idempotencyKeyInvalid", message)
         })
+}
+
+fn pull_request(body: &[u8]) -> Result<PullRequest, Problem> {
+    let invalid = || Problem::bad_request("bodyInvalid", "The body is not a PullRequest.");
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| invalid())?;
+    if value["mediaType"].as_str().is_some_and(|text| text.parse::<MediaType>().is_err()) {
+        return Err(unknown_media_type());
+    }
+    serde_json::from_value(value).map_err(|_| invalid())
+}
+
+fn unknown_media_type() -> Problem {
+    let message = "The service does not process documents with this media type.";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "mediaTypeUnknown", message)
 }
 
 fn bad_callback_url() -> Problem {

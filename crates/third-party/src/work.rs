@@ -36,11 +36,11 @@ pub(crate) fn unreadable() -> JobError {
 }
 
 fn error(code: &str, message: &str) -> JobError {
-    JobError { code: code.to_owned(), message: message.to_owned() }
+    JobError { code: code.to_owned(), message: message.into() }
 }
 
 fn content_error(error: &ContentError) -> JobError {
-    JobError { code: error.code().to_owned(), message: error.to_string() }
+    JobError { code: error.code().to_owned(), message: error.to_string().into() }
 }
 
 fn disk_error(error: &std::io::Error) -> JobError {

@@ -8,13 +8,13 @@ use aws_lambda_events::{
 use lambda_http::request::RequestContext;
 use lectern::{
     api::Evaluator,
+    contract::callback::{self, verify_callback_body},
     contract::webhook::SigningSecrets,
     message,
     steps::admit_document,
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
-    steps::receive_callback::{self, verify_callback_body},
     steps::receive_upload::parse_event,
     steps::transfer_document,
     steps::verify_returned_file,
@@ -141,7 +141,7 @@ fn events_of_receive_callback_parse_and_their_signatures_fit_the_sample_secret()
         let now = OffsetDateTime::from_unix_timestamp(sent).unwrap();
         let verified = verify_callback_body(&request.headers, &request.body, &secrets, now);
         let verified = verified.unwrap_or_else(|error| panic!("{}: sign it again: {error}", event.path));
-        assert_eq!(verified.result, receive_callback::parse(&request.body));
+        assert_eq!(verified.result, callback::parse(&request.body));
         assert!(verified.result.is_ok(), "{}: {:?}", event.path, verified.result);
     }
     assert_eq!(encodings.len(), 2, "events/receive-callback: show a plain body and one in base64");

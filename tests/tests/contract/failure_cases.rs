@@ -1,7 +1,8 @@
 //! `docs/failure-cases.md` lists each numbered case and each finding with exactly the tests that carry its number.
 //!
-//! The name of a test begins with `case_NN` for each case that it covers (`case_19_case_20_…`), and with `dNN`, `fNN` or
-//! `vNN` for a finding. After you add, rename or remove such a test, run this test with `UPDATE_FAILURE_CASES=1`: it rewrites
+//! The name of a test begins with `case_NN` for each case that it covers (`case_19_case_20_…`), and with a finding's
+//! letter and number, such as `d01` or `v04`. After you add, rename or remove such a test, run this test with
+//! `UPDATE_FAILURE_CASES=1`: it rewrites
 //! the lists.
 
 use std::{
@@ -53,14 +54,14 @@ fn ids(test: &str) -> Vec<Id> {
 
 fn is_finding(word: &str) -> bool {
     let is_number = |digits: &str| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    word.strip_prefix(['d', 'f', 'v']).is_some_and(is_number)
+    word.strip_prefix(['a', 'd', 'f', 's', 'v']).is_some_and(is_number)
 }
 
 /// The names of the tests in the code, by id.
 fn tests_of_the_code() -> BTreeMap<Id, BTreeSet<String>> {
     let mut tests: BTreeMap<Id, BTreeSet<String>> = BTreeMap::new();
     for file in rust_files(&["crates", "functions", "tests/tests"]) {
-        for test in captures(r"(?m)^\s*(?:async )?fn ((?:case_\d|[dfv]\d{2}_)\w*)\s*[(<]", &file.text) {
+        for test in captures(r"(?m)^\s*(?:async )?fn ((?:case_\d|[adfsv]\d{2}_)\w*)\s*[(<]", &file.text) {
             for id in ids(&test) {
                 tests.entry(id).or_default().insert(test.clone());
             }
@@ -79,7 +80,7 @@ struct Section {
 
 /// The text before the first section, and the sections. A higher-level heading counts as part of the section before it.
 fn sections(text: &str) -> (String, Vec<Section>) {
-    let heading = regex(r"^### (?:Case (\d+)|([DFV]\d{2})): ");
+    let heading = regex(r"^### (?:Case (\d+)|([ADFSV]\d{2})): ");
     let listed = regex(r"^- `(\w+)`$");
     let (mut before, mut found) = (String::new(), Vec::<Section>::new());
     for line in text.lines() {

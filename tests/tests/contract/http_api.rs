@@ -101,6 +101,32 @@ fn requests_are_throttled_and_logged_without_their_path() {
 }
 
 #[test]
+fn s05_webhook_has_a_limit_of_its_own_and_the_log_names_the_caller() {
+    let template = Template::load();
+    let stage = template.resource("AWS::ApiGatewayV2::Stage", "HttpApiStage");
+    let route = template.resource("AWS::ApiGatewayV2::Route", "ReceiveCallbackRoute");
+    let settings = &stage["RouteSettings"][route["RouteKey"].as_str().unwrap()];
+    for limit in ["ThrottlingBurstLimit", "ThrottlingRateLimit"] {
+        let own = template.number(&settings[limit]);
+        assert!(own > 0 && own < template.number(&stage["DefaultRouteSettings"][limit]), "set {limit}");
+    }
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    assert!(format.contains("$context.identity.sourceIp"));
+}
+
+#[test]
+fn d15_table_deletes_items_by_the_attribute_that_the_store_writes() {
+    let template = Template::load();
+    let table = template.resource("AWS::DynamoDB::Table", "Table");
+    let setting = &table["TimeToLiveSpecification"];
+    assert_eq!(setting["Enabled"], true);
+    let attribute = setting["AttributeName"].as_str().unwrap();
+    let written = format!("const EXPIRES_AT: &str = \"{attribute}\"");
+    let path = "crates/lectern-aws/src/dynamodb/items.rs";
+    assert!(super::sources::read(path).contains(&written), "{path} lacks {written}");
+}
+
+#[test]
 fn groups_are_those_that_the_code_asks_for() {
     let template = Template::load();
     let groups = template.resources("AWS::Cognito::UserPoolGroup");

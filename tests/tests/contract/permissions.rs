@@ -28,7 +28,7 @@ const CALLS: [(&str, &[&str]); 9] = [
         "admit-document",
         &[
             "dynamodb/admission.rs:get_item",
-            "dynamodb/admission.rs:put_item",
+            "dynamodb/admission.rs:update_item",
             "dynamodb.rs:transact_write_items",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_heartbeat",
@@ -65,7 +65,12 @@ const CALLS: [(&str, &[&str]); 9] = [
     ),
     (
         "probe-job",
-        &["dynamodb.rs:get_item", "dynamodb/results.rs:update_item", "secrets.rs:get_secret_value"],
+        &[
+            "dynamodb.rs:get_item",
+            "dynamodb.rs:put_item",
+            "dynamodb/results.rs:update_item",
+            "secrets.rs:get_secret_value",
+        ],
     ),
     (
         "verify-returned-file",
@@ -130,7 +135,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
         // This transaction writes the admission state, and writes and deletes waiting documents.
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
-            &["dynamodb:PutItem", "dynamodb:DeleteItem"]
+            &["dynamodb:UpdateItem", "dynamodb:DeleteItem"]
         }
         // A transaction needs the actions of its parts: it puts documents and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
@@ -308,5 +313,18 @@ fn nobody_may_scan_and_no_code_does() {
         for call in [".scan()", ".execute_statement()", "Scan {"] {
             assert!(!product_code(&file.text).contains(call), "{} calls {call}", file.path);
         }
+    }
+}
+
+/// The permissions of an operator are in the docs only, because the template creates no role for operators. The command
+/// invokes no function, so an operator needs no such permission.
+#[test]
+fn s14_a14_operators_role_invokes_no_function_and_reads_histories_with_care() {
+    let docs = super::sources::read("docs/deploying.md");
+    let rows = docs.lines().filter(|line| line.starts_with('|'));
+    assert_eq!(rows.filter(|row| row.contains("InvokeFunction")).count(), 0, "{docs}");
+    assert!(!super::sources::read("crates/lectern-cli/Cargo.toml").contains("aws-sdk-lambda"));
+    for rule in ["`RecordsApiFunction`", "states:GetExecutionHistory", "states:SendTaskSuccess"] {
+        assert!(docs.contains(rule), "docs/deploying.md lacks {rule}");
     }
 }

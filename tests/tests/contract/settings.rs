@@ -179,3 +179,42 @@ fn every_parameter_and_mapping_is_used() {
         }
     }
 }
+
+#[test]
+fn a13_urls_of_other_machines_have_to_be_https() {
+    let template = Template::load();
+    for parameter in ["ThirdPartyUrl", "CallbackBaseUrl"] {
+        let pattern = template.0["Parameters"][parameter]["AllowedPattern"].as_str().unwrap();
+        let pattern = regex(&format!("^(?:{pattern})$"));
+        for accepted in
+            ["https://api.example.com", "http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:80"]
+        {
+            assert!(pattern.is_match(accepted), "{parameter}: {accepted}");
+        }
+        for refused in [
+            "http://api.example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhosts",
+            "http://localhost:1@example.com",
+            "ftp://example.com",
+        ] {
+            assert!(!pattern.is_match(refused), "{parameter}: {refused}");
+        }
+    }
+}
+
+/// `CloudFormation` checks the rules before it creates or changes anything; `MiniStack` 1.5.33 checks them as well.
+#[test]
+fn a13_loopback_network_cannot_be_deployed_to_a_stage_on_aws() {
+    let template = Template::load();
+    let rules = template.0["Rules"].as_object().expect("template.yaml has rules");
+    let equals = |parameter: &str, value: &str| json!({ "Fn::Equals": [{ "Ref": parameter }, value] });
+    let rule = rules.values().find(|rule| rule["RuleCondition"] == equals("ThirdPartyNetwork", "loopback"));
+    let assertion = &rule.expect("a rule for loopback")["Assertions"][0];
+    assert_eq!(assertion["Assert"], equals("Stage", "local"));
+    assert!(
+        assertion["AssertDescription"].as_str().is_some_and(|text| text.contains("ThirdPartyNetwork=public"))
+    );
+    let stage = template.0["Parameters"]["Stage"]["Default"].as_str();
+    assert_ne!(stage, Some("local"), "the stage local is named on purpose");
+}

@@ -47,6 +47,7 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
         attempt: Some(Attempt(1)),
         round: Round::FIRST,
         job_id: Some("j1".to_owned()),
+        earlier_jobs: std::collections::BTreeSet::new(),
         result,
         redrives: 0,
         record_key: None,

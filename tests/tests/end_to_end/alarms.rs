@@ -9,7 +9,6 @@ use lectern_aws::SystemClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use third_party::{JobFault, ReportedStatus, SubmissionFault};
-use uuid::Uuid;
 
 use crate::{
     aws_json::call,
@@ -36,8 +35,9 @@ pub(crate) fn now_ms() -> i128 {
 async fn badly_signed_callback_sets_its_alarm_off() {
     let case = Case::begin();
     let began = now_ms();
+    let (_, document) = case.upload_that_waits("forged.txt").await;
     let forged = Delivery::signed(FOREIGN_SECRET, failure("job_1", "forged"));
-    let answer = case.stack.call_back(&Uuid::new_v4().to_string(), &forged).await;
+    let answer = case.stack.call_back(document.callback_id.expose(), &forged).await;
     assert_eq!(answer, StatusCode::UNAUTHORIZED);
     case.stack.goes_off("CallbackBadSignatureAlarm", "ReceiveCallback", began).await;
 }
@@ -48,7 +48,8 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     let began = now_ms();
     let (upload, document) = case.upload_that_waits("waits.txt").await;
     let (id, secret) = (document.callback_id.expose(), case.stack.shared_secrets().signing_secret);
-    for (job_id, code) in [("job_1", "unreadable"), ("job_2", "truncated"), ("job_1", "truncated")] {
+    let own = document.job_id.as_deref().unwrap();
+    for (job_id, code) in [(own, "unreadable"), ("job_2", "truncated"), (own, "truncated")] {
         let delivery = Delivery::signed(&secret, failure(job_id, code));
         assert_eq!(case.stack.call_back(id, &delivery).await, StatusCode::OK);
     }

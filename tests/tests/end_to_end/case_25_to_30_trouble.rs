@@ -115,7 +115,7 @@ async fn case_30_document_that_is_refused_for_good_fails_with_the_reason_and_is_
     let upload = case.upload_with_lasting("locked.txt", text(), fault).await;
     assert_eq!(case.stack.failed(&upload, "encrypted").await, "ThirdParty.Rejected");
     let reason = case.stack.load(&upload).await.unwrap().reason.unwrap();
-    assert_eq!(reason.message, message);
+    assert_eq!(reason.message, message.as_str());
     assert_eq!(answers(&case, &upload).await, [Some(422)]);
     let (submission, _) = case.settled(1).await;
     assert_eq!(submission.counts.failed, 1);

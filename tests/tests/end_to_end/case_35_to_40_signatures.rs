@@ -17,9 +17,9 @@ use crate::{
 
 const FOREIGN_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn failure(code: &str) -> String {
+fn failure(job_id: &str, code: &str) -> String {
     let error = json!({ "code": code, "message": "It cannot be read." });
-    let data = json!({ "jobId": "job_1", "error": error });
+    let data = json!({ "jobId": job_id, "error": error });
     json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data }).to_string()
 }
 
@@ -48,17 +48,23 @@ async fn v02_callback_url_is_one_that_any_client_reaches() {
 }
 
 #[tokio::test]
-async fn case_35_badly_signed_callback_is_401_and_changes_nothing() {
+async fn case_35_s07_badly_signed_callback_is_401_and_another_jobs_result_changes_nothing() {
     let case = Case::begin();
     let (upload, before) = case.upload_that_waits("waits.txt").await;
-    let id = before.callback_id.expose();
-    let forged = Delivery::signed(FOREIGN_SECRET, failure("forged"));
+    let (id, job_id) = (before.callback_id.expose(), before.job_id.unwrap());
+    let forged = Delivery::signed(FOREIGN_SECRET, failure(&job_id, "forged"));
     assert_eq!(case.stack.call_back(id, &forged).await, StatusCode::UNAUTHORIZED);
     let secret = case.stack.shared_secrets().signing_secret;
-    let altered = Delivery { body: failure("forged").into(), ..Delivery::signed(&secret, failure("other")) };
+    let altered = Delivery {
+        body: failure(&job_id, "forged").into(),
+        ..Delivery::signed(&secret, failure(&job_id, "other"))
+    };
     assert_eq!(case.stack.call_back(id, &altered).await, StatusCode::UNAUTHORIZED);
     assert_eq!(case.stack.load(&upload).await.unwrap().result, None);
-    let proper = Delivery::signed(&secret, failure("unreadable"));
+    let foreign = Delivery::signed(&secret, failure("job_of_another_document", "unreadable"));
+    assert_eq!(case.stack.call_back(id, &foreign).await, StatusCode::OK);
+    assert_eq!(case.stack.load(&upload).await.unwrap().result, None, "it has no such job");
+    let proper = Delivery::signed(&secret, failure(&job_id, "unreadable"));
     assert_eq!(case.stack.call_back(id, &proper).await, StatusCode::OK);
     case.stack.failed(&upload, "unreadable").await;
 }
@@ -66,7 +72,7 @@ async fn case_35_badly_signed_callback_is_401_and_changes_nothing() {
 #[tokio::test]
 async fn case_35_well_signed_callback_that_belongs_to_nothing_is_kept() {
     let stack = Stack::open();
-    let delivery = Delivery::signed(&stack.shared_secrets().signing_secret, failure("unreadable"));
+    let delivery = Delivery::signed(&stack.shared_secrets().signing_secret, failure("job_1", "unreadable"));
     let answer = stack.call_back(&Uuid::new_v4().to_string(), &delivery).await;
     assert!(answer.is_success(), "{answer}");
     assert_eq!(kept(&stack, &delivery.event_id).await.as_deref(), Some(delivery.body.as_slice()));
@@ -100,15 +106,17 @@ async fn case_36_defective_callbacks_are_refused_and_the_proper_one_after_them_i
 async fn case_36_overflowing_and_double_headers_are_refused_without_a_panic() {
     let case = Case::begin();
     let (upload, document) = case.upload_that_waits("waits.txt").await;
-    let id = document.callback_id.expose();
+    let (id, job_id) = (document.callback_id.expose(), document.job_id.unwrap());
     let secret = case.stack.shared_secrets().signing_secret;
     for timestamp in ["-9223372036854775808", "9223372036854775807", "99999999999999999999", "", "now", "1e9"]
     {
-        let delivery =
-            Delivery { timestamp: timestamp.to_owned(), ..Delivery::signed(&secret, failure("forged")) };
+        let delivery = Delivery {
+            timestamp: timestamp.to_owned(),
+            ..Delivery::signed(&secret, failure(&job_id, "forged"))
+        };
         assert_eq!(case.stack.call_back(id, &delivery).await, StatusCode::UNAUTHORIZED, "{timestamp}");
     }
-    let delivery = Delivery::signed(&secret, failure("forged"));
+    let delivery = Delivery::signed(&secret, failure(&job_id, "forged"));
     let single = [
         ("webhook-id", delivery.event_id.as_str()),
         ("webhook-timestamp", &delivery.timestamp),
@@ -121,7 +129,7 @@ async fn case_36_overflowing_and_double_headers_are_refused_without_a_panic() {
         // The gateway may join or drop duplicate headers. The signature may stay valid; the function must not panic.
         assert!(matches!(answer, StatusCode::UNAUTHORIZED | StatusCode::OK), "{answer}");
     }
-    let proper = Delivery::signed(&secret, failure("forged"));
+    let proper = Delivery::signed(&secret, failure(&job_id, "forged"));
     assert_eq!(case.stack.call_back(id, &proper).await, StatusCode::OK);
     case.stack.failed(&upload, "forged").await;
 }

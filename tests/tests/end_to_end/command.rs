@@ -162,7 +162,7 @@ async fn document_whose_execution_was_stopped_is_shown_by_status_and_resumes_by_
     let found = case.stack.status().await;
     assert!(!is_named(&found), "{found}");
     let error = json!({ "code": "unreadable", "message": "It cannot be read." });
-    let data = json!({ "jobId": "job_1", "error": error });
+    let data = json!({ "jobId": document.job_id, "error": error });
     let result = json!({ "type": "job.failed", "timestamp": "2026-11-20T16:04:05.006Z", "data": data });
     let delivery = Delivery::signed(&case.stack.shared_secrets().signing_secret, result.to_string());
     case.stack.call_back(document.callback_id.expose(), &delivery).await;

@@ -30,6 +30,7 @@ mod case_41_to_44_returned;
 mod command;
 mod crowd;
 mod good_files;
+mod local_cloud;
 mod paced;
 mod ports;
 mod records;

@@ -8,12 +8,12 @@ use std::{
 };
 
 use lectern::{
+    contract::callback::VerifiedCallback,
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::JobStatus,
     document::{Attempt, DocumentId},
     error::Error,
     ports::{JobRequest, ThirdParty},
-    steps::receive_callback::VerifiedCallback,
     testing::MemoryThirdParty,
 };
 use time::OffsetDateTime;

@@ -6,11 +6,11 @@ use std::{
 };
 
 use lectern::{
-    contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus, JobSucceeded, ReturnedFile},
+    contract::wire::{CallbackEvent, FileRole, JobStatus, ReturnedFile},
     document::{DocumentId, DocumentRef},
     ports::Clock as _,
     steps::receive_callback::Answer,
-    testing::world::{MemoryWorld, SECRET, callback_body, failed, returned_file, signed, succeeded},
+    testing::world::{MemoryWorld, SECRET, callback_body, failed, of_job, returned_file, signed, succeeded},
 };
 
 use time::OffsetDateTime;
@@ -178,10 +178,11 @@ impl Sender {
                 CallBack::Thrice => self.deliveries.extend([(); 3].map(|()| delivery(&event, SECRET))),
                 CallBack::Contradictory => {
                     self.deliveries.push(delivery(&event, SECRET));
-                    self.deliveries.push(delivery(&of_job(&key, failed("contradiction")), SECRET));
+                    self.deliveries
+                        .push(delivery(&of_job(&format!("job-{key}"), failed("contradiction")), SECRET));
                 }
                 CallBack::BadlySigned => {
-                    self.deliveries.push(delivery(&of_job(&key, failed("forged")), FOREIGN));
+                    self.deliveries.push(delivery(&of_job(&format!("job-{key}"), failed("forged")), FOREIGN));
                     self.deliveries.push(delivery(&event, SECRET));
                 }
                 CallBack::OnlyIfProbed | CallBack::AlwaysWorking | CallBack::Forgotten => {}
@@ -226,7 +227,10 @@ impl Sender {
             }
             file
         });
-        of_job(key, if outcome == Outcome::Failed { failed("encrypted") } else { succeeded(&files) })
+        of_job(
+            &format!("job-{key}"),
+            if outcome == Outcome::Failed { failed("encrypted") } else { succeeded(&files) },
+        )
     }
 
     /// Ends a job that seemed endless; probes then get its result.
@@ -280,7 +284,7 @@ impl Sender {
             Answer::Unavailable => self.deliveries.push(delivery),
             Answer::Kept => assert_eq!(delivery.secret, SECRET),
             Answer::Unauthorized => assert_eq!(delivery.secret, FOREIGN),
-            Answer::KeptUnknown | Answer::TooLarge => panic!("{answer:?}"),
+            Answer::KeptUnknown => panic!("{answer:?}"),
         }
         document
     }
@@ -288,12 +292,4 @@ impl Sender {
     fn document_of(&self, key: &str) -> DocumentRef {
         self.documents[&document_id(key)].clone()
     }
-}
-
-/// The event of the job with this key.
-fn of_job(key: &str, mut event: CallbackEvent) -> CallbackEvent {
-    let (CallbackEvent::Succeeded(JobSucceeded { job_id, .. })
-    | CallbackEvent::Failed(JobFailed { job_id, .. })) = &mut event;
-    *job_id = format!("job-{key}");
-    event
 }

@@ -1,9 +1,7 @@
 //! The admission state and the documents that wait for a permit: `ADMISSION`/`ADMISSION`,
 //! `QUEUE#<queue>#<opening>`/`POSITION#<number>` and `WAITING#<document>`/`WAITING`. Every read is of one item by its key.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
 use lectern::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::DocumentRef,
@@ -15,10 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DynamoDbStore,
-    items::{Item, admission_key, from_item, position_key, to_item, waiting_key},
-    write,
+    items::{Assignment, Item, admission_key, from_item, position_key, to_item, waiting_key},
+    update,
 };
 use crate::error::{defect, failed};
+
+/// The attributes that the state has only sometimes.
+const OPTIONAL: [&str; 1] = ["stalledSince"];
 
 #[derive(Serialize, Deserialize)]
 struct StoredAdmission {
@@ -51,37 +52,43 @@ impl AdmissionStore for DynamoDbStore {
         revision: u64,
         changes: QueueChanges,
     ) -> Result<(), Error> {
-        let mut item = admission_key();
-        item.extend(to_item(&StoredAdmission { revision: revision + 1, state: state.clone() })?);
+        let attributes = to_item(&StoredAdmission { revision: revision + 1, state: state.clone() })?;
+        let removed: Vec<&str> =
+            OPTIONAL.into_iter().filter(|name| !attributes.contains_key(*name)).collect();
+        let Assignment { expression, names, mut values } = Assignment::of(attributes, &removed);
         // Revision 0 is that of a state that was never written.
-        let (condition, values) = if revision == 0 {
-            ("attribute_not_exists(pk)", None)
+        let condition = if revision == 0 {
+            "attribute_not_exists(pk)"
         } else {
-            let read = (":read".to_owned(), AttributeValue::N(revision.to_string()));
-            ("revision = :read", Some(HashMap::from([read])))
+            values.insert(":read".to_owned(), AttributeValue::N(revision.to_string()));
+            "revision = :read"
         };
         if changes == QueueChanges::default() {
-            let put = self
+            let request = self
                 .client
-                .put_item()
+                .update_item()
                 .table_name(&self.table)
-                .set_item(Some(item))
+                .set_key(Some(admission_key()))
+                .update_expression(expression)
                 .condition_expression(condition)
-                .set_expression_attribute_values(values);
-            return put.send().await.map(drop).map_err(|error| failed("PutItem", error));
+                .set_expression_attribute_names(Some(names))
+                .set_expression_attribute_values(Some(values));
+            return request.send().await.map(drop).map_err(|error| failed("UpdateItem", error));
         }
-        let state = Put::builder()
+        let state = Update::builder()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_key(Some(admission_key()))
+            .update_expression(expression)
             .condition_expression(condition)
-            .set_expression_attribute_values(values)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
             .build();
-        let mut writes = vec![write(state)?];
+        let mut writes = vec![update(state)?];
         for (position, waiting) in changes.waiting {
-            writes.push(self.put_or_delete(position_key(&position), waiting)?);
+            writes.push(self.set_or_delete(position_key(&position), waiting)?);
         }
         for (document, position) in changes.positions {
-            writes.push(self.put_or_delete(waiting_key(&document), position)?);
+            writes.push(self.set_or_delete(waiting_key(&document), position)?);
         }
         self.transact(writes).await
     }
@@ -93,14 +100,16 @@ impl DynamoDbStore {
         request.send().await.map(|answer| answer.item).map_err(|error| failed("GetItem", error))
     }
 
-    fn put_or_delete(&self, key: Item, value: Option<impl Serialize>) -> Result<TransactWriteItem, Error> {
+    fn set_or_delete(&self, key: Item, value: Option<impl Serialize>) -> Result<TransactWriteItem, Error> {
         let Some(value) = value else {
             let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
             let delete = delete.map_err(|error| defect("a delete could not be built", error))?;
             return Ok(TransactWriteItem::builder().delete(delete).build());
         };
-        let mut item = key;
-        item.extend(to_item(&value)?);
-        write(Put::builder().table_name(&self.table).set_item(Some(item)).build())
+        let Assignment { expression, names, values } = Assignment::of(to_item(&value)?, &[]);
+        let set = Update::builder().table_name(&self.table).set_key(Some(key)).update_expression(expression);
+        let set =
+            set.set_expression_attribute_names(Some(names)).set_expression_attribute_values(Some(values));
+        update(set.build())
     }
 }

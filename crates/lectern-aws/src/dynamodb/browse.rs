@@ -61,7 +61,7 @@ impl Browse for DynamoDbStore {
             // Without the result, which may be 192 KiB for each of thousands of documents.
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
-                 reason, #times, supersededBy, callbackId, attempt, #round, jobId, redrives, \
+                 reason, #times, supersededBy, callbackId, attempt, #round, jobId, earlierJobs, redrives, \
                  abandonedJobs, recordKey, traceparent",
             )
             .expression_attribute_names("#bucket", "bucket")

@@ -17,6 +17,10 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// Name of the index that lists submissions: partition `state`, sort `createdOrder`. Only submissions have both.
 pub(super) const SUBMISSIONS_BY_STATE: &str = "submissions-by-state";
 
+/// Name of the attribute after whose time, in seconds since 1970, `DynamoDB` deletes an item. A contract test compares
+/// it with the table's setting.
+pub(super) const EXPIRES_AT: &str = "expiresAt";
+
 /// A document's item: `SUBMISSION#<id>` / `DOCUMENT#<id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +39,9 @@ pub(super) struct StoredDocument {
     pub(super) result_files: Option<u64>,
     #[serde(flatten)]
     pub(super) document: Document,
+    /// The item as it was read, with the attributes that this code does not know.
+    #[serde(skip)]
+    pub(super) read: Item,
 }
 
 impl StoredDocument {
@@ -47,12 +54,49 @@ impl StoredDocument {
             result_outcome: None,
             result_files: None,
             document,
+            read: Item::new(),
         }
+    }
+
+    /// Parses an item that may be written again.
+    pub(super) fn from_read(item: Item) -> Result<Self, Error> {
+        let stored: Self = from_item(item.clone())?;
+        Ok(Self { read: item, ..stored })
+    }
+
+    /// The item to write. Of the item that was read, attributes stay that this code does not know, because newer code
+    /// wrote them, and attributes that have not changed, because they may contain fields that this code does not know
+    /// (D08).
+    pub(super) fn to_write(&self) -> Result<Item, Error> {
+        let mut item = to_item(self)?;
+        if self.read.is_empty() {
+            return Ok(item);
+        }
+        let before = to_item(&from_item::<Self>(self.read.clone())?)?;
+        for (name, value) in &self.read {
+            match before.get(name) {
+                None => {
+                    item.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+                Some(known) if item.get(name) == Some(known) => {
+                    item.insert(name.clone(), value.clone());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(item)
     }
 
     /// The item after a transition.
     pub(super) fn moved(self, document: Document) -> Self {
-        Self { revision: self.revision + 1, document, ..self }
+        let has_result = document.result.is_some();
+        Self {
+            revision: self.revision + 1,
+            result_outcome: self.result_outcome.filter(|_| has_result),
+            result_files: self.result_files.filter(|_| has_result),
+            document,
+            ..self
+        }
     }
 }
 
@@ -106,6 +150,32 @@ pub(super) fn to_item<T: Serialize>(value: &T) -> Result<Item, Error> {
 pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Error> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
         .map_err(|error| defect("an item could not be read", error))
+}
+
+/// An update that sets the attributes of an item and removes others of its attributes. It leaves attributes alone that
+/// this code does not know (D08).
+pub(super) struct Assignment {
+    pub(super) expression: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+}
+
+impl Assignment {
+    pub(super) fn of(attributes: Item, removed: &[&str]) -> Self {
+        let mut attributes: Vec<(String, AttributeValue)> = attributes.into_iter().collect();
+        attributes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let (mut names, mut values, mut sets) = (HashMap::new(), Item::new(), Vec::new());
+        for (number, (name, value)) in attributes.into_iter().enumerate() {
+            sets.push(format!("#set{number} = :set{number}"));
+            names.insert(format!("#set{number}"), name);
+            values.insert(format!(":set{number}"), value);
+        }
+        let removals: Vec<String> = (0..removed.len()).map(|number| format!("#removed{number}")).collect();
+        names.extend(removals.iter().cloned().zip(removed.iter().map(|name| (*name).to_owned())));
+        let remove = if removals.is_empty() { "" } else { " REMOVE " };
+        let expression = format!("SET {}{remove}{}", sets.join(", "), removals.join(", "));
+        Self { expression, names, values }
+    }
 }
 
 fn key(pk: String, sk: String) -> Item {

@@ -35,7 +35,7 @@ impl Register for DynamoDbStore {
         let reference = new.reference.clone();
         let (sequencer, now) = (new.sequencer.clone(), new.now);
         let file_key = file_key(&reference.submission_id, &new.object);
-        let current = self.current_version(&file_key).await?;
+        let (file, current) = self.current_version(file_key).await?;
         let plan = transitions::register(
             new,
             current.as_ref().map(|(stored, sequencer)| (stored.document.clone(), sequencer.clone())),
@@ -46,7 +46,7 @@ impl Register for DynamoDbStore {
         ];
         if plan.is_current {
             writes.push(self.put_current(
-                file_key,
+                file,
                 &reference,
                 &sequencer,
                 current.as_ref().map(|(old, _)| old),
@@ -78,7 +78,11 @@ impl Register for DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    async fn current_version(&self, file_key: &Item) -> Result<Option<(StoredDocument, Sequencer)>, Error> {
+    /// A file's item, which holds at least its key, and its current version.
+    async fn current_version(
+        &self,
+        file_key: Item,
+    ) -> Result<(Item, Option<(StoredDocument, Sequencer)>), Error> {
         let answer = self
             .client
             .get_item()
@@ -88,10 +92,10 @@ impl DynamoDbStore {
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        let Some(item) = answer.item else { return Ok(None) };
-        let current: CurrentVersion = from_item(item)?;
+        let Some(item) = answer.item else { return Ok((file_key, None)) };
+        let current: CurrentVersion = from_item(item.clone())?;
         let stored = self.stored(&current.document).await?;
-        Ok(stored.map(|stored| (stored, Sequencer::new(&current.sequencer))))
+        Ok((item, stored.map(|stored| (stored, Sequencer::new(&current.sequencer)))))
     }
 
     /// The sequencer of the newest registered version of this file, `None` if there is none.
@@ -103,7 +107,7 @@ impl DynamoDbStore {
         submission: &SubmissionId,
         object: &ObjectVersion,
     ) -> Result<Option<Sequencer>, Error> {
-        let current = self.current_version(&file_key(submission, object)).await?;
+        let (_, current) = self.current_version(file_key(submission, object)).await?;
         Ok(current.map(|(_, sequencer)| sequencer))
     }
 
@@ -128,12 +132,12 @@ impl DynamoDbStore {
     /// Makes the document its file's current version, unless the current version has changed in the meantime.
     fn put_current(
         &self,
-        file_key: Item,
+        file: Item,
         document: &DocumentRef,
         sequencer: &Sequencer,
         replaced: Option<&StoredDocument>,
     ) -> Result<TransactWriteItem, Error> {
-        let mut item = file_key;
+        let mut item = file;
         item.extend(to_item(&CurrentVersion {
             document: document.clone(),
             sequencer: sequencer.as_str().to_owned(),

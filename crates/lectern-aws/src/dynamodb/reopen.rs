@@ -22,13 +22,7 @@ impl Reopening for DynamoDbStore {
         let Some((moved, change)) = transitions::reopen(&stored.document, after, discard_result, now) else {
             return Ok(Reopened::Unchanged(Box::new(stored.document)));
         };
-        let kept = moved.result.is_some();
-        let stored = StoredDocument {
-            task_token: None,
-            result_outcome: stored.result_outcome.filter(|_| kept),
-            result_files: stored.result_files.filter(|_| kept),
-            ..stored
-        };
+        let stored = StoredDocument { task_token: None, ..stored };
         let mut writes = vec![self.put_moved(stored, moved.clone())?];
         if let Some(change) = change {
             writes.push(self.count(&document.submission_id, change, now).await?);

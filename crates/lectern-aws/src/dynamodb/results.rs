@@ -13,6 +13,7 @@ use lectern::{
     document::transitions,
     document::{CallbackId, DocumentRef, DocumentState, JobResult},
     error::{Error, StoreError, rfc3339},
+    limits::UNKNOWN_CALLBACK_LIFETIME,
     ports::{CallbackTarget, Recorded, ResultContext, Results},
     telemetry::trace::{self, TraceParent},
 };
@@ -21,9 +22,15 @@ use time::OffsetDateTime;
 
 use super::{
     DynamoDbStore,
-    items::{StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
+    items::{EXPIRES_AT, StoredDocument, callback_key, document_key, from_item, unknown_callback_key},
 };
 use crate::error::{defect, failed};
+
+/// There is a document, and it has no result yet.
+const FIRST: &str = "attribute_exists(pk) AND attribute_not_exists(#result)";
+/// And it may have the job, as `Document::may_have_job` says.
+const OF_A_JOB: &str = "attribute_exists(pk) AND attribute_not_exists(#result) AND NOT contains(abandonedJobs, :job) \
+                        AND (attribute_not_exists(jobId) OR jobId = :job OR contains(earlierJobs, :job))";
 
 /// A callback's item: `CALLBACK#<callback id>` / `CALLBACK`.
 #[derive(Deserialize)]
@@ -51,8 +58,8 @@ impl DynamoDbStore {
         let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
             .map_err(|error| defect("a result could not be written as an attribute", error))?;
         let stores = "SET #result = :result, resultOutcome = :outcome, resultFiles = :files";
-        let is_possible = "attribute_exists(pk) AND attribute_not_exists(#result) \
-                           AND NOT contains(abandonedJobs, :job)";
+        let names_job = !result.job_id().is_empty();
+        let is_possible = if names_job { OF_A_JOB } else { FIRST };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let update = self
             .client
@@ -64,11 +71,15 @@ impl DynamoDbStore {
             .expression_attribute_values(":result", value)
             .expression_attribute_values(":outcome", text(outcome))
             .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
-            .expression_attribute_values(":job", text(result.job_id()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .expression_attribute_values(":processing", text(DocumentState::Processing.as_str()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update = if names_job {
+            update.expression_attribute_values(":job", text(result.job_id()))
+        } else {
+            update
+        };
         Ok(if moves {
             update
                 .update_expression(format!(
@@ -130,12 +141,9 @@ impl Results for DynamoDbStore {
                     };
                     let Some(item) = failed.item else { return Ok(Recorded::Unknown) };
                     let StoredDocument { document, task_token, .. } = from_item(item)?;
-                    if let Some(first) = &document.result {
+                    if transitions::record_result(&document, result, now).is_none() {
                         let context = ResultContext::of(&document, task_token);
-                        return Ok(transitions::compare_result(first, result, context));
-                    }
-                    if document.abandoned_jobs.contains(result.job_id()) {
-                        return Ok(Recorded::Forgotten);
+                        return Ok(transitions::refused_result(&document, result, context));
                     }
                 }
                 Err(error) => return Err(failed("UpdateItem", error)),
@@ -155,13 +163,22 @@ impl Results for DynamoDbStore {
         item.insert("callbackId".to_owned(), AttributeValue::S(callback_id.to_owned()));
         item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
         item.insert("receivedAt".to_owned(), AttributeValue::S(rfc3339(now)));
-        self.client
+        let expires_at = (now + UNKNOWN_CALLBACK_LIFETIME).unix_timestamp();
+        item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at.to_string()));
+        let put = self
+            .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
             .send()
-            .await
-            .map(drop)
-            .map_err(|error| failed("PutItem", error))
+            .await;
+        match put {
+            // An earlier delivery of the event has been kept.
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            put => put.map(drop).map_err(|error| failed("PutItem", error)),
+        }
     }
 }

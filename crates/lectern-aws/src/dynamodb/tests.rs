@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
         get_item::{GetItemInput, GetItemOutput},
         transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput},
     },
-    types::{AttributeValue, Put, TransactWriteItem},
+    types::{AttributeValue, Put, TransactWriteItem, Update},
 };
 use aws_smithy_mocks::{Rule, mock};
 use lectern::{document::Document, document::submission::Submission};

@@ -14,6 +14,7 @@ use lectern::{
 use lectern_aws::http_third_party::ReturnedFileFetcher;
 use rstest::rstest;
 use third_party::FileFault;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{ReferenceThirdParty, assert_silent, collect, listener, server, sha256};
 
@@ -25,7 +26,7 @@ fn local(url: &str) -> ReturnedFileFetcher {
 
 fn at(url: impl Into<String>) -> ReturnedFile {
     ReturnedFile {
-        name: "text.txt".to_owned(),
+        name: "text.txt".into(),
         role: FileRole::Text,
         url: url.into(),
         size_bytes: 5,
@@ -73,6 +74,34 @@ async fn body_is_streamed_and_not_collected() {
     while received < 10_000_000 {
         received += body.next().await.unwrap().unwrap().len();
     }
+}
+
+#[rstest]
+#[case(
+    "/a/%2e%2e/b/../c//d;p=1?name='O%27Neil'&x={1}&y=%7E%7e&z=a+b%20|",
+    "/a/%2e%2e/b/../c//d;p=1?name='O%27Neil'&x={1}&y=%7E%7e&z=a+b%20|"
+)]
+#[case("?token=a%2Fb#part", "/?token=a%2Fb")]
+#[case("/%E6%95%99%e6%a1%88.docx", "/%E6%95%99%e6%a1%88.docx")]
+#[tokio::test]
+async fn v05_declared_url_is_requested_byte_for_byte(#[case] declared: &str, #[case] requested: &str) {
+    let listener = listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let head = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let body = local(&url).fetch(&at(format!("{url}{declared}"))).await.unwrap();
+    assert_eq!(collect(body).await, (b"hello".to_vec(), true));
+    let head = head.await.unwrap();
+    assert_eq!(head.lines().next(), Some(format!("GET {requested} HTTP/1.1").as_str()));
+    let host = format!("host: {}", url.trim_start_matches("http://"));
+    assert_eq!(head.lines().filter(|line| line.to_ascii_lowercase() == host).count(), 1, "{head}");
 }
 
 #[rstest]

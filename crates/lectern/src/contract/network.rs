@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::{Uri, uri::Scheme};
 use url::{Host, Url};
 
 /// The networks in which the third party and its files may be.
@@ -24,20 +25,25 @@ impl Network {
         }
     }
 
-    /// Whether a file may be fetched from `url`: scheme, host on the list, no credentials, no forbidden address.
+    /// Whether a file may be fetched from `url`: scheme, host on the list, no credentials, no forbidden address. The
+    /// answer holds path and query byte for byte, without a fragment.
+    ///
+    /// The host has to be written as in the list, in any letter case. Otherwise two parsers could see two hosts in one
+    /// URL.
     ///
     /// # Errors
     /// [`ForbiddenUrl`] names the violated rule and never repeats the URL.
-    pub fn check(self, url: &str, allowed_hosts: &[String]) -> Result<Url, ForbiddenUrl> {
-        let url = Url::parse(url).map_err(|_| ForbiddenUrl("it is no URL"))?;
-        match (self, url.scheme()) {
+    pub fn check(self, url: &str, allowed_hosts: &[String]) -> Result<Uri, ForbiddenUrl> {
+        const NO_URL: ForbiddenUrl = ForbiddenUrl("it is no URL");
+        let parsed = Url::parse(url).map_err(|_| NO_URL)?;
+        match (self, parsed.scheme()) {
             (_, "https") | (Self::Loopback, "http") => {}
             _ => return Err(ForbiddenUrl("its scheme is not https")),
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(ForbiddenUrl("it holds credentials"));
         }
-        match url.host() {
+        match parsed.host() {
             Some(Host::Ipv4(address)) if !self.allows(address.into()) => {
                 return Err(ForbiddenUrl("its address is not one that may be reached"));
             }
@@ -47,11 +53,19 @@ impl Network {
             Some(Host::Ipv4(_) | Host::Ipv6(_) | Host::Domain(_)) => {}
             None => return Err(ForbiddenUrl("it has no host")),
         }
-        let host = url.host_str().unwrap_or_default();
+        let host = parsed.host_str().unwrap_or_default();
         if !allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
             return Err(ForbiddenUrl("its host is not on the list of allowed hosts"));
         }
-        Ok(url)
+        let uri: Uri = url.parse().map_err(|_| NO_URL)?;
+        let authority = uri.authority().ok_or(NO_URL)?;
+        let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+        let is_read_alike = url.is_ascii()
+            && uri.scheme_str() == Some(parsed.scheme())
+            && authority.host().eq_ignore_ascii_case(host)
+            && !authority.as_str().contains('@')
+            && Some(authority.port_u16().unwrap_or(default_port)) == parsed.port_or_known_default();
+        if is_read_alike { Ok(uri) } else { Err(ForbiddenUrl("it is not written plainly")) }
     }
 }
 
@@ -130,6 +144,12 @@ mod tests {
     #[case::credentials("https://files.example.com@evil.com/x")]
     #[case::user("https://user:pass@files.example.com/x")]
     #[case::nonsense("not a url")]
+    #[case::host_behind_a_backslash("https://evil.example.com\\@files.example.com/x")]
+    #[case::backslash_for_a_slash("https:\\\\files.example.com/x")]
+    #[case::encoded_host("https://%66iles.example.com/x")]
+    #[case::empty_user("https://@files.example.com/x")]
+    #[case::address_as_another_number("https://134744072/x")]
+    #[case::line_break_in_the_host("https://files.exa\nmple.com/x")]
     fn case_41_forbidden_url_is_refused(#[case] url: &str) {
         let error = Network::Public.check(url, &hosts()).unwrap_err();
         assert!(!error.to_string().contains("example"), "the URL is not repeated");
@@ -139,6 +159,18 @@ mod tests {
     fn allowed_host_over_https_is_fetched() {
         assert!(Network::Public.check("https://FILES.example.com/x?y#z", &hosts()).is_ok());
         assert!(Network::Public.check("https://8.8.8.8/", &hosts()).is_ok());
+    }
+
+    #[rstest]
+    #[case(
+        "https://files.example.com/a/%2e%2e/b/../c//d?name='O%27Neil'&x={1}&y=%7e|#part",
+        "/a/%2e%2e/b/../c//d?name='O%27Neil'&x={1}&y=%7e|"
+    )]
+    #[case("https://FILES.example.com:443/?a=b", "/?a=b")]
+    #[case("https://files.example.com", "/")]
+    fn v05_path_and_query_are_kept_byte_for_byte(#[case] url: &str, #[case] requested: &str) {
+        let uri = Network::Public.check(url, &hosts()).unwrap();
+        assert_eq!(uri.path_and_query().unwrap().as_str(), requested);
     }
 
     #[test]

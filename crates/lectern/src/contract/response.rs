@@ -6,12 +6,11 @@ use time::OffsetDateTime;
 
 use crate::{
     contract::{json, wire::JobError},
+    display_text::Sentence,
     document::Reason,
     error::Error,
     limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT},
 };
-
-const MAX_REASON_CHARS: usize = 300;
 
 /// The workflow error for an answer other than 2xx. `body` is the beginning of the answer's body.
 ///
@@ -76,35 +75,30 @@ fn retry_in(body: &[u8]) -> Option<f64> {
 #[derive(Deserialize)]
 struct Problem {
     code: String,
-    message: Option<String>,
+    #[serde(default)]
+    message: Sentence,
 }
 
 fn problem(body: &[u8]) -> Option<Problem> {
     json::from_slice(body).ok()
 }
 
-/// The reason in a problem document, made fit for display.
+/// The reason in a problem document.
 fn reason(Problem { code, message }: Problem) -> Reason {
-    let default = "The processing service does not accept this file.";
-    Reason {
-        code: if is_plain_word(&code) { code } else { "rejected".to_owned() },
-        message: message.map_or_else(|| default.to_owned(), |text| displayable(&text)),
-    }
+    Reason::new(known_code(&code), message.or("The processing service does not accept this file."))
 }
 
-/// The reason of a failed job, made fit for display and for the store.
+/// The reason of a failed job.
 pub fn job_reason(error: &JobError) -> Reason {
-    let code = if is_plain_word(&error.code) { error.code.as_str() } else { "rejected" };
-    Reason::new(code, displayable(&error.message))
+    let default = "The processing service could not process this file and gave no reason.";
+    Reason::new(known_code(&error.code), error.message.clone().or(default))
 }
 
-fn is_plain_word(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// The third party's text, made fit for display: without control characters, and of limited length.
-pub fn displayable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect()
+/// The third party's code, if it is a word; it becomes a dimension of a metric.
+fn known_code(code: &str) -> &str {
+    let is_word = (1..=64).contains(&code.len())
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_word { code } else { "rejected" }
 }
 
 #[cfg(test)]
@@ -196,6 +190,23 @@ mod tests {
         assert_eq!(error.reason(), Reason::new("drmProtected", "No DRM, please."));
         let hostile = error_of(StatusCode::BAD_REQUEST, &HeaderMap::new(), br#"{"code":"<script>"}"#, NOW);
         assert_eq!(hostile.reason().code, "rejected");
+    }
+
+    #[rstest]
+    #[case::bidi_and_escape("Not\u{202e} \u{1b}[31mthis", "Not [31mthis")]
+    #[case::line_breaks("Save it\r\nagain.", "Save it again.")]
+    #[case::empty(" \u{200b}", "The processing service could not process this file and gave no reason.")]
+    fn v03_third_partys_message_is_neutralised_for_the_teacher(#[case] message: &str, #[case] shown: &str) {
+        let error = JobError { code: "unreadable".to_owned(), message: message.into() };
+        assert_eq!(job_reason(&error).message, shown);
+        let body = serde_json::json!({ "code": "unreadable", "message": message }).to_string();
+        let refused = error_of(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body.as_bytes(), NOW);
+        let shown = if shown.contains("gave no reason") {
+            "The processing service does not accept this file."
+        } else {
+            shown
+        };
+        assert_eq!(refused.reason().message, shown);
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! The wire types of the contract with the third party: `docs/third-party.openapi.yaml`.
 //!
 //! Both sides use these types: Lectern's adapter and callback parser, and the reference third party. In JSON, field
-//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex. Whole numbers are
-//! read in any spelling ([`json`]).
+//! names are camelCase, sizes are in bytes, times are RFC 3339, and hashes are SHA-256 in lower-case hex. Whole numbers
+//! are read in any spelling ([`json`]). Text that people read is a [`DisplayText`](crate::display_text::DisplayText),
+//! which is neutralised when it is parsed.
 
 use lectern_content::MediaType;
 use serde::{
@@ -11,6 +12,11 @@ use serde::{
 };
 
 use super::json;
+
+use crate::{
+    display_text::{Label, Remark, Sentence},
+    limits::MAX_JOB_ID_BYTES,
+};
 
 /// Request header with the key that makes a submission idempotent (`<document id>-<round>`).
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -58,6 +64,22 @@ pub enum JobStatus {
     Succeeded(JobSucceeded),
     /// Failed permanently, with the same data as the callback.
     Failed(JobFailed),
+}
+
+impl JobStatus {
+    /// The job's id.
+    pub fn job_id(&self) -> &str {
+        match self {
+            Self::Working { job_id } => job_id,
+            Self::Succeeded(job) => &job.job_id,
+            Self::Failed(job) => &job.job_id,
+        }
+    }
+}
+
+/// Whether the text can be a job's id: 1 to [`MAX_JOB_ID_BYTES`] visible ASCII characters.
+pub fn is_job_id(text: &str) -> bool {
+    (1..=MAX_JOB_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A callback's body, signed by the Standard Webhooks scheme.
@@ -109,7 +131,7 @@ pub struct JobError {
     /// A short camelCase word such as `encrypted`, `truncated`, `tooComplex`, `unreadable`.
     pub code: String,
     /// A sentence for the teacher.
-    pub message: String,
+    pub message: Sentence,
 }
 
 /// One file that a job produced.
@@ -117,7 +139,7 @@ pub struct JobError {
 #[serde(rename_all = "camelCase")]
 pub struct ReturnedFile {
     /// A file name; never a path.
-    pub name: String,
+    pub name: Label,
     /// The purpose of the file.
     pub role: FileRole,
     /// The URL from which the file can be fetched without credentials.
@@ -154,7 +176,7 @@ pub enum FileRole {
 pub struct TranscriptFile {
     /// BCP 47 tag, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language: Option<String>,
+    pub language: Option<Label>,
     /// In the order of speech.
     pub segments: Vec<TranscriptFileSegment>,
 }
@@ -173,7 +195,7 @@ pub struct TranscriptFileSegment {
     pub text: String,
     /// Who said it, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub speaker: Option<String>,
+    pub speaker: Option<Label>,
 }
 
 /// Findings as JSON. Offsets count Unicode scalar values of the text file that the same job returned; a byte order mark at
@@ -196,13 +218,13 @@ pub struct FileFinding {
     #[serde(deserialize_with = "json::whole")]
     pub end: u64,
     /// The rule, such as `doubledWord`.
-    pub rule: String,
+    pub rule: Label,
     /// A sentence for the evaluator.
-    pub message: String,
+    pub message: Remark,
     /// What to write instead, if the rule knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
-    /// How bad it is. An unknown severity counts as [`Severity::Info`].
+    pub suggestion: Option<Remark>,
+    /// How much the finding matters. An unknown severity counts as [`Severity::Info`].
     #[serde(deserialize_with = "known_severity")]
     pub severity: Severity,
 }
@@ -240,10 +262,10 @@ pub struct MediaFile {
     pub height_px: Option<u32>,
     /// Codec of the first video track, such as `avc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub video_codec: Option<String>,
+    pub video_codec: Option<Label>,
     /// Codec of the first audio track, such as `mp4a`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_codec: Option<String>,
+    pub audio_codec: Option<Label>,
     /// When it was recorded, RFC 3339 with any offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_at: Option<String>,

@@ -2,7 +2,10 @@
 
 use percent_encoding::percent_decode;
 
-use crate::document::{DocumentRef, Reason, SubmissionId};
+use crate::{
+    display_text::Label,
+    document::{DocumentRef, Reason, SubmissionId},
+};
 
 /// The prefix of uploads.
 pub const UPLOADS_PREFIX: &str = "submissions/";
@@ -105,8 +108,7 @@ fn is_companion(key: &str) -> bool {
         ".temp",
         ".tmp",
     ];
-
-    let name = file_name(key).to_lowercase();
+    let name = key.rsplit('/').next().unwrap_or(key).to_lowercase();
     NAMES.contains(&name.as_str())
         || STARTS.iter().any(|start| name.starts_with(start))
         || ENDS.iter().any(|end| name.ends_with(end))
@@ -114,8 +116,8 @@ fn is_companion(key: &str) -> bool {
 }
 
 /// The file name of an upload's key, for display.
-pub fn file_name(key: &str) -> &str {
-    key.rsplit('/').next().unwrap_or(key)
+pub fn file_name(key: &str) -> Label {
+    Label::new(key.rsplit('/').next().unwrap_or(key))
 }
 
 /// The key of a verified returned file. The key never contains the file name that the third party gave.

@@ -68,6 +68,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         attempt: None,
         round: Round::FIRST,
         job_id: None,
+        earlier_jobs: BTreeSet::new(),
         result: None,
         redrives: 0,
         record_key: None,
@@ -83,7 +84,8 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     Registering { document, is_current: true, superseded, change: Some(change) }
 }
 
-/// Starts a transfer attempt, unless this attempt or a newer one has started, or the document is past `Processing`.
+/// Starts a transfer attempt, unless this attempt or a newer one has started, or the document is past `Processing`. The
+/// attempt's job is not known yet.
 pub fn begin_transfer(
     document: &Document,
     attempt: Attempt,
@@ -99,11 +101,13 @@ pub fn begin_transfer(
     let mut document = document.clone();
     document.attempt = Some(attempt);
     document.round = round;
+    document.earlier_jobs.extend(document.job_id.take());
     enter(&mut document, DocumentState::Transferring, now);
     Some(document)
 }
 
-/// Stores the job id of an attempt, unless a newer attempt has started.
+/// Stores the job id of an attempt, unless a newer attempt has started. A result that came before and is not of a job of
+/// this document is discarded, unless the workflow has gone on with it.
 pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option<Document> {
     if document.attempt != Some(attempt) {
         let newest = document.attempt.map(|newest| newest.0);
@@ -117,6 +121,12 @@ pub fn record_job(document: &Document, attempt: Attempt, job_id: &str) -> Option
     let mut document = Document { job_id: Some(job_id.to_owned()), ..document.clone() };
     // If the third party answers this attempt with the id of an abandoned job, then that job is the current one again.
     document.abandoned_jobs.remove(job_id);
+    document.earlier_jobs.remove(job_id);
+    let is_foreign = document.result.as_ref().is_some_and(|result| !document.may_have_job(result.job_id()));
+    if is_foreign && document.state <= DocumentState::Processing {
+        tracing::error!("The result that came before the job's id is of another job; it was discarded.");
+        document.result = None;
+    }
     Some(document)
 }
 
@@ -147,10 +157,10 @@ pub fn begin_verify(document: &Document, now: OffsetDateTime) -> Option<Document
 }
 
 /// Stores a result in any state of the document: a late result serves the probe or a redrive. A document that waits for
-/// its callback moves on to `Verifying` if the job succeeded. Only the first result counts. The result of an abandoned
-/// job is not stored.
+/// its callback moves on to `Verifying` if the job succeeded. Only the first result counts, and only that of a job that
+/// the document [may have](Document::may_have_job).
 pub fn record_result(document: &Document, result: &JobResult, now: OffsetDateTime) -> Option<Document> {
-    if document.result.is_some() || document.abandoned_jobs.contains(result.job_id()) {
+    if document.result.is_some() || !document.may_have_job(result.job_id()) {
         return None;
     }
     let mut document = Document { result: Some(result.clone()), ..document.clone() };
@@ -160,15 +170,13 @@ pub fn record_result(document: &Document, result: &JobResult, now: OffsetDateTim
     Some(document)
 }
 
-/// Compares a later result with the first one: the same result, a different result of the same job, or a result of
-/// another job.
-pub fn compare_result(first: &JobResult, result: &JobResult, context: ResultContext) -> Recorded {
-    if first == result {
-        Recorded::Same(context)
-    } else if first.job_id() == result.job_id() {
-        Recorded::Conflict
-    } else {
-        Recorded::OtherJob
+/// Why [`record_result`] did not store a result.
+pub fn refused_result(document: &Document, result: &JobResult, context: ResultContext) -> Recorded {
+    match &document.result {
+        Some(first) if first == result => Recorded::Same(context),
+        Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
+        None if document.abandoned_jobs.contains(result.job_id()) => Recorded::Forgotten,
+        Some(_) | None => Recorded::OtherJob,
     }
 }
 
@@ -241,6 +249,7 @@ pub fn reopen(
         // The job id is empty if the third party's answer violated the contract.
         let abandoned = ended.into_iter().chain(document.job_id.take()).filter(|job| !job.is_empty());
         document.abandoned_jobs.extend(abandoned);
+        document.abandoned_jobs.append(&mut document.earlier_jobs);
         if document.attempt.is_some() {
             document.round = document.round.next();
         }

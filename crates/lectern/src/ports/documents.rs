@@ -141,7 +141,7 @@ pub enum Recorded {
     Same(ResultContext),
     /// A different result of the same job was stored before. That one stands.
     Conflict,
-    /// A result of another job of the document was stored before, such as an earlier round's. That one stands.
+    /// A result of another job was stored before and stands, or the document does not have this job. Nothing was stored.
     OtherJob,
     /// A redrive has abandoned the job. Nothing was stored.
     Forgotten,
@@ -195,8 +195,8 @@ pub trait Results: Send + Sync {
         callback: &CallbackId,
     ) -> impl Future<Output = Result<Option<CallbackTarget>, Error>> + Send;
 
-    /// Stores the document's result if there is none yet ([`crate::document::transitions::record_result`]), and reads
-    /// the task token in the same write.
+    /// Stores the document's result if there is none yet and the document may have the job
+    /// ([`crate::document::transitions::record_result`]), and reads the task token in the same write.
     fn record_result(
         &self,
         document: &DocumentRef,

@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use super::ByteStream;
 use crate::{
+    contract::callback::VerifiedCallback,
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
     error::Error,
-    steps::receive_callback::VerifiedCallback,
     telemetry::trace::TraceParent,
 };
 

@@ -47,7 +47,7 @@ impl Draft {
             submission_id: document.reference.submission_id.to_string(),
             document_id: document.reference.document_id.to_string(),
             source: Source {
-                file_name: nfc(keys::file_name(&document.object.key)),
+                file_name: nfc(&keys::file_name(&document.object.key)),
                 media_type: document.media_type.ok_or_else(|| lost("media type"))?,
                 size_bytes: document.size_bytes,
                 received_at: received_at.clone(),
@@ -165,14 +165,14 @@ fn placed(finding: &FileFinding, text: Option<&NormalizedText>) -> Option<Findin
     Some(Finding {
         range: TextRange { start, end },
         rule: nfc(&finding.rule),
-        message: nfc(&finding.message),
+        message: nfc(&finding.message.clone().or("The processing service gave no explanation.")),
         suggestion: finding.suggestion.as_deref().map(nfc),
         severity: finding.severity,
     })
 }
 
 fn text_bytes(finding: &FileFinding) -> usize {
-    finding.rule.len() + finding.message.len() + finding.suggestion.as_ref().map_or(0, String::len)
+    finding.rule.len() + finding.message.len() + finding.suggestion.as_ref().map_or(0, |text| text.len())
 }
 
 fn too_large() -> Error {

@@ -11,6 +11,7 @@ use crate::{
         json::{self, BadJson},
         wire::{FileFinding, FindingsFile, MediaFile, TranscriptFile, TranscriptFileSegment},
     },
+    display_text::{Label, lines},
     error::rfc3339,
     limits,
 };
@@ -68,7 +69,7 @@ fn from_cue(cue: &Cue) -> TranscriptSegment {
     TranscriptSegment {
         start_ms: cue.start_ms,
         end_ms: cue.end_ms,
-        text: nfc(&cue.text),
+        text: nfc(&lines(&cue.text)),
         speaker: cue.speaker.as_deref().and_then(name),
     }
 }
@@ -78,14 +79,14 @@ fn from_file(file: TranscriptFile) -> Result<Transcript, Refused> {
     check_segments(segments.len(), segments.iter().map(|segment| segment.text.len()))?;
     let mut segments: Vec<_> = segments.iter().map(from_segment).collect();
     segments.sort_by_key(|segment: &TranscriptSegment| segment.start_ms);
-    Ok(Transcript { language, segments, dropped_cues: 0 })
+    Ok(Transcript { language: language.map(Into::into), segments, dropped_cues: 0 })
 }
 
 fn from_segment(segment: &TranscriptFileSegment) -> TranscriptSegment {
     TranscriptSegment {
         start_ms: segment.start_ms,
         end_ms: segment.end_ms.max(segment.start_ms),
-        text: nfc(&segment.text),
+        text: nfc(&lines(&segment.text)),
         speaker: segment.speaker.as_deref().and_then(name),
     }
 }
@@ -99,8 +100,8 @@ fn check_segments(count: usize, texts: impl IntoIterator<Item = usize>) -> Resul
 
 /// A name for display; `None` if the name is blank.
 fn name(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| nfc(text))
+    let text = Label::new(text.trim());
+    (!text.is_empty()).then(|| nfc(&text))
 }
 
 /// The findings with their original offsets, which are mapped when the text is known.

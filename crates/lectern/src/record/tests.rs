@@ -27,7 +27,7 @@ const NOW: time::OffsetDateTime = datetime!(2026-11-20 17:00:00 UTC);
 pub(crate) fn returned(name: &str, role: FileRole, media_type: &str, content: impl Into<Bytes>) -> Returned {
     let content = content.into();
     let file = ReturnedFile {
-        name: name.to_owned(),
+        name: name.into(),
         role,
         url: format!("https://third-party.example/{}", name.len()),
         size_bytes: content.len() as u64,
@@ -73,6 +73,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         attempt: None,
         round: crate::document::Round::FIRST,
         job_id: Some("job-1".to_owned()),
+        earlier_jobs: std::collections::BTreeSet::new(),
         result: Some(JobResult::Succeeded(JobSucceeded {
             job_id: "job-1".to_owned(),
             files: files.iter().map(|(file, _)| file.clone()).collect(),

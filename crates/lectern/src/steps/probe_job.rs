@@ -1,17 +1,18 @@
 //! `probe-job`: requests the status of a job from the third party, once.
 //!
 //! The state machine invokes this function, never a schedule: when a callback is overdue or the outcome of an attempt
-//! is unknown. A final answer is stored in the same way as a callback's result, so the first of the two counts.
+//! is unknown. The answer tells the job's id, which may be unknown so far. A final answer is stored in the same way as a
+//! callback's result, so the first of the two counts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    contract::wire::JobStatus,
-    document::{JobResult, Round},
+    contract::callback::{check, contract_broken},
+    contract::wire::{JobStatus, is_job_id},
+    document::{Document, JobResult, Round},
     error::Error,
     message::Envelope,
-    ports::{Clock, Load, Recorded, Results, ThirdParty},
-    steps::receive_callback::{check_limits, contract_broken},
+    ports::{Clock, Load, Recorded, Results, ThirdParty, Transfers},
     steps::transfer_document::idempotency_key,
     telemetry::metrics,
 };
@@ -69,29 +70,25 @@ impl Status {
     }
 }
 
-impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
+impl<S: Load + Results + Transfers, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
     /// Requests the status once.
     ///
     /// # Errors
     /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
-        if document.is_some_and(|document| document.result.is_some()) {
+        if document.as_ref().is_some_and(|document| document.result.is_some()) {
             tracing::info!(probe = "resultStored", "The result is already stored.");
             return Ok(Output { status: Status::ResultStored });
         }
         let key = idempotency_key(input.envelope.document.document_id, input.round);
         let answer = self.third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
+        if let (Some(document), Some(answer)) = (&document, &answer) {
+            self.learn_job(document, &input, answer.job_id()).await?;
+        }
         let result = match answer {
-            Some(JobStatus::Succeeded(job)) => {
-                if let Err(error) = check_limits(&job.files) {
-                    tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
-                    contract_broken(job.job_id)
-                } else {
-                    JobResult::Succeeded(job)
-                }
-            }
-            Some(JobStatus::Failed(job)) => JobResult::Failed(job),
+            Some(JobStatus::Succeeded(job)) => checked(JobResult::Succeeded(job)),
+            Some(JobStatus::Failed(job)) => checked(JobResult::Failed(job)),
             Some(JobStatus::Working { .. }) => {
                 tracing::info!(probe = "working", "The job is still running.");
                 metrics::probed(Status::Working, false, None);
@@ -117,6 +114,27 @@ impl<S: Load + Results, P: ThirdParty, C: Clock> Ports<'_, S, P, C> {
         tracing::info!(probe = "resultStored", "The third party's answer was stored as the result.");
         metrics::probed(Status::ResultStored, missed, took);
         Ok(Output { status: Status::ResultStored })
+    }
+
+    /// Stores the id of the job under the document's key, if it is news. An abandoned job stays abandoned.
+    async fn learn_job(&self, document: &Document, input: &Input, job_id: &str) -> Result<(), Error> {
+        let is_known = document.job_id.as_deref() == Some(job_id);
+        if is_known || document.abandoned_jobs.contains(job_id) || !is_job_id(job_id) {
+            return Ok(());
+        }
+        let Envelope { document: reference, attempt, .. } = &input.envelope;
+        self.store.record_job(reference, *attempt, job_id).await
+    }
+}
+
+/// The result, or the failure that replaces one that violates the contract.
+fn checked(result: JobResult) -> JobResult {
+    match check(&result) {
+        Ok(()) => result,
+        Err(error) => {
+            tracing::error!(probe = "contractBroken", detail = %error, "The third party's answer breaks the contract.");
+            contract_broken(result.job_id())
+        }
     }
 }
 

@@ -1,24 +1,22 @@
 //! `receive-callback`: stores the third party's result of a job once, and resumes the waiting execution.
 //!
 //! The function does not parse the body before it has verified the signature. Only the first result counts. The
-//! statuses are part of the contract: 2xx the event is stored and need not be sent again, 401 the signature is wrong,
-//! 413 the body is too large, 5xx Lectern failed and the third party sends the event again. If a well-signed event
-//! violates the contract, the function stores it and fails the document, because waiting would not help. An event of an
-//! unknown type is stored and changes nothing.
+//! statuses are part of the contract: 2xx the event is stored and need not be sent again, 401 the signature is wrong, 5xx
+//! Lectern failed and the third party sends the event again. If a well-signed event violates the contract, for example
+//! by its size, the function stores it and fails the document, because waiting would not help. An event of an unknown
+//! type is stored and changes nothing.
 
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tracing::Instrument as _;
 
 use crate::{
-    contract::json::{self, BadJson},
-    contract::webhook::{self, SigningSecrets, VerifyError},
-    contract::wire::{Callback, CallbackEvent, JobError, JobFailed},
+    contract::callback::{CallbackError, VerifiedCallback, contract_broken, named_job},
+    contract::webhook::VerifyError,
     document::{CallbackId, JobResult, Reason, TaskToken},
     error::{Error, StoreError},
-    limits::{MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_RETURNED_FILES, MAX_URL_BYTES},
+    limits::MAX_CALLBACK_BYTES,
     message::Envelope,
     ports::{CallbackTarget, Clock, Orders, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
     steps::admit_document::{Input, Order},
@@ -55,11 +53,6 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
     }
 
     async fn receive<P: ThirdParty>(&self, delivery: WebhookRequest<'_>) -> Result<Answer, Error> {
-        if delivery.body.len() > MAX_CALLBACK_BYTES {
-            tracing::warn!(callback = "tooLarge", "A callback was refused for its size.");
-            metrics::callback(CallbackOutcome::TooLarge, None);
-            return Ok(Answer::TooLarge);
-        }
         let now = self.clock.now();
         let verified = match P::verify_callback(
             delivery.headers,
@@ -69,13 +62,12 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
         ) {
             Ok(verified) => verified,
             Err(error) => {
-                tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
-                metrics::callback(CallbackOutcome::BadSignature, None);
+                self.refuse(delivery, &error).await;
                 return Ok(Answer::Unauthorized);
             }
         };
         let Some(target) = self.store.resolve(&CallbackId::new(delivery.callback_id)).await? else {
-            self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
+            self.keep_unknown(&verified, delivery, now).await?;
             tracing::warn!(
                 callback = "unknown",
                 "A well-signed callback belongs to no document; it was kept."
@@ -93,6 +85,33 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
         self.receive_verified(&target, verified, delivery, now).instrument(span).await
     }
 
+    /// Reports a callback without a valid signature. Only one to a document's callback URL raises the alarm: its sender
+    /// knows that secret, so it is the third party with a wrong key or clock, or the URL has leaked. Anyone can send
+    /// requests to other paths (S05).
+    async fn refuse(&self, delivery: WebhookRequest<'_>, error: &VerifyError) {
+        match self.store.resolve(&CallbackId::new(delivery.callback_id)).await {
+            Ok(Some(CallbackTarget { document, .. })) => {
+                tracing::warn!(
+                    callback = "badSignature",
+                    submissionId = %document.submission_id,
+                    documentId = %document.document_id,
+                    detail = %error,
+                    "A callback was refused for its signature."
+                );
+                metrics::callback(CallbackOutcome::BadSignature, None);
+            }
+            found => {
+                let detail = if found.is_err() { "it could not be looked up" } else { "there is none" };
+                tracing::info!(
+                    callback = "unsolicited",
+                    detail,
+                    "A request without a valid signature came to no document's callback URL."
+                );
+                metrics::callback(CallbackOutcome::Unsolicited, None);
+            }
+        }
+    }
+
     async fn receive_verified(
         &self,
         target: &CallbackTarget,
@@ -100,25 +119,39 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
         delivery: WebhookRequest<'_>,
         now: OffsetDateTime,
     ) -> Result<Answer, Error> {
-        match verified.result {
+        match &verified.result {
             Ok(result) => {
-                let (outcome, took) = self.keep(target, &result, now).await?;
+                let (outcome, took) = self.keep(target, result, now).await?;
                 metrics::callback(outcome, took);
                 Ok(Answer::Kept)
             }
             Err(error) => {
-                self.store.keep_unknown(&verified.event_id, delivery.callback_id, delivery.body, now).await?;
-                if error == CallbackError::UnknownType {
+                self.keep_unknown(&verified, delivery, now).await?;
+                if *error == CallbackError::UnknownType {
                     tracing::warn!(callback = "unknownType", "An event of an unknown type was kept.");
                     metrics::callback(CallbackOutcome::UnknownType, None);
                     return Ok(Answer::KeptUnknown);
                 }
-                tracing::error!(callback = "contractBroken", detail = %error, "A well-signed callback breaks the contract.");
-                let (_, took) = self.keep(target, &contract_broken(String::new()), now).await?;
-                metrics::callback(CallbackOutcome::ContractBroken, took);
+                let size_bytes = delivery.body.len();
+                tracing::error!(callback = "contractBroken", detail = %error, sizeBytes = size_bytes, "A well-signed callback breaks the contract.");
+                let result = contract_broken(&named_job(delivery.body));
+                let (outcome, took) = self.keep(target, &result, now).await?;
+                let is_other = outcome == CallbackOutcome::OtherJob;
+                metrics::callback(if is_other { outcome } else { CallbackOutcome::ContractBroken }, took);
                 Ok(Answer::Kept)
             }
         }
+    }
+
+    /// Keeps the body for an operator, as much of it as an item can hold.
+    async fn keep_unknown(
+        &self,
+        verified: &VerifiedCallback,
+        delivery: WebhookRequest<'_>,
+        now: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let kept = delivery.body.get(..MAX_CALLBACK_BYTES).unwrap_or(delivery.body);
+        self.store.keep_unknown(&verified.event_id, delivery.callback_id, kept, now).await
     }
 
     /// Stores the result once and resumes the execution. Returns the kind of the callback and, if the callback brought
@@ -212,8 +245,6 @@ pub enum Answer {
     KeptUnknown,
     /// Signed with an unknown secret, or the timestamp is out of tolerance.
     Unauthorized,
-    /// Larger than the contract allows.
-    TooLarge,
     /// Lectern failed.
     Unavailable,
 }
@@ -225,87 +256,9 @@ impl Answer {
             Self::Kept => StatusCode::OK,
             Self::KeptUnknown => StatusCode::ACCEPTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
-}
-
-/// A callback whose signature is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedCallback {
-    /// The event's id, the same for all its deliveries.
-    pub event_id: String,
-    /// The reported result, or how the body violates the contract.
-    pub result: Result<JobResult, CallbackError>,
-}
-
-/// Why a callback with a valid signature cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallbackError {
-    /// Not JSON of the contract's shape.
-    #[error("the body is not of the contract's form ({0})")]
-    Form(BadJson),
-    /// The event has an unknown type.
-    #[error("the event is of an unknown type")]
-    UnknownType,
-    /// A limit of the contract is exceeded.
-    #[error("the body exceeds the contract's limit on {0}")]
-    Limit(&'static str),
-}
-
-/// Verifies a callback as the contract requires: Standard Webhooks over the raw body, then [`parse`].
-///
-/// # Errors
-/// [`VerifyError`] if the signature is not valid.
-pub fn verify_callback_body(
-    headers: &HeaderMap,
-    body: &[u8],
-    secrets: &SigningSecrets,
-    now: OffsetDateTime,
-) -> Result<VerifiedCallback, VerifyError> {
-    let verified = webhook::verify(headers, body, secrets, now)?;
-    Ok(VerifiedCallback { event_id: verified.id, result: parse(body) })
-}
-
-/// Parses a callback's body.
-///
-/// # Errors
-/// [`CallbackError`] if the body violates the contract.
-pub fn parse(body: &[u8]) -> Result<JobResult, CallbackError> {
-    if body.len() > MAX_CALLBACK_BYTES {
-        return Err(CallbackError::Limit("bytes"));
-    }
-    let callback: Callback = json::from_slice(body).map_err(|error| unreadable(body, error))?;
-    Ok(match callback.event {
-        CallbackEvent::Succeeded(job) => {
-            check_limits(&job.files)?;
-            JobResult::Succeeded(job)
-        }
-        CallbackEvent::Failed(job) => JobResult::Failed(job),
-    })
-}
-
-/// Checks the limits on returned files, for callbacks and for answers to status requests.
-///
-/// # Errors
-/// [`CallbackError::Limit`] with the first limit that is exceeded.
-pub fn check_limits(files: &[crate::contract::wire::ReturnedFile]) -> Result<(), CallbackError> {
-    if files.len() > MAX_RETURNED_FILES {
-        return Err(CallbackError::Limit("the number of files"));
-    }
-    for file in files {
-        if file.url.len() > MAX_URL_BYTES {
-            return Err(CallbackError::Limit("the length of a URL"));
-        }
-        if file.name.len() > MAX_FILE_NAME_BYTES || file.media_type.len() > MAX_FILE_NAME_BYTES {
-            return Err(CallbackError::Limit("the length of a name"));
-        }
-        if file.sha256.len() != 64 {
-            return Err(CallbackError::Limit("the length of a hash"));
-        }
-    }
-    Ok(())
 }
 
 /// Logs whether the callback's trace is the document's. The document's stored trace is used in any case, because the
@@ -315,31 +268,6 @@ fn compare_traces(own: Option<TraceParent>, headers: &HeaderMap) {
     let sent = sent.and_then(|text| text.parse::<TraceParent>().ok());
     let same = own.zip(sent).map(|(own, sent)| own.is_of_the_trace_of(sent));
     tracing::debug!(sameTrace = same, hasTrace = sent.is_some(), "The callback's own trace was compared.");
-}
-
-/// The result of a job whose answer violates the contract.
-pub fn contract_broken(job_id: String) -> JobResult {
-    JobResult::Failed(JobFailed {
-        job_id,
-        error: JobError {
-            code: "contractBroken".to_owned(),
-            message: "The processing service returned an answer that cannot be used. An operator has to look at it."
-                .to_owned(),
-        },
-    })
-}
-
-fn unreadable(body: &[u8], error: BadJson) -> CallbackError {
-    #[derive(Deserialize)]
-    struct Typed {
-        r#type: String,
-    }
-    match json::from_slice::<Typed>(body) {
-        Ok(event) if !matches!(event.r#type.as_str(), "job.succeeded" | "job.failed") => {
-            CallbackError::UnknownType
-        }
-        _ => CallbackError::Form(error),
-    }
 }
 
 #[cfg(test)]

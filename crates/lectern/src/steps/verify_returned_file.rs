@@ -102,11 +102,7 @@ fn is_declared(file: &ReturnedFile, promoted: &Promoted) -> bool {
 
 fn check_declaration(file: &ReturnedFile) -> Result<(), Error> {
     let name = file.name.as_str();
-    let path_like = name.is_empty()
-        || name == "."
-        || name == ".."
-        || name.contains(['/', '\\'])
-        || name.chars().any(char::is_control);
+    let path_like = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\']);
     if path_like {
         return Err(invalid("unsafeName", "The processing service returned a file whose name is a path."));
     }

@@ -92,10 +92,10 @@ pub enum CallbackOutcome {
     ContractBroken,
     /// Well signed, but the callback id belongs to no document.
     Unknown,
-    /// Signed with an unknown secret, or the timestamp is out of tolerance.
+    /// Came to a document's callback URL, signed with an unknown secret or with a timestamp out of tolerance.
     BadSignature,
-    /// Larger than the contract allows.
-    TooLarge,
+    /// Neither to a document's callback URL nor with a valid signature.
+    Unsolicited,
     /// The callback could not be stored; the third party has to send it again.
     NotKept,
 }
@@ -113,7 +113,7 @@ impl CallbackOutcome {
         Self::ContractBroken,
         Self::Unknown,
         Self::BadSignature,
-        Self::TooLarge,
+        Self::Unsolicited,
         Self::NotKept,
     ];
 
@@ -130,14 +130,14 @@ impl CallbackOutcome {
             Self::ContractBroken => "contractBroken",
             Self::Unknown => "unknown",
             Self::BadSignature => "badSignature",
-            Self::TooLarge => "tooLarge",
+            Self::Unsolicited => "unsolicited",
             Self::NotKept => "notKept",
         }
     }
 
     /// Whether the outcome shows that callbacks about known documents reach us.
     fn arrived(self) -> bool {
-        !matches!(self, Self::Unknown | Self::BadSignature | Self::TooLarge | Self::NotKept)
+        !matches!(self, Self::Unknown | Self::BadSignature | Self::Unsolicited | Self::NotKept)
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     },
 };
 use crate::{
+    contract::callback::{VerifiedCallback, verify_callback_body},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
     document::{CallbackId, DocumentRef, TaskToken},
@@ -30,7 +31,6 @@ use crate::{
         Tasks, ThirdParty, TokenUse,
     },
     steps::admit_document::Input,
-    steps::receive_callback::{VerifiedCallback, verify_callback_body},
     telemetry::trace::TraceParent,
 };
 

@@ -50,6 +50,7 @@ struct Known {
     attempt: Option<Attempt>,
     round: Round,
     job_id: Option<String>,
+    earlier: BTreeSet<String>,
     result: Option<JobResult>,
     token: Option<TaskToken>,
     redrives: u32,
@@ -132,7 +133,7 @@ impl Model {
     pub(super) fn result(&self, which: usize) -> JobResult {
         let job_id = format!("{}-{}", self.run, which % 2);
         if which == 2 {
-            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".to_owned() };
+            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".into() };
             return JobResult::Failed(JobFailed { job_id, error });
         }
         JobResult::Succeeded(JobSucceeded { job_id, files: Vec::new() })
@@ -158,6 +159,7 @@ impl Model {
             attempt: None,
             round: Round(1),
             job_id: None,
+            earlier: BTreeSet::new(),
             result: None,
             token: None,
             redrives: 0,
@@ -188,6 +190,7 @@ impl Model {
         if begun {
             known.attempt = Some(attempt);
             known.round = round;
+            known.earlier.extend(known.job_id.take());
             known.reach(DocumentState::Transferring, now);
         }
         begun
@@ -197,10 +200,19 @@ impl Model {
         if let Some(known) = self.known(which).filter(|known| known.attempt == Some(attempt)) {
             known.job_id = Some(job_id.to_owned());
             known.abandoned.remove(job_id);
+            known.earlier.remove(job_id);
+            // A result of another job that came before the id was known.
+            let moved_on = known.state > DocumentState::Processing;
+            let is_other =
+                |result: &JobResult| result.job_id() != job_id && !known.earlier.contains(result.job_id());
+            if !moved_on && known.result.as_ref().is_some_and(is_other) {
+                known.result = None;
+            }
         }
     }
 
-    /// Only the first result counts, at any time.
+    /// Only the first result counts, at any time, and none of another job than those that are known, unless the newest
+    /// attempt's job is unknown.
     pub(super) fn record_result(
         &mut self,
         which: usize,
@@ -217,6 +229,12 @@ impl Model {
         };
         match &known.result {
             None if known.abandoned.contains(result.job_id()) => Recorded::Forgotten,
+            None if known.job_id.as_ref().is_some_and(|newest| {
+                newest != result.job_id() && !known.earlier.contains(result.job_id())
+            }) =>
+            {
+                Recorded::OtherJob
+            }
             None => {
                 known.result = Some(result.clone());
                 if known.state == DocumentState::Processing && matches!(result, JobResult::Succeeded(_)) {
@@ -327,6 +345,7 @@ impl Model {
                 known.abandoned.insert(result.job_id().to_owned());
             }
             known.abandoned.extend(known.job_id.take());
+            known.abandoned.append(&mut known.earlier);
             known.times.retain(|name, _| name == "Received");
         }
         true
@@ -406,6 +425,7 @@ impl Model {
             attempt: known.attempt,
             round: known.round,
             job_id: known.job_id.clone(),
+            earlier_jobs: known.earlier.clone(),
             result: known.result.clone(),
             record_key: self.is_ready(which).then(|| self.record_key(which)),
             redrives: known.redrives,

@@ -37,11 +37,12 @@ pub async fn every_action_from_every_situation() -> Result<Vec<Vec<Op>>, String>
     Ok(runs)
 }
 
-fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 4]) {
+fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 5]) {
     let succeeded = document.result.as_ref().map(|result| matches!(result, JobResult::Succeeded(_)));
     let has = [
         document.attempt.is_some(),
         document.job_id.is_some(),
+        !document.earlier_jobs.is_empty(),
         !document.abandoned_jobs.is_empty(),
         document.superseded_by.is_some(),
     ];

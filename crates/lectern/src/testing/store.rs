@@ -163,12 +163,9 @@ impl State {
     ) -> Recorded {
         let Some(stored) = self.documents.get(reference) else { return Recorded::Unknown };
         let token = self.tokens.get(reference).cloned();
-        if let Some(first) = &stored.result {
-            return transitions::compare_result(first, result, ResultContext::of(stored, token));
-        }
         match transitions::record_result(stored, result, now) {
             Some(document) => Recorded::First(ResultContext::of(&self.put(document), token)),
-            None => Recorded::Forgotten,
+            None => transitions::refused_result(stored, result, ResultContext::of(stored, token)),
         }
     }
 }

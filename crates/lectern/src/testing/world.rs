@@ -243,7 +243,7 @@ pub fn s3_event(created: &[(&ObjectVersion, &str)]) -> String {
 /// The declaration of a returned file with this content.
 pub fn returned_file(name: &str, role: FileRole, media_type: &str, content: &[u8]) -> ReturnedFile {
     ReturnedFile {
-        name: name.to_owned(),
+        name: name.into(),
         role,
         url: format!("https://third-party.example/files/{name}"),
         size_bytes: content.len() as u64,
@@ -259,8 +259,16 @@ pub fn succeeded(files: &[ReturnedFile]) -> CallbackEvent {
 
 /// The event of a job that failed with this code.
 pub fn failed(code: &str) -> CallbackEvent {
-    let error = JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() };
+    let error = JobError { code: code.to_owned(), message: "The service gave it up.".into() };
     CallbackEvent::Failed(JobFailed { job_id: "job".to_owned(), error })
+}
+
+/// The event of this job.
+pub fn of_job(job_id: &str, mut event: CallbackEvent) -> CallbackEvent {
+    let (CallbackEvent::Succeeded(JobSucceeded { job_id: of, .. })
+    | CallbackEvent::Failed(JobFailed { job_id: of, .. })) = &mut event;
+    job_id.clone_into(of);
+    event
 }
 
 /// The end of a document that failed for this reason, in its first execution.

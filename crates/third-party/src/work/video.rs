@@ -45,8 +45,8 @@ fn to_wire(facts: VideoFacts) -> MediaFile {
         duration_ms: facts.duration_ms,
         width_px: facts.width_px,
         height_px: facts.height_px,
-        video_codec: facts.video_codec,
-        audio_codec: facts.audio_codec,
+        video_codec: facts.video_codec.map(Into::into),
+        audio_codec: facts.audio_codec.map(Into::into),
         recorded_at: facts.recorded_at.map(rfc3339),
     }
 }

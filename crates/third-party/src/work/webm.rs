@@ -102,11 +102,11 @@ fn tracks(content: &[u8], media: &mut MediaFile) {
         }
         match kind {
             Some(1) if media.video_codec.is_none() => {
-                media.video_codec = codec;
+                media.video_codec = codec.map(Into::into);
                 media.width_px = width;
                 media.height_px = height;
             }
-            Some(2) if media.audio_codec.is_none() => media.audio_codec = codec,
+            Some(2) if media.audio_codec.is_none() => media.audio_codec = codec.map(Into::into),
             _ => {}
         }
     }
@@ -168,8 +168,8 @@ mod tests {
             duration_ms: Some(4000),
             width_px: Some(320),
             height_px: Some(240),
-            video_codec: Some("V_VP9".to_owned()),
-            audio_codec: Some("A_OPUS".to_owned()),
+            video_codec: Some("V_VP9".into()),
+            audio_codec: Some("A_OPUS".into()),
             recorded_at: Some("2001-01-02T00:00:00.000Z".to_owned()),
         };
         assert_eq!(facts(sample().as_slice()).unwrap(), expected);

@@ -14,7 +14,7 @@ use lectern_content::MediaType;
 use serde_json::{Value, json};
 use third_party::{Limits, Route};
 
-use crate::support::{Harness, NOTES};
+use crate::support::{Harness, NOTES, hex_sha256};
 
 fn contract() -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/third-party.openapi.yaml");
@@ -89,6 +89,27 @@ fn every_example_fits_its_schema() {
     let mut checked = 0;
     check_examples(&contract, &contract, &mut checked);
     assert!(checked > 30, "only {checked} examples were found");
+}
+
+#[test]
+fn files_of_the_examples_have_the_size_and_hash_of_the_contents_that_are_shown() {
+    let contract = contract();
+    let examples = &contract["components"]["examples"];
+    let media: MediaFile = serde_json::from_value(examples["Media"]["value"].clone()).unwrap();
+    let captions = examples["Captions"]["value"].as_str().unwrap();
+    let contents = [
+        ("text.txt", "hello".to_owned()),
+        ("findings.json", r#"{"findings":[]}"#.to_owned()),
+        ("media.json", serde_json::to_string(&media).unwrap()),
+        ("captions.vtt", captions.to_owned()),
+    ];
+    for example in ["JobSucceeded", "VideoSucceeded"] {
+        for file in examples[example]["value"]["data"]["files"].as_array().unwrap() {
+            let (_, content) = contents.iter().find(|(name, _)| file["name"] == *name).unwrap();
+            assert_eq!(file["sizeBytes"], content.len(), "{file}");
+            assert_eq!(file["sha256"], hex_sha256(content.as_bytes()), "{file}");
+        }
+    }
 }
 
 /// Checks every `example` and `examples` beside a `schema` against that schema.

@@ -186,6 +186,13 @@ async fn malformed_submissions_are_refused_with_a_problem() {
     assert_eq!((status, code.as_str(), body.get("retryIn")), (413, "tooLarge", None));
     let pull = harness.pull("file:///etc/passwd", 3).send().await.unwrap();
     assert_eq!(problem(pull).await.1, "sourceUrlInvalid");
+    let zip = json!({
+        "sourceUrl": "http://127.0.0.1:1/x", "mediaType": "application/zip", "sizeBytes": 3,
+        "callbackUrl": "http://127.0.0.1:1/callback"
+    });
+    let pull = harness.pull("http://127.0.0.1:1/x", 3).body(zip.to_string()).send().await.unwrap();
+    let (status, code, _) = problem(pull).await;
+    assert_eq!((status, code.as_str()), (415, "mediaTypeUnknown"));
     let pull = harness.pull("http://127.0.0.1:1/x", 3).body("{}").send().await.unwrap();
     assert_eq!(problem(pull).await.1, "bodyInvalid");
     assert_eq!(harness.job(), None);

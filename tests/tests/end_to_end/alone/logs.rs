@@ -18,13 +18,13 @@ const OF_NO_DOCUMENT: [&str; 8] = [
     "A message could not be sent to the dead-letter queue and stays on its queue.",
     "An event that announces no upload was ignored.",
     "A message stays on its queue.",
-    "A callback was refused for its signature.",
+    "A request without a valid signature came to no document's callback URL.",
     "A well-signed callback belongs to no document; it was kept.",
     "A request could not be answered.",
 ];
 
 /// The outcomes in metric lines of callbacks that need not name a document.
-const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unknown", "tooLarge", "notKept"];
+const OUTCOMES_OF_NO_DOCUMENT: [&str; 4] = ["badSignature", "unsolicited", "unknown", "notKept"];
 
 #[tokio::test]
 async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_ids() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_smithy_mocks::mock;
 use lectern::{
     admission::{AdmissionState, Limits, Permit, QueuePosition, Report, WaitingDocument},
@@ -62,23 +62,54 @@ pub(super) fn changes() -> (QueueChanges, QueuePosition, WaitingDocument) {
     (changes, position, waiting)
 }
 
-fn put(seen: &Seen<PutItemInput>) -> Rule {
+fn updates(seen: &Seen<UpdateItemInput>) -> Rule {
     let seen = seen.clone();
-    mock!(Client::put_item).then_compute_output(move |request| {
+    mock!(Client::update_item).then_compute_output(move |request| {
         seen.note(request);
-        PutItemOutput::builder().build()
+        UpdateItemOutput::builder().build()
     })
+}
+
+/// What the update makes of an item. Panics if the update is more than assignments and removals.
+fn applied(update: &Update, stored: Option<Item>) -> Item {
+    let (names, values) =
+        (update.expression_attribute_names().unwrap(), update.expression_attribute_values().unwrap());
+    let mut item = stored.unwrap_or_default();
+    item.extend(update.key().clone());
+    let expression = update.update_expression();
+    let (sets, removals) = expression.split_once(" REMOVE ").unwrap_or((expression, ""));
+    for set in sets.strip_prefix("SET ").unwrap().split(", ") {
+        let (name, value) = set.split_once(" = ").unwrap();
+        item.insert(names[name].clone(), values[value].clone());
+    }
+    for name in removals.split(", ").filter(|name| !name.is_empty()) {
+        item.remove(&names[name]);
+    }
+    item
+}
+
+/// The single update as part of a transaction, which has the same form.
+fn as_part(request: &UpdateItemInput) -> Update {
+    Update::builder()
+        .table_name(request.table_name().unwrap())
+        .set_key(request.key().cloned())
+        .update_expression(request.update_expression().unwrap())
+        .set_condition_expression(request.condition_expression().map(str::to_owned))
+        .set_expression_attribute_names(request.expression_attribute_names().cloned())
+        .set_expression_attribute_values(request.expression_attribute_values().cloned())
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
 async fn state_alone_is_one_conditional_write_and_is_read_back_whole() {
     let seen = Seen::new();
-    store!(put(&seen)).commit(&state(), 41, QueueChanges::default()).await.unwrap();
+    store!(updates(&seen)).commit(&state(), 41, QueueChanges::default()).await.unwrap();
     let request = seen.only();
     assert_eq!(request.table_name(), Some("table"));
     assert_eq!(request.condition_expression(), Some("revision = :read"));
-    assert_eq!(request.expression_attribute_values(), Some(&values(&[(":read", number(41))])));
-    let item = request.item().unwrap().clone();
+    assert_eq!(request.expression_attribute_values().unwrap()[":read"], number(41));
+    let item = applied(&as_part(&request), None);
     assert_eq!((&item["pk"], &item["sk"]), (&text("ADMISSION"), &text("ADMISSION")));
     assert_eq!(item["revision"], number(42));
     let read = store!(reads(&admission_key(), Some(item))).admission_state().await.unwrap();
@@ -88,10 +119,11 @@ async fn state_alone_is_one_conditional_write_and_is_read_back_whole() {
 #[tokio::test]
 async fn first_write_of_the_state_needs_that_there_is_none() {
     let seen = Seen::new();
-    store!(put(&seen)).commit(&state(), 0, QueueChanges::default()).await.unwrap();
+    store!(updates(&seen)).commit(&state(), 0, QueueChanges::default()).await.unwrap();
     let request = seen.only();
     assert_eq!(request.condition_expression(), Some("attribute_not_exists(pk)"));
-    assert_eq!(request.expression_attribute_values(), None, "DynamoDB refuses values that are not used");
+    let values = request.expression_attribute_values().unwrap();
+    assert!(!values.contains_key(":read"), "DynamoDB refuses values that are not used");
 }
 
 #[tokio::test]
@@ -118,11 +150,12 @@ async fn waiting_documents_are_written_with_the_state_at_once_and_are_read_back(
     store!(transacts(&seen)).commit(&state(), 41, changes).await.unwrap();
     let request = seen.only();
     assert_eq!(request.transact_items().len(), 5);
-    let written = puts(&request);
-    assert_eq!(written[0].item()["revision"], number(42));
+    let written: Vec<&Update> =
+        request.transact_items().iter().filter_map(TransactWriteItem::update).collect();
+    assert_eq!(applied(written[0], None)["revision"], number(42));
     assert_eq!(written[0].condition_expression(), Some("revision = :read"));
-    assert!(written[1..].iter().all(|put| put.condition_expression().is_none()));
-    let [document, queued] = [&written[1], &written[2]].map(|put| put.item().clone());
+    assert!(written[1..].iter().all(|update| update.condition_expression().is_none()));
+    let [document, queued] = [written[1], written[2]].map(|update| applied(update, None));
     assert_eq!((&document["pk"], &document["sk"]), (&text("QUEUE#s2#3"), &text("POSITION#7")));
     let id = waiting.document.document_id;
     assert_eq!((&queued["pk"], &queued["sk"]), (&text(&format!("WAITING#{id}")), &text("WAITING")));
@@ -147,7 +180,7 @@ async fn case_23_write_that_meets_another_writer_or_a_busy_table_is_unavailable(
         ("ProvisionedThroughputExceededException", "ProvisionedThroughputExceededException"),
         ("InternalServerError", "InternalServerError"),
     ] {
-        let rule = mock!(Client::put_item).then_http_response(move || json_error(code));
+        let rule = mock!(Client::update_item).then_http_response(move || json_error(code));
         let error = store!(rule).commit(&state(), 41, QueueChanges::default()).await.unwrap_err();
         assert!(matches!(error, Error::Store(_)));
         assert!(error.to_string().contains(detail), "{error}");
@@ -176,6 +209,27 @@ async fn item_that_cannot_be_read_is_unavailable_and_never_an_empty_state() {
     odd.extend([("revision".to_owned(), number(5)), ("leases".to_owned(), text("odd"))]);
     let error = store!(reads(&admission_key(), Some(odd))).admission_state().await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
+}
+
+/// Each write of admit-document, on items to which newer code has added an attribute.
+#[tokio::test]
+async fn d08_writes_of_the_admission_items_keep_unknown_attributes() {
+    let newer = || Item::from([("newer".to_owned(), text("kept")), ("stalledSince".to_owned(), number(1))]);
+    for state in [state(), AdmissionState::default()] {
+        let seen = Seen::new();
+        store!(updates(&seen)).commit(&state, 41, QueueChanges::default()).await.unwrap();
+        let item = applied(&as_part(&seen.only()), Some(newer()));
+        assert_eq!(item["newer"], text("kept"));
+        let read = store!(reads(&admission_key(), Some(item))).admission_state().await.unwrap();
+        assert_eq!(read, (state, 42), "an optional attribute that the state no longer has is removed");
+    }
+    let seen = Seen::new();
+    store!(transacts(&seen)).commit(&state(), 41, changes().0).await.unwrap();
+    let request = seen.only();
+    assert!(puts(&request).is_empty(), "a put would remove them");
+    for update in request.transact_items().iter().filter_map(TransactWriteItem::update) {
+        assert_eq!(applied(update, Some(newer()))["newer"], text("kept"));
+    }
 }
 
 /// An item may have 400 KB, by AWS's rules of counting:
@@ -213,8 +267,8 @@ async fn largest_state_stays_far_below_what_an_item_may_have() {
     }
     assert_eq!((state.granted().len(), state.snapshot().leases), (35, 1_000));
     let seen = Seen::new();
-    store!(put(&seen)).commit(&state, u64::MAX - 1, QueueChanges::default()).await.unwrap();
-    let item = seen.only().item().unwrap().clone();
+    store!(updates(&seen)).commit(&state, u64::MAX - 1, QueueChanges::default()).await.unwrap();
+    let item = applied(&as_part(&seen.only()), None);
     assert_eq!(item["queues"].as_m().unwrap()["open"].as_m().unwrap().len(), 256 + 2 * 64);
     let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
     assert!((100_000..250_000).contains(&bytes), "{bytes} bytes");

@@ -62,6 +62,8 @@ async fn move_keeps_what_the_state_machine_has_written() {
         stored.task_token = Some(lectern::document::TaskToken::new("token"));
         stored.result_outcome = Some("succeeded".to_owned());
         stored.result_files = Some(2);
+        let job = JobSucceeded { job_id: "j1".to_owned(), files: Vec::new() };
+        stored.document.result = Some(JobResult::Succeeded(job));
     });
     let store = store!(reads_document(Some(item)), puts_one(&seen));
     store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
@@ -69,6 +71,90 @@ async fn move_keeps_what_the_state_machine_has_written() {
     let item = put.item().unwrap();
     assert_eq!((&item["taskToken"], &item["jobId"]), (&text("token"), &text("j1")));
     assert_eq!((&item["resultOutcome"], &item["resultFiles"]), (&text("succeeded"), &number(2)));
+}
+
+/// An item to which newer code has added an attribute, and a field within an attribute.
+fn newer(change: impl FnOnce(&mut StoredDocument)) -> Item {
+    let mut item = stored(document(), change);
+    item.insert("newer".to_owned(), text("kept"));
+    let Some(AttributeValue::M(times)) = item.get_mut("times") else { panic!("no times") };
+    times.insert("Newer".to_owned(), text("kept"));
+    let reason = [("code", "x"), ("message", "y"), ("newer", "kept")];
+    let reason = reason.map(|(name, value)| (name.to_owned(), text(value)));
+    item.insert("reason".to_owned(), AttributeValue::M(HashMap::from(reason)));
+    item
+}
+
+#[track_caller]
+fn assert_kept(item: &Item) {
+    assert_eq!(item["newer"], text("kept"));
+    assert_eq!(item["times"].as_m().unwrap()["Newer"], text("kept"));
+}
+
+#[tokio::test]
+async fn d08_every_transition_of_a_document_keeps_unknown_attributes() {
+    let token =
+        |stored: &mut StoredDocument| stored.task_token = Some(lectern::document::TaskToken::new("t"));
+    let reads_newer = || reads_document(Some(newer(token)));
+    let seen = Seen::new();
+    let store = store!(reads_newer(), puts_one(&seen));
+    store.begin_transfer(&reference(), Attempt(2000), Round(1), NOW).await.unwrap();
+    let item = seen.only().item().unwrap().clone();
+    assert_kept(&item);
+    assert_eq!(item["reason"].as_m().unwrap()["newer"], text("kept"), "the reason has not changed");
+    let seen = Seen::new();
+    store!(reads_newer(), puts_one(&seen)).record_job(&reference(), Attempt(1000), "j1").await.unwrap();
+    assert_kept(seen.only().item().unwrap());
+    let verifying = newer(|stored| stored.document.state = DocumentState::Verifying);
+    let seen = Seen::new();
+    store!(reads_document(Some(verifying)), puts_one(&seen))
+        .begin_normalize(&reference(), NOW)
+        .await
+        .unwrap();
+    assert_kept(seen.only().item().unwrap());
+    let submission =
+        || reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open())));
+    let seen = Seen::new();
+    let outcome = failed_for(Reason::new("internal", "It failed."));
+    store!(reads_newer(), submission(), transacts(&seen)).finish(&reference(), outcome, NOW).await.unwrap();
+    let item = puts(&seen.only())[0].item().clone();
+    assert_kept(&item);
+    assert_eq!(
+        item["reason"].as_m().unwrap()["code"],
+        text("internal"),
+        "a changed attribute is this code's"
+    );
+    let seen = Seen::new();
+    let failed = newer(|stored| {
+        token(stored);
+        stored.document.state = DocumentState::Failed;
+    });
+    store!(reads_document(Some(failed)), submission(), transacts(&seen))
+        .reopen(&reference(), 0, false, NOW)
+        .await
+        .unwrap();
+    let item = puts(&seen.only())[0].item().clone();
+    assert_eq!(item["newer"], text("kept"));
+    assert!(!item.contains_key("taskToken") && !item.contains_key("reason"), "what it removes is gone");
+}
+
+#[tokio::test]
+async fn s07_result_of_another_job_goes_with_its_outcome_when_the_jobs_id_is_known() {
+    let seen = Seen::new();
+    let item = stored(document(), |stored| {
+        stored.result_outcome = Some("succeeded".to_owned());
+        stored.result_files = Some(2);
+        let job = JobSucceeded { job_id: "j2".to_owned(), files: Vec::new() };
+        stored.document.result = Some(JobResult::Succeeded(job));
+    });
+    let store = store!(reads_document(Some(item)), puts_one(&seen));
+    store.record_job(&reference(), Attempt(1000), "j1").await.unwrap();
+    let put = seen.only();
+    let item = put.item().unwrap();
+    for gone in ["result", "resultOutcome", "resultFiles"] {
+        assert!(!item.contains_key(gone), "{gone}");
+    }
+    assert_eq!(item["jobId"], text("j1"));
 }
 
 #[tokio::test]
@@ -222,7 +308,7 @@ async fn case_48_document_is_reopened_and_counted_in_one_write() {
         counts: Counts { failed: 1, ..Counts::default() },
         ..one_open()
     };
-    let error = JobError { code: "encrypted".to_owned(), message: "No.".to_owned() };
+    let error = JobError { code: "encrypted".to_owned(), message: "No.".into() };
     let result = Some(JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error }));
     let item = stored(Document { result, ..failed() }, |stored| {
         stored.task_token = Some(lectern::document::TaskToken::new("token"));

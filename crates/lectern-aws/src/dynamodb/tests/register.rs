@@ -72,10 +72,13 @@ async fn case_1_document_that_is_known_is_left_alone() {
 }
 
 #[tokio::test]
-async fn case_3_newer_version_replaces_just_the_version_that_was_read() {
-    let (older, file) = older();
+async fn case_3_d08_newer_version_replaces_just_the_version_that_was_read_and_keeps_unknown_attributes() {
+    let (older, mut file) = older();
     let seen = Seen::new();
-    let old = stored(Document { reference: older.clone(), ..document() }, |_| {});
+    let mut old = stored(Document { reference: older.clone(), ..document() }, |_| {});
+    for item in [&mut file, &mut old] {
+        item.insert("newer".to_owned(), text("kept"));
+    }
     let store = store!(
         reads_document(None),
         reads(&file_key(&reference().submission_id, &object()), Some(file)),
@@ -90,6 +93,9 @@ async fn case_3_newer_version_replaces_just_the_version_that_was_read() {
     assert_eq!(puts[2].expression_attribute_values(), Some(&replaced));
     assert_eq!(puts[3].item()["supersededBy"], text(&reference().document_id.to_string()));
     assert_eq!(puts[3].condition_expression(), Some("revision = :read"));
+    for put in &puts[2..] {
+        assert_eq!(put.item()["newer"], text("kept"), "newer code wrote it (D08)");
+    }
 }
 
 /// The first read finds nothing, the transaction is cancelled, and the second read finds `then`.

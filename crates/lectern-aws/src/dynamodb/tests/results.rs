@@ -24,7 +24,7 @@ use crate::{
 
 fn succeeded() -> JobResult {
     let file = ReturnedFile {
-        name: "text.txt".to_owned(),
+        name: "text.txt".into(),
         role: FileRole::Text,
         url: "https://files.example.com/1".to_owned(),
         size_bytes: 5,
@@ -35,7 +35,7 @@ fn succeeded() -> JobResult {
 }
 
 fn failed() -> JobResult {
-    let error = JobError { code: "drm".to_owned(), message: "No.".to_owned() };
+    let error = JobError { code: "drm".to_owned(), message: "No.".into() };
     JobResult::Failed(JobFailed { job_id: "j1".to_owned(), error })
 }
 
@@ -101,8 +101,9 @@ async fn case_31_first_result_is_stored_if_there_is_none_and_the_token_read_in_t
         assert_eq!(
             request.condition_expression(),
             Some(
-                "attribute_exists(pk) AND attribute_not_exists(#result) \
-                 AND NOT contains(abandonedJobs, :job) AND #state = :processing"
+                "attribute_exists(pk) AND attribute_not_exists(#result) AND NOT contains(abandonedJobs, :job) \
+                 AND (attribute_not_exists(jobId) OR jobId = :job OR contains(earlierJobs, :job)) \
+                 AND #state = :processing"
             )
         );
         assert_eq!(request.return_values(), Some(&ReturnValue::AllNew));
@@ -217,7 +218,7 @@ async fn callback_id_of_a_document_without_a_trace_leads_to_it_all_the_same() {
 }
 
 #[tokio::test]
-async fn case_35_callback_of_no_document_is_kept_as_the_bytes_that_came() {
+async fn case_35_d15_callback_of_no_document_is_kept_as_the_bytes_that_came_and_expires() {
     let seen = Seen::<PutItemInput>::new();
     let noted = seen.clone();
     let rule = mock!(Client::put_item).then_compute_output(move |request| {
@@ -230,5 +231,12 @@ async fn case_35_callback_of_no_document_is_kept_as_the_bytes_that_came() {
     assert_eq!(item["pk"], text("UNKNOWN_CALLBACK#evt"));
     assert_eq!(item["callbackId"], text("no-such-id"));
     assert_eq!(item["body"].as_b().unwrap().as_ref(), [0xFF, 0]);
+    assert_eq!(
+        request.condition_expression(),
+        Some("attribute_not_exists(pk)"),
+        "a kept one is not written anew"
+    );
     assert_eq!(item["receivedAt"], text("2026-11-20T12:00:00.000Z"));
+    let month = lectern::limits::UNKNOWN_CALLBACK_LIFETIME.as_secs();
+    assert_eq!(item["expiresAt"], number(u64::try_from(NOW.unix_timestamp()).unwrap() + month));
 }

@@ -17,7 +17,10 @@ use lectern::{
     document::keys,
     document::{CallbackId, Document, DocumentState, JobResult, ObjectVersion, Reason, TaskToken},
     error::Error,
-    ports::{Clock as _, Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse},
+    ports::{
+        Clock as _, Executions as _, Random, Results as _, StartExecution, Tasks as _, TokenUse,
+        Transfers as _,
+    },
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
@@ -191,7 +194,7 @@ fn batch(body: &str) -> SqsEvent {
 
 fn returned() -> ReturnedFile {
     ReturnedFile {
-        name: "mArKeD.txt".to_owned(),
+        name: "mArKeD.txt".into(),
         role: FileRole::Text,
         url: "https://files.example/mArKeD".to_owned(),
         size_bytes: TEXT.len() as u64,
@@ -246,7 +249,9 @@ async fn transfer(world: &World) {
 
 async fn call_back(world: &World) {
     let (good, stranger) = (secret_text(), format!("whsec_{}", STANDARD.encode([7; 24])));
-    world.store.await_callback(&world.document().reference, TaskToken::new("mArKeD-waiting"), NOW);
+    let document = world.document();
+    world.store.record_job(&document.reference, document.attempt.unwrap(), "mArKeD-job").await.unwrap();
+    world.store.await_callback(&document.reference, TaskToken::new("mArKeD-waiting"), NOW);
     let body = callback(&[returned()]);
     world.call_back("mArKeD-callback", &body, &stranger).await;
     world.call_back("mArKeD-unknown", &body, &good).await;

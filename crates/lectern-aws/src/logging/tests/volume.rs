@@ -16,7 +16,7 @@ use lectern::{
     telemetry::trace::TraceParent,
     testing::{
         Cut,
-        world::{MemoryWorld, object, returned_file, s3_event, succeeded},
+        world::{MemoryWorld, object, of_job, returned_file, s3_event, succeeded},
     },
 };
 use serde_json::{Value, json};
@@ -95,7 +95,9 @@ impl Workflow {
 
     async fn call_back(&self) {
         let document = self.world.document(&self.object).unwrap().reference;
-        let answer = self.world.call_back(&document, succeeded(&self.files));
+        let job_id = self.world.store.get(&document).and_then(|document| document.job_id);
+        let event = of_job(&job_id.unwrap_or_else(|| "job".to_owned()), succeeded(&self.files));
+        let answer = self.world.call_back(&document, event);
         answer.instrument(invocation_span("receive-callback", None)).await;
     }
 

@@ -8,6 +8,11 @@ use super::*;
 
 const NOW: OffsetDateTime = datetime!(2026-11-20 16:00 UTC);
 
+thread_local! {
+    /// How many message authentication codes this thread has computed.
+    pub(super) static MACS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 fn secret_text(key: &[u8]) -> String {
     format!("{SECRET_PREFIX}{}", STANDARD.encode(key))
 }
@@ -140,4 +145,23 @@ fn secret_of_another_length_is_refused_and_none_is_printed() {
     }
     let secrets = SigningSecrets::parse(&secret_text(&[7; 24])).unwrap();
     assert_eq!(format!("{secrets:?}"), "SigningSecrets([SigningSecret(…)])");
+}
+
+#[test]
+fn d15_verification_costs_one_mac_for_each_secret_however_many_signatures_are_given() {
+    let texts = [secret_text(&[1; 32]), secret_text(&[2; 32])];
+    let secrets = SigningSecrets::parse(&texts.join(" ")).unwrap();
+    let right = sign(&SigningSecret::parse(&texts[1]).unwrap(), "e", NOW, b"body");
+    let wrong = format!("v1,{}", STANDARD.encode([0; 32]));
+    let timestamp = NOW.unix_timestamp().to_string();
+    for (signatures, accepted) in [
+        (vec![wrong.as_str(); MAX_SIGNATURES], false),
+        ([vec![wrong.as_str(); MAX_SIGNATURES - 1], vec![&right]].concat(), true),
+        (vec![right.as_str()], true),
+    ] {
+        MACS.set(0);
+        let headers = headers("e", &timestamp, &signatures.join(" "));
+        assert_eq!(verify(&headers, b"body", &secrets, NOW).is_ok(), accepted);
+        assert_eq!(MACS.get(), 2, "{} signatures", signatures.len());
+    }
 }

@@ -122,11 +122,6 @@ fn d13_text_is_refused_by_its_length_before_it_is_normalised() {
     let cue = format!("00:01.000 --> 00:02.000\n{half}\n\n");
     let vtt = captions("text/vtt", &format!("WEBVTT\n\n{cue}{cue}"));
     assert_eq!(code_of(MediaType::Mp4, &[vtt]), "recordTooLarge");
-    let findings = |message: &str| {
-        let finding = json!({"start": 0, "end": 1, "rule": "r", "message": message, "severity": "info"});
-        json_file(FileRole::Findings, &json!({"findings": [finding]}))
-    };
-    assert_eq!(code_of(MediaType::Docx, &[text("a"), findings(&half), findings(&half)]), "recordTooLarge");
 }
 
 #[rstest]

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     contract::wire::{CallbackEvent, FileRole, JobSucceeded, ReturnedFile},
     document::{Attempt, DocumentState, TaskToken},
-    ports::{Reopening as _, Transfers as _},
+    ports::Reopening as _,
     testing::{
         Cut,
         world::{MemoryWorld, START, failed, object, returned_file, s3_event, succeeded},
@@ -82,9 +82,47 @@ async fn case_33_job_without_a_result_is_answered_as_it_stands(
     if let Some(status) = status {
         set(&world, &input, status);
     }
-    let before = world.store.all();
-    assert_eq!(world.probe(input).await.unwrap().status, expected);
-    assert_eq!(world.store.all(), before);
+    let before = world.store.get(&input.envelope.document).unwrap();
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, expected);
+    let after = world.store.get(&input.envelope.document).unwrap();
+    assert_eq!(Document { job_id: None, ..after }, before, "only the job's id may be news");
+}
+
+/// The answer to the submission was lost, so the probe is the first to learn the job's id.
+#[tokio::test]
+async fn s07_probe_learns_the_job_so_that_no_other_jobs_result_is_taken() {
+    let (world, input) = overdue().await;
+    set(&world, &input, JobStatus::Working { job_id: "job-1".to_owned() });
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::Working);
+    world.call_back(&input.envelope.document, succeeded(&[])).await;
+    let document = world.store.get(&input.envelope.document).unwrap();
+    assert_eq!((document.job_id.as_deref(), document.result), (Some("job-1"), None));
+}
+
+#[tokio::test]
+async fn s07_job_that_the_third_party_gives_for_the_key_is_the_documents_job() {
+    let (world, input) = overdue().await;
+    world.store.record_job(&input.envelope.document, Attempt(1000), "job-0").await.unwrap();
+    set(&world, &input, JobStatus::Succeeded(job()));
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
+    let document = world.store.get(&input.envelope.document).unwrap();
+    assert_eq!(
+        (document.job_id.as_deref(), document.result),
+        (Some("job"), Some(JobResult::Succeeded(job())))
+    );
+}
+
+#[rstest]
+#[case(JobStatus::Succeeded(JobSucceeded { job_id: "j".repeat(257), ..job() }))]
+#[case(status_of(CallbackEvent::Failed(crate::contract::wire::JobFailed { job_id: String::new(), error: crate::contract::wire::JobError { code: "x".to_owned(), message: "x".into() } })))]
+#[tokio::test]
+async fn s12_answer_with_an_impossible_job_id_fails_the_document(#[case] status: JobStatus) {
+    let (world, input) = overdue().await;
+    set(&world, &input, status);
+    assert_eq!(world.probe(input.clone()).await.unwrap().status, Status::ResultStored);
+    let document = world.store.get(&input.envelope.document).unwrap();
+    assert!(matches!(document.result, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"));
+    assert_eq!(document.job_id, None);
 }
 
 #[tokio::test]
@@ -149,7 +187,7 @@ async fn case_19_case_20_run_killed_at_any_call_gives_the_same_result() {
         world.probe(input).await.unwrap();
         world.faults.calls().split_off(before)
     };
-    assert_eq!(calls, ["load", "status", "record_result"]);
+    assert_eq!(calls, ["load", "status", "record_job", "record_result"]);
     for call in calls {
         for cut in [Cut::Before, Cut::After] {
             let (world, input) = overdue().await;

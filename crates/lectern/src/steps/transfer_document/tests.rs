@@ -15,7 +15,7 @@ use crate::{
     ports::{ByteStream, ObjectHead, Results as _},
     testing::{
         Cut,
-        world::{MemoryWorld, START, failed_for, object, s3_event, succeeded},
+        world::{MemoryWorld, START, failed_for, object, of_job, s3_event, succeeded},
     },
 };
 
@@ -93,7 +93,7 @@ impl ThirdParty for Asked {
         _: &[u8],
         _: &crate::contract::webhook::SigningSecrets,
         _: time::OffsetDateTime,
-    ) -> Result<crate::steps::receive_callback::VerifiedCallback, crate::contract::webhook::VerifyError> {
+    ) -> Result<crate::contract::callback::VerifiedCallback, crate::contract::webhook::VerifyError> {
         Err(crate::contract::webhook::VerifyError::Signature)
     }
 }
@@ -316,7 +316,8 @@ async fn result_that_came_while_the_next_round_waited_for_its_permit_is_used() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
     assert!(world.store.await_callback(&document, TaskToken::new("over"), START));
-    world.call_back(&document, succeeded(&[])).await;
+    let job_id = world.store.get(&document).unwrap().job_id.unwrap();
+    world.call_back(&document, of_job(&job_id, succeeded(&[]))).await;
     assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Verifying);
     assert_eq!(world.transfer(input(&document, 2000, 2, "later")).await.unwrap(), Outcome::Transferred);
     assert_eq!((answer(&world, "later"), world.count("submit")), (Some(Ok(json!({}))), 1));
@@ -338,7 +339,8 @@ async fn message_for_a_document_that_was_failed_for_ends_its_task_with_the_reaso
 async fn late_result_that_is_there_already_is_used_and_nothing_sent_again() {
     let (world, document) = registered().await;
     world.transfer(input(&document, 1000, 1, "first")).await.unwrap();
-    let job = crate::contract::wire::JobSucceeded { job_id: "job".to_owned(), files: Vec::new() };
+    let job_id = world.store.get(&document).unwrap().job_id.unwrap();
+    let job = crate::contract::wire::JobSucceeded { job_id, files: Vec::new() };
     world.store.record_result(&document, &JobResult::Succeeded(job), START).await.unwrap();
     assert_eq!(world.transfer(input(&document, 2000, 2, "second")).await.unwrap(), Outcome::Transferred);
     assert_eq!(answer(&world, "second"), Some(Ok(json!({}))));

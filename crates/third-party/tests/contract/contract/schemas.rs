@@ -4,7 +4,7 @@ use super::*;
 
 fn returned_file() -> ReturnedFile {
     ReturnedFile {
-        name: "Grüße.txt".to_owned(),
+        name: "Grüße.txt".into(),
         role: FileRole::Text,
         url: "https://files.example.com/f/x".to_owned(),
         size_bytes: 5,
@@ -21,7 +21,7 @@ fn succeeded() -> JobSucceeded {
 }
 
 fn failed() -> JobFailed {
-    let error = JobError { code: "tooComplex".to_owned(), message: "Too complex.".to_owned() };
+    let error = JobError { code: "tooComplex".to_owned(), message: "Too complex.".into() };
     JobFailed { job_id: "job_1".to_owned(), error }
 }
 
@@ -42,9 +42,9 @@ fn finding(severity: Severity) -> FileFinding {
     FileFinding {
         start: 0,
         end: 3,
-        rule: "doubledWord".to_owned(),
-        message: "Doubled.".to_owned(),
-        suggestion: Some("the".to_owned()),
+        rule: "doubledWord".into(),
+        message: "Doubled.".into(),
+        suggestion: Some("the".into()),
         severity,
     }
 }
@@ -54,8 +54,8 @@ fn media() -> MediaFile {
         duration_ms: Some(4000),
         width_px: Some(320),
         height_px: Some(240),
-        video_codec: Some("avc1".to_owned()),
-        audio_codec: Some("mp4a".to_owned()),
+        video_codec: Some("avc1".into()),
+        audio_codec: Some("mp4a".into()),
         recorded_at: Some("2026-11-20T09:30:00+01:00".to_owned()),
     }
 }
@@ -65,9 +65,9 @@ fn transcript() -> TranscriptFile {
         start_ms: 0,
         end_ms: 900,
         text: "Good morning!".to_owned(),
-        speaker: Some("Teacher".to_owned()),
+        speaker: Some("Teacher".into()),
     };
-    TranscriptFile { language: Some("en".to_owned()), segments: vec![segment] }
+    TranscriptFile { language: Some("en".into()), segments: vec![segment] }
 }
 
 /// The names of schemas, each with a value of the wire type that the schema describes.

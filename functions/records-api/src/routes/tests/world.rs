@@ -153,7 +153,7 @@ fn reference(object: &ObjectVersion) -> DocumentRef {
 
 fn returned(name: &str, role: FileRole, media_type: &str, content: &str) -> ReturnedFile {
     ReturnedFile {
-        name: name.to_owned(),
+        name: name.into(),
         role,
         url: "https://third-party.example/file".to_owned(),
         size_bytes: content.len() as u64,
