@@ -170,7 +170,7 @@ pub struct DocumentRef {
 }
 
 /// One version of one object in S3.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectVersion {
     /// The bucket.

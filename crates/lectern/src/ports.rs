@@ -28,7 +28,7 @@ pub use self::{
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
     third_party::{Content, Fetch, JobRequest, Secrets, ThirdParty},
-    uploads::{ObjectHead, UploadReader, Uploads},
+    uploads::{ObjectHead, Protection, UploadReader, Uploads},
 };
 
 /// A body in chunks, read once, never held whole.

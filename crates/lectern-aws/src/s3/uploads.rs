@@ -2,14 +2,17 @@
 
 use std::{io, ops};
 
-use aws_sdk_s3::{Client, presigning::PresigningConfig, primitives::ByteStream as Body};
+use aws_sdk_s3::{
+    Client, error::SdkError, operation::head_object::HeadObjectOutput, presigning::PresigningConfig,
+    primitives::ByteStream as Body,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use lectern::{
     document::ObjectVersion,
     error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
-    ports::{ByteStream, ObjectHead, UploadReader, Uploads},
+    ports::{ByteStream, ObjectHead, Protection, UploadReader, Uploads},
 };
 
 use super::{RANGE_BYTES, is_missing};
@@ -38,6 +41,7 @@ impl UploadsBucket {
             .set_version_id(version.map(str::to_owned));
         match request.send().await {
             Ok(head) => Ok(Some(ObjectHead {
+                protection: protection(&head),
                 version_id: head.version_id.unwrap_or_else(|| "null".to_owned()),
                 size_bytes: head
                     .content_length
@@ -46,6 +50,13 @@ impl UploadsBucket {
                 content_type: head.content_type,
             })),
             Err(error) if is_missing(&error) => Ok(None),
+            // S3 answers 400 to a HEAD that lacks the customer's key. The answer has no body and so no code.
+            Err(error) if status(&error) == Some(400) => Ok(Some(ObjectHead {
+                version_id: version.unwrap_or("null").to_owned(),
+                size_bytes: 0,
+                content_type: None,
+                protection: Protection::CustomerKey,
+            })),
             Err(error) => Err(failed("HeadObject", error)),
         }
     }
@@ -72,6 +83,21 @@ impl UploadsBucket {
 
     pub(crate) async fn read_url(&self, object: &ObjectVersion, file_name: &str) -> Result<String, Error> {
         self.presigned(object, READ_URL_LIFETIME, Some(super::returned::attachment(file_name))).await
+    }
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+fn protection(head: &HeadObjectOutput) -> Protection {
+    use aws_sdk_s3::types::{ServerSideEncryption as Encryption, StorageClass};
+    let is_archived = head.archive_status.is_some()
+        || matches!(head.storage_class, Some(StorageClass::Glacier | StorageClass::DeepArchive));
+    match head.server_side_encryption {
+        _ if is_archived => Protection::Archived,
+        Some(Encryption::AwsKms | Encryption::AwsKmsDsse) => Protection::KmsKey,
+        _ => Protection::None,
     }
 }
 

@@ -16,6 +16,22 @@ pub struct ObjectHead {
     pub size_bytes: u64,
     /// The `Content-Type` that the uploader declared.
     pub content_type: Option<String>,
+    /// What may prevent reading it.
+    pub protection: Protection,
+}
+
+/// What an uploader did to an object that may prevent reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is in an archive class of S3 and would have to be restored first.
+    Archived,
+    /// It is encrypted with a key that every reader has to send (SSE-C). Its size is unknown.
+    CustomerKey,
+    /// It is encrypted with a key of KMS, which Lectern may not be allowed to use.
+    KmsKey,
 }
 
 /// The bucket of uploads.

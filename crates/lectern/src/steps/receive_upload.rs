@@ -13,11 +13,12 @@ use tracing::Instrument as _;
 use crate::{
     document::keys::UploadKey,
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
-    error::Error,
+    error::{Error, StoreError},
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
     ports::{
-        Clock, Executions, NewDocument, Random, Register, Registration, Sequencer, StartExecution, Uploads,
+        Clock, Executions, NewDocument, Protection, Random, Register, Registration, Sequencer,
+        StartExecution, Uploads,
     },
     telemetry::metrics,
     telemetry::trace::TraceParent,
@@ -48,7 +49,7 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
     pub async fn handle(&self, message: Message<'_>) -> Result<Summary, Retryable> {
         let mut summary = Summary::default();
         for record in parse_event(message.body)? {
-            let Some(found) = Found::in_record(record) else {
+            let Some(found) = Found::in_record(record)? else {
                 tracing::info!(ignored = 1, "An event that announces no upload was ignored.");
                 summary.ignored += 1;
                 continue;
@@ -118,6 +119,9 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
         };
         let size_bytes = head.size_bytes;
         let rejected = |reason| Judged { size_bytes, media_type: None, rejected: Some(reason) };
+        if let Some(reason) = unreadable(head.protection) {
+            return Ok(rejected(reason));
+        }
         if size_bytes == 0 {
             return Ok(rejected(Reason::new("empty", "The file is empty. Upload it again.")));
         }
@@ -129,7 +133,16 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
             Ok(claimed) => claimed,
             Err(reason) => return Ok(rejected(reason)),
         };
-        let first_bytes = self.uploads.read(object, 0..SNIFF_BYTES).await?;
+        let first_bytes = match self.uploads.read(object, 0..SNIFF_BYTES).await {
+            Err(Error::Store(StoreError::Defect { what, .. })) if head.protection == Protection::KmsKey => {
+                tracing::warn!(detail = what, "An upload is encrypted with a key that Lectern may not use.");
+                return Ok(rejected(Reason::new(
+                    "unreadableUpload",
+                    "The file is encrypted with a key that Lectern may not use. Upload it again without a key.",
+                )));
+            }
+            read => read?,
+        };
         let zip = if upload_type::needs_end(claimed, &first_bytes) {
             let end = size_bytes.saturating_sub(ZIP_END_BYTES)..size_bytes;
             Some(sniff_zip_end(&self.uploads.read(object, end).await?))
@@ -141,6 +154,22 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
             Err(reason) => rejected(reason),
         })
     }
+}
+
+/// Why S3 would not let Lectern read the object. Without this check, such an upload would look like an outage of our own
+/// (S04).
+fn unreadable(protection: Protection) -> Option<Reason> {
+    let message = match protection {
+        Protection::Archived => {
+            "The file is in an archive and cannot be read. Upload it again in the storage class STANDARD."
+        }
+        Protection::CustomerKey => {
+            "The file is encrypted with a key of its own. Upload it again without a key."
+        }
+        // Lectern may be allowed to use the key.
+        Protection::KmsKey | Protection::None => return None,
+    };
+    Some(Reason::new("unreadableUpload", message))
 }
 
 /// One message of the queue that S3 feeds.
@@ -222,8 +251,8 @@ pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
 /// # Errors
 /// [`Unreadable`] if the body is not an S3 event.
 pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
-    let records = parse_event(body)?.into_iter();
-    Ok(records.filter_map(Found::in_record).map(|found| found.reference).collect())
+    let found: Result<Vec<_>, _> = parse_event(body)?.into_iter().map(Found::in_record).collect();
+    Ok(found?.into_iter().flatten().map(|found| found.reference).collect())
 }
 
 /// A new object that Lectern has to register.
@@ -235,13 +264,14 @@ struct Found {
 }
 
 impl Found {
-    fn in_record(record: EventRecord) -> Option<Self> {
+    /// Returns `None` for an object that Lectern ignores.
+    fn in_record(record: EventRecord) -> Result<Option<Self>, Unreadable> {
         let EventRecord { event_name, s3 } = record;
         if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
-            return None;
+            return Ok(None);
         }
         let (submission_id, key, key_bytes, invalid_key) = match UploadKey::from_event(&s3.object.key) {
-            UploadKey::Foreign => return None,
+            UploadKey::Foreign => return Ok(None),
             UploadKey::Document { submission_id, key } => {
                 (submission_id, key.clone(), key.into_bytes(), None)
             }
@@ -250,14 +280,20 @@ impl Found {
                 (SubmissionId::unassigned(), s3.object.key, key, Some(reason))
             }
         };
-        let version_id = s3.object.version_id.unwrap_or_else(|| "null".to_owned());
+        // Without versions, an overwritten file would be taken for the one before it, and ignored (D14).
+        let version_id = s3.object.version_id.filter(|version| version != "null");
+        let Some(version_id) = version_id else {
+            return Err(Unreadable::Form(
+                "an upload without a version: the bucket's versioning is off".to_owned(),
+            ));
+        };
         let document_id = DocumentId::of(&s3.bucket.name, &key_bytes, &version_id);
-        Some(Self {
+        Ok(Some(Self {
             reference: DocumentRef { submission_id, document_id },
             object: ObjectVersion { bucket: s3.bucket.name, key, version_id },
             sequencer: Sequencer::new(s3.object.sequencer.as_deref().unwrap_or_default()),
             invalid_key,
-        })
+        }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Both buckets in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     ops::Range,
     sync::{
@@ -19,8 +19,8 @@ use crate::{
     document::ObjectVersion,
     error::{Error, StoreError},
     ports::{
-        ByteStream, ObjectHead, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts, UploadReader,
-        Uploads,
+        ByteStream, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles, StreamFacts,
+        UploadReader, Uploads,
     },
 };
 
@@ -28,6 +28,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
+    protections: Mutex<HashMap<ObjectVersion, Protection>>,
     returned: Mutex<BTreeMap<String, Returned>>,
     breaks_off: AtomicBool,
     bytes_read: AtomicU64,
@@ -97,6 +98,11 @@ impl MemoryObjects {
         lock(&self.uploads).entry((object.bucket.clone(), object.key.clone())).or_default().push(version);
     }
 
+    /// Protects a version, so that it cannot be read.
+    pub fn protect(&self, object: &ObjectVersion, protection: Protection) {
+        lock(&self.protections).insert(object.clone(), protection);
+    }
+
     fn version(&self, object: &ObjectVersion) -> Option<Version> {
         let uploads = lock(&self.uploads);
         let versions = uploads.get(&(object.bucket.clone(), object.key.clone()))?;
@@ -111,6 +117,7 @@ impl Uploads for MemoryObjects {
                 version_id: version.id,
                 size_bytes: version.bytes.map_or(0, |bytes| bytes.len() as u64),
                 content_type: version.content_type,
+                protection: lock(&self.protections).get(object).copied().unwrap_or_default(),
             })
         })
     }
@@ -125,6 +132,9 @@ impl Uploads for MemoryObjects {
 
     async fn read(&self, object: &ObjectVersion, range: Range<u64>) -> Result<Bytes, Error> {
         self.faults.run("read_upload", || {
+            if lock(&self.protections).get(object).is_some_and(|protection| *protection != Protection::None) {
+                return Err(StoreError::defect("the object is protected").into());
+            }
             let bytes = self.version(object).and_then(|version| version.bytes).unwrap_or_default();
             let [start, end] =
                 [range.start, range.end].map(|at| bytes.len().min(usize::try_from(at).unwrap_or(usize::MAX)));

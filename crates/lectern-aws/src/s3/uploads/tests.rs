@@ -7,16 +7,17 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
     operation::{
         get_object::{GetObjectInput, GetObjectOutput},
-        head_object::HeadObjectOutput,
+        head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
     },
     primitives::{ByteStream as Body, SdkBody},
+    types::{ArchiveStatus, ServerSideEncryption, StorageClass},
 };
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
     document::ObjectVersion,
-    ports::{ReadUrls as _, UploadReader as _, Uploads as _},
+    ports::{Protection, ReadUrls as _, UploadReader as _, Uploads as _},
 };
 use rstest::rstest;
 
@@ -68,6 +69,27 @@ async fn case_16_current_version_is_asked_for_without_a_version() {
     assert_eq!(current.as_deref(), Some("v2"), "a newer one than that of the document");
 }
 
+/// S3 answers 400 to a HEAD without the key of an object that is encrypted with the customer's key.
+#[tokio::test]
+async fn s04_head_says_what_prevents_reading() {
+    let rule = mock!(Client::head_object).then_http_response(|| xml_error(400, ""));
+    let head = bucket(&rule).head(&object()).await.unwrap().unwrap();
+    assert_eq!((head.protection, head.version_id.as_str()), (Protection::CustomerKey, "v1"));
+
+    let head = async |change: fn(HeadObjectOutputBuilder) -> HeadObjectOutputBuilder| {
+        let rule =
+            mock!(Client::head_object).then_output(move || change(HeadObjectOutput::builder()).build());
+        bucket(&rule).head(&object()).await.unwrap().unwrap().protection
+    };
+    assert_eq!(head(|it| it.storage_class(StorageClass::Glacier)).await, Protection::Archived);
+    assert_eq!(head(|it| it.storage_class(StorageClass::DeepArchive)).await, Protection::Archived);
+    assert_eq!(head(|it| it.archive_status(ArchiveStatus::ArchiveAccess)).await, Protection::Archived);
+    // The instant classes can be read at once.
+    assert_eq!(head(|it| it.storage_class(StorageClass::GlacierIr)).await, Protection::None);
+    assert_eq!(head(|it| it.server_side_encryption(ServerSideEncryption::AwsKms)).await, Protection::KmsKey);
+    assert_eq!(head(|it| it.server_side_encryption(ServerSideEncryption::Aes256)).await, Protection::None);
+}
+
 /// A delete marker is a 404 for the key and a 405 for its own version.
 #[rstest]
 #[case(404)]
@@ -81,7 +103,6 @@ async fn case_16_deleted_object_or_delete_marker_is_nothing(#[case] status: u16)
 }
 
 #[rstest]
-#[case(400)]
 #[case(403)]
 #[case(500)]
 #[case(503)]

@@ -382,3 +382,47 @@ async fn trace_is_decided_once_whatever_later_deliveries_bring() {
         assert_eq!(world.document(&object).unwrap().traceparent, first);
     }
 }
+
+#[rstest]
+#[case::s04_archived(Protection::Archived, "storage class STANDARD")]
+#[case::s04_key_of_the_uploader(Protection::CustomerKey, "a key of its own")]
+#[case::s04_foreign_key(Protection::KmsKey, "may not use")]
+#[tokio::test]
+async fn s04_upload_that_s3_does_not_let_us_read_is_rejected_with_a_way_out(
+    #[case] protection: Protection,
+    #[case] message: &str,
+) {
+    let world = MemoryWorld::default();
+    let object = object("lesson.pdf", "v1");
+    world.objects.protect(&object, protection);
+    let document = upload(&world, &object, "01", PDF).await;
+    assert_eq!((document.state, code(&document)), (DocumentState::Rejected, Some("unreadableUpload")));
+    assert!(document.reason.unwrap().message.contains(message));
+}
+
+/// An outage of our own says nothing about the file.
+#[tokio::test]
+async fn s04_outage_while_a_file_with_a_key_is_read_leaves_the_message_on_the_queue() {
+    let world = MemoryWorld::default();
+    let object = object("lesson.pdf", "v1");
+    world.objects.protect(&object, Protection::KmsKey);
+    world.objects.upload(&object, None, PDF);
+    world.faults.cut_next("read_upload", Cut::Before);
+    assert!(world.receive_upload(&s3_event(&[(&object, "01")])).await.is_err());
+    assert!(world.document(&object).is_none());
+}
+
+#[tokio::test]
+async fn d14_upload_without_a_version_stays_on_the_queue() {
+    let world = MemoryWorld::default();
+    let object = object("lesson.pdf", "null");
+    world.objects.upload(&object, None, PDF);
+    let with_null = s3_event(&[(&object, "01")]);
+    let without = with_null.replace(r#""versionId":"null","#, "");
+    assert_ne!(with_null, without);
+    for event in [with_null, without] {
+        let error = world.receive_upload(&event).await.unwrap_err();
+        assert!(error.to_string().contains("versioning is off"), "{error}");
+    }
+    assert!(world.store.all().is_empty());
+}

@@ -85,7 +85,7 @@ pub const ALL: [Metric; 23] = [
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
-pub const REASONS: [&str; 43] = [
+pub const REASONS: [&str; 44] = [
     "badJson",
     "badTime",
     "contractBroken",
@@ -123,6 +123,7 @@ pub const REASONS: [&str; 43] = [
     "unknownMediaFactsType",
     "unknownTextType",
     "unknownTranscriptType",
+    "unreadableUpload",
     "unsafeName",
     "unsupported",
     "unsupportedType",

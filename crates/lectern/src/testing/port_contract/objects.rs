@@ -8,7 +8,10 @@ use futures_util::{StreamExt as _, stream};
 use super::{Outcome, conflicts, fails, suite};
 use crate::{
     document::ObjectVersion,
-    ports::{ByteStream, ObjectHead, Promoted, Records, ReturnedFiles, StreamFacts, UploadReader, Uploads},
+    ports::{
+        ByteStream, ObjectHead, Promoted, Protection, Records, ReturnedFiles, StreamFacts, UploadReader,
+        Uploads,
+    },
     testing::{model::same, objects::sha256},
 };
 
@@ -83,6 +86,7 @@ async fn head_is_of_the_named_version<U: Uploads, B: UploadsSetup>(uploads: &U, 
             version_id: object.version_id.clone(),
             size_bytes: bytes.len() as u64,
             content_type: Some(content_type.to_owned()),
+            protection: Protection::None,
         };
         same("head", &Some(expected), &uploads.head(&object).await?)?;
     }
