@@ -9,7 +9,7 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     contract::callback::{CallbackError, VerifiedCallback, contract_broken, named_job},
@@ -75,12 +75,7 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
             metrics::callback(CallbackOutcome::Unknown, None);
             return Ok(Answer::KeptUnknown);
         };
-        let span = tracing::info_span!(
-            "callback",
-            submissionId = %target.document.submission_id,
-            documentId = %target.document.document_id,
-            traceId = target.traceparent.map(TraceParent::trace_id)
-        );
+        let span = span_of(&target);
         span.in_scope(|| compare_traces(target.traceparent, delivery.headers));
         self.receive_verified(&target, verified, delivery, now).instrument(span).await
     }
@@ -90,14 +85,10 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
     /// requests to other paths (S05).
     async fn refuse(&self, delivery: WebhookRequest<'_>, error: &VerifyError) {
         match self.store.resolve(&CallbackId::new(delivery.callback_id)).await {
-            Ok(Some(CallbackTarget { document, .. })) => {
-                tracing::warn!(
-                    callback = "badSignature",
-                    submissionId = %document.submission_id,
-                    documentId = %document.document_id,
-                    detail = %error,
-                    "A callback was refused for its signature."
-                );
+            Ok(Some(target)) => {
+                span_of(&target).in_scope(|| {
+                    tracing::warn!(callback = "badSignature", detail = %error, "A callback was refused for its signature.");
+                });
                 metrics::callback(CallbackOutcome::BadSignature, None);
             }
             found => {
@@ -259,6 +250,16 @@ impl Answer {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
+}
+
+/// The span of a callback for this document, with the document's ids and trace.
+fn span_of(target: &CallbackTarget) -> Span {
+    tracing::info_span!(
+        "callback",
+        submissionId = %target.document.submission_id,
+        documentId = %target.document.document_id,
+        traceId = target.traceparent.map(TraceParent::trace_id)
+    )
 }
 
 /// Logs whether the callback's trace is the document's. The document's stored trace is used in any case, because the
