@@ -127,3 +127,22 @@ fn states_outlast_the_functions_that_they_invoke() {
         );
     }
 }
+
+/// Step Functions invokes verify-returned-file for up to four files of each job in flight. A new account of AWS allows so
+/// few concurrent executions that it cannot reserve any, so the default reserves none.
+#[test]
+fn a03_functions_that_others_wait_for_keep_room_to_run() {
+    let template = Template::load();
+    let reserved = |name: &str| {
+        let function = template.resource("AWS::Serverless::Function", &format!("{name}Function"));
+        let choice = &function["ReservedConcurrentExecutions"]["Fn::If"];
+        assert_eq!((&choice[0], &choice[2]), (&json!("ReservesConcurrency"), &json!({ "Ref": "AWS::NoValue" })));
+        choice[1].as_u64().unwrap()
+    };
+    let (decides, answers, verifies) =
+        (reserved("AdmitDocument"), reserved("ReceiveCallback"), reserved("VerifyReturnedFile"));
+    // SQS hands the only message group of the FIFO queue to one execution at a time.
+    assert!(decides >= 2 && answers >= 50);
+    // AWS keeps 100 executions of a quota unreserved.
+    assert!(decides + answers + verifies + 100 <= 500, "the parameter's description promises this quota");
+}

@@ -218,3 +218,12 @@ fn a13_loopback_network_cannot_be_deployed_to_a_stage_on_aws() {
     let stage = template.0["Parameters"]["Stage"]["Default"].as_str();
     assert_ne!(stage, Some("local"), "the stage local is named on purpose");
 }
+
+#[test]
+fn a09_alarms_of_prod_need_an_address() {
+    let template = Template::load();
+    let rule = &template.0["Rules"]["AlarmsOfProdReachSomebody"];
+    assert_eq!(rule["RuleCondition"], json!({ "Fn::Equals": [{ "Ref": "Stage" }, "prod"] }));
+    let is_empty = json!({ "Fn::Equals": [{ "Ref": "AlarmEmail" }, ""] });
+    assert_eq!(rule["Assertions"][0]["Assert"], json!({ "Fn::Not": [is_empty] }));
+}
