@@ -136,7 +136,10 @@ fn a03_functions_that_others_wait_for_keep_room_to_run() {
     let reserved = |name: &str| {
         let function = template.resource("AWS::Serverless::Function", &format!("{name}Function"));
         let choice = &function["ReservedConcurrentExecutions"]["Fn::If"];
-        assert_eq!((&choice[0], &choice[2]), (&json!("ReservesConcurrency"), &json!({ "Ref": "AWS::NoValue" })));
+        assert_eq!(
+            (&choice[0], &choice[2]),
+            (&json!("ReservesConcurrency"), &json!({ "Ref": "AWS::NoValue" }))
+        );
         choice[1].as_u64().unwrap()
     };
     let (decides, answers, verifies) =
