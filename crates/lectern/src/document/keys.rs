@@ -21,7 +21,7 @@ pub enum UploadKey {
         /// The key, decoded.
         key: String,
     },
-    /// Not under the prefix of uploads, a folder marker, or a companion file ([`is_companion`]). Lectern ignores the
+    /// Not under the prefix of uploads, a folder marker, or a companion file (`is_companion`). Lectern ignores the
     /// object.
     Foreign,
     /// Under our prefix, but not a document's key.
