@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::{
     contract::callback::{CallbackError, VerifiedCallback, contract_broken, named_job},
+    contract::response::job_reason,
     contract::webhook::VerifyError,
     document::{CallbackId, JobResult, Reason, TaskToken},
     error::{Error, StoreError},
@@ -208,7 +209,8 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
         match result {
             JobResult::Succeeded(job) => self.tasks.succeed(token, json!({ "files": job.files.len() })).await,
             JobResult::Failed(job) => {
-                let reason = Reason::new(job.error.code.clone(), "The reason is stored with the document.");
+                let code = job_reason(&job.error).code;
+                let reason = Reason::new(code, "The reason is stored with the document.");
                 self.tasks.fail(token, &Error::Rejected(reason)).await
             }
         }
