@@ -5,10 +5,7 @@ use std::{str::FromStr, time::Duration};
 
 use aws_config::Region;
 use lectern::{
-    admission::Limits,
-    contract::network::Network,
-    document::SubmissionId,
-    steps::transfer_document::{DeliveryMode, Settings},
+    admission::Limits, contract::network::Network, document::SubmissionId, steps::transfer_document::Settings,
 };
 use tracing_subscriber::filter::Targets;
 
@@ -136,15 +133,11 @@ impl Config {
         text("SIGNING_SECRET_ARN")
     }
 
-    /// The delivery mode and the base of callback URLs.
+    /// The size of the largest document to push, and the base of callback URLs.
     pub fn transfer_settings(self) -> Result<Settings, ConfigError> {
-        let delivery = match text("DELIVERY")?.as_str() {
-            "push" => DeliveryMode::Push,
-            "pull" => DeliveryMode::Pull,
-            _ => return Err(problem("DELIVERY", "must be push or pull")),
-        };
+        let push_max_bytes = parsed("PUSH_MAX_BYTES")?;
         let callback_base_url = text("CALLBACK_BASE_URL")?.trim_end_matches('/').to_owned();
-        Ok(Settings { delivery, callback_base_url })
+        Ok(Settings { push_max_bytes, callback_base_url })
     }
 
     /// The function's name, which Lambda sets.

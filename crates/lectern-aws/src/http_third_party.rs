@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -48,6 +48,7 @@ const MAX_ANSWER_BYTES: usize = lectern::limits::MAX_CALLBACK_BYTES;
 #[derive(Debug)]
 pub struct HttpThirdParty {
     client: BuiltOnFirstUse,
+    timeout: Duration,
     base_url: String,
     api_key: CachedSecret,
 }
@@ -55,7 +56,7 @@ pub struct HttpThirdParty {
 impl HttpThirdParty {
     /// A client of the service at `base_url`. `timeout` limits one request, including upload and answer.
     pub fn new(base_url: String, api_key: CachedSecret, timeout: Duration) -> Self {
-        Self { client: BuiltOnFirstUse::new(move || builder(timeout)), base_url, api_key }
+        Self { client: BuiltOnFirstUse::new(move || builder(timeout)), timeout, base_url, api_key }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
@@ -84,7 +85,7 @@ impl ThirdParty for HttpThirdParty {
 
     async fn submit(&self, job: JobRequest) -> Result<String, Error> {
         let client = self.client.get().await?;
-        let source = Arc::new(SourceProgress::default());
+        let source = Arc::new(SourceProgress::new(self.timeout));
         let request = match job.content {
             Content::Push(body) => {
                 let progress = source.clone();
@@ -187,18 +188,33 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(USER_AGENT)
 }
 
-/// How much of a pushed document was read, and whether reading it failed.
-#[derive(Debug, Default)]
+/// How much of a pushed document was read, when its newest chunk was read, and whether reading it failed.
+#[derive(Debug)]
 struct SourceProgress {
+    began: Instant,
+    timeout: Duration,
     unread_bytes: AtomicU64,
+    newest_chunk_ms: AtomicU64,
     has_failed: AtomicBool,
 }
 
 impl SourceProgress {
+    fn new(timeout: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            timeout,
+            unread_bytes: AtomicU64::new(0),
+            newest_chunk_ms: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
     fn note(&self, chunk: &io::Result<Bytes>) {
         match chunk {
             Ok(bytes) => {
                 self.unread_bytes.fetch_sub(bytes.len() as u64, Relaxed);
+                let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.newest_chunk_ms.store(elapsed_ms, Relaxed);
             }
             Err(_) => self.has_failed.store(true, Relaxed),
         }
@@ -209,7 +225,18 @@ impl SourceProgress {
         if matches!(error, Error::OutcomeUnknown(_)) && self.has_failed.load(Relaxed) {
             return Error::SourceUnavailable("reading it failed in the middle".to_owned());
         }
-        if self.unread_bytes.load(Relaxed) > 0 { no_job(error) } else { error }
+        match self.unread_bytes.load(Relaxed) {
+            0 => error,
+            _ if self.is_too_slow() => Error::TooSlow,
+            _ => no_job(error),
+        }
+    }
+
+    /// Whether the request's time is over, although the document was being sent until then. If nothing was sent in the
+    /// last tenth of the time, then the third party stalled and is not slow (A05).
+    fn is_too_slow(&self) -> bool {
+        let newest_chunk = Duration::from_millis(self.newest_chunk_ms.load(Relaxed));
+        self.began.elapsed() >= self.timeout && newest_chunk >= self.timeout * 9 / 10
     }
 }
 

@@ -262,9 +262,18 @@ impl AdmissionState {
     /// The half-open trial prefers a document that has not failed, so that a document that always fails cannot hold the
     /// breaker open.
     pub fn next(&self, limits: &Limits) -> Option<QueuePosition> {
+        (self.room(limits) > 0).then(|| self.queues.first(!self.breaker.is_closed())).flatten()
+    }
+
+    /// How many permits may be granted now; at most one while the circuit breaker is not closed.
+    pub fn room(&self, limits: &Limits) -> usize {
         let max_in_flight = usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
-        let is_allowed = self.breaker.allows_request() && self.leases.len() < max_in_flight;
-        is_allowed.then(|| self.queues.first(!self.breaker.is_closed())).flatten()
+        let room = max_in_flight.saturating_sub(self.leases.len());
+        match (self.breaker.is_closed(), self.breaker.allows_request()) {
+            (true, _) => room,
+            (false, true) => room.min(1),
+            (false, false) => 0,
+        }
     }
 
     /// Removes the head of a queue.

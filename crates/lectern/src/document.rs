@@ -309,7 +309,12 @@ pub enum JobResult {
 }
 
 impl JobResult {
-    /// The job's id; empty for a callback that could not be parsed.
+    /// Whether the job failed because the third party could not fetch the document.
+    pub fn is_source_unreadable(&self) -> bool {
+        matches!(self, Self::Failed(job) if job.error.code == wire::SOURCE_UNREADABLE)
+    }
+
+    /// The job's id; empty for a callback that could not be parsed, and for a refused submission.
     pub fn job_id(&self) -> &str {
         match self {
             Self::Succeeded(job) => &job.job_id,

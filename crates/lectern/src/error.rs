@@ -6,7 +6,7 @@
 
 use time::OffsetDateTime;
 
-use crate::document::Reason;
+use crate::{contract::response::NOT_ACCEPTED, document::Reason};
 
 /// Why a step failed. The variant decides what the state machine does next. No function retries.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,10 @@ pub enum Error {
     /// The third party permanently rejects this document. The document fails with this reason.
     #[error("the third party rejected the document: {0}")]
     Rejected(Reason),
+    /// The third party could not fetch the document from its presigned URL, which may end earlier than it says. The
+    /// document is submitted once more, as a new round with a new URL.
+    #[error("the third party could not fetch the document")]
+    SourceUnreadable,
     /// The third party does not accept our credentials. The circuit breaker opens.
     #[error("the third party refuses our credentials")]
     Unauthorized,
@@ -42,6 +46,11 @@ pub enum Error {
     /// document requests another permit. This error does not count against the third party.
     #[error("the uploaded object could not be read: {0}")]
     SourceUnavailable(String),
+    /// The document was still being sent when the request's time was over, so the third party does not have the whole
+    /// document. It is sent again only twice, because each attempt sends gigabytes. This error does not count against
+    /// the third party.
+    #[error("sending the document takes longer than a request may")]
+    TooSlow,
     /// A returned file does not match the callback's declaration. The state machine fetches the file again a few times,
     /// then the document fails.
     #[error("a returned file does not match its declaration: {0}")]
@@ -132,10 +141,12 @@ impl Error {
             Self::Unavailable(_) => "ThirdParty.Unavailable",
             Self::OutcomeUnknown(_) => "ThirdParty.OutcomeUnknown",
             Self::Rejected(_) => "ThirdParty.Rejected",
+            Self::SourceUnreadable => "ThirdParty.SourceUnreadable",
             Self::Unauthorized => "ThirdParty.Unauthorized",
             Self::Overdue => "ThirdParty.Overdue",
             Self::SourceGone(_) => "Source.Gone",
             Self::SourceUnavailable(_) => "Source.Unavailable",
+            Self::TooSlow => "Transfer.TooSlow",
             Self::ReturnedMismatch(_) => "Returned.Mismatch",
             Self::RecordInvalid(_) => "Record.Invalid",
             Self::PermitExpired(_) => "Permit.Expired",
@@ -145,15 +156,17 @@ impl Error {
     }
 
     /// All names that [`Error::name`] returns, for the contract test.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 15] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
         "ThirdParty.OutcomeUnknown",
         "ThirdParty.Rejected",
+        "ThirdParty.SourceUnreadable",
         "ThirdParty.Unauthorized",
         "ThirdParty.Overdue",
         "Source.Gone",
         "Source.Unavailable",
+        "Transfer.TooSlow",
         "Returned.Mismatch",
         "Record.Invalid",
         "Permit.Expired",
@@ -187,6 +200,14 @@ impl Error {
                 "overdue",
                 "The processing service accepted the file and never returned a result. It can be sent again.",
             ),
+            Self::SourceUnreadable => Reason::new(
+                "sourceUnreadable",
+                "The processing service could not fetch this file. It can be sent again.",
+            ),
+            Self::TooSlow => Reason::new(
+                "tooSlow",
+                "This file is too large to be sent to the processing service in time. An operator has to look at it.",
+            ),
             Self::SourceGone(_) => Reason::new(
                 "sourceGone",
                 "The uploaded file was deleted or replaced before it could be processed.",
@@ -199,9 +220,15 @@ impl Error {
 
     /// The `cause` for Step Functions: a small JSON object. A workflow error carries data only in this object.
     ///
-    /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited`.
+    /// Shape: `{"reason": {"code", "message"}}`, with `"retryAt"` (RFC 3339) for `ThirdParty.RateLimited`. The third
+    /// party's own words are not in it, because the execution's history keeps it; they are stored with the document.
     pub fn cause(&self) -> serde_json::Value {
-        let mut cause = serde_json::json!({ "reason": self.reason() });
+        let reason = if let Self::Rejected(Reason { code, .. }) = self {
+            Reason::new(code.clone(), NOT_ACCEPTED)
+        } else {
+            self.reason()
+        };
+        let mut cause = serde_json::json!({ "reason": reason });
         if let Self::RateLimited { retry_at } = self {
             cause["retryAt"] = serde_json::Value::String(rfc3339(*retry_at));
         }
@@ -242,10 +269,12 @@ mod tests {
             Error::Unavailable(String::new()),
             Error::OutcomeUnknown(String::new()),
             Error::Rejected(reason.clone()),
+            Error::SourceUnreadable,
             Error::Unauthorized,
             Error::Overdue,
             Error::SourceGone(String::new()),
             Error::SourceUnavailable(String::new()),
+            Error::TooSlow,
             Error::ReturnedMismatch(reason.clone()),
             Error::RecordInvalid(reason),
             Error::PermitExpired(""),

@@ -149,3 +149,17 @@ fn a03_functions_that_others_wait_for_keep_room_to_run() {
     // AWS keeps 100 executions of a quota unreserved.
     assert!(decides + answers + verifies + 100 <= 500, "the parameter's description promises this quota");
 }
+
+#[test]
+fn a04_transfers_have_pollers_of_their_own_by_parameter() {
+    let template = Template::load();
+    let source = template.resource("AWS::Lambda::EventSourceMapping", "TransferDocumentEventSource");
+    let none = json!({ "Ref": "AWS::NoValue" });
+    // AWS allows only one of the two.
+    let provisioned = &source["ProvisionedPollerConfig"]["Fn::If"];
+    let standard = &source["ScalingConfig"]["Fn::If"];
+    assert_eq!((&provisioned[0], &standard[0]), (&json!("HasTransferPollers"), &json!("HasTransferPollers")));
+    assert_eq!((&provisioned[2], &standard[1]), (&none, &none));
+    assert_eq!(provisioned[1]["MinimumPollers"], json!({ "Ref": "TransferPollers" }));
+    assert_eq!(template.0["Parameters"]["TransferPollers"]["Default"], 0);
+}

@@ -61,7 +61,8 @@ fn lease_is_released_as_soon_as_the_third_party_is_done() {
 #[test]
 fn document_queues_again_after_a_report_a_release_or_the_end_of_its_lease() {
     let machine = Machine::load();
-    let ends_lease = ["ReportFailure", "ReleaseUnknownJob", "CheckProbeTime"];
+    // receive-callback has released the lease of a job that could not fetch its document.
+    let ends_lease = ["ReportFailure", "ReleaseUnknownJob", "CheckProbeTime", "CheckSourceUnreadable"];
     let after = reachable("WaitForPermitStart", &without(&machine, &ends_lease));
     assert!(!after.contains("AwaitPermit"), "a document queues while it holds a lease");
 }
@@ -74,6 +75,7 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
         let report = ["ReportFailure", "ReportUnknownOutcome"].contains(&next);
         let is_of_transfers = [
             "ThirdParty.Overdue",
+            "ThirdParty.SourceUnreadable",
             "Returned.Mismatch",
             "Record.Invalid",
             // Its retries take more than an hour, and meanwhile the lease ends by itself.
@@ -111,7 +113,7 @@ fn d01_unknown_outcome_leads_to_a_probe_before_the_document_queues_again() {
     let choices = machine.state("CheckUnknownJob")["Choices"].as_array().unwrap();
     assert_eq!(
         choices[0],
-        json!({ "Condition": "{% $probing = 'unknownOutcome' %}", "Next": "CheckUnknownOutcomes" })
+        json!({ "Condition": "{% $probing = 'unknownOutcome' and $probe = 'unknown' %}", "Next": "CheckUnknownOutcomes" })
     );
 }
 
@@ -157,6 +159,7 @@ fn case_33_no_second_job_is_requested_while_the_first_one_is_in_progress() {
         next,
         [
             ("{% $probe = 'resultStored' %}", "ReleaseLease"),
+            ("{% $probe = 'sourceUnreadable' and $roundsUsed >= N %}", "ReleaseLease"),
             ("{% $probe = 'working' and $probeCount <= N %}", "RenewLease"),
             ("{% $probe = 'working' %}", "GiveUpWorking"),
         ]
@@ -168,7 +171,7 @@ fn case_33_no_second_job_is_requested_while_the_first_one_is_in_progress() {
     assert_eq!(machine.state("CheckProbe")["Default"], "ReleaseUnknownJob");
     assert_eq!(only("ReleaseUnknownJob"), ["CheckProbe"].into());
     assert_eq!(only("CheckUnknownJob"), ["ReleaseUnknownJob"].into());
-    assert_eq!(only("TransferAgain"), ["CheckUnknownJob"].into());
+    assert_eq!(only("TransferAgain"), ["CheckSourceUnreadable", "CheckUnknownJob"].into());
 }
 
 #[test]
@@ -206,9 +209,13 @@ fn leases_end_in_the_state_machine_when_they_do_at_the_limiter() {
 #[test]
 fn document_backs_off_for_its_own_failures_and_not_for_what_the_limiter_decides() {
     let machine = Machine::load();
-    for error in
-        ["ThirdParty.Unavailable", "ThirdParty.OutcomeUnknown", "Permit.Expired", "Source.Unavailable"]
-    {
+    for error in [
+        "ThirdParty.Unavailable",
+        "ThirdParty.OutcomeUnknown",
+        "Permit.Expired",
+        "Source.Unavailable",
+        "Transfer.TooSlow",
+    ] {
         let backoff =
             machine.catcher("TransferDocument", error)["Assign"]["backoffSeconds"].as_str().unwrap();
         assert!(backoff.contains("$floor($random() * $min(["), "full jitter: {backoff}");
@@ -221,6 +228,6 @@ fn document_backs_off_for_its_own_failures_and_not_for_what_the_limiter_decides(
     assert_eq!(next("ReportFailure"), "CheckFailure");
     let choices = machine.state("CheckFailure")["Choices"].as_array().unwrap();
     let last: Vec<&Value> = choices.iter().map(|choice| &choice["Next"]).collect();
-    assert_eq!(last, ["FailDocument", "FailDocument", "WaitAfterFailure"]);
+    assert_eq!(last, ["FailDocument", "FailDocument", "FailDocument", "WaitAfterFailure"]);
     assert_eq!(next("WaitAfterFailure"), "AwaitPermit");
 }

@@ -211,7 +211,7 @@ fn both_ways_out_of_begin_set_the_same_variables() {
 fn words_that_choices_compare_are_those_that_the_code_writes() {
     let machine = Machine::load();
     let compared = captures(r"\$probe = '(\w+)'", &format!("{:?}", machine.states));
-    let statuses = [probe_job::Status::ResultStored, probe_job::Status::Working];
+    let statuses = probe_job::Status::ALL;
     let written = statuses.map(|status| json!(status).as_str().unwrap().to_owned());
     assert_eq!(compared, written.into(), "left: the choices; right: probe_job::Status");
     let outcomes = captures(r"\$outcome = '(\w+)'", &machine.state("CheckOutcome").to_string());

@@ -43,6 +43,7 @@ const CALLS: [(&str, &[&str]); 9] = [
             "s3/uploads.rs:get_object",
             "dynamodb.rs:get_item",
             "dynamodb.rs:put_item",
+            "dynamodb/results.rs:update_item",
             "secrets.rs:get_secret_value",
             "sfn.rs:send_task_success",
             "sfn.rs:send_task_failure",

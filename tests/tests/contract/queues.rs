@@ -175,7 +175,9 @@ fn dead_letter_queue_of_a_fifo_queue_is_a_fifo_queue_and_both_deduplicate_by_con
 fn mappings_report_failures_one_by_one_and_are_bounded() {
     for (name, mapping) in Template::load().resources(MAPPING) {
         assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{name}");
-        let concurrency = Template::load().number(&mapping["ScalingConfig"]["MaximumConcurrency"]);
+        let scaling =
+            mapping["ScalingConfig"].get("Fn::If").map_or(&mapping["ScalingConfig"], |choice| &choice[2]);
+        let concurrency = Template::load().number(&scaling["MaximumConcurrency"]);
         assert!((2..=1000).contains(&concurrency), "{name}: MaximumConcurrency is {concurrency}");
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The errors that each state can report.
-const REPORTED: [(&str, &[&str]); 5] = [
+const REPORTED: [(&str, &[&str]); 6] = [
     (
         "TransferDocument",
         &[
@@ -21,11 +21,13 @@ const REPORTED: [(&str, &[&str]); 5] = [
             "ThirdParty.Unauthorized",
             "Source.Gone",
             "Source.Unavailable",
+            "Transfer.TooSlow",
             "Permit.Expired",
             "Permit.AlreadyUsed",
             "Store.Unavailable",
         ],
     ),
+    ("AwaitCallback", &["ThirdParty.Rejected", "ThirdParty.SourceUnreadable"]),
     (
         "ProbeJob",
         &["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized", "Store.Unavailable"],
@@ -80,6 +82,7 @@ fn retry_rules_are_those_of_the_error_table() {
                     assert_eq!(attempts, 0, "{context}: it must not be retried without another permit");
                 }
                 // The state machine itself repeats the probe while the lease lasts.
+                _ if state == "AwaitCallback" => assert_eq!(attempts, 0, "{context}: it must not be retried"),
                 _ if state == "ProbeJob" => assert_eq!(attempts, 0, "{context}"),
                 "Record.Invalid" => assert_eq!(attempts, 0, "{context}: it must not be retried"),
                 "Returned.Mismatch" => assert!((1..=10).contains(&attempts), "{context}: a few times"),

@@ -137,11 +137,15 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
         let catch = machine.state(catching)["Catch"].as_array().and_then(|catch| catch.last());
         let catch = catch.unwrap_or_else(|| panic!("{name}: give it, or the Map it is in, the common Catch"));
         assert_eq!(catch["ErrorEquals"], json!(["States.ALL"]), "{catching}: end its Catch with States.ALL");
-        // If an order to admit-document cannot be sent, only time is lost. FailDocument always leads to Failed.
-        let goes_on = task["Resource"] == "arn:aws:states:::sqs:sendMessage" || name == "FailDocument";
-        let end = if goes_on { task["Next"].clone() } else { json!("FailDocument") };
+        // If an order to admit-document cannot be sent, only time is lost.
+        let goes_on = task["Resource"] == "arn:aws:states:::sqs:sendMessage";
+        let end = match name {
+            "FailDocument" => json!("Failed"),
+            _ if goes_on => task["Next"].clone(),
+            _ => json!("FailDocument"),
+        };
         assert_eq!(catch["Next"], end, "{catching}: its Catch has to end there");
-        if !goes_on {
+        if !goes_on && name != "FailDocument" {
             assert_eq!(
                 catch["Assign"]["failure"], "{% $states.errorOutput %}",
                 "{catching}: keep the error's output"
@@ -150,7 +154,7 @@ fn every_task_has_a_timeout_a_retry_and_the_common_catch() {
     }
     assert_eq!(
         (&machine.state("FailDocument")["Next"], &machine.state("Failed")["Type"]),
-        (&json!("Failed"), &json!("Fail"))
+        (&json!("CheckCause"), &json!("Fail"))
     );
 }
 
@@ -165,7 +169,8 @@ fn every_state_is_reached_and_leads_to_done_or_failed() {
     let is_in_a_map = |name: &str| machine.maps.contains_key(name);
     let ends = |name: &str| {
         let state = machine.state(name);
-        state["Type"] == "Fail" || (state["End"] == true && !is_in_a_map(name))
+        ["Fail", "Succeed"].contains(&state["Type"].as_str().unwrap())
+            || (state["End"] == true && !is_in_a_map(name))
     };
     for name in machine.states.keys().filter(|name| !ends(name) && !is_in_a_map(name)) {
         let after = reachable(name, &edges);
@@ -174,7 +179,7 @@ fn every_state_is_reached_and_leads_to_done_or_failed() {
         assert!(after.iter().any(|to| ends(to)), "{name} never ends");
     }
     let last: Vec<&String> = machine.states.keys().filter(|name| ends(name)).collect();
-    assert_eq!(last, ["Failed", "NormalizeDocument"]);
+    assert_eq!(last, ["Failed", "NormalizeDocument", "NotAccepted"]);
 }
 
 #[test]
@@ -237,4 +242,19 @@ fn case_53_no_token_url_or_returned_data_is_passed_on_between_states() {
             state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken"));
         assert_eq!(token, waits, "{name}: exactly the states that wait for a token send it");
     }
+}
+
+/// Single files that the third party does not accept need no operator.
+#[test]
+fn a09_execution_succeeds_only_if_the_file_itself_is_the_cause() {
+    let machine = Machine::load();
+    let choices = machine.state("CheckCause")["Choices"].as_array().unwrap();
+    let errors = |choice: &Value| {
+        captures(r"^\{% \$failure.Error = '([\w.]+)' %\}$", choice["Condition"].as_str().unwrap())
+    };
+    assert!(choices.iter().all(|choice| choice["Next"] == "NotAccepted"), "{choices:?}");
+    let accepted: BTreeSet<String> = choices.iter().flat_map(errors).collect();
+    assert_eq!(accepted, ["Source.Gone", "ThirdParty.Rejected"].map(str::to_owned).into());
+    assert_eq!(machine.state("CheckCause")["Default"], "Failed");
+    assert_eq!(machine.state("FailDocument")["Catch"][0]["Next"], "Failed");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lectern::{
+    contract::wire::SOURCE_UNREADABLE,
     document::{Attempt, DocumentState, ObjectVersion, Reason},
     error::Error,
     testing::{
@@ -14,7 +15,7 @@ use rstest::rstest;
 
 use super::{
     conditions::{CallbackTime, Roughness},
-    machine::{MAX_FAILED, MAX_REQUESTS, MAX_UNKNOWN_OUTCOMES},
+    machine::{MAX_FAILED, MAX_REQUESTS, MAX_SLOW, MAX_UNKNOWN_OUTCOMES},
     observed::{Behaviour, Behind},
     simulation::Simulation,
     third_party::{CallBack, Outcome, Plan},
@@ -32,6 +33,9 @@ const STRAIGHT: [&str; 8] = [
     "NormalizeDocument",
     "Done",
 ];
+
+/// The end of a document that failed for its content.
+const NOT_ACCEPTED: [&str; 3] = ["FailDocument", "CheckCause", "NotAccepted"];
 
 /// The path of a document whose result came before the execution waited for it.
 fn early() -> Vec<&'static str> {
@@ -124,6 +128,43 @@ fn case_33_if_no_callback_comes_the_third_party_is_asked_once() {
     assert_eq!(jobs(&simulation), 1);
 }
 
+/// A presigned URL may end earlier than it says. Whether the callback, an early callback or a probe says so, a new round
+/// gets a new URL, once.
+#[rstest]
+fn a06_document_that_could_not_be_fetched_gets_a_new_url_once(
+    #[values(Outcome::NotFetchedAtFirst, Outcome::NeverFetched)] outcome: Outcome,
+    #[values(CallBack::Once, CallBack::OnlyIfProbed)] callback: CallBack,
+) {
+    let (mut simulation, object) = uploaded(Plan { outcome, callback });
+    simulation.callback_time = CallbackTime::WhenAwaited;
+    block_on(simulation.run());
+    let end = if outcome == Outcome::NeverFetched { failed(SOURCE_UNREADABLE) } else { ready() };
+    assert_eq!((simulation.end(&object), jobs(&simulation), leases(&simulation)), (end, 2, 0));
+    let path = simulation.path(&object);
+    let count = |state: &str| path.iter().filter(|entered| *entered == state).count();
+    assert_eq!((count("TransferDocument"), count("TransferAgain"), count("CheckUnknownOutcomes")), (2, 1, 0));
+    simulation.assert_that_no_permit_is_left();
+}
+
+/// A push of many gigabytes that cannot end in time must not be repeated two hundred times.
+#[test]
+fn a05_document_that_takes_too_long_to_send_is_sent_three_times() {
+    let (mut simulation, object) = uploaded(GOOD);
+    for _ in 0..=MAX_SLOW {
+        simulation.world.third_party.refuse_next(Error::TooSlow);
+    }
+    block_on(simulation.run());
+    assert_eq!(simulation.end(&object), failed("tooSlow"));
+    let path = simulation.path(&object);
+    assert_eq!(path.iter().filter(|state| *state == "TransferDocument").count(), 1 + MAX_SLOW);
+    assert_eq!(path[path.len() - 4..], ["CheckFailure", "FailDocument", "CheckCause", "Failed"]);
+    assert!(
+        simulation.world.store.admission_now().outage().is_none(),
+        "it does not count against the third party"
+    );
+    simulation.assert_that_no_permit_is_left();
+}
+
 #[test]
 fn case_33_document_whose_job_is_lost_is_sent_again_once_and_then_fails() {
     let (mut simulation, object) = uploaded(Plan { callback: CallBack::Forgotten, ..GOOD });
@@ -134,7 +175,7 @@ fn case_33_document_whose_job_is_lost_is_sent_again_once_and_then_fails() {
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (2, 1, 1));
     assert_eq!((count("AwaitCallback"), count("RenewLease"), count("GiveUpWorking")), (2, 0, 0));
     assert_eq!(jobs(&simulation), 2, "each round is a new job");
-    assert_eq!(path[path.len() - 4..], ["CheckUnknownJob", "GiveUpWaiting", "FailDocument", "Failed"]);
+    assert_eq!(path[path.len() - 4..], ["GiveUpWaiting", "FailDocument", "CheckCause", "Failed"]);
     assert_eq!(leases(&simulation), 0, "no job needs a lease any more");
     simulation.assert_that_no_permit_is_left();
 }
@@ -149,7 +190,7 @@ fn case_33_document_whose_job_never_ends_fails_without_a_second_job_and_keeps_th
     assert_eq!((count("TransferDocument"), count("TransferAgain"), count("GiveUpWaiting")), (1, 0, 0));
     assert_eq!((count("AwaitCallback"), count("RenewLease"), count("ProbeJob")), (2, 1, 2));
     assert_eq!(jobs(&simulation), 1, "the first job is still in progress, so there is no second one");
-    assert_eq!(path[path.len() - 4..], ["CheckProbe", "GiveUpWorking", "FailDocument", "Failed"]);
+    assert_eq!(path[path.len() - 4..], ["GiveUpWorking", "FailDocument", "CheckCause", "Failed"]);
     assert_eq!(leases(&simulation), 1, "its job is still in progress");
     simulation.assert_that_no_permit_is_left();
 }
@@ -175,7 +216,7 @@ fn case_30_document_whose_job_fails_fails_with_the_third_partys_reason_and_no_re
         simulation.callback_time = time;
         block_on(simulation.run());
         assert_eq!(simulation.end(&object), failed("encrypted"));
-        assert_eq!(simulation.path(&object), [&before[..], &["FailDocument", "Failed"]].concat());
+        assert_eq!(simulation.path(&object), [&before[..], &NOT_ACCEPTED].concat());
         assert_eq!((jobs(&simulation), leases(&simulation)), (1, 0));
     }
 }
@@ -186,8 +227,8 @@ fn case_30_document_that_the_third_party_refuses_fails_with_its_reason_and_no_re
     simulation.world.third_party.refuse_next(Error::Rejected(Reason::new("drmProtected", "No DRM, please.")));
     block_on(simulation.run());
     assert_eq!(simulation.end(&object), failed("drmProtected"));
-    let end = ["TransferDocument", "ReportFailure", "CheckFailure", "FailDocument", "Failed"];
-    assert_eq!(simulation.path(&object)[3..], end);
+    let before = ["TransferDocument", "ReportFailure", "CheckFailure"];
+    assert_eq!(simulation.path(&object)[3..], [&before[..], &NOT_ACCEPTED].concat());
     simulation.assert_that_no_permit_is_left();
     assert_eq!(jobs(&simulation), 0);
 }
@@ -262,8 +303,8 @@ fn case_19_job_whose_answer_was_lost_keeps_its_lease_when_its_document_fails() {
     assert_eq!(simulation.end(&object), failed("drmProtected"));
     let path = simulation.path(&object);
     assert_eq!(
-        path[path.len() - 5..],
-        ["ReportUnknownOutcome", "WaitBeforeProbe", "ProbeJob", "FailDocument", "Failed"]
+        path[path.len() - 6..],
+        [&["ReportUnknownOutcome", "WaitBeforeProbe", "ProbeJob"][..], &NOT_ACCEPTED].concat()
     );
     assert_eq!(leases(&simulation), 1, "the third party may have a job");
     simulation.assert_that_no_permit_is_left();
@@ -278,7 +319,7 @@ fn document_that_never_gets_a_permit_fails_after_a_bounded_time() {
     assert_eq!(simulation.end(&object).0, DocumentState::Failed);
     let path = simulation.path(&object);
     assert_eq!(path.iter().filter(|state| *state == "AwaitPermit").count(), MAX_REQUESTS);
-    assert_eq!(path[path.len() - 3..], ["CheckPermitRequests", "FailDocument", "Failed"]);
+    assert_eq!(path[path.len() - 4..], ["CheckPermitRequests", "FailDocument", "CheckCause", "Failed"]);
 }
 
 /// After each attempt with an unknown outcome, the third party answers that it has no job.

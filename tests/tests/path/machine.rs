@@ -14,8 +14,10 @@ pub(crate) const MAX_FAILED: usize = 4;
 pub(crate) const MAX_UNKNOWN_OUTCOMES: usize = 2;
 /// How often a document requests a permit before it fails.
 pub(crate) const MAX_REQUESTS: usize = 5;
+/// How often a document whose transfer took too long is sent again.
+pub(crate) const MAX_SLOW: usize = 2;
 const HOUR: u64 = 3600;
-const LIMITS: [(&str, u64); 13] = [
+const LIMITS: [(&str, u64); 14] = [
     ("UnavailableMaxAttempts", 4),
     ("StoreMaxAttempts", 3),
     ("OtherMaxAttempts", 2),
@@ -23,6 +25,7 @@ const LIMITS: [(&str, u64); 13] = [
     ("FailMaxAttempts", 50),
     ("MaxFailedTransfers", MAX_FAILED as u64),
     ("MaxUnknownOutcomes", MAX_UNKNOWN_OUTCOMES as u64),
+    ("MaxSlowTransfers", MAX_SLOW as u64),
     ("MaxPermitRequests", MAX_REQUESTS as u64 - 1),
     ("MaxProbes", 1),
     ("MaxUnansweredProbes", 3),
@@ -141,7 +144,7 @@ impl Execution {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        [DONE, "Failed"].contains(&self.state.as_str())
+        [DONE, "Failed", "NotAccepted"].contains(&self.state.as_str())
     }
 
     /// Takes the pause before the state is tried again.
@@ -180,6 +183,7 @@ impl Execution {
                 self.enter(chosen.map_or(&state["Default"], |choice| &choice["Next"]));
                 Work::Moved
             }
+            ("Succeed", _) => Work::Over,
             ("Fail", _) => {
                 assert!(evaluate(&state["Error"], &scope).is_string());
                 assert!(evaluate(&state["Cause"], &scope).is_string());

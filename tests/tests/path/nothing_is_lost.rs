@@ -69,7 +69,7 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         let path = simulation.executions.get(&document.reference).map_or(&[][..], |found| &found.path);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let (failed, before) = match path.as_slice() {
-            [before @ .., "FailDocument", "Failed"] => (true, before),
+            [before @ .., "FailDocument", "CheckCause", "Failed" | "NotAccepted"] => (true, before),
             before => (false, before),
         };
         let ended = match (document.state, path.as_slice()) {

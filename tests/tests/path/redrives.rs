@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lectern::{
     contract::wire::FileRole,
-    document::{DocumentState, ObjectVersion, Reason},
+    document::{DocumentState, ObjectVersion},
     error::Error,
     testing::world::{START, object, returned_file},
 };
@@ -112,11 +112,11 @@ fn case_48_document_whose_last_job_was_lost_gets_a_new_one() {
 /// An earlier design gave each redriven document a lease for its probe, even above the limit, so the third party got as
 /// many jobs as documents were redriven.
 #[test]
-fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
+fn case_48_documents_without_a_result_are_redriven_within_the_limit_of_jobs_in_flight() {
     const DOCUMENTS: usize = 12;
     let mut simulation = Simulation::new(1, Some(GOOD), Roughness::default());
     simulation.world.limits.max_in_flight = 3;
-    let refuses = || Error::Rejected(Reason::new("outOfOrder", "Not today."));
+    let refuses = || Error::TooSlow;
     let until = START + Duration::from_hours(9);
     simulation.outage = Some(Outage { from: START, until, error: refuses, answers_probes: true });
     let objects: Vec<ObjectVersion> = (0..DOCUMENTS).map(|n| object(&format!("l-{n}.pdf"), "v1")).collect();
@@ -125,7 +125,7 @@ fn case_48_refused_documents_are_redriven_within_the_limit_of_jobs_in_flight() {
         simulation.announce(&[(object, "01")]);
     }
     block_on(simulation.run());
-    assert!(objects.iter().all(|object| simulation.end(object) == failed("outOfOrder")));
+    assert!(objects.iter().all(|object| simulation.end(object) == failed("tooSlow")));
     simulation.outage = None;
     for object in &objects {
         block_on(simulation.redrive(object, false));

@@ -17,7 +17,7 @@ use lectern::{
     steps::admit_document::{self, Batch, Order},
     steps::normalize_document,
     steps::probe_job,
-    steps::transfer_document::{self, DeliveryMode},
+    steps::transfer_document,
     telemetry::trace::{TRACEPARENT, TraceParent},
     testing::{
         Cut,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lectern::{
-    contract::wire::{CallbackEvent, FileRole, JobStatus, ReturnedFile},
+    contract::wire::{CallbackEvent, FileRole, JobStatus, ReturnedFile, SOURCE_UNREADABLE},
     document::{DocumentId, DocumentRef},
     ports::Clock as _,
     steps::receive_callback::Answer,
@@ -37,6 +37,10 @@ pub(crate) enum Outcome {
     Good,
     /// The job fails.
     Failed,
+    /// The first job of a document fails because the third party cannot fetch the document.
+    NotFetchedAtFirst,
+    /// Every job fails because the third party cannot fetch the document.
+    NeverFetched,
     /// Files whose bytes are wrong at first.
     WrongAtFirst,
     /// Files whose bytes are always wrong.
@@ -62,12 +66,14 @@ pub(crate) enum CallBack {
     Forgotten,
 }
 
-const OUTCOMES: [Outcome; 8] = [
+const OUTCOMES: [Outcome; 10] = [
     Outcome::Good,
     Outcome::Good,
     Outcome::Good,
     Outcome::Good,
     Outcome::Failed,
+    Outcome::NotFetchedAtFirst,
+    Outcome::NeverFetched,
     Outcome::WrongAtFirst,
     Outcome::AlwaysWrong,
     Outcome::NoRecord,
@@ -204,7 +210,12 @@ impl Sender {
             Outcome::NoRecord => {
                 br#"{"findings": [{"start": 9, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }
-            Outcome::Good | Outcome::Failed | Outcome::WrongAtFirst | Outcome::AlwaysWrong => {
+            Outcome::Good
+            | Outcome::Failed
+            | Outcome::NotFetchedAtFirst
+            | Outcome::NeverFetched
+            | Outcome::WrongAtFirst
+            | Outcome::AlwaysWrong => {
                 br#"{"findings": [{"start": 0, "end": 3, "rule": "r", "message": "m", "severity": "info"}]}"#
             }
         };
@@ -221,16 +232,24 @@ impl Sender {
                         self.mendable.push((file.clone(), content));
                     }
                 }
-                Outcome::Good | Outcome::NoRecord | Outcome::Failed => {
-                    world.third_party.serve(&file.url, content);
-                }
+                Outcome::Good
+                | Outcome::NoRecord
+                | Outcome::Failed
+                | Outcome::NotFetchedAtFirst
+                | Outcome::NeverFetched => world.third_party.serve(&file.url, content),
             }
             file
         });
-        of_job(
-            &format!("job-{key}"),
-            if outcome == Outcome::Failed { failed("encrypted") } else { succeeded(&files) },
-        )
+        let is_not_fetched = outcome == Outcome::NeverFetched
+            || (outcome == Outcome::NotFetchedAtFirst && key.ends_with("-1"));
+        let event = if is_not_fetched {
+            failed(SOURCE_UNREADABLE)
+        } else if outcome == Outcome::Failed {
+            failed("encrypted")
+        } else {
+            succeeded(&files)
+        };
+        of_job(&format!("job-{key}"), event)
     }
 
     /// Ends a job that seemed endless; probes then get its result.

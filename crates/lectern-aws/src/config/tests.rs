@@ -26,7 +26,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("REQUEST_TIMEOUT_SECONDS", of(config.request_timeout())),
         ("API_KEY_SECRET_ARN", of(config.api_key_secret_arn())),
         ("SIGNING_SECRET_ARN", of(config.signing_secret_arn())),
-        ("DELIVERY", of(config.transfer_settings())),
+        ("PUSH_MAX_BYTES", of(config.transfer_settings())),
         ("AWS_REGION", of(config.region())),
         ("AWS_LAMBDA_FUNCTION_NAME", of(config.function_name())),
         ("LOG_FILTER", of(config.log_filter())),
@@ -133,7 +133,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         ("MAX_UPLOAD_BYTES", "many"),
         ("REQUEST_TIMEOUT_SECONDS", "-1"),
         ("THIRD_PARTY_NETWORK", "any"),
-        ("DELIVERY", "carry"),
+        ("PUSH_MAX_BYTES", "1 GB"),
         ("LOG_FILTER", "lectern=loud"),
         ("DEBUG_SUBMISSION", "a b"),
     ]);
@@ -142,7 +142,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         "MAX_UPLOAD_BYTES=environment variable MAX_UPLOAD_BYTES is not a number",
         "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
         "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",
-        "DELIVERY=environment variable DELIVERY must be push or pull",
+        "PUSH_MAX_BYTES=environment variable PUSH_MAX_BYTES is not a number",
         "LOG_FILTER=environment variable LOG_FILTER must be a list such as warn,lectern=debug",
         "DEBUG_SUBMISSION=environment variable DEBUG_SUBMISSION is not a submission's id",
     ] {
@@ -170,12 +170,12 @@ fn settings_that_are_there_are_read() {
         ("THIRD_PARTY_NETWORK", "loopback"),
         ("RETURNED_FILE_HOSTS", ""),
         ("DEBUG_SUBMISSION", ""),
-        ("DELIVERY", "pull"),
+        ("PUSH_MAX_BYTES", "0"),
         ("CALLBACK_BASE_URL", "http://127.0.0.1/"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
     ]);
     let fine = ["TABLE_NAME", "MAX_UPLOAD_BYTES", "REQUEST_TIMEOUT_SECONDS", "THIRD_PARTY_NETWORK"];
-    for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "DELIVERY", "DEBUG_SUBMISSION"]) {
+    for name in fine.into_iter().chain(["RETURNED_FILE_HOSTS", "PUSH_MAX_BYTES", "DEBUG_SUBMISSION"]) {
         assert!(said.contains(&format!("{name}=fine")), "{name}: {said}");
     }
     assert!(said.contains(r#"endpoint=Some("http://127.0.0.1:4566")"#));

@@ -175,7 +175,7 @@ async fn success_carries_the_output() {
 }
 
 #[rstest]
-#[case(Error::Rejected(Reason::new("drm", "No.")), json!({"reason": {"code": "drm", "message": "No."}}))]
+#[case(Error::Rejected(Reason::new("drm", "No.")), json!({"reason": {"code": "drm", "message": "The processing service does not accept this file."}}))]
 #[case(
     Error::RateLimited { retry_at: NOW },
     json!({"reason": Error::RateLimited { retry_at: NOW }.reason(), "retryAt": "2026-11-20T12:00:00.000Z"})

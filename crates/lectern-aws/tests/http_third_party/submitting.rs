@@ -276,6 +276,22 @@ async fn case_29_answer_that_comes_too_late_leaves_the_outcome_unknown() {
     assert_silent(&error);
 }
 
+/// The third party reads all the time, but the request's time is over before the document's end.
+#[tokio::test]
+async fn a05_push_that_moves_until_its_time_is_over_is_too_slow() {
+    let third_party = ReferenceThirdParty::start().await;
+    let timeout = Duration::from_secs(3);
+    let adapter = adapter(third_party.server.url(), API_KEY, timeout);
+    let trickle = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Some((Ok(Bytes::from_static(b"some")), ()))
+    });
+    let error = adapter.submit(push_body(1 << 30, Box::pin(trickle))).await.unwrap_err();
+    assert_eq!(error.name(), "Transfer.TooSlow");
+    assert!(third_party.job().is_none());
+}
+
+/// If nothing moves, the third party is down and not slow.
 #[tokio::test]
 async fn body_that_never_ends_is_bounded_in_time() {
     let third_party = ReferenceThirdParty::start().await;

@@ -141,6 +141,11 @@ fn after_failure(document: &Document, code: &str) -> Vec<String> {
             redrive,
             format!("Or all documents that failed for this reason: lectern redrive --failed --reason {code} --yes"),
         ],
+        "tooSlow" => vec![
+            "Deploy with a PushMaxBytes below the file's size, so that the third party fetches such files itself."
+                .to_owned(),
+            redrive,
+        ],
         "sourceGone" => vec!["The teacher uploads the file again.".to_owned()],
         "internal" | "timeout" => {
             vec![redrive, "If the document fails again, the log lines above show where.".to_owned()]

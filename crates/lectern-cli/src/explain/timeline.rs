@@ -51,7 +51,8 @@ impl Phase {
             "BeginVerify" | "CheckOutcome" => Self::Verify,
             name if name.starts_with("VerifyReturned") => Self::Verify,
             name if name.starts_with("Normalize") => Self::Record,
-            "FailDocument" | "Failed" | GIVE_UP_WAITING | GIVE_UP_WORKING | "JobFailed" => Self::End,
+            "FailDocument" | "CheckCause" | "Failed" | "NotAccepted" | GIVE_UP_WAITING | GIVE_UP_WORKING
+            | "JobFailed" => Self::End,
             // The states up to and including the transfer.
             _ => Self::Transfer,
         }
@@ -264,6 +265,7 @@ fn on_entering(state: &str) -> Option<&'static str> {
         GIVE_UP_WORKING => "The job is still in progress; the document no longer waits for it.",
         GIVE_UP_WAITING => "No callback came, and the third party does not know the job.",
         "JobFailed" => "The third party reports that the job failed.",
+        "NotAccepted" => "The file itself is the cause, so the execution counts as successful.",
         _ => return None,
     })
 }
@@ -291,6 +293,9 @@ fn failed(state: &str, tries: usize, failure: &Failure, took: Duration) -> Strin
         }
         ("AwaitCallback", "ThirdParty.Rejected") => {
             format!("The callback came, after {took}: the job failed.")
+        }
+        ("AwaitCallback", "ThirdParty.SourceUnreadable") => {
+            format!("The callback came, after {took}: the third party could not fetch the document.")
         }
         ("AwaitCallback", "States.Timeout") => {
             format!("No callback within {took}; the job is probed.")

@@ -83,9 +83,12 @@ fn problem(body: &[u8]) -> Option<Problem> {
     json::from_slice(body).ok()
 }
 
+/// What a teacher reads about a refusal without a usable message.
+pub(crate) const NOT_ACCEPTED: &str = "The processing service does not accept this file.";
+
 /// The reason in a problem document.
 fn reason(Problem { code, message }: Problem) -> Reason {
-    Reason::new(known_code(&code), message.or("The processing service does not accept this file."))
+    Reason::new(known_code(&code), message.or(NOT_ACCEPTED))
 }
 
 /// The reason of a failed job.

@@ -124,6 +124,9 @@ pub struct JobFailed {
     pub error: JobError,
 }
 
+/// The code of a job that failed because the third party could not fetch the document from its URL.
+pub const SOURCE_UNREADABLE: &str = "sourceUnreadable";
+
 /// Why the third party failed or rejected a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

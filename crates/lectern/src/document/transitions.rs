@@ -85,7 +85,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
 }
 
 /// Starts a transfer attempt, unless this attempt or a newer one has started, or the document is past `Processing`. The
-/// attempt's job is not known yet.
+/// attempt's job is not known yet. A new round discards the result of a job that could not fetch the document (A06).
 pub fn begin_transfer(
     document: &Document,
     attempt: Attempt,
@@ -100,6 +100,12 @@ pub fn begin_transfer(
     }
     let mut document = document.clone();
     document.attempt = Some(attempt);
+    if round > document.round
+        && let Some(result) = document.result.take_if(|result| result.is_source_unreadable())
+    {
+        document.abandoned_jobs.insert(result.job_id().to_owned());
+        document.job_id.take_if(|job| job == result.job_id());
+    }
     document.round = round;
     document.earlier_jobs.extend(document.job_id.take());
     enter(&mut document, DocumentState::Transferring, now);

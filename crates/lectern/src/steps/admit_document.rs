@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::{
     admission::{AdmissionState, LimiterSnapshot, Limits, Permit, QueuePosition, Report, WaitingDocument},
     document::{DocumentRef, TaskToken},
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     message::Envelope,
     ports::{AdmissionStore, Clock, Tasks, TokenUse},
     telemetry::{metrics, trace::TraceParent},
@@ -104,6 +104,8 @@ pub struct QueueChanges {
 
 /// The number of items in one transaction besides the admission state. The limit of a transaction is 100 items.
 pub(crate) const MAX_CHANGES: usize = 99;
+/// The number of items that change when a waiting document is removed: its position, and the document's newest position.
+const CHANGES_EACH: usize = 2;
 /// Number of queue positions that one decision reads.
 const MAX_LOOKED_AT: usize = 35;
 /// Number of writes for one batch, so that one run can admit many documents.
@@ -137,9 +139,17 @@ impl<S: AdmissionStore, T: Tasks, C: Clock> Ports<'_, S, T, C> {
         }
         state.clear_granted();
         state.advance_to(now);
-        let changes = QueueChanges::default();
-        let (added, skipped) = (BTreeSet::new(), BTreeSet::new());
-        let mut admission = AdmissionBatch { store, state, limits, now, changes, added, skipped };
+        let mut admission = AdmissionBatch {
+            store,
+            state,
+            limits,
+            now,
+            first_delivery: !batch.again,
+            tokens: BTreeSet::new(),
+            changes: QueueChanges::default(),
+            added: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+        };
         for input in batch.inputs {
             let is_answered = |token: &TaskToken| answered_tokens.contains(token.expose());
             if !matches!(&input.order, Order::Request { task_token, .. } if is_answered(task_token)) {
@@ -178,6 +188,10 @@ struct AdmissionBatch<'a, S> {
     state: AdmissionState,
     limits: &'a Limits,
     now: OffsetDateTime,
+    /// Whether all messages of this batch are delivered for the first time.
+    first_delivery: bool,
+    /// The task tokens of this batch's requests.
+    tokens: BTreeSet<String>,
     changes: QueueChanges,
     /// Positions that this batch has added and that are not stored yet.
     added: BTreeSet<QueuePosition>,
@@ -185,11 +199,22 @@ struct AdmissionBatch<'a, S> {
     skipped: BTreeSet<DocumentRef>,
 }
 
+/// A document that is served next, and what the stores say about it.
+struct Candidate {
+    position: QueuePosition,
+    waiting: WaitingDocument,
+    /// Whether the execution waits for the permit.
+    is_awaited: bool,
+    /// The document's newest position in the table; read only if the execution does not wait.
+    newest: Option<QueuePosition>,
+}
+
 impl<S: AdmissionStore> AdmissionBatch<'_, S> {
     async fn take(&mut self, Input { envelope, order }: Input) -> Result<(), Error> {
         let Envelope { document, attempt, traceparent, .. } = envelope;
         match order {
             Order::Request { task_token, failed_transfers, repeats } => {
+                self.tokens.insert(task_token.expose().to_owned());
                 let enqueued_at = self.now.into();
                 let waiting =
                     WaitingDocument { document, traceparent, task_token, failed_transfers, enqueued_at };
@@ -223,31 +248,69 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
     }
 
     /// Admits all documents that may be admitted now, up to the limit of one write. Returns whether there may be more.
+    ///
+    /// The calls about all documents for which there is room run at the same time: one after the other, those for 250
+    /// free places would take most of the function's timeout (A11).
     async fn admit(&mut self, tasks: &impl Tasks) -> Result<bool, Error> {
-        for _ in 0..MAX_LOOKED_AT {
-            let Some(position) = self.state.next(self.limits) else { return Ok(false) };
-            if self.changes.waiting.len() + self.changes.positions.len() + 2 > MAX_CHANGES {
-                return Ok(true);
+        let mut heads = self.dequeue(MAX_LOOKED_AT);
+        let mut looked_at = heads.len();
+        while !heads.is_empty() {
+            let looked_up = heads.into_iter().map(|position| self.look_up(position, tasks));
+            for candidate in try_join_all(looked_up).await?.into_iter().flatten() {
+                self.admit_one(candidate);
             }
-            let waiting = self.waiting_document(&position).await?;
-            self.state.dequeue(&position);
-            let Some(waiting) = waiting else { continue };
-            // A permit would be lost if the execution was stopped or the request was delivered twice.
-            let is_granted = |permit: &Permit| permit.waiting.task_token == waiting.task_token;
-            if !self.state.granted().iter().any(is_granted)
-                && tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered
-            {
-                self.remove(position, &waiting.document);
-                self.state.grant(waiting, self.limits, self.now);
-            } else if self.newest_position(&waiting.document).await?.as_ref() == Some(&position) {
-                self.remove(position, &waiting.document);
-            } else {
-                // A redriven document waits at a newer position, which stays.
-                self.changes.waiting.insert(position, None);
-                self.skipped.insert(waiting.document);
-            }
+            heads = self.dequeue(MAX_LOOKED_AT - looked_at);
+            looked_at += heads.len();
         }
-        Ok(true)
+        Ok(self.state.next(self.limits).is_some())
+    }
+
+    /// Removes the heads of the queues that are served next: at most `limit`, as many as may get a permit now, and no
+    /// more than one write may change.
+    fn dequeue(&mut self, limit: usize) -> Vec<QueuePosition> {
+        let changes = self.changes.waiting.len() + self.changes.positions.len();
+        let room = self.state.room(self.limits).min(MAX_CHANGES.saturating_sub(changes) / CHANGES_EACH);
+        let mut heads = Vec::new();
+        for _ in 0..limit.min(room) {
+            let Some(position) = self.state.next(self.limits) else { break };
+            self.state.dequeue(&position);
+            heads.push(position);
+        }
+        heads
+    }
+
+    /// Finds out about the document at a position; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Store.Unavailable`, also if Step Functions does not know the task token of a request that was just delivered
+    /// for the first time: SQS may be faster than Step Functions (A01).
+    async fn look_up(&self, position: QueuePosition, tasks: &impl Tasks) -> Result<Option<Candidate>, Error> {
+        let Some(waiting) = self.waiting_document(&position).await? else { return Ok(None) };
+        let is_awaited = tasks.is_awaited(&waiting.task_token).await? == TokenUse::Delivered;
+        if !is_awaited && self.first_delivery && self.tokens.contains(waiting.task_token.expose()) {
+            return Err(StoreError::unavailable("Step Functions does not know the task token yet").into());
+        }
+        let newest = if is_awaited { None } else { self.newest_position(&waiting.document).await? };
+        Ok(Some(Candidate { position, waiting, is_awaited, newest }))
+    }
+
+    fn admit_one(&mut self, Candidate { position, waiting, is_awaited, newest }: Candidate) {
+        // A permit would be lost if the execution was stopped or the request was delivered twice.
+        let is_granted = |permit: &Permit| permit.waiting.task_token == waiting.task_token;
+        if is_awaited && !self.state.granted().iter().any(is_granted) {
+            self.remove(position, &waiting.document);
+            self.state.grant(waiting, self.limits, self.now);
+            return;
+        }
+        // An earlier candidate of this decision may have changed what the table says.
+        let newest = self.changes.positions.get(&waiting.document).unwrap_or(&newest);
+        if newest.as_ref() == Some(&position) {
+            self.remove(position, &waiting.document);
+        } else {
+            // A redriven document waits at a newer position, which stays.
+            self.changes.waiting.insert(position, None);
+            self.skipped.insert(waiting.document);
+        }
     }
 
     async fn waiting_document(&self, position: &QueuePosition) -> Result<Option<WaitingDocument>, Error> {

@@ -39,7 +39,7 @@ pub struct Ports<'p, S, P, C> {
     pub clock: &'p C,
 }
 
-/// The answer, `{"status": "resultStored" | "working" | "unknown"}`.
+/// The answer, `{"status": "resultStored" | "sourceUnreadable" | "working" | "unknown"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
@@ -53,6 +53,8 @@ pub struct Output {
 pub enum Status {
     /// There is a result, from this probe or from a late callback.
     ResultStored,
+    /// The stored result says that the third party could not fetch the document.
+    SourceUnreadable,
     /// The third party is still processing the job.
     Working,
     /// The third party does not know the job.
@@ -60,10 +62,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// All statuses.
+    pub const ALL: [Self; 4] = [Self::ResultStored, Self::SourceUnreadable, Self::Working, Self::Unknown];
+
+    fn of(result: &JobResult) -> Self {
+        if result.is_source_unreadable() { Self::SourceUnreadable } else { Self::ResultStored }
+    }
+
     /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ResultStored => "resultStored",
+            Self::SourceUnreadable => "sourceUnreadable",
             Self::Working => "working",
             Self::Unknown => "unknown",
         }
@@ -77,9 +87,10 @@ impl<S: Load + Results + Transfers, P: ThirdParty, C: Clock> Ports<'_, S, P, C> 
     /// `ThirdParty.Unavailable`, `.RateLimited`, `.Unauthorized` or `Store.Unavailable`.
     pub async fn handle(&self, input: Input) -> Result<Output, Error> {
         let document = self.store.load(&input.envelope.document).await?;
-        if document.as_ref().is_some_and(|document| document.result.is_some()) {
-            tracing::info!(probe = "resultStored", "The result is already stored.");
-            return Ok(Output { status: Status::ResultStored });
+        let stored = document.as_ref().and_then(|document| document.result.as_ref());
+        if let Some(status) = stored.map(Status::of) {
+            tracing::info!(probe = status.as_str(), "The result is already stored.");
+            return Ok(Output { status });
         }
         let key = idempotency_key(input.envelope.document.document_id, input.round);
         let answer = self.third_party.status(&key).await.inspect_err(metrics::third_party_error)?;
@@ -111,9 +122,10 @@ impl<S: Load + Results + Transfers, P: ThirdParty, C: Clock> Ports<'_, S, P, C> 
                 return Ok(Output { status: Status::Unknown });
             }
         };
-        tracing::info!(probe = "resultStored", "The third party's answer was stored as the result.");
-        metrics::probed(Status::ResultStored, missed, took);
-        Ok(Output { status: Status::ResultStored })
+        let status = Status::of(&result);
+        tracing::info!(probe = status.as_str(), "The third party's answer was stored as the result.");
+        metrics::probed(status, missed, took);
+        Ok(Output { status })
     }
 
     /// Stores the id of the job under the document's key, if it is news. An abandoned job stays abandoned.

@@ -15,7 +15,7 @@ use crate::{
     contract::callback::{CallbackError, VerifiedCallback, contract_broken, named_job},
     contract::response::job_reason,
     contract::webhook::VerifyError,
-    document::{CallbackId, JobResult, Reason, TaskToken},
+    document::{CallbackId, JobResult, TaskToken},
     error::{Error, StoreError},
     limits::MAX_CALLBACK_BYTES,
     message::Envelope,
@@ -203,15 +203,17 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
         Ok((outcome, metrics::third_party_time(&context.times, now).filter(|_| first)))
     }
 
-    /// Answers the token of the state `AwaitCallback`. A failed job fails the task; its reason is stored with the
-    /// document and does not enter the execution's history.
+    /// Answers the token of the state `AwaitCallback`. A failed job fails the task.
     async fn resume(&self, token: &TaskToken, result: &JobResult) -> Result<TokenUse, Error> {
         match result {
             JobResult::Succeeded(job) => self.tasks.succeed(token, json!({ "files": job.files.len() })).await,
             JobResult::Failed(job) => {
-                let code = job_reason(&job.error).code;
-                let reason = Reason::new(code, "The reason is stored with the document.");
-                self.tasks.fail(token, &Error::Rejected(reason)).await
+                let error = if result.is_source_unreadable() {
+                    Error::SourceUnreadable
+                } else {
+                    Error::Rejected(job_reason(&job.error))
+                };
+                self.tasks.fail(token, &error).await
             }
         }
     }

@@ -8,12 +8,13 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::{
-    document::{Document, DocumentId, DocumentState, Round, TaskToken},
+    contract::wire::{JobError, JobFailed},
+    document::{Document, DocumentId, DocumentState, JobResult, Reason, Round, TaskToken},
     error::{Error, StoreError},
     limits::CONNECT_TIMEOUT,
     message::Envelope,
     ports::{
-        Begin, Clock, Content, JobRequest, Load, Orders, Tasks, ThirdParty, TokenUse, Transfers,
+        Begin, Clock, Content, JobRequest, Load, Orders, Results, Tasks, ThirdParty, TokenUse, Transfers,
         UploadReader, Uploads,
     },
     steps::admit_document::{self, Order},
@@ -39,20 +40,12 @@ pub struct Input {
     pub task_token: TaskToken,
 }
 
-/// How the third party gets the bytes of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryMode {
-    /// The function streams the bytes.
-    Push,
-    /// The third party fetches a presigned URL.
-    Pull,
-}
-
 /// The function's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Push or pull.
-    pub delivery: DeliveryMode,
+    /// The largest document that the function streams to the third party. The third party fetches larger ones from a
+    /// presigned URL, because a push has to end within one request.
+    pub push_max_bytes: u64,
     /// The first part of callback URLs: `{callback_base_url}/callbacks/{callback id}`.
     pub callback_base_url: String,
 }
@@ -72,7 +65,7 @@ pub struct Ports<'p, S, U, P, T, O, C> {
     pub orders: &'p O,
     /// The time.
     pub clock: &'p C,
-    /// Delivery mode and callback URL.
+    /// Which documents are pushed, and the callback URL.
     pub settings: &'p Settings,
 }
 
@@ -89,7 +82,7 @@ pub enum Outcome {
 
 impl<S, U, P, T, O, C> Ports<'_, S, U, P, T, O, C>
 where
-    S: Transfers + Load,
+    S: Transfers + Results + Load,
     U: Uploads + UploadReader,
     P: ThirdParty,
     T: Tasks,
@@ -147,7 +140,11 @@ where
             metrics::permit_missed();
             return Err(Error::PermitExpired("its time has passed"));
         }
-        let job_id = self.third_party.submit(request).await.inspect_err(metrics::third_party_error)?;
+        let submitted = self.third_party.submit(request).await.inspect_err(metrics::third_party_error);
+        let job_id = match submitted {
+            Err(Error::Rejected(reason)) => return Err(self.refused(input, reason).await),
+            other => other?,
+        };
         metrics::transferred(document.size_bytes, self.clock.now() - sending_since);
         // A failure of our own store must not cause a second submission: the state machine probes the job (D12).
         self.record_acceptance(input, &job_id).await.map_err(|error| {
@@ -155,6 +152,18 @@ where
             Error::PermitAlreadyUsed("the acceptance could not be stored")
         })?;
         Ok(Outcome::Transferred)
+    }
+
+    /// Stores the third party's reason with the document, because its words do not enter the execution's history (A14).
+    /// If the reason cannot be stored, the teacher reads a general sentence.
+    async fn refused(&self, input: &Input, reason: Reason) -> Error {
+        let error = JobError { code: reason.code.clone(), message: reason.message.as_str().into() };
+        let result = JobResult::Failed(JobFailed { job_id: String::new(), error });
+        let stored = self.store.record_result(&input.envelope.document, &result, self.clock.now()).await;
+        if let Err(error) = stored {
+            tracing::warn!(detail = %error, "The reason of a refusal could not be stored.");
+        }
+        Error::Rejected(reason)
     }
 
     /// Stores the job's id and reports the success to the circuit breaker, if the breaker needs it.
@@ -196,11 +205,10 @@ where
             Some(_) => return Err(Error::SourceGone("a newer version has replaced it".to_owned())),
             None => return Err(Error::SourceGone("it was deleted".to_owned())),
         }
-        let content = match self.settings.delivery {
-            DeliveryMode::Push => {
-                Content::Push(self.uploads.open(&document.object, document.size_bytes).await?)
-            }
-            DeliveryMode::Pull => Content::Pull(self.uploads.presign(&document.object).await?),
+        let content = if document.size_bytes <= self.settings.push_max_bytes {
+            Content::Push(self.uploads.open(&document.object, document.size_bytes).await?)
+        } else {
+            Content::Pull(self.uploads.presign(&document.object).await?)
         };
         Ok(JobRequest {
             idempotency_key: idempotency_key(input.envelope.document.document_id, input.round),

@@ -102,7 +102,7 @@ pub enum Action {
     BeginTransfer(Attempt),
     /// An attempt learns its job.
     RecordJob(Attempt),
-    /// A result comes, one of three.
+    /// A result comes, one of four.
     RecordResult(usize),
     /// The execution begins to wait.
     AwaitCallback,
@@ -139,7 +139,7 @@ impl Op {
             0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
             4 => Action::BeginTransfer(attempt),
             5 => Action::RecordJob(attempt),
-            6 => Action::RecordResult(detail % 3),
+            6 => Action::RecordResult(detail % 4),
             7 => Action::AwaitCallback,
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,

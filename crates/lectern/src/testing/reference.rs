@@ -129,11 +129,13 @@ impl Model {
         keys::record(&self.reference(which), "hash")
     }
 
-    /// Three results: one of a job, a failure of another job, and a failure that contradicts the first.
+    /// Four results: one of a job, a success and a failure of another job that contradict each other, and a failure for
+    /// which a new round makes up.
     pub(super) fn result(&self, which: usize) -> JobResult {
         let job_id = format!("{}-{}", self.run, which % 2);
-        if which == 2 {
-            let error = JobError { code: "encrypted".to_owned(), message: "It is encrypted.".into() };
+        if let 2 | 3 = which {
+            let code = if which == 2 { "encrypted" } else { "sourceUnreadable" };
+            let error = JobError { code: code.to_owned(), message: "It cannot be read.".into() };
             return JobResult::Failed(JobFailed { job_id, error });
         }
         JobResult::Succeeded(JobSucceeded { job_id, files: Vec::new() })
@@ -189,6 +191,16 @@ impl Model {
         let begun = early.contains(&known.state) && known.attempt < Some(attempt);
         if begun {
             known.attempt = Some(attempt);
+            let unreadable = known.result.take_if(|result| {
+                round > known.round
+                    && matches!(result, JobResult::Failed(job) if job.error.code == "sourceUnreadable")
+            });
+            if let Some(result) = unreadable {
+                known.abandoned.insert(result.job_id().to_owned());
+                if known.job_id.as_deref() == Some(result.job_id()) {
+                    known.job_id = None;
+                }
+            }
             known.round = round;
             known.earlier.extend(known.job_id.take());
             known.reach(DocumentState::Transferring, now);
@@ -243,7 +255,7 @@ impl Model {
                 Recorded::First(context(known))
             }
             Some(first) if first == result => Recorded::Same(context(known)),
-            // Two of the three results are of one job.
+            // Two results are of one job.
             Some(first) if first.job_id() == result.job_id() => Recorded::Conflict,
             Some(_) => Recorded::OtherJob,
         }

@@ -25,7 +25,7 @@ use crate::{
     steps::probe_job,
     steps::receive_callback::{self, Answer},
     steps::receive_upload::{self, Summary},
-    steps::transfer_document::{self, DeliveryMode, Settings},
+    steps::transfer_document::{self, Settings},
     steps::verify_returned_file,
 };
 
@@ -120,19 +120,20 @@ impl MemoryWorld {
         &self,
         input: transfer_document::Input,
     ) -> Result<transfer_document::Outcome, Error> {
-        self.transfer_by(DeliveryMode::Push, &self.third_party, input, true).await
+        self.transfer_by(u64::MAX, &self.third_party, input, true).await
     }
 
-    /// `transfer-document` of one message, perhaps delivered `again`, in this mode to this service.
+    /// `transfer-document` of one message, perhaps delivered `again`, to this service. Larger documents than `push_max_bytes`
+    /// are pulled.
     pub async fn transfer_by(
         &self,
-        delivery: DeliveryMode,
+        push_max_bytes: u64,
         third_party: &impl ThirdParty,
         input: transfer_document::Input,
         again: bool,
     ) -> Result<transfer_document::Outcome, Error> {
         let Self { store, objects: uploads, states: tasks, clock, .. } = self;
-        let settings = &Settings { delivery, callback_base_url: "https://lectern.example".to_owned() };
+        let settings = &Settings { push_max_bytes, callback_base_url: "https://lectern.example".to_owned() };
         transfer_document::Ports { store, uploads, third_party, tasks, orders: tasks, clock, settings }
             .handle(input, again)
             .await

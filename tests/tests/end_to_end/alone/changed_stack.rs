@@ -22,8 +22,7 @@ use crate::{
 async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
     let stack = Stack::open();
     let function = stack.function("TransferDocumentFunction").await;
-    let before = stack.set_variable(&function, "DELIVERY", "pull").await;
-    assert_eq!(before, "push");
+    let before = stack.set_variable(&function, "PUSH_MAX_BYTES", "0").await;
     let body = async {
         let case = Case::begin();
         let pulled = case.stack.pulled().await;
@@ -38,7 +37,7 @@ async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
         }
         assert_eq!(case.stack.pulled().await, pulled + 3);
     };
-    then(body, stack.set_variable(&function, "DELIVERY", &before)).await;
+    then(body, stack.set_variable(&function, "PUSH_MAX_BYTES", &before)).await;
 }
 
 #[tokio::test]

@@ -178,8 +178,12 @@ impl Simulation {
             let path: Vec<&str> = self.executions[document].path.iter().map(String::as_str).collect();
             let is_newest = self.permits.newest.get(document) == Some(&attempt);
             let failed = match path.as_slice() {
-                [.., "CheckProbeTime", "CheckUnknownOutcomes", "FailDocument", "Failed"] => true,
-                [.., last, "FailDocument", "Failed"] => MAY_HAVE_A_JOB.contains(last),
+                [.., "CheckProbeTime", "CheckUnknownOutcomes", "FailDocument", "CheckCause", "Failed"] => {
+                    true
+                }
+                [.., last, "FailDocument", "CheckCause", "Failed" | "NotAccepted"] => {
+                    MAY_HAVE_A_JOB.contains(last)
+                }
                 _ => false,
             };
             let is_lost = !self.permits.received.contains(&attempt);

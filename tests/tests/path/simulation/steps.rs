@@ -12,8 +12,7 @@ impl Simulation {
         let fails = self.dice.percent(self.scattered_failures);
         let instead = fails.then_some(Behaviour::Fails).or_else(|| self.instead.pop_front());
         let before = self.log.requests().len();
-        let outcome =
-            self.world.transfer_by(DeliveryMode::Push, &self.observed(attempt, instead), input, again).await;
+        let outcome = self.world.transfer_by(u64::MAX, &self.observed(attempt, instead), input, again).await;
         let is_sent = self.log.requests().len() > before;
         let usual = self.behaviours.get(&document.document_id).copied().unwrap_or_default();
         if let Behaviour::TimesOut(after, behind) = instead.unwrap_or(usual)

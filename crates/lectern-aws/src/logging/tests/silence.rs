@@ -26,7 +26,7 @@ use lectern::{
     steps::probe_job,
     steps::receive_callback,
     steps::receive_upload::{self, Message},
-    steps::transfer_document::{self, DeliveryMode, Settings},
+    steps::transfer_document::{self, Settings},
     steps::verify_returned_file,
     testing::{Cut, Faults, MemoryClock, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty},
 };
@@ -108,9 +108,9 @@ impl World {
             .await;
     }
 
-    async fn transfer(&self, attempt: u32, delivery: DeliveryMode) {
+    async fn transfer(&self, attempt: u32, push_max_bytes: u64) {
         let base = format!("https://callbacks.example/{MARK}");
-        let settings = Settings { delivery, callback_base_url: base };
+        let settings = Settings { push_max_bytes, callback_base_url: base };
         let handle = async |input: transfer_document::Input, again| {
             let Self { store, objects: uploads, third_party, states: tasks, clock, .. } = self;
             let settings = &settings;
@@ -236,15 +236,17 @@ async fn transfer(world: &World) {
         Error::Rejected(Reason::new("drm", "The file mArKeD is protected.")),
         Error::Unauthorized,
     ];
+    // The document goes on although it was rejected, because the reason cannot be stored.
+    world.faults.cut_next("record_result", Cut::Before);
     for (refusal, attempt) in refusals.into_iter().zip(1000..) {
         world.third_party.refuse_next(refusal);
-        world.transfer(attempt, DeliveryMode::Push).await;
+        world.transfer(attempt, u64::MAX).await;
     }
     world.faults.cut_next("fail", Cut::Before);
     world.third_party.refuse_next(Error::Unauthorized);
-    world.transfer(1010, DeliveryMode::Pull).await;
-    world.transfer(1011, DeliveryMode::Pull).await;
-    world.transfer(1000, DeliveryMode::Push).await;
+    world.transfer(1010, 0).await;
+    world.transfer(1011, 0).await;
+    world.transfer(1000, u64::MAX).await;
 }
 
 async fn call_back(world: &World) {

@@ -13,7 +13,8 @@ use time::macros::datetime;
 use super::*;
 use crate::{
     document::{Attempt, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason},
-    ports::{ByteStream, ObjectHead, Results as _},
+    ports::{ByteStream, ObjectHead},
+    steps::fail_document,
     testing::{
         Cut,
         world::{MemoryWorld, START, failed_for, object, of_job, s3_event, succeeded},
@@ -66,9 +67,7 @@ async fn document_is_pushed_whole_and_the_state_machine_notified() {
 #[tokio::test]
 async fn document_is_handed_over_by_url_and_its_bytes_not_read() {
     let (world, document) = registered().await;
-    let outcome = world
-        .transfer_by(DeliveryMode::Pull, &world.third_party, input(&document, 1000, 1, "token"), false)
-        .await;
+    let outcome = world.transfer_by(6, &world.third_party, input(&document, 1000, 1, "token"), false).await;
     assert_eq!(outcome.unwrap(), Outcome::Transferred);
     let jobs = world.third_party.jobs();
     assert_eq!(jobs[&idempotency_key(document.document_id, Round(1))], b"https://uploads.example/v1");
@@ -103,7 +102,7 @@ impl ThirdParty for Asked {
 async fn request_tells_size_type_and_the_opaque_callback_url_and_no_token() {
     let (world, document) = registered().await;
     let asked = Asked::default();
-    world.transfer_by(DeliveryMode::Push, &asked, input(&document, 1000, 2, "token"), false).await.unwrap();
+    world.transfer_by(u64::MAX, &asked, input(&document, 1000, 2, "token"), false).await.unwrap();
     let request = asked.0.lock().unwrap().pop().unwrap();
     assert_eq!(request.idempotency_key, format!("{}-2", document.document_id));
     assert_eq!((request.size_bytes, request.media_type), (PDF.len() as u64, lectern_content::MediaType::Pdf));
@@ -146,6 +145,51 @@ async fn refusal_is_reported_by_name_and_not_tried_again_here(
     assert!(world.third_party.jobs().is_empty());
     assert_eq!(world.store.get(&document).unwrap().state, DocumentState::Transferring);
     assert_eq!(world.transfer(input(&document, 1001, 1, "next")).await.unwrap(), Outcome::Transferred);
+}
+
+/// Step Functions keeps an execution's history for 90 days, and other people may read it than the document.
+#[tokio::test]
+async fn a14_third_partys_words_are_stored_with_the_document_and_not_in_the_executions_history() {
+    let (world, document) = registered().await;
+    let reason = Reason::new("drm", "The lesson of Ms Miller is protected.");
+    world.third_party.refuse_next(Error::Rejected(reason.clone()));
+    let outcome = world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));
+    let cause = world.states.cause(&TaskToken::new("token")).unwrap();
+    assert_eq!(cause["reason"]["code"], "drm");
+    assert!(!cause.to_string().contains("Miller"), "{cause}");
+
+    let failed = world.fail(fail_document::Input {
+        envelope: Envelope::new(document.clone(), Attempt(1000)),
+        error: "ThirdParty.Rejected".to_owned(),
+        cause: cause.to_string(),
+        redrives: 0,
+    });
+    assert_eq!(failed.await.unwrap().code, "drm");
+    assert_eq!(world.store.get(&document).unwrap().reason, Some(reason));
+}
+
+/// The refusal itself is certain, so only its words are lost.
+#[tokio::test]
+async fn a14_refusal_whose_words_cannot_be_stored_still_fails_the_document() {
+    let (world, document) = registered().await;
+    world.third_party.refuse_next(Error::Rejected(Reason::new("drm", "No.")));
+    world.faults.cut_nth("record_result", 1, Cut::Before);
+    let outcome = world.transfer(input(&document, 1000, 1, "token")).await.unwrap();
+    assert_eq!(outcome, Outcome::Reported("ThirdParty.Rejected"));
+    let cause = world.states.cause(&TaskToken::new("token")).unwrap();
+    assert_eq!(cause["reason"]["message"], "The processing service does not accept this file.");
+}
+
+#[tokio::test]
+async fn document_above_the_limit_for_pushes_is_pulled() {
+    let (world, document) = registered().await;
+    let size = world.store.get(&document).unwrap().size_bytes;
+    for (limit, attempt, opened) in [(size - 1, 1000, 0), (size, 1001, 1)] {
+        let message = input(&document, attempt, 1, &format!("token-{attempt}"));
+        let outcome = world.transfer_by(limit, &world.third_party, message, false).await;
+        assert_eq!((outcome.unwrap(), world.count("open")), (Outcome::Transferred, opened));
+    }
 }
 
 #[tokio::test]
@@ -194,8 +238,7 @@ impl UploadReader for BreaksOnce<'_> {
 async fn case_26_v01_stream_of_ours_that_breaks_is_no_fault_of_the_third_party_and_leaves_no_half_job() {
     let (world, document) = registered().await;
     let uploads = BreaksOnce(&world, AtomicBool::new(false));
-    let settings =
-        &Settings { delivery: DeliveryMode::Push, callback_base_url: "https://l.example".to_owned() };
+    let settings = &Settings { push_max_bytes: u64::MAX, callback_base_url: "https://l.example".to_owned() };
     let MemoryWorld { store, third_party, states: tasks, clock, .. } = &world;
     let ports = Ports { store, uploads: &uploads, third_party, tasks, orders: tasks, clock, settings };
     let first = input(&document, 1000, 1, "first");
@@ -350,10 +393,7 @@ async fn each_attempt_is_a_span_of_its_own_in_the_documents_trace() {
     for (attempt, round) in [(1000, 1), (1001, 1), (1002, 1)] {
         let asked = Asked::default();
         let token = format!("token-{attempt}-{}", spans.len());
-        world
-            .transfer_by(DeliveryMode::Push, &asked, input(&document, attempt, round, &token), false)
-            .await
-            .unwrap();
+        world.transfer_by(u64::MAX, &asked, input(&document, attempt, round, &token), false).await.unwrap();
         spans.push(asked.0.lock().unwrap().pop().unwrap().traceparent.unwrap());
     }
     assert!(spans.iter().all(|span| span.is_of_the_trace_of(trace) && *span != trace), "{spans:?}");

@@ -85,7 +85,7 @@ pub const ALL: [Metric; 23] = [
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
-pub const REASONS: [&str; 44] = [
+pub const REASONS: [&str; 46] = [
     "badJson",
     "badTime",
     "contractBroken",
@@ -109,6 +109,7 @@ pub const REASONS: [&str; 44] = [
     "redirected",
     "rejected",
     "sourceGone",
+    "sourceUnreadable",
     "superseded",
     "thirdPartyUnauthorized",
     "thirdPartyUnavailable",
@@ -117,6 +118,7 @@ pub const REASONS: [&str; 44] = [
     "tooLarge",
     "tooManyFindings",
     "tooManySegments",
+    "tooSlow",
     "truncated",
     "typeMismatch",
     "unknownFindingsType",

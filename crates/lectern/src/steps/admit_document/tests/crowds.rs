@@ -130,3 +130,47 @@ async fn case_29_write_never_has_more_than_a_hundred_parts() {
     assert!(writes.iter().max() > Some(&70), "{writes:?}");
     assert_eq!(orders.world.store.admission_now().snapshot().leases, 200);
 }
+
+/// Tasks whose heartbeats are answered only when as many of them are under way as the barrier waits for.
+struct Together<'w>(&'w MemoryWorld, tokio::sync::Barrier);
+
+impl Tasks for Together<'_> {
+    async fn succeed(&self, token: &TaskToken, output: Value) -> Result<TokenUse, Error> {
+        self.0.states.succeed(token, output).await
+    }
+
+    async fn is_awaited(&self, token: &TaskToken) -> Result<TokenUse, Error> {
+        self.1.wait().await;
+        self.0.states.is_awaited(token).await
+    }
+
+    async fn fail(&self, token: &TaskToken, error: &Error) -> Result<TokenUse, Error> {
+        self.0.states.fail(token, error).await
+    }
+}
+
+#[tokio::test]
+async fn a11_heartbeats_of_all_documents_that_may_be_admitted_are_under_way_at_once() {
+    let mut orders = Orders::with_leases(10);
+    let tokens: Vec<TaskToken> = (0..10).map(|number| orders.request(&document("s0", number))).collect();
+    let tasks = Together(&orders.world, tokio::sync::Barrier::new(10));
+    let batch = Batch { inputs: orders.queue.drain(..).collect(), again: false };
+    let MemoryWorld { store, clock, limits, .. } = &orders.world;
+    let ports = Ports { store, tasks: &tasks, clock, limits };
+    tokio::time::timeout(Duration::from_secs(10), ports.handle(batch)).await.expect("no deadlock").unwrap();
+    assert!(tokens.iter().all(|token| orders.attempt(token).is_some()));
+}
+
+#[tokio::test]
+async fn a01_request_whose_token_is_not_known_yet_is_delivered_again() {
+    let mut orders = Orders::with_leases(1);
+    let token = orders.request(&document("s0", 0));
+    orders.world.states.expire(&token);
+    let batch = Batch { inputs: orders.queue.drain(..).collect(), again: false };
+    let error = orders.world.admit(batch.clone()).await.unwrap_err();
+    assert_eq!(error.name(), "Store.Unavailable", "{error}");
+    assert!(orders.is_empty());
+
+    orders.world.admit(Batch { again: true, ..batch }).await.unwrap();
+    assert!(orders.is_empty() && orders.answer(&token).is_none());
+}

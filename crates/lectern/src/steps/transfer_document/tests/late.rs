@@ -51,7 +51,7 @@ async fn a01_message_whose_token_is_not_known_yet_stays_on_the_queue() {
     let (world, document) = registered().await;
     world.states.expire(&TaskToken::new("token"));
     let message = input(&document, 1000, 1, "token");
-    let first = world.transfer_by(DeliveryMode::Push, &world.third_party, message, false).await;
+    let first = world.transfer_by(u64::MAX, &world.third_party, message, false).await;
     assert_eq!(first.unwrap_err().name(), "Store.Unavailable");
     assert!(world.third_party.jobs().is_empty());
 }
