@@ -314,6 +314,18 @@ impl JobResult {
         matches!(self, Self::Failed(job) if job.error.code == wire::SOURCE_UNREADABLE)
     }
 
+    /// The outcome that the state machine reads: `succeeded`; `failed` because of the file; or `broken`, which an operator
+    /// has to look at, because the callback violated the contract or the third party could not fetch the document.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Failed(job) => match job.error.code.as_str() {
+                wire::SOURCE_UNREADABLE | wire::CONTRACT_BROKEN => "broken",
+                _ => "failed",
+            },
+        }
+    }
+
     /// The job's id; empty for a callback that could not be parsed, and for a refused submission.
     pub fn job_id(&self) -> &str {
         match self {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lectern::{
+    contract::wire::{CONTRACT_BROKEN, SOURCE_UNREADABLE},
     document::DocumentState,
     error::Error,
     steps::probe_job::Status,
@@ -125,6 +126,7 @@ fn every_reason_that_the_code_gives_is_counted_by_its_code() {
             given.extend(patterns.iter().flat_map(|pattern| captures(pattern, &code)));
         }
     }
+    given.extend([SOURCE_UNREADABLE, CONTRACT_BROKEN].map(str::to_owned));
     let content = read("crates/lectern-content/src/lib.rs");
     let codes = content.split("pub fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
     given.extend(captures(r#"=> "(\w+)","#, codes));

@@ -21,7 +21,8 @@ fn error_names_of_the_state_machine_and_of_the_domain_are_the_same() {
             named.extend(texts(value).into_iter().map(str::to_owned));
         }
         if path.ends_with("/failure/Error") {
-            named.extend(value.as_str().map(str::to_owned));
+            // An expression chooses one of two names, which other states match, too.
+            named.extend(value.as_str().filter(|name| !name.starts_with("{%")).map(str::to_owned));
         }
     });
     let aws = ["States.", "DynamoDb.", "Lambda."];

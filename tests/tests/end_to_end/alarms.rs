@@ -53,7 +53,7 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
         let delivery = Delivery::signed(&secret, failure(job_id, code));
         assert_eq!(case.stack.call_back(id, &delivery).await, StatusCode::OK);
     }
-    case.stack.failed(&upload, "unreadable").await;
+    case.stack.not_accepted(&upload, "unreadable").await;
     case.stack.goes_off("CallbackContradictoryAlarm", "ReceiveCallback", began).await;
     let document = upload.id().to_string();
     let outcomes = eventually("all three callbacks are logged", SOON, async || {

@@ -176,6 +176,15 @@ impl Stack {
 
     /// Waits until the document has failed for this reason, and returns the error that ended its execution.
     pub(crate) async fn failed(&self, upload: &Upload, reason: &str) -> String {
+        self.failed_with(upload, reason, &ExecutionStatus::Failed).await
+    }
+
+    /// Waits until the document has failed for this reason, which is the file itself, so its execution succeeds.
+    pub(crate) async fn not_accepted(&self, upload: &Upload, reason: &str) {
+        assert_eq!(self.failed_with(upload, reason, &ExecutionStatus::Succeeded).await, "");
+    }
+
+    async fn failed_with(&self, upload: &Upload, reason: &str, status: &ExecutionStatus) -> String {
         let document = self.ended(upload).await;
         let seen = document.reason.map(|reason| reason.code);
         assert_eq!(
@@ -184,7 +193,7 @@ impl Stack {
             "{}",
             upload.id()
         );
-        self.execution_ends(upload, &ExecutionStatus::Failed).await
+        self.execution_ends(upload, status).await
     }
 
     /// Waits until the upload is rejected for this reason, and checks that no execution was started.

@@ -66,7 +66,7 @@ async fn case_35_s07_badly_signed_callback_is_401_and_another_jobs_result_change
     assert_eq!(case.stack.load(&upload).await.unwrap().result, None, "it has no such job");
     let proper = Delivery::signed(&secret, failure(&job_id, "unreadable"));
     assert_eq!(case.stack.call_back(id, &proper).await, StatusCode::OK);
-    case.stack.failed(&upload, "unreadable").await;
+    case.stack.not_accepted(&upload, "unreadable").await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn case_36_overflowing_and_double_headers_are_refused_without_a_panic() {
     }
     let proper = Delivery::signed(&secret, failure(&job_id, "forged"));
     assert_eq!(case.stack.call_back(id, &proper).await, StatusCode::OK);
-    case.stack.failed(&upload, "forged").await;
+    case.stack.not_accepted(&upload, "forged").await;
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn case_40_of_two_contradictory_callbacks_the_first_stands() {
         uploads.push(case.upload_with(&format!("{order:?}.txt"), text(), [fault.into()]).await);
     }
     case.stack.ready(&uploads[0]).await;
-    case.stack.failed(&uploads[1], "withdrawn").await;
+    case.stack.not_accepted(&uploads[1], "withdrawn").await;
     for upload in &uploads {
         eventually("both callbacks are answered", SOON, async || {
             let callbacks = case.stack.only_job(upload).await.callbacks;

@@ -51,9 +51,9 @@ impl DynamoDbStore {
         now: OffsetDateTime,
         moves: bool,
     ) -> Result<UpdateItemFluentBuilder, Error> {
-        let (outcome, files, state) = match result {
-            JobResult::Succeeded(job) => ("succeeded", job.files.len(), DocumentState::Verifying),
-            JobResult::Failed(_) => ("failed", 0, DocumentState::Processing),
+        let (files, state) = match result {
+            JobResult::Succeeded(job) => (job.files.len(), DocumentState::Verifying),
+            JobResult::Failed(_) => (0, DocumentState::Processing),
         };
         let value = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(result)
             .map_err(|error| defect("a result could not be written as an attribute", error))?;
@@ -69,7 +69,7 @@ impl DynamoDbStore {
             .expression_attribute_names("#result", "result")
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":result", value)
-            .expression_attribute_values(":outcome", text(outcome))
+            .expression_attribute_values(":outcome", text(result.outcome()))
             .expression_attribute_values(":files", AttributeValue::N(files.to_string()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .expression_attribute_values(":processing", text(DocumentState::Processing.as_str()))

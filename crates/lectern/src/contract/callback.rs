@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use crate::{
     contract::json::{self, BadJson},
     contract::webhook::{self, SigningSecrets, VerifyError},
-    contract::wire::{Callback, CallbackEvent, JobError, JobFailed, ReturnedFile, is_job_id},
+    contract::wire::{
+        CONTRACT_BROKEN, Callback, CallbackEvent, JobError, JobFailed, ReturnedFile, is_job_id,
+    },
     document::JobResult,
     limits::{
         MAX_CALLBACK_BYTES, MAX_FILE_NAME_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_RETURNED_FILES,
@@ -142,7 +144,7 @@ pub fn contract_broken(job_id: &str) -> JobResult {
     JobResult::Failed(JobFailed {
         job_id: if is_job_id(job_id) { job_id.to_owned() } else { String::new() },
         error: JobError {
-            code: "contractBroken".to_owned(),
+            code: CONTRACT_BROKEN.to_owned(),
             message: "The processing service returned an answer that cannot be used. An operator has to look at it."
                 .into(),
         },

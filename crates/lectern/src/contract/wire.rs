@@ -127,6 +127,9 @@ pub struct JobFailed {
 /// The code of a job that failed because the third party could not fetch the document from its URL.
 pub const SOURCE_UNREADABLE: &str = "sourceUnreadable";
 
+/// The code that replaces the result of a job whose callback or answer violates the contract.
+pub const CONTRACT_BROKEN: &str = "contractBroken";
+
 /// Why the third party failed or rejected a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

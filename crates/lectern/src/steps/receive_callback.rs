@@ -210,8 +210,10 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
             JobResult::Failed(job) => {
                 let error = if result.is_source_unreadable() {
                     Error::SourceUnreadable
-                } else {
+                } else if result.outcome() == "failed" {
                     Error::Rejected(job_reason(&job.error))
+                } else {
+                    Error::RecordInvalid(job_reason(&job.error))
                 };
                 self.tasks.fail(token, &error).await
             }

@@ -124,12 +124,9 @@ impl Simulation {
 
     fn begin_verify(&self, document: &DocumentRef) -> Option<Value> {
         let result = self.world.store.begin_verify(document, self.world.clock.now())?;
-        let (outcome, files) = match result {
-            JobResult::Succeeded(job) => ("succeeded", job.files.len()),
-            JobResult::Failed(_) => ("failed", 0),
-        };
+        let files = if let JobResult::Succeeded(job) = &result { job.files.len() } else { 0 };
         let attributes =
-            json!({ "resultOutcome": { "S": outcome }, "resultFiles": { "N": files.to_string() } });
+            json!({ "resultOutcome": { "S": result.outcome() }, "resultFiles": { "N": files.to_string() } });
         Some(json!({ "Attributes": attributes }))
     }
 

@@ -13,7 +13,7 @@ async fn v06_signed_body_over_the_limit_fails_its_document_and_is_answered_2xx(#
     assert_eq!((answer, answer.status()), (Answer::Kept, StatusCode::OK));
     let kept = result(&world, &document);
     assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
-    assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("ThirdParty.Rejected")));
+    assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("Record.Invalid")));
     let stored = &world.store.unknown_callbacks()["event"];
     assert_eq!(stored, &body.as_bytes()[..MAX_CALLBACK_BYTES], "an item cannot hold more");
 }
@@ -55,7 +55,7 @@ async fn well_signed_body_that_breaks_the_contract_is_kept_and_fails_the_job(#[c
     assert_eq!(world.store.unknown_callbacks()["event"], body.as_bytes());
     let kept = result(&world, &document);
     assert!(matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken"), "{kept:?}");
-    assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("ThirdParty.Rejected")));
+    assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("Record.Invalid")));
     world.call_back(&document, good()).await;
     assert_eq!(result(&world, &document), kept, "the first result stands");
 }
@@ -90,6 +90,6 @@ async fn s12_job_id_that_breaks_the_contract_fails_the_document(#[case] job_id: 
             matches!(&kept, Some(JobResult::Failed(job)) if job.error.code == "contractBroken" && job.job_id.is_empty()),
             "{kept:?}"
         );
-        assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("ThirdParty.Rejected")));
+        assert_eq!(world.states.answer(&TaskToken::new("token")), Some(Err("Record.Invalid")));
     }
 }
