@@ -1,5 +1,7 @@
 //! What `tools/local` corrects in `MiniStack`, so that the other tests meet AWS's behaviour. `docs/local-cloud.md` lists it.
 
+use std::io::{Cursor, Write as _};
+
 use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata as _,
     operation::transact_write_items::TransactWriteItemsError,
@@ -7,13 +9,16 @@ use aws_sdk_dynamodb::{
 };
 use aws_sdk_s3::{operation::copy_object::builders::CopyObjectFluentBuilder, types::EncodingType};
 use aws_sdk_sfn::{error::SdkError, operation::start_execution::StartExecutionError, types::ExecutionStatus};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use lectern::testing::port_contract::machine::TasksSetup as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     alarms::{cloudwatch, now_ms},
+    aws_json::lambda,
     ports::{Activity, OwnBucket, OwnMachine, own_name},
     stack::Stack,
     store_model::like_the_stacks_table,
@@ -239,6 +244,40 @@ fn send_to_nowhere(body: &str) -> Value {
         "Type": "Task", "QueryLanguage": "JSONata", "Resource": "arn:aws:states:::sqs:sendMessage",
         "Arguments": { "QueueUrl": "http://127.0.0.1/000000000000/none", "MessageBody": body }, "End": true
     })
+}
+
+/// Answers each request, which is a number, with a text of so many bytes.
+const BOOTSTRAP: &str = r#"#!/usr/bin/env python3
+import os
+from urllib.request import Request, urlopen
+invocations = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation"
+while True:
+    given = urlopen(f"{invocations}/next")
+    answer = b'"' + b"x" * (int(given.read()) - 2) + b'"'
+    urlopen(Request(f"{invocations}/{given.headers['Lambda-Runtime-Aws-Request-Id']}/response", answer))
+"#;
+
+#[tokio::test]
+async fn answer_of_a_function_is_limited_to_6_mb() {
+    let stack = Stack::open();
+    let mut code = ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    code.start_file("bootstrap", stored.unix_permissions(0o755)).unwrap();
+    code.write_all(BOOTSTRAP.as_bytes()).unwrap();
+    let code = BASE64_STANDARD.encode(code.finish().unwrap().into_inner());
+    let name = own_name();
+    let function = json!({
+        "FunctionName": name, "Runtime": "provided.al2023", "Handler": "bootstrap", "Code": { "ZipFile": code },
+        "Role": stack.role_of("FailDocumentFunction").await
+    });
+    let functions = "/2015-03-31/functions";
+    lambda(&stack, &Method::POST, functions, &function).await;
+    let invocations = format!("{functions}/{name}/invocations");
+    let answer = lambda(&stack, &Method::POST, &invocations, &json!(6_291_556)).await;
+    assert_eq!(answer.as_str().unwrap().len(), 6_291_554);
+    let refused = lambda(&stack, &Method::POST, &invocations, &json!(6_291_557)).await;
+    assert_eq!(refused["errorType"], "Function.ResponseSizeTooLarge");
+    lambda(&stack, &Method::DELETE, &format!("{functions}/{name}"), &json!(null)).await;
 }
 
 /// An alarm looks at each period and at its own dimensions, and ends when its values are old.
