@@ -41,6 +41,9 @@ def apply() -> None:
     from ministack.services import cloudwatch, cloudwatch_logs
 
     cloudwatch._evaluate_alarm = evaluation(cloudwatch)
+    # With each request, MiniStack rewrites all values to drop those of two weeks ago. That would take long, and lose
+    # values that another thread adds meanwhile.
+    cloudwatch._evict_old_metrics = lambda: None
     # MiniStack attaches a function's lines to its log after the invocation, and some only after the next one. So the
     # metrics are taken where the lines are read.
     worker = lambda_runtime.ProvidedWorker
@@ -165,12 +168,11 @@ def verdict(cloudwatch: Any, alarm: dict[str, Any], points: list[Any], now_s: fl
     period_s, periods = int(alarm.get("Period", 60)), int(alarm.get("EvaluationPeriods", 1))
     wanted = int(alarm.get("DatapointsToAlarm") or periods)
     threshold, breaches = float(alarm["Threshold"]), COMPARISONS[alarm["ComparisonOperator"]]
-    values = []
-    for index in range(periods):
-        end_s = now_s - index * period_s
-        found = [point for point in points if end_s - period_s < point["Timestamp"] <= end_s]
-        if found:
-            values.append(cloudwatch._stat_value(cloudwatch._calc_stats(found), statistic, found))
+    by_period: dict[int, list[Any]] = {}
+    for point in points:
+        by_period.setdefault(int((now_s - point["Timestamp"]) // period_s), []).append(point)
+    recent = [by_period[period] for period in range(periods) if period in by_period]
+    values = [cloudwatch._stat_value(cloudwatch._calc_stats(found), statistic, found) for found in recent]
     bad = sum(breaches(value, threshold) for value in values)
     missing = periods - len(values)
     reason = f"{bad} of {periods} datapoints are bad ({alarm['ComparisonOperator']} {threshold}), {missing} missing."
