@@ -126,11 +126,13 @@ async fn a02_writes_that_meet_a_transaction_on_their_item_are_refused() {
                 let update = update.update_expression(add).expression_attribute_values(":one", one);
                 let item = TransactWriteItem::builder().update(update.build().unwrap()).build();
                 let written = client.transact_write_items().transact_items(item).send().await;
-                written.err().map(|error| match error.into_service_error() {
-                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                        cancelled.cancellation_reasons()[0].code.clone().unwrap()
-                    }
-                    error => panic!("{error:?}"),
+                written.err().map(|error| {
+                    let TransactWriteItemsError::TransactionCanceledException(cancelled) =
+                        error.into_service_error()
+                    else {
+                        panic!("a transaction failed in another way");
+                    };
+                    cancelled.cancellation_reasons()[0].code.clone().unwrap()
                 })
             } else {
                 let update = client.update_item().table_name(table).key("pk", key()).key("sk", key());

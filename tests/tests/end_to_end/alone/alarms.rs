@@ -65,10 +65,9 @@ async fn every_alarm_on_a_metric_of_aws_reaches_a_subscriber_and_ends() {
 /// Puts a bad value into each of the periods that the alarm evaluates.
 async fn put_bad_values(stack: &Stack, alarm: &Value) {
     assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold", "teach this test the operator");
-    let (period_s, periods) =
-        (alarm["Period"].as_i64().unwrap(), alarm["EvaluationPeriods"].as_i64().unwrap());
+    let (period_s, count) = (alarm["Period"].as_i64().unwrap(), alarm["EvaluationPeriods"].as_i64().unwrap());
     let now_s = i64::try_from(now_ms() / 1000).unwrap();
-    let data: Vec<Value> = (0..periods)
+    let data: Vec<Value> = (0..count)
         .map(|period| {
             json!({
                 "MetricName": alarm["MetricName"], "Dimensions": alarm["Dimensions"],
