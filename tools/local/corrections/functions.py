@@ -32,7 +32,7 @@ def with_answer_limit(execute: Any) -> Any:
 
 
 def size_bytes(answer: Any) -> int:
+    """The size of an answer, which is raw or parsed JSON."""
     if isinstance(answer, bytes):
         return len(answer)
-    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode())
+    return len(json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode())
