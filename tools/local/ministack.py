@@ -1,7 +1,6 @@
-"""Starts MiniStack 1.5.33 with three corrections.
+"""Starts MiniStack 1.5.33 with corrections. `docs/local-cloud.md` lists them.
 
-- A ranged read of a named version is answered with 206 and the range, as S3 does. MiniStack sends the whole object
-  with 200.
+- The services behave as AWS documents where Lectern depends on it: `tools/local/corrections`.
 - The endpoint of an HTTP API has a host name that every client resolves. MiniStack's own
   `….execute-api.localhost` resolves in curl and in browsers only.
 - Requests of web pages in the developer's browser are refused: MiniStack would carry out their form posts.
@@ -14,10 +13,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+from . import corrections
+from .corrections import admin, faults
 
 VERSION = "1.5.33"
 
@@ -27,41 +28,14 @@ def main() -> None:
     if found != VERSION:
         sys.exit(f"tools/local/ministack.py corrects MiniStack {VERSION}, but version {found} is installed.")
     from ministack import app
-    from ministack.services import apigateway, s3
+    from ministack.services import apigateway
     from ministack.services.cloudformation import provisioners
 
-    s3._get_object = ranged(s3)
+    corrections.apply()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
     handlers["create"] = with_path_endpoint(handlers["create"], apigateway._apis)
-    app.app = without_web_pages(app.app)
+    app.app = without_web_pages(admin.administered(faults.around(app.app)))
     app.main()
-
-
-def ranged(s3: Any) -> Any:
-    """Wraps MiniStack's GetObject so that it honours `Range` for a named version, too."""
-    get_object = s3._get_object
-
-    def corrected(bucket: str, key: str, headers: Mapping[str, str], query: Mapping[str, Any] | None = None) -> Any:
-        asked = headers.get("range", "")
-        # Like AWS, ignore a range that is malformed or has several parts.
-        if "versionId" not in (query or {}) or not re.fullmatch(r"bytes=(\d+-\d*|-\d+)", asked):
-            return get_object(bucket, key, headers, query)
-        # MiniStack's checksum covers the whole object; AWS sends no such checksum with a range.
-        plain = {name: value for name, value in headers.items() if name != "x-amz-checksum-mode"}
-        status, answer, body = get_object(bucket, key, plain, query)
-        if status != 200:
-            return status, answer, body
-        size = len(body)
-        found = s3._parse_range(asked, size)
-        if found is None:
-            error = s3._xml_body(s3._range_error_xml(bucket, key))
-            return 416, {"Content-Type": "application/xml", "Content-Range": f"bytes */{size}"}, error
-        start, end = found
-        part = body[start : end + 1]
-        answer |= {"Content-Length": str(len(part)), "Content-Range": f"bytes {start}-{end}/{size}"}
-        return 206, answer, part
-
-    return corrected
 
 
 def with_path_endpoint(create: Any, apis: Any) -> Any:

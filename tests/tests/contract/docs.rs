@@ -12,6 +12,7 @@ use super::{
 };
 
 const GUIDE: &str = "docs/operating.md";
+const LOCAL_CLOUD: &str = "docs/local-cloud.md";
 const LIMITS: &str = "docs/limits.md";
 const WALKTHROUGH: &str = "docs/walkthrough.md";
 /// The docs at the root of the repository; all others are in `docs/`.
@@ -78,6 +79,14 @@ fn every_alarm_has_its_heading_in_the_guide_and_every_such_heading_is_an_alarm()
     assert_eq!(described, alarms, "left: headings of {GUIDE}; right: alarms of the template");
 }
 
+#[test]
+fn every_test_of_the_local_cloud_is_of_a_difference_that_the_document_lists() {
+    let tests = captures(r"(?m)^async fn (\w+)\(\) \{", &read("tests/tests/end_to_end/local_cloud.rs"));
+    let listed = captures(r"`(\w+)`", &read(LOCAL_CLOUD));
+    let missing: Vec<&String> = tests.difference(&listed).collect();
+    assert!(missing.is_empty(), "{LOCAL_CLOUD} has no row with these tests: {missing:?}");
+}
+
 /// A comment after each promise names the tests that verify it: `<!-- tests: one, two -->`.
 #[test]
 fn every_promise_of_the_documents_names_tests_that_exist() {
@@ -92,6 +101,9 @@ fn every_promise_of_the_documents_names_tests_that_exist() {
             missing.extend(named.map(|test| format!("{document}: {test}")));
         }
     }
+    let differences = captures(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", &read(LOCAL_CLOUD));
+    assert!(!differences.is_empty());
+    missing.extend(differences.difference(&tests).map(|test| format!("{LOCAL_CLOUD}: {test}")));
     assert!(
         missing.is_empty(),
         "these documents name tests that do not exist; name the tests that verify the promise now: {missing:#?}"

@@ -1,9 +1,10 @@
-//! Signed JSON over HTTP for the few AWS calls without an SDK crate in the workspace: Cognito, `CloudWatch` and its
-//! logs, Lambda, and Secrets Manager.
+//! Signed HTTP for the few AWS calls without an SDK crate in the workspace: Cognito, `CloudWatch` and its logs, Lambda,
+//! Secrets Manager and SNS.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lectern::ports::Clock as _;
 use lectern_aws::SystemClock;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -13,14 +14,30 @@ use crate::{
     wait::{SOON, eventually},
 };
 
+const JSON: &str = "application/x-amz-json-1.1";
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Sends `POST /` with `X-Amz-Target`, the protocol of most of these services.
 pub(crate) async fn call(stack: &Stack, service: &str, target: &str, body: &Value) -> Value {
-    send(stack, service, &Method::POST, "/", Some(target), body).await
+    json(&send(stack, service, &Method::POST, "/", &[("x-amz-target", target)], JSON, body.to_string()).await)
 }
 
 /// Sends a request of Lambda's REST protocol.
 pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Value) -> Value {
-    send(stack, "lambda", method, path, None, body).await
+    let body = if *method == Method::GET { String::new() } else { body.to_string() };
+    json(&send(stack, "lambda", method, path, &[], JSON, body).await)
+}
+
+/// Sends a form to SNS, and returns its answer, which is XML.
+pub(crate) async fn sns(stack: &Stack, fields: &[(&str, &str)]) -> String {
+    let encoded =
+        fields.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    let body = encoded.collect::<Vec<_>>().join("&");
+    send(stack, "sns", &Method::POST, "/", &[], FORM, body).await
+}
+
+fn json(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { serde_json::from_str(text).unwrap() }
 }
 
 async fn send(
@@ -28,13 +45,13 @@ async fn send(
     service: &str,
     method: &Method,
     path: &str,
-    target: Option<&str>,
-    body: &Value,
-) -> Value {
-    let body = if *method == Method::GET { String::new() } else { body.to_string() };
+    target: &[(&str, &str)],
+    content_type: &str,
+    body: String,
+) -> String {
     let what = format!("{service} {method} {path} {target:?}");
-    let text = eventually(&what, SOON, async || {
-        let request = signed(stack, service, method, path, target, &body).body(body.clone());
+    eventually(&what, SOON, async || {
+        let request = signed(stack, service, method, path, target, content_type, &body).body(body.clone());
         let answer = request.send().await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap();
@@ -45,8 +62,7 @@ async fn send(
         assert!(status.is_success(), "{what}: {status} {text}");
         Ok(text)
     })
-    .await;
-    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+    .await
 }
 
 /// Signature Version 4, <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
@@ -55,16 +71,16 @@ fn signed(
     service: &str,
     method: &Method,
     path: &str,
-    target: Option<&str>,
+    target: &[(&str, &str)],
+    content_type: &str,
     body: &str,
 ) -> RequestBuilder {
     let now = SystemClock.now();
     let day = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
     let at = format!("{day}T{:02}{:02}{:02}Z", now.hour(), now.minute(), now.second());
     let host = stack.is.endpoint.trim_start_matches("http://");
-    let mut headers =
-        vec![("content-type", "application/x-amz-json-1.1"), ("host", host), ("x-amz-date", &at)];
-    headers.extend(target.map(|target| ("x-amz-target", target)));
+    let mut headers = vec![("content-type", content_type), ("host", host), ("x-amz-date", &at)];
+    headers.extend(target);
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}")).collect();
     let lines = lines.join("\n");

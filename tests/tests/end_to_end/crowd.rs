@@ -1,17 +1,26 @@
 //! Many documents at once, good and bad; none is lost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_sfn::types::ExecutionStatus;
-use lectern::document::{Document, DocumentState};
+use lectern::{
+    document::{Document, DocumentState},
+    ports::Clock as _,
+};
+use lectern_aws::SystemClock;
+use serde_json::json;
 use third_party::{
     CallbackDefect, Contradiction, Fault, FileFault, JobFault, ReportedStatus, RetryAfter, SubmissionFault,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
+    alarms::{cloudwatch, now_ms},
     case::{Case, Upload},
     content::{sample, text, text_of, video},
+    stack::Stack,
     wait::{SOON, eventually},
 };
 
@@ -37,6 +46,32 @@ async fn case_45_thirty_documents_of_one_submission_are_counted_exactly() {
     let counts = submission.counts;
     assert_eq!((counts.ready, counts.rejected, counts.failed, counts.open), (20, 5, 5, 0));
     assert_eq!(submission.state.as_str(), "NeedsAttention");
+}
+
+/// The registrations add to the counts of one submission, so their transactions conflict. A message that is not handled
+/// becomes visible again after 24 s.
+#[tokio::test]
+async fn a02_thirty_files_that_are_uploaded_at_once_are_registered_soon_although_their_transactions_conflict()
+{
+    const FILES: usize = 30;
+    const REGISTERED_SOON: Duration = Duration::from_secs(20);
+    let case = Case::begin();
+    let conflicts = case.stack.transaction_conflicts().await;
+    let mut uploads = JoinSet::new();
+    for index in 0..FILES {
+        let case = Case::begin_as(case.submission.as_str());
+        uploads.spawn(async move { case.upload(&format!("{index}.txt"), text()).await });
+    }
+    let uploads = uploads.join_all().await;
+    let uploaded = SystemClock.now();
+    case.settled(FILES).await;
+    for upload in &uploads {
+        let document = case.stack.ready(upload).await;
+        let received =
+            OffsetDateTime::parse(&document.times[DocumentState::Received.as_str()], &Rfc3339).unwrap();
+        assert!(received - uploaded < REGISTERED_SOON, "{} was registered at {received}", upload.id());
+    }
+    assert!(case.stack.transaction_conflicts().await > conflicts, "no transactions conflicted");
 }
 
 /// The faults of one document in the mixed run, and the final state that it must reach.
@@ -149,6 +184,23 @@ async fn nothing_is_lost_in_a_mixed_run_of_sixty_documents() {
     assert_eq!(counted, counts);
     for upload in uploads {
         agrees(&case, &upload, expected[&upload.id()]).await;
+    }
+}
+
+impl Stack {
+    /// The number of writes to the table that `DynamoDB` has refused because of another transaction.
+    async fn transaction_conflicts(&self) -> u64 {
+        let now_s = i64::try_from(now_ms() / 1000).unwrap();
+        let request = json!({
+            "Namespace": "AWS/DynamoDB", "MetricName": "TransactionConflict", "Statistics": ["Sum"],
+            "Dimensions": [{ "Name": "TableName", "Value": self.is.table }],
+            "StartTime": now_s - 86_400, "EndTime": now_s + 60, "Period": 86_400,
+        });
+        let found = cloudwatch(self, "GetMetricStatistics", &request).await;
+        let sums = found["Datapoints"].as_array().unwrap().iter().filter_map(|point| point["Sum"].as_f64());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let sum = sums.sum::<f64>() as u64;
+        sum
     }
 }
 

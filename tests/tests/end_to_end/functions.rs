@@ -19,6 +19,13 @@ impl Stack {
         found.unwrap_or_else(|| panic!("the stack has no {resource}")).to_owned()
     }
 
+    /// The ARN of a function's role.
+    pub(crate) async fn role_of(&self, resource: &str) -> String {
+        let path = format!("/2015-03-31/functions/{}/configuration", self.function(resource).await);
+        let configuration = aws_json::lambda(self, &Method::GET, &path, &Value::Null).await;
+        configuration["Role"].as_str().unwrap().to_owned()
+    }
+
     /// One variable of a function's environment.
     pub(crate) async fn variable(&self, function: &str, name: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");

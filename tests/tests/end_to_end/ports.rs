@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionOutput, types::ExecutionStatus};
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use lectern::{
@@ -127,13 +128,13 @@ async fn records_on_s3_keeps_its_contract() {
 }
 
 /// A bucket with versions.
-struct OwnBucket {
-    client: aws_sdk_s3::Client,
-    name: String,
+pub(crate) struct OwnBucket {
+    pub(crate) client: aws_sdk_s3::Client,
+    pub(crate) name: String,
 }
 
 impl OwnBucket {
-    async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let (client, name) = (Stack::open().s3, own_name());
         client.create_bucket().bucket(&name).send().await.unwrap();
         let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -198,13 +199,13 @@ impl OrdersSetup for OwnQueue {
 }
 
 /// A state machine with these states, which begins in `Only`.
-struct OwnMachine {
-    client: aws_sdk_sfn::Client,
-    arn: String,
+pub(crate) struct OwnMachine {
+    pub(crate) client: aws_sdk_sfn::Client,
+    pub(crate) arn: String,
 }
 
 impl OwnMachine {
-    async fn create(states: &Value) -> Self {
+    pub(crate) async fn create(states: &Value) -> Self {
         let Stack { sfn: client, is, .. } = Stack::open();
         let definition = json!({ "StartAt": "Only", "States": states });
         let like = client.describe_state_machine().state_machine_arn(&is.state_machine_arn);
@@ -212,6 +213,17 @@ impl OwnMachine {
         let request = client.create_state_machine().name(own_name()).role_arn(role);
         let created = request.definition(definition.to_string()).send().await.unwrap();
         Self { client, arn: created.state_machine_arn }
+    }
+
+    /// Runs an execution with this input to its end.
+    pub(crate) async fn run(&self, input: &str) -> DescribeExecutionOutput {
+        let request = self.client.start_execution().state_machine_arn(&self.arn).input(input);
+        let arn = request.send().await.unwrap().execution_arn;
+        eventually("the execution's end", SOON, async || {
+            let found = self.client.describe_execution().execution_arn(&arn).send().await.unwrap();
+            if found.status == ExecutionStatus::Running { Err("it runs") } else { Ok(found) }
+        })
+        .await
     }
 }
 
@@ -225,15 +237,15 @@ impl ExecutionsSetup for OwnMachine {
 }
 
 /// A state machine whose state waits for the answer of an activity's worker, which is the test.
-struct Activity {
-    machine: OwnMachine,
+pub(crate) struct Activity {
+    pub(crate) machine: OwnMachine,
     arn: String,
     /// The execution of each token.
     executions: Mutex<HashMap<String, String>>,
 }
 
 impl Activity {
-    async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let created = Stack::open().sfn.create_activity().name(own_name()).send().await.unwrap();
         let arn = created.activity_arn;
         let catch = [json!({ "ErrorEquals": ["States.ALL"], "Next": "Caught" })];
@@ -271,6 +283,6 @@ impl TasksSetup for Activity {
     }
 }
 
-fn own_name() -> String {
+pub(crate) fn own_name() -> String {
     format!("port-contract-{}", Uuid::new_v4().simple())
 }

@@ -32,6 +32,8 @@ impl Dice {
 pub(crate) struct Roughness {
     /// The maximum number of calls that are cut off.
     pub(crate) cuts: usize,
+    /// The maximum number of writes that meet another transaction on one of their items.
+    pub(crate) conflicts: usize,
     /// The maximum number of submissions and probes that the third party refuses.
     pub(crate) refusals: usize,
     /// Whether handled messages are delivered again.
@@ -52,6 +54,10 @@ pub(crate) enum CallbackTime {
     /// Only after the wait for the callback has timed out.
     Late,
 }
+
+/// The writes that may meet another transaction.
+pub(crate) const WRITES: [&str; 7] =
+    ["register", "commit", "begin_transfer", "record_job", "record_result", "begin_normalize", "finish"];
 
 /// The calls that may be cut off.
 pub(crate) const CALLS: [&str; 27] = [

@@ -135,13 +135,19 @@ proptest! {
 
     #[test]
     fn case_19_case_20_case_22_case_27_case_39_nothing_is_lost_whatever_is_cut_off(seed: u64) {
-        run(seed, Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25 });
+        run(seed, Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25, ..Roughness::default() });
+    }
+
+    /// More conflicts than the SDK's attempts can outlast.
+    #[test]
+    fn a02_nothing_is_lost_if_writes_meet_other_transactions(seed: u64) {
+        run(seed, Roughness { redeliveries: true, conflicts: 40, ..Roughness::default() });
     }
 }
 
 #[test]
 fn same_seed_is_the_same_run() {
-    let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25 };
+    let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25, ..Roughness::default() };
     let [first, second] = [(); 2].map(|()| run(7, rough));
     assert_eq!(first.world.faults.calls(), second.world.faults.calls());
     assert_eq!(first.world.store.all(), second.world.store.all());
@@ -151,7 +157,7 @@ fn same_seed_is_the_same_run() {
 /// definition is entered, but for the one that only redriven documents enter.
 #[test]
 fn some_seeds_reach_every_state_and_every_end() {
-    let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25 };
+    let rough = Roughness { redeliveries: true, timeouts: 4, refusals: 6, cuts: 25, ..Roughness::default() };
     let machine = crate::asl::Machine::load();
     let mut unseen: std::collections::BTreeSet<String> = machine.states.into_keys().collect();
     unseen.retain(|state| state != "CheckResume" && !machine.maps.contains_key(state));

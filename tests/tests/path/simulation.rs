@@ -34,7 +34,7 @@ mod schedule;
 mod steps;
 
 use super::{
-    conditions::{CALLS, CallbackTime, Dice, Roughness},
+    conditions::{CALLS, CallbackTime, Dice, Roughness, WRITES},
     fifo::Fifo,
     machine::{Execution, Machine, Sending, Sleep, Work},
     observed::{Behaviour, Behind, Log, Observed, Outage},
@@ -223,6 +223,10 @@ impl Simulation {
         if self.roughness.cuts > 0 && self.dice.percent(15) {
             self.roughness.cuts -= 1;
             self.world.faults.cut_next(self.dice.pick(&CALLS), self.dice.pick(&[Cut::Before, Cut::After]));
+        }
+        if self.roughness.conflicts > 0 && self.dice.percent(30) {
+            self.roughness.conflicts -= 1;
+            self.world.faults.cut_next(self.dice.pick(&WRITES), Cut::Conflict);
         }
         if self.roughness.refusals > 0 && self.dice.percent(10) {
             self.roughness.refusals -= 1;

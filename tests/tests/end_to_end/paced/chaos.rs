@@ -1,10 +1,14 @@
 //! Seeded chaos: functions die, messages come twice and late, the third party goes down, callbacks are lost and
-//! doubled. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed causes the
+//! doubled, and AWS throttles, fails, is slow and loses answers. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed causes the
 //! same disturbances in the same order, but the local cloud's threads may run in another order.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use serde_json::json;
 use third_party::{Fault, FaultRule, FileFault, JobFault, ReportedStatus, SubmissionFault};
 use uuid::Uuid;
 
@@ -34,6 +38,8 @@ const MORTAL: [&str; 8] = [
 ];
 /// How many processes the test kills per ten documents.
 const DEATHS_PER_TEN: usize = 2;
+/// The share of the functions' requests, and of the state machine's calls, that meet a fault of AWS.
+const AWS_FAULTS: f64 = 0.03;
 /// The length of the third party's outage.
 const OUTAGE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(700);
@@ -46,6 +52,7 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     let (mut dice, mut documents_dice) = (Dice::new(seed), Dice::new(!seed));
     let case = Case::begin_as(&format!("chaos-{seed}-{}", Uuid::new_v4().simple()));
     limit(&case.stack).await;
+    case.stack.begin_aws_faults(seed, AWS_FAULTS).await;
     let mut functions = Vec::new();
     for resource in MORTAL {
         functions.push(case.stack.function(resource).await);
@@ -99,6 +106,12 @@ async fn chaos_loses_nothing_does_nothing_twice_and_exceeds_no_limit() {
     }
     println!("{killed} processes of functions were killed.");
     assert!(killed > 0, "nothing died");
+    let faults = case.stack.end_aws_faults().await;
+    println!("{} requests met a fault of AWS: {faults:?}", faults.values().sum::<u64>());
+    for service in ["s3", "dynamodb", "sqs", "states", "arn:aws:states:::sqs:sendMessage"] {
+        let met = faults.keys().any(|fault| fault.starts_with(&format!("{service} ")));
+        assert!(met, "no request to {service} met a fault");
+    }
 
     assert_all_ready(&case, &uploads).await;
     assert_no_lease_is_left(&case.stack, &uploads).await;
@@ -143,6 +156,24 @@ async fn disturb(stack: &Stack, dice: &mut Dice) {
             let copy = stack.sqs.send_message().queue_url(queue).delay_seconds(delay_s);
             copy.message_body(message.body().unwrap()).send().await.unwrap();
         }
+    }
+}
+
+impl Stack {
+    /// Lets this share of the functions' requests and of the state machine's calls meet a fault of AWS.
+    async fn begin_aws_faults(&self, seed: u64, share: f64) {
+        let request = self.http.put(self.aws_faults()).json(&json!({ "seed": seed, "share": share }));
+        request.send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// Ends the faults and returns how many of each kind there were.
+    async fn end_aws_faults(&self) -> BTreeMap<String, u64> {
+        let answer = self.http.delete(self.aws_faults()).send().await.unwrap();
+        answer.error_for_status().unwrap().json().await.unwrap()
+    }
+
+    fn aws_faults(&self) -> String {
+        format!("{}/_lectern/faults", self.is.endpoint)
     }
 }
 
