@@ -199,6 +199,10 @@ bench-start: $(VENV)/.stamp ## Measure the functions' size and their processor t
 	@cargo build --release --locked $(addprefix --bin ,$(notdir $(wildcard functions/*)))
 	@$(LOCAL) start
 
+.PHONY: cost
+cost: $(VENV)/.stamp ## Count what a document costs on AWS, in a run on a local cloud
+	$(call on_a_local_cloud,.local/cost,,$(LOCAL) cost --dir .local/cost)
+
 # ---- building and deploying to AWS ----------------------------------------------------------------------------------
 
 # One call of cargo links the functions in parallel. `sam build` then builds them one by one and finds nothing to do.

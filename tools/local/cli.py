@@ -1,4 +1,4 @@
-"""The commands: up, run, upload, latency, start, guide, down, status."""
+"""The commands: up, run, upload, latency, start, cost, guide, down, status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cloud, documents, guide, latency, samples, stack, start
+from . import cloud, cost, documents, guide, latency, samples, stack, start
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(command=measure_latency)
     add = commands.add_parser("start", parents=[shared], help="measure the processor time that a function starts with")
     add.set_defaults(command=measure_start)
+    add = commands.add_parser("cost", parents=[shared], help="count what a document costs on AWS")
+    add.set_defaults(command=measure_cost)
     add = commands.add_parser(
         "guide", parents=[shared], help="play the scenes of the operating guide and write their outputs into it"
     )
@@ -126,6 +128,13 @@ def measure_latency(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
     latency.measure(running, documents.Evaluator(place, running))
+    return 0
+
+
+def measure_cost(place: Place, _options: argparse.Namespace) -> int:
+    running = place.stack()
+    cloud.need(place, running)
+    cost.measure(running)
     return 0
 
 

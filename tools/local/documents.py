@@ -84,6 +84,19 @@ class Evaluator:
             raise Problem(f"The records API does not answer: {error}", "Start the stack with `make run`.") from error
 
 
+def administer(stack: Mapping[str, Any], method: str, path: str, body: Any = None) -> Any:
+    """Sends a request to the reference third party's interface for tests, such as a fault; returns the answer."""
+    request = urllib.request.Request(
+        f"{stack['thirdPartyUrl']}/admin/{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {stack['thirdPartyAdminKey']}", "Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
 def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Sent]:
     """Uploads each file into the submission that it is paired with."""
     s3 = cloud.client(stack["endpoint"], "s3")

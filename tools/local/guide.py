@@ -12,12 +12,11 @@ import json
 import re
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import cloud
+from . import cloud, documents
 from .build import binary
 from .console import Problem, say
 from .documents import Evaluator
@@ -99,22 +98,9 @@ class Day:
     @contextlib.contextmanager
     def fault(self, fault: Mapping[str, Any]) -> Iterator[None]:
         """Applies a fault of the reference third party to every document for the duration of the context."""
-        number = self.admin("POST", "faults", {"match": {"any": True}, "fault": fault})["id"]
+        number = documents.administer(self.stack, "POST", "faults", {"match": {"any": True}, "fault": fault})["id"]
         yield
-        self.admin("DELETE", f"faults/{number}")
-
-    def admin(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.stack['thirdPartyUrl']}/admin/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {self.stack['thirdPartyAdminKey']}",
-                "Content-Type": "application/json",
-            },
-        )
-        with self.api.opener.open(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+        documents.administer(self.stack, "DELETE", f"faults/{number}")
 
 
 def play(place: Place) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import corrections
-from .corrections import admin, faults
+from .corrections import admin, counts, faults
 
 VERSION = "1.5.33"
 
@@ -34,7 +34,7 @@ def main() -> None:
     corrections.apply()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
     handlers["create"] = with_path_endpoint(handlers["create"], apigateway._apis)
-    app.app = without_web_pages(admin.administered(faults.around(app.app)))
+    app.app = without_web_pages(admin.administered(counts.around(faults.around(app.app))))
     app.main()
 
 

@@ -2,6 +2,7 @@
 
 - `PUT /_lectern/faults` with `{"seed": 1, "share": 0.03}` begins faults of AWS in this share of the requests.
 - `DELETE /_lectern/faults` ends them, and returns how many faults of each kind there were.
+- `GET /_lectern/counts` returns how often the functions did what AWS charges for.
 - `POST /_lectern/metrics/age` with `{"seconds": 3600}` makes all metrics older, as if that time had passed.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import json
 from typing import Any
 
-from . import cloudwatch, faults
+from . import cloudwatch, counts, faults
 
 
 def administered(app: Any) -> Any:
@@ -48,6 +49,8 @@ def carry_out(method: str, path: str, given: dict[str, Any]) -> tuple[int, Any]:
         case "DELETE", "/_lectern/faults":
             ended, faults.plan = faults.plan, None
             return 200, dict(sorted(ended.met.items())) if ended else {}
+        case "GET", "/_lectern/counts":
+            return 200, counts.snapshot()
         case "POST", "/_lectern/metrics/age":
             cloudwatch.age(float(given["seconds"]))
             return 200, {}
