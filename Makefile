@@ -45,6 +45,7 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 VENV := $(CURDIR)/.venv
 TOOLS := $(CURDIR)/.local/tools
 LOCAL := $(VENV)/bin/python tools/local.py
+SMOKE := $(VENV)/bin/python tools/smoke.py
 # An installed nextest is used, because building one takes minutes. .config/nextest.toml says which versions are new enough.
 NEXTEST := $(if $(shell command -v cargo-nextest),rust,$(TOOLS)/bin/cargo-nextest)
 
@@ -112,7 +113,7 @@ lint: $(VENV)/.stamp ## Check the format, run clippy and ruff, build the docs; w
 .PHONY: validate
 validate: $(VENV)/.stamp ## Check template.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file template.yaml
-	cfn-lint template.yaml
+	cfn-lint template.yaml tools/smoke/template.yaml tools/smoke/stub/template.yaml
 
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans, sources and unused dependencies
@@ -154,7 +155,8 @@ e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each group on its own temp
 .PHONY: e2e-quick
 e2e-quick: export SFN_WAIT_SCALE := 0.05
 e2e-quick: $(VENV)/.stamp $(NEXTEST)
-	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --profile end-to-end)
+	$(call on_a_local_cloud,.local/test,$(E2E_PARAMETERS),$(E2E) --profile end-to-end; \
+		$(SMOKE) --stack-file .local/test/stack.json --bound 15 --with-faults)
 
 .PHONY: e2e-one
 e2e-one: export SFN_WAIT_SCALE := 0.05
@@ -220,6 +222,16 @@ deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
 		echo 'Failed: unknown stage $(STAGE).'; echo 'Use STAGE=dev or STAGE=prod.'; exit 1; }
 	sam deploy --config-env $(STAGE) \
 		--parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+.PHONY: stub
+stub: $(VENV)/.stamp ## Deploy a third party to try a stage on AWS with: STAGE=dev; see docs/deploying.md
+	sam deploy --config-file "$(CURDIR)/samconfig.toml" --config-env $(STAGE) \
+		--template-file tools/smoke/stub/template.yaml --stack-name lectern-$(STAGE)-stub \
+		--s3-prefix lectern-$(STAGE)-stub --parameter-overrides LecternStack=lectern-$(STAGE)
+
+.PHONY: smoke
+smoke: $(VENV)/.stamp $(if $(filter local,$(STAGE)),,cli) ## Check on a deployed stack what only AWS can show: STAGE=dev|prod|local
+	@$(SMOKE) --stage $(STAGE)
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded

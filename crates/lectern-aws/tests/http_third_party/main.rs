@@ -4,5 +4,6 @@
 
 mod answers;
 mod fetching;
+mod stub;
 mod submitting;
 mod support;

@@ -1,0 +1,1 @@
+"""Checks a deployed stack for what only AWS can show (docs/decisions/0042)."""

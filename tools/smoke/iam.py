@@ -1,0 +1,119 @@
+"""What the functions' roles may do."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+
+from botocore.exceptions import ClientError
+
+from .check import Check, Failed, NotChecked, Run
+
+DENIALS = ("AccessDenied", "is not authorized to perform", "UnauthorizedOperation")
+# Actions that no function has, with the resource that each is tried on.
+FORBIDDEN = (
+    ("dynamodb:Scan", "table"),
+    ("s3:DeleteObject", "uploads"),
+    ("s3:PutObject", "uploads"),
+    ("s3:DeleteObjectVersion", "returned"),
+    ("states:StopExecution", "executions"),
+)
+# An action that each function has, which shows that the simulation reads the function's policies.
+ALLOWED = ("dynamodb:GetItem", "table")
+
+
+def functions_are_allowed_what_they_do(run: Run) -> str:
+    """Searches the functions' logs since the start of this run for refused requests."""
+    if run.fault:
+        write_denial(run)
+    silent = []
+    refused: dict[str, str] = {}
+    for function in run.stage.functions:
+        lines = list(log_lines(run, function))
+        found = next((word for line in lines for word in DENIALS if word in line), None)
+        if found:
+            refused[function] = found
+        elif not lines:
+            silent.append(function)
+    if refused:
+        raise Failed("; ".join(f"the log of {function} has “{word}”" for function, word in refused.items()))
+    ran = len(run.stage.functions) - len(silent)
+    if not ran:
+        raise Failed("no function has logged anything")
+    rest = f"; not run and so not seen: {', '.join(silent)}" if silent else ""
+    return f"{ran} of {len(run.stage.functions)} functions ran, and none was refused a request{rest}"
+
+
+def log_lines(run: Run, function: str) -> list[str]:
+    logs = run.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=run.stage.log_group(function), startTime=run.began_ms
+    )
+    return [event["message"] for page in pages for event in page["events"]]
+
+
+def write_denial(run: Run) -> None:
+    """Writes a line as of a refused request; `remove_denial` removes its log stream."""
+    logs, group = run.client("logs"), run.stage.log_group(next(iter(run.stage.functions)))
+    logs.create_log_stream(logGroupName=group, logStreamName=run.id)
+    event = {"timestamp": int(time.time() * 1000), "message": "AccessDenied: make smoke --with-faults wrote this line."}
+    logs.put_log_events(logGroupName=group, logStreamName=run.id, logEvents=[event])
+
+
+def remove_denial(run: Run) -> None:
+    logs, group = run.client("logs"), run.stage.log_group(next(iter(run.stage.functions)))
+    with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+        logs.delete_log_stream(logGroupName=group, logStreamName=run.id)
+
+
+def forbidden_actions_are_denied(run: Run) -> str:
+    """Simulates the policies of each function's role."""
+    iam, where = run.client("iam"), resources(run)
+    forbidden = [*FORBIDDEN, ALLOWED] if run.fault else FORBIDDEN
+    for function, configuration in run.stage.functions.items():
+        role = configuration["Role"]
+        for action, resource in (ALLOWED, *forbidden):
+            try:
+                answer = iam.simulate_principal_policy(
+                    PolicySourceArn=role, ActionNames=[action], ResourceArns=[where[resource]]
+                )
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                raise NotChecked(f"SimulatePrincipalPolicy was answered {code}") from error
+            decision = answer["EvaluationResults"][0]["EvalDecision"]
+            is_control = (action, resource) == ALLOWED and not run.fault
+            if (decision == "allowed") != is_control:
+                raise Failed(f"{action} on {resource} is {decision} for the role of {function}")
+    return f"{len(FORBIDDEN)} actions are denied to each of {len(run.stage.functions)} roles; {ALLOWED[0]} is allowed"
+
+
+def resources(run: Run) -> Mapping[str, str]:
+    """The ARN of each resource that an action is tried on."""
+    machine = run.stage.physical_id("DocumentStateMachine").split(":")
+    outputs = run.stage.outputs
+    return {
+        "table": ":".join([*machine[:2], "dynamodb", *machine[3:5], f"table/{outputs['TableName']}"]),
+        "uploads": f"arn:{machine[1]}:s3:::{outputs['UploadsBucketName']}/submissions/{run.id}/file.txt",
+        "returned": f"arn:{machine[1]}:s3:::{outputs['ReturnedBucketName']}/returned/{run.id}/file.txt",
+        "executions": run.stage.execution_arn(run.id),
+    }
+
+
+CHECKS = (
+    Check(
+        "logs",
+        "No function was refused a request (invariant 9).",
+        "A role lacks an action that AWS wants and the local cloud does not. Add it in template.yaml.",
+        functions_are_allowed_what_they_do,
+        ("writes a refusal into a log",),
+    ),
+    Check(
+        "roles",
+        f"No role allows {', '.join(action for action, _ in FORBIDDEN)} on Lectern's data (invariants 1, 9).",
+        "A function may do more than it should. Look for a policy that somebody has added to the role, or correct"
+        " template.yaml.",
+        forbidden_actions_are_denied,
+        ("forbids what is allowed",),
+    ),
+)
