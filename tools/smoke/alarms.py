@@ -20,8 +20,9 @@ def alarm_reaches_its_subscribers(run: Run) -> str:
     """Sets an alarm off, waits for it at a subscriber of the topic, and looks at the e-mail subscriptions."""
     cloudwatch, sqs = run.client("cloudwatch"), run.client("sqs")
     alarm, url = run.stage.physical_id(ALARM), run.temporary["AlarmQueueUrl"]
-    quiet = {"AlarmName": alarm, "StateValue": "OK", "StateReason": f"{run.id} begins or has ended."}
-    cloudwatch.set_alarm_state(**quiet)
+    before = cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"]
+    if before == "ALARM":
+        raise NotChecked(f"{ALARM} is on already; remove its cause first")
     reason = f"{run.mark} tries the way of an alarm. Nothing is wrong."
 
     def arrived() -> bool:
@@ -35,11 +36,13 @@ def alarm_reaches_its_subscribers(run: Run) -> str:
             cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
         run.until("the delivery of an alarm", arrived, FAULT_BOUND_S if run.fault else None)
     finally:
-        cloudwatch.set_alarm_state(**quiet)
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=before, StateReason=f"{run.id} has ended.")
     pending = pending_with_nobody(run) if run.fault == "adds an unconfirmed address" else pending_subscriptions(run)
     if pending:
         raise Failed(f"{pending} subscriptions of the topic are not confirmed")
     mails = sum(one["Protocol"] in ("email", "email-json") for one in subscriptions(run))
+    if not mails and run.stage.parameters.get("AlarmEmail"):
+        raise Failed("the e-mail subscription of AlarmEmail is gone, because nobody confirmed it")
     if not mails:
         return "an alarm reached the topic's subscriber; the stage has no AlarmEmail, so no person gets it"
     return f"an alarm reached the topic's subscriber, and {mails} confirmed e-mail addresses as well"

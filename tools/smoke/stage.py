@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from local.console import Problem
 from local.place import ROOT, read_json
 
-# The session of a local cloud; a boto3 session for AWS takes the caller's profile or environment.
+# The stage of samconfig.toml that `make run` deploys to the local cloud.
 LOCAL_STAGE = "local"
 
 

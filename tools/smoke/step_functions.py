@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,8 +34,9 @@ def token_is_awaited_at_once(run: Run) -> str:
     late, slowest = 0, 0.0
     with ThreadPoolExecutor(1) as pool:
         # The receiver polls before the first message is sent, so that its heartbeats follow the messages at once.
-        arrivals = pool.submit(lambda: list(answered(run, sfn)))
-        started = [start(run, sfn, f"{run.mark}-token-{number}") for number in range(TASKS)]
+        names = [f"{run.mark}-token-{number}" for number in range(TASKS)]
+        arrivals = pool.submit(lambda: list(answered(run, sfn, names)))
+        started = [start(run, sfn, name) for name in names]
         for refusals, seconds in arrivals.result():
             late += refusals
             slowest = max(slowest, seconds)
@@ -47,9 +48,9 @@ def token_is_awaited_at_once(run: Run) -> str:
     )
 
 
-def answered(run: Run, sfn: Any) -> Iterator[tuple[bool, float]]:
+def answered(run: Run, sfn: Any, names: Sequence[str]) -> Iterator[tuple[bool, float]]:
     """Receives each token, sends a heartbeat and answers the task."""
-    for token in tokens(run, TASKS):
+    for token in tokens(run, names):
         if run.fault:
             sfn.send_task_success(taskToken=token, output="{}")
         began = time.monotonic()
@@ -78,8 +79,9 @@ def stopped_token_is_refused(run: Run) -> str:
 def refusal(run: Run, how: str, end: Callable[[Any, str, str], Any], local: str = "") -> str:
     """The error code of a heartbeat soon after the task has ended."""
     sfn = run.client("stepfunctions")
-    arn = start(run, sfn, f"{run.mark}-{how}")
-    token = next(tokens(run, 1))
+    name = f"{run.mark}-{how}"
+    arn = start(run, sfn, name)
+    token = next(tokens(run, [name]))
     if not run.fault:
         end(sfn, arn, token)
     try:
@@ -99,8 +101,9 @@ def start_is_idempotent_by_name(run: Run) -> str:
     sfn = run.client("stepfunctions")
     name = f"{run.mark}-name"
     arn = start(run, sfn, name)
-    while_running = start_again(run, sfn, f"{name}-2" if run.fault else name, arn)
-    for token in tokens(run, 2 if run.fault else 1):
+    second = f"{name}-2" if run.fault else name
+    while_running = start_again(run, sfn, second, arn)
+    for token in tokens(run, {name, second}):
         sfn.send_task_success(taskToken=token, output="{}")
     run.until("the end of the execution", lambda: status(sfn, arn) == "SUCCEEDED")
     after_end = start_again(run, sfn, name, arn)
@@ -127,7 +130,7 @@ def start_again(run: Run, sfn: Any, name: str, first: str) -> str:
 
 def start(run: Run, sfn: Any, name: str) -> str:
     arn = run.temporary["StateMachineArn"]
-    answer = sfn.start_execution(stateMachineArn=arn, name=name, input=json.dumps({"run": run.id}))
+    answer = sfn.start_execution(stateMachineArn=arn, name=name, input=json.dumps({"name": name}))
     return str(answer["executionArn"])
 
 
@@ -144,18 +147,22 @@ def heartbeat(sfn: Any, token: str) -> str:
     return ""
 
 
-def tokens(run: Run, count: int) -> Iterator[str]:
-    """The next task tokens, as soon as their messages arrive."""
+def tokens(run: Run, names: Iterable[str]) -> Iterator[str]:
+    """The task token of each of these executions, as soon as its message arrives."""
     sqs, url = run.client("sqs"), run.temporary["TokenQueueUrl"]
+    missing = set(names)
     ends = time.monotonic() + run.bound_s
-    while count > 0:
+    while missing:
         if time.monotonic() > ends:
-            raise Failed(f"{count} messages with a task token did not arrive within {run.bound_s:.0f} s")
+            raise Failed(f"{len(missing)} messages with a task token did not arrive within {run.bound_s:.0f} s")
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
         for message in answer.get("Messages", []):
+            body = json.loads(message["Body"])
+            # SQS may deliver a message twice, and a check that failed may have left others.
+            if body["input"]["name"] in missing:
+                missing.remove(body["input"]["name"])
+                yield body["taskToken"]
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            yield json.loads(message["Body"])["taskToken"]
-            count -= 1
 
 
 CHECKS = (

@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).with_name("template.yaml")
 PREFIX = "smoke-"
 # Younger things belong to a run that may still be going on.
 LEFTOVER_AGE = timedelta(minutes=20)
-STACK_BOUND_S = 180
+STACK_BOUND_S = 150
 ID = re.compile(r"smoke-(\d{8}-\d{6})-[0-9a-f]{4}")
 
 

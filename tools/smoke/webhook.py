@@ -65,7 +65,8 @@ CHECKS = (
         "webhook",
         "API Gateway passes headers and body on as they came, and bodies that are not text in base64 (case 38).",
         "Real callbacks would be refused with 401, and the third party does not repeat them: documents would wait for"
-        " their probe. Look at a proxy before the API first, then at crates/lectern-aws/src/http_api.rs.",
+        " their probe. Look at the clock of this machine, at a proxy before the API, then at"
+        " crates/lectern-aws/src/http_api.rs.",
         raw_body_is_verified,
         ("signs with another secret",),
     ),
