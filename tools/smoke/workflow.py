@@ -58,10 +58,10 @@ def failure_is_told(run: Run) -> str:
     document = ended(run, name, TRUNCATED.name)
     if document["state"] == "Ready":
         raise NotChecked("this third party accepts a truncated video, so no document failed")
-    execution = describe(run, document["documentId"])
-    if document["state"] != "Failed" or not document["reason"]["message"] or execution["status"] != "FAILED":
+    execution = run.until("the end of its execution", lambda: ended_execution(run, document["documentId"]))
+    if document["state"] != "Failed" or not document["reason"]["message"] or execution["status"] != "SUCCEEDED":
         raise Failed(f"a truncated video is {outcome(document)}, and its execution {execution['status']}")
-    return f"{outcome(document)} after {took(document)}, with a message for the teacher, and its execution failed"
+    return f"{outcome(document)} after {took(document)}, with a message for the teacher, and without a failed execution"
 
 
 def redrive_continues(run: Run) -> str:
@@ -198,8 +198,9 @@ CHECKS = (
     ),
     Check(
         "failure",
-        "A document that the third party gives up is Failed with a message, and its execution fails (decision 0001).",
-        "Failed documents would be shown as in progress. Look at the logs of FailDocumentFunction.",
+        "A document that the third party gives up is Failed with a message, and sets no alarm off (A09).",
+        "Failed documents would be shown as in progress, or bad files would call an engineer. Look at the logs of"
+        " FailDocumentFunction.",
         failure_is_told,
         ("uploads an empty file",),
     ),
