@@ -22,6 +22,7 @@ use crate::{
     ports::{Activity, OwnBucket, OwnMachine, own_name},
     stack::Stack,
     store_model::like_the_stacks_table,
+    wait::{SOON, eventually},
 };
 
 #[tokio::test]
@@ -238,6 +239,36 @@ async fn task_is_answered_once() {
     let late = answer("2").await.unwrap_err();
     assert!(late.into_service_error().is_task_timed_out());
     assert_eq!(activity.outcome(&token).await, Ok(json!(1)));
+}
+
+#[tokio::test]
+async fn each_attempt_of_a_task_has_a_token_of_its_own() {
+    let stack = Stack::open();
+    let created = stack.sqs.create_queue().queue_name(own_name()).send().await.unwrap();
+    let queue_url = created.queue_url.unwrap();
+    let machine = OwnMachine::create(&json!({ "Only": {
+        "Type": "Task", "QueryLanguage": "JSONata", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Arguments": { "QueueUrl": queue_url, "MessageBody": "{% $states.context.Task.Token %}" },
+        "Retry": [{ "ErrorEquals": ["Again"] }], "End": true
+    } }))
+    .await;
+    let next = async || {
+        eventually("the task's message", SOON, async || {
+            let received = stack.sqs.receive_message().queue_url(&queue_url).send().await.unwrap();
+            received.messages.and_then(|mut all| all.pop()?.body).ok_or("no message")
+        })
+        .await
+    };
+    let answered = async {
+        let first = next().await;
+        machine.client.send_task_failure().task_token(&first).error("Again").send().await.unwrap();
+        let second = next().await;
+        assert_ne!(first, second);
+        machine.client.send_task_success().task_token(&second).output("2").send().await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(machine.run("{}"), answered);
+    assert_eq!(ended.output(), Some("2"));
+    stack.sqs.delete_queue().queue_url(queue_url).send().await.unwrap();
 }
 
 /// A task that fails, because its queue does not exist.

@@ -19,12 +19,14 @@ def apply() -> None:
         module.apply()
 
 
-def in_source(module: Any, function: str, old: str, new: str) -> None:
-    """Replaces a piece of a function's source, for corrections in the middle of a function.
+def in_source(module: Any, function: str, changes: dict[str, str]) -> None:
+    """Replaces pieces of a function's source, for corrections in the middle of a function.
 
-    Ends the process unless the piece occurs exactly once: then MiniStack has changed.
+    Ends the process unless each piece occurs exactly once: then MiniStack has changed.
     """
     source = inspect.getsource(getattr(module, function))
-    if source.count(old) != 1:
-        sys.exit(f"{module.__name__}.{function} no longer contains {old!r} once: correct tools/local/corrections.")
-    exec(compile(source.replace(old, new), f"{module.__file__}, corrected", "exec"), module.__dict__)
+    for old, new in changes.items():
+        if source.count(old) != 1:
+            sys.exit(f"{module.__name__}.{function} no longer contains {old!r} once: correct tools/local/corrections.")
+        source = source.replace(old, new)
+    exec(compile(source, f"{module.__file__}, corrected", "exec"), module.__dict__)

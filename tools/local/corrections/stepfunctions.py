@@ -25,9 +25,13 @@ def apply() -> None:
     from . import in_source
 
     machine._retry_pause = pause
-    in_source(machine, "_execute_task", "min(sleep_sec, 60)", "_retry_pause(retrier, count)")
+    pause_of_task, count = "min(sleep_sec, 60)", 'ctx["State"]["RetryCount"] = sum(retry_counts.values())\n'
+    token = '        if is_callback:\n            ctx["Task"] = {"Token": new_uuid()}\n'
+    # Each attempt has a token of its own.
+    changes = {pause_of_task: "_retry_pause(retrier, count)", count: count + token}
+    in_source(machine, "_execute_task", changes)
     backoff = 'min(interval * (retrier.get("BackoffRate", 2.0) ** count), 60)'
-    in_source(machine, "_with_retry_and_catch", backoff, "_retry_pause(retrier, count)")
+    in_source(machine, "_with_retry_and_catch", {backoff: "_retry_pause(retrier, count)"})
     for name in ("_invoke_resource", "_invoke_with_callback"):
         setattr(machine, name, with_data_limit(machine, getattr(machine, name)))
     machine._error_matches = matching(machine._error_matches)
