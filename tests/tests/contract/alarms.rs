@@ -125,6 +125,7 @@ fn a15_everything_that_can_go_wrong_has_its_alarm() {
         ("ThirdPartyErrors", vec!["ThirdParty.Unauthorized".to_owned()]),
         ("BreakerOpen", vec![]),
         ("AdmissionStalledSeconds", vec![]),
+        ("NewerInputs", vec![]),
     ] {
         need("AWS::StackName", metric, &of);
     }

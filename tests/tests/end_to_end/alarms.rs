@@ -129,7 +129,7 @@ impl Stack {
     }
 
     /// The lines in embedded metric format in a function's log.
-    async fn metric_lines(&self, function: &str, began_ms: i128) -> Vec<Value> {
+    pub(crate) async fn metric_lines(&self, function: &str, began_ms: i128) -> Vec<Value> {
         let groups = call(self, "logs", "Logs_20140328.DescribeLogGroups", &json!({})).await;
         let mut names =
             groups["logGroups"].as_array().unwrap().iter().filter_map(|group| group["logGroupName"].as_str());
