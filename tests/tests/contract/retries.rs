@@ -169,8 +169,9 @@ fn case_21_lease_lasts_for_as_long_as_a_transfer_and_its_crash_may_take() {
 fn case_50_a07_input_of_newer_code_is_retried_for_as_long_as_a_queue_keeps_a_message() {
     let (template, machine) = (Template::load(), Machine::load());
     let kept = &template.resource("AWS::SQS::Queue", "TransferDocumentQueue")["MessageRetentionPeriod"];
-    for (state, errors) in REPORTED {
-        assert!(errors.contains(&"Input.Newer"), "every function may be rolled back: {state}");
+    let mut refusing: Vec<&str> = Vec::new();
+    for (state, _) in REPORTED.iter().filter(|(_, errors)| errors.contains(&"Input.Newer")) {
+        refusing.push(state);
         let rule = machine.retry_rule(state, "Input.Newer");
         assert_eq!(
             rule["ErrorEquals"],
@@ -187,11 +188,12 @@ fn case_50_a07_input_of_newer_code_is_retried_for_as_long_as_a_queue_keeps_a_mes
         let resource = task["Resource"].as_str().unwrap();
         resource.ends_with("lambda:invoke") || resource.ends_with("sqs:sendMessage.waitForTaskToken")
     });
-    let invoking: Vec<&str> = invoking.map(|(name, _)| name).filter(|name| *name != "AwaitPermit").collect();
-    let mut reporting = REPORTED.map(|(state, _)| state);
-    reporting.sort_unstable();
+    let mut invoking: Vec<&str> =
+        invoking.map(|(name, _)| name).filter(|name| *name != "AwaitPermit").collect();
+    invoking.sort_unstable();
+    refusing.sort_unstable();
     assert_eq!(
-        invoking, reporting,
+        invoking, refusing,
         "orders to admit-document wait in the queue; all other inputs are refused"
     );
 }

@@ -181,7 +181,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn a07_code_writes_exactly_the_golden_set_of_its_version() {
-    let compared = golden::compare("wire", &block_on(written()));
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let compared = golden::compare("wire", &block_on(written()), update);
     assert!(compared.is_ok(), "{}", compared.unwrap_err());
 }
 
@@ -190,7 +191,6 @@ fn read(name: &str, value: &Value) -> Result<(), Unreadable> {
     let body = value.to_string();
     match name {
         "receive-upload-event" => receive_upload::parse_event(&body).map(drop),
-        "execution-input" => Ok(()),
         "transfer-document-message" => message::parse::<transfer_document::Input>(&body).map(drop),
         "normalize-document-message" => message::parse::<normalize_document::Input>(&body).map(drop),
         "probe-job-payload" => message::parse::<probe_job::Input>(&body).map(drop),
@@ -201,7 +201,7 @@ fn read(name: &str, value: &Value) -> Result<(), Unreadable> {
             Ok(())
         }
         // These are read in `whole_workflow_goes_on_with`.
-        "receive-callback-body" => Ok(()),
+        "execution-input" | "receive-callback-body" => Ok(()),
         output if output.ends_with("-output") || output.ends_with("-permit") => Ok(()),
         order
             if order.starts_with("admit-document-")

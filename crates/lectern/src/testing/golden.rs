@@ -19,14 +19,14 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
 }
 
-/// Compares what the current code writes with this part of the current version's set. With `UPDATE_GOLDEN` in the
-/// environment, it replaces the part.
+/// Compares what the current code writes with this part of the current version's set. With `update`, which a test sets if
+/// `UPDATE_GOLDEN` is in its environment, it replaces the part.
 ///
 /// # Errors
 /// What is different, or why the set cannot be read or written.
-pub fn compare(part: &str, written: &Set) -> Result<(), String> {
+pub fn compare(part: &str, written: &Set, update: bool) -> Result<(), String> {
     let folder = directory().join(env!("CARGO_PKG_VERSION")).join(part);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if update {
         replace(&folder, written).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let golden = read(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
