@@ -129,6 +129,15 @@ unit: $(NEXTEST) ## Run the unit, adapter, contract and path tests
 	cargo test --workspace --locked --doc
 	cargo nextest run --workspace --locked
 
+# The tests of the release before read the golden sets of today, as its code does after a rollback.
+.PHONY: golden-before
+golden-before: $(NEXTEST) ## Run the golden tests of the release before on today's sets; nothing before the first release
+	@release=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo 'There is no release yet.'; exit 0; }; \
+	rm -rf .local/before; git worktree prune; git worktree add --detach .local/before "$$release"; \
+	trap 'git worktree remove --force .local/before' EXIT; \
+	cp -r tests/golden/. .local/before/tests/golden/; cd .local/before; \
+	cargo nextest run --workspace --locked -E 'test(/a07_every_golden_set_is_read/)'
+
 .PHONY: explore
 explore: $(NEXTEST) ## Run the unit, adapter, contract and path tests with new random seeds and print the seeds: ROUNDS=10
 	@cargo nextest run --workspace --locked --no-run
@@ -221,7 +230,8 @@ deploy: build ## Deploy to AWS: STAGE=dev|prod (PARAMETERS="KEY=VALUE …")
 	@grep -q '^\[$(STAGE)\.deploy\.parameters\]' samconfig.toml && test "$(STAGE)" != local || { \
 		echo 'Failed: unknown stage $(STAGE).'; echo 'Use STAGE=dev or STAGE=prod.'; exit 1; }
 	sam deploy --config-env $(STAGE) \
-		--parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)
+		--parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) Release=$$(date +%s) \
+		GradualDeployment=$(if $(filter prod,$(STAGE)),true,false) $(PARAMETERS)
 
 .PHONY: stub
 stub: $(VENV)/.stamp ## Deploy a third party to try a stage on AWS with: STAGE=dev; see docs/deploying.md

@@ -104,6 +104,7 @@ def deploy_and_describe(
         url, network = f"http://127.0.0.1:{holder.getsockname()[1]}", "loopback"
     defaults = {
         "Stage": "local",
+        "Release": str(int(time.time())),
         "Architecture": build.architecture(),
         "ThirdPartyUrl": url,
         "ThirdPartyNetwork": network,

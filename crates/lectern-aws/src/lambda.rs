@@ -6,10 +6,14 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use http::StatusCode;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lectern::{
-    document::{Attempt, DocumentRef},
-    error::Error,
-    message::{self, Retryable},
-    telemetry::trace::{self, TraceParent},
+    document::{Attempt, DocumentRef, TaskToken},
+    error::{Error, StoreError},
+    message::{self, Retryable, Unreadable},
+    ports::{Tasks, TokenUse},
+    telemetry::{
+        metrics,
+        trace::{self, TraceParent},
+    },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -39,7 +43,8 @@ where
     let (function, queue, handle) = (&function, &queue, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let trace = event.context.xray_trace_id;
-        Ok::<_, Diagnostic>(handle_batch(function, trace.as_deref(), queue, handle, event.payload).await)
+        let answer = Box::pin(handle_batch(function, trace.as_deref(), queue, handle, event.payload));
+        Ok::<_, Diagnostic>(answer.await)
     }))
     .await
 }
@@ -130,7 +135,8 @@ impl LogFields {
 }
 
 /// Runs a function that handles messages of the state machine: [`run_sqs`] with the message parsed. The handler also
-/// learns whether the message was delivered before.
+/// learns whether the message was delivered before. A message of newer code is answered with `Input.Newer`, so that the
+/// state machine sends it again later (A07).
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
@@ -140,18 +146,44 @@ where
     H: Fn(I, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let handle = &handle;
-    run_sqs(env, move |received: Received| handle_message(handle, received)).await
+    let (handle, tasks) = (&handle, &env.task_tokens());
+    run_sqs(env, move |received: Received| handle_message(tasks, handle, received)).await
 }
 
-pub(crate) async fn handle_message<I, H, F, T>(handle: &H, received: Received) -> Result<T, Retryable>
+pub(crate) async fn handle_message<I, H, F, T>(
+    tasks: &impl Tasks,
+    handle: &H,
+    received: Received,
+) -> Result<(), Retryable>
 where
     I: DeserializeOwned,
     H: Fn(I, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let input: I = message::parse(&received.body).map_err(Retryable::Unreadable)?;
-    handle(input, received.again).await.map_err(Retryable::Store)
+    let error = match message::parse(&received.body) {
+        Ok(input) => return Ok(handle(input, received.again).await.map(drop)?),
+        Err(error) => error,
+    };
+    match (&error, message::task_token(&received.body)) {
+        (Unreadable::Newer(version), Some(token)) => {
+            Ok(refuse_newer(tasks, &token, *version, received.again).await?)
+        }
+        _ => Err(error.into()),
+    }
+}
+
+async fn refuse_newer(tasks: &impl Tasks, token: &TaskToken, version: u64, again: bool) -> Result<(), Error> {
+    let answered = tasks.fail(token, &Error::InputNewer(version)).await?;
+    if answered == TokenUse::NotAwaited && !again {
+        // Step Functions may not know the token yet (A01).
+        return Err(StoreError::unavailable("no task waits for the token of the message yet").into());
+    }
+    metrics::newer_input();
+    tracing::warn!(
+        schemaVersion = version,
+        "Newer code wrote the message; the state machine sends it again later."
+    );
+    Ok(())
 }
 
 /// Runs a function that the state machine invokes. The name of a workflow error becomes `errorType`, which
@@ -188,7 +220,16 @@ where
     let span = logging::invocation_span(function, invocation_trace);
     LogFields::deserialize(&payload).unwrap_or_default().record(&span);
     let input = message::input(payload).map_err(|error| {
-        span.in_scope(|| tracing::error!(detail = %error, "The input of the task is unreadable."));
+        let _entered = span.enter();
+        if let Unreadable::Newer(version) = error {
+            metrics::newer_input();
+            tracing::warn!(
+                schemaVersion = version,
+                "Newer code wrote the input; the state machine repeats the task later."
+            );
+            return task_error(&Error::InputNewer(version));
+        }
+        tracing::error!(detail = %error, "The input of the task is unreadable.");
         // The state machine has no rule for this error: the document fails as after any other defect.
         Diagnostic { error_type: "Input.Unreadable".to_owned(), error_message: error.to_string() }
     })?;

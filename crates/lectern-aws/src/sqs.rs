@@ -17,6 +17,21 @@ mod tests;
 /// long outage does not use up all deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
 
+/// The message group of a FIFO queue in which messages of newer code wait, so that they block no other messages.
+const NEWER_GROUP: &str = "newer";
+/// Seconds between two deliveries of a waiting message. With 1,000 deliveries, the queue's retention ends the wait, and
+/// SQS moves no message to the dead-letter queue.
+const NEWER_PAUSE_S: i32 = 600;
+
+/// Where a message of newer code is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// This message stays on the queue.
+    Here,
+    /// A copy of it is in the message group of newer messages, so this one is done with.
+    InItsGroup,
+}
+
 /// The queue of orders to `admit-document`.
 #[derive(Clone, Debug)]
 pub struct AdmissionQueue {
@@ -70,10 +85,38 @@ impl SourceQueue {
         request.send().await.map(drop).map_err(|error| failed("SendMessage", error))
     }
 
+    /// Keeps a message that newer code wrote: moves it to the message group of such messages, or lets it wait there.
+    pub(crate) async fn keep_newer(&self, message: &SqsMessage) -> Kept {
+        if message.attributes.get("MessageGroupId").map(String::as_str) == Some(NEWER_GROUP) {
+            self.pause(message, NEWER_PAUSE_S).await;
+            return Kept::Here;
+        }
+        let request = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .set_message_body(message.body.clone())
+            .message_group_id(NEWER_GROUP)
+            .set_message_deduplication_id(message.message_id.clone());
+        match request.send().await {
+            Ok(_) => Kept::InItsGroup,
+            Err(error) => {
+                let detail = failed("SendMessage", error);
+                tracing::error!(detail = %detail, "A message of newer code could not be moved out of the way.");
+                Kept::Here
+            }
+        }
+    }
+
     /// Makes SQS deliver a failed message again soon: the cause is usually a write conflict. If this call fails, SQS delivers
     /// the message after the visibility timeout.
     pub(crate) async fn redeliver_soon(&self, message: &SqsMessage) {
-        let Some(pause_s) = pause_s(receive_count(message)) else { return };
+        if let Some(pause_s) = pause_s(receive_count(message)) {
+            self.pause(message, pause_s).await;
+        }
+    }
+
+    async fn pause(&self, message: &SqsMessage, pause_s: i32) {
         let request = self
             .client
             .change_message_visibility()

@@ -57,7 +57,7 @@ impl Cloud {
         let stack = Stack::of(&name, &resources(&formation, &name).await?)?;
         Ok(Self {
             store: DynamoDbStore::new(clients.dynamodb(), stack.table.clone()),
-            state_machine: StateMachine::new(clients.sfn(), stack.state_machine_arn.clone()),
+            state_machine: StateMachine::new(clients.sfn(), stack.state_machine_alias_arn.clone()),
             executions: Executions::new(clients.sfn(), &stack.state_machine_arn),
             s3: clients.s3(),
             sqs: clients.sqs(),

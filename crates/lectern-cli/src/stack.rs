@@ -17,6 +17,8 @@ pub(crate) struct Stack {
     pub(crate) uploads_bucket: String,
     pub(crate) returned_bucket: String,
     pub(crate) state_machine_arn: String,
+    /// Executions are started by the alias, so that they get the version that the deployment has chosen.
+    pub(crate) state_machine_alias_arn: String,
     /// The secret with our key for the third party.
     pub(crate) api_key: Option<String>,
     /// The URL of the queue for S3 events.
@@ -87,6 +89,10 @@ impl Stack {
             uploads_bucket: named("AWS::S3::Bucket", "UploadsBucket")?,
             returned_bucket: named("AWS::S3::Bucket", "ReturnedBucket")?,
             state_machine_arn: named("AWS::StepFunctions::StateMachine", "DocumentStateMachine")?,
+            state_machine_alias_arn: named(
+                "AWS::StepFunctions::StateMachineAlias",
+                "DocumentStateMachineAliaslive",
+            )?,
             api_key: named("AWS::SecretsManager::Secret", "ThirdPartyApiKey").ok(),
             receive_upload_queue: named("AWS::SQS::Queue", "ReceiveUploadQueue")?,
             dead_letter_queues,

@@ -65,7 +65,7 @@ pub(crate) fn cloud(
     let dynamodb = client!(aws_sdk_dynamodb, reads, none);
     Cloud {
         store: DynamoDbStore::new(dynamodb, stack.table.clone()),
-        state_machine: StateMachine::new(sfn.clone(), stack.state_machine_arn.clone()),
+        state_machine: StateMachine::new(sfn.clone(), stack.state_machine_alias_arn.clone()),
         executions: Executions::new(sfn, &stack.state_machine_arn),
         s3,
         sqs,
@@ -110,6 +110,11 @@ pub(crate) fn resources() -> Vec<Resource> {
         ("AWS::S3::Bucket", "UploadsBucket", "uploads"),
         ("AWS::S3::Bucket", "ReturnedBucket", "returned"),
         ("AWS::StepFunctions::StateMachine", "DocumentStateMachine", "arn:aws:states:r:a:stateMachine:m"),
+        (
+            "AWS::StepFunctions::StateMachineAlias",
+            "DocumentStateMachineAliaslive",
+            "arn:aws:states:r:a:stateMachine:m:live",
+        ),
         ("AWS::SecretsManager::Secret", "ThirdPartyApiKey", "arn:aws:secretsmanager:r:a:secret:key"),
         (queue, "ReceiveUploadQueue", "http://q/receive"),
         (queue, "ReceiveUploadDeadLetterQueue", "http://q/receive-dead"),

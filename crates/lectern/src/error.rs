@@ -67,6 +67,10 @@ pub enum Error {
     /// the job.
     #[error("the permit was used: {0}")]
     PermitAlreadyUsed(&'static str),
+    /// Newer code wrote the message or the input, so this code was deployed in place of newer code. The state machine
+    /// repeats the step for some days, until the newer code is back. The number is the schema version.
+    #[error("newer code wrote the input, with schema version {0}")]
+    InputNewer(u64),
     /// A call to our own store or to another AWS service failed. If the function has reported the error, the state
     /// machine retries the step; otherwise SQS delivers the message again.
     #[error("our own store failed: {0}")]
@@ -151,12 +155,13 @@ impl Error {
             Self::RecordInvalid(_) => "Record.Invalid",
             Self::PermitExpired(_) => "Permit.Expired",
             Self::PermitAlreadyUsed(_) => "Permit.AlreadyUsed",
+            Self::InputNewer(_) => "Input.Newer",
             Self::Store(_) => "Store.Unavailable",
         }
     }
 
     /// All names that [`Error::name`] returns, for the contract test.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "ThirdParty.RateLimited",
         "ThirdParty.Unavailable",
         "ThirdParty.OutcomeUnknown",
@@ -171,6 +176,7 @@ impl Error {
         "Record.Invalid",
         "Permit.Expired",
         "Permit.AlreadyUsed",
+        "Input.Newer",
         "Store.Unavailable",
     ];
 
@@ -211,6 +217,10 @@ impl Error {
             Self::SourceGone(_) => Reason::new(
                 "sourceGone",
                 "The uploaded file was deleted or replaced before it could be processed.",
+            ),
+            Self::InputNewer(_) => Reason::new(
+                "internal",
+                "Lectern was changed while the file was processed. The file can be sent again.",
             ),
             Self::SourceUnavailable(_) | Self::Store(_) => {
                 Reason::new("internal", "Lectern's own store did not answer. The file can be sent again.")
@@ -279,6 +289,7 @@ mod tests {
             Error::RecordInvalid(reason),
             Error::PermitExpired(""),
             Error::PermitAlreadyUsed(""),
+            Error::InputNewer(3),
             StoreError::Conflict.into(),
         ];
         assert_eq!(all.each_ref().map(Error::name), Error::NAMES);

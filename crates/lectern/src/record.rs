@@ -27,14 +27,14 @@ pub use build::Draft;
 pub(crate) use nfc::nfc;
 pub use schema::json_schema;
 
-/// The schema version that this code writes. A reader accepts this version and the one before.
+/// The schema version that this code writes. A reader accepts it and every released version before it.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One document, normalised. Display text is Unicode NFC, times are RFC 3339 in UTC, durations are milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// [`SCHEMA_VERSION`] of the writer. Reading any but this version and the one before is an error.
+    /// [`SCHEMA_VERSION`] of the writer. Reading a version that was never released, or a newer one, is an error.
     #[serde(deserialize_with = "schema::readable_version")]
     #[schemars(with = "u32", extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,

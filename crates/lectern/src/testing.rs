@@ -4,6 +4,7 @@
 //! store's writes are the pure functions of [`crate::document::transitions`], like those of the store on `DynamoDB`.
 
 mod admission;
+pub mod golden;
 pub mod model;
 mod objects;
 mod outside;

@@ -126,6 +126,7 @@ fn a15_everything_that_can_go_wrong_has_its_alarm() {
         ("Documents", vec!["Failed".to_owned()]),
         ("BreakerOpen", vec![]),
         ("AdmissionStalledSeconds", vec![]),
+        ("NewerInputs", vec![]),
     ] {
         need("AWS::StackName", metric, &of);
     }

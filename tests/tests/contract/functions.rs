@@ -118,8 +118,8 @@ fn states_outlast_the_functions_that_they_invoke() {
     let machine = super::asl::Machine::load();
     for (state, task) in machine.of_type("Task") {
         let Some(arn) = task["Arguments"]["FunctionName"].as_str() else { continue };
-        let function = template.resource(FUNCTION, arn.trim_end_matches(".Arn"));
-        assert_eq!(arn.trim_end_matches("Function.Arn"), state, "name the state after its function");
+        let function = template.resource(FUNCTION, arn.trim_end_matches(".Alias"));
+        assert_eq!(arn.trim_end_matches("Function.Alias"), state, "name the state after its function");
         let (function_s, state_s) = (template.timeout_s(function), task["TimeoutSeconds"].as_u64().unwrap());
         assert!(
             state_s > function_s,

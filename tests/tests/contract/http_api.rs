@@ -68,9 +68,10 @@ fn integrations_are_of_payload_format_2_and_the_gateway_may_invoke_their_functio
     for (name, integration) in template.resources("AWS::ApiGatewayV2::Integration") {
         assert_eq!(integration["PayloadFormatVersion"], "2.0", "{name}: the functions read this format");
         let function = format!("{}Function", name.trim_end_matches("Integration"));
-        assert_eq!(integration["IntegrationUri"], json!({"Fn::GetAtt": format!("{function}.Arn")}), "{name}");
-        let permission =
-            permissions.values().find(|permission| permission["FunctionName"] == json!({"Ref": function}));
+        assert_eq!(integration["IntegrationUri"], json!({"Ref": format!("{function}.Alias")}), "{name}");
+        let permission = permissions
+            .values()
+            .find(|permission| permission["FunctionName"] == integration["IntegrationUri"]);
         let permission =
             permission.unwrap_or_else(|| panic!("add a permission for API Gateway to invoke {function}"));
         assert_eq!(permission["Principal"], "apigateway.amazonaws.com");

@@ -78,8 +78,9 @@ fn every_failure_of_a_transfer_is_reported_before_anything_else_happens() {
             "ThirdParty.SourceUnreadable",
             "Returned.Mismatch",
             "Record.Invalid",
-            // Its retries take more than an hour, and meanwhile the lease ends by itself.
+            // Their retries take more than an hour, and meanwhile the lease ends by itself.
             "Store.Unavailable",
+            "Input.Newer",
         ];
         assert_eq!(report, !is_of_transfers.contains(&name), "{name} leads to {next}");
     }

@@ -6,6 +6,7 @@
 mod alarms;
 mod asl;
 mod dashboard;
+mod deployment;
 mod docs;
 mod events;
 mod failure_cases;
@@ -18,6 +19,7 @@ mod metrics;
 mod payloads;
 mod permissions;
 mod queues;
+mod replacement;
 mod retries;
 mod settings;
 mod sources;

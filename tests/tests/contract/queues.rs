@@ -109,7 +109,7 @@ fn queues_and_functions_belong_together_by_their_names() {
     assert_eq!(sources, mapped.collect(), "left: queues; right: event source mappings");
     for (name, mapping) in mappings {
         let stem = name.trim_end_matches("EventSource");
-        assert_eq!(mapping["FunctionName"], json!({"Ref": format!("{stem}Function")}), "{name}");
+        assert_eq!(mapping["FunctionName"], json!({"Ref": format!("{stem}Function.Alias")}), "{name}");
         assert_eq!(mapping["EventSourceArn"], json!({"Fn::GetAtt": format!("{stem}Queue.Arn")}), "{name}");
         let function = template.resource("AWS::Serverless::Function", &format!("{stem}Function"));
         let url = &function["Environment"]["Variables"]["QUEUE_URL"];

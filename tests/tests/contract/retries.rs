@@ -24,20 +24,33 @@ const REPORTED: [(&str, &[&str]); 6] = [
             "Transfer.TooSlow",
             "Permit.Expired",
             "Permit.AlreadyUsed",
+            "Input.Newer",
             "Store.Unavailable",
         ],
     ),
     ("AwaitCallback", &["ThirdParty.Rejected", "ThirdParty.SourceUnreadable"]),
     (
         "ProbeJob",
-        &["ThirdParty.RateLimited", "ThirdParty.Unavailable", "ThirdParty.Unauthorized", "Store.Unavailable"],
+        &[
+            "ThirdParty.RateLimited",
+            "ThirdParty.Unavailable",
+            "ThirdParty.Unauthorized",
+            "Input.Newer",
+            "Store.Unavailable",
+        ],
     ),
     (
         "VerifyReturnedFile",
-        &["Record.Invalid", "Returned.Mismatch", "ThirdParty.Unavailable", "Store.Unavailable"],
+        &[
+            "Record.Invalid",
+            "Returned.Mismatch",
+            "ThirdParty.Unavailable",
+            "Input.Newer",
+            "Store.Unavailable",
+        ],
     ),
-    ("NormalizeDocument", &["Record.Invalid", "Store.Unavailable"]),
-    ("FailDocument", &["Store.Unavailable"]),
+    ("NormalizeDocument", &["Record.Invalid", "Input.Newer", "Store.Unavailable"]),
+    ("FailDocument", &["Input.Newer", "Store.Unavailable"]),
 ];
 
 fn number(rule: &Value, field: &str) -> u64 {
@@ -76,7 +89,7 @@ fn retry_rules_are_those_of_the_error_table() {
             let attempts = number(rule, "MaxAttempts");
             let context = format!("{state}, {error}: {rule}");
             match *error {
-                "Store.Unavailable" => assert_exponential(rule, &context),
+                "Store.Unavailable" | "Input.Newer" => assert_exponential(rule, &context),
                 // Each request to the third party needs its own permit.
                 _ if state == "TransferDocument" => {
                     assert_eq!(attempts, 0, "{context}: it must not be retried without another permit");
@@ -147,6 +160,41 @@ fn case_21_lease_lasts_for_as_long_as_a_transfer_and_its_crash_may_take() {
     assert!(
         parameter("LeaseMarginSeconds") >= longest_s,
         "LeaseMarginSeconds has to be at least {longest_s}"
+    );
+}
+
+/// A function that was rolled back answers so until the newer code is back. The queues keep a message for four days, and so
+/// does the state machine. Every function reads a version before any writes it, so nothing else has to wait (A07).
+#[test]
+fn case_50_a07_input_of_newer_code_is_retried_for_as_long_as_a_queue_keeps_a_message() {
+    let (template, machine) = (Template::load(), Machine::load());
+    let kept = &template.resource("AWS::SQS::Queue", "TransferDocumentQueue")["MessageRetentionPeriod"];
+    let mut refusing: Vec<&str> = Vec::new();
+    for (state, _) in REPORTED.iter().filter(|(_, errors)| errors.contains(&"Input.Newer")) {
+        refusing.push(state);
+        let rule = machine.retry_rule(state, "Input.Newer");
+        assert_eq!(
+            rule["ErrorEquals"],
+            serde_json::json!(["Input.Newer"]),
+            "{state}: with a count of its own"
+        );
+        let (mean_s, deviation_s) = waits_s(rule);
+        let lasts_s = mean_s - 3.0 * deviation_s;
+        #[expect(clippy::cast_precision_loss, reason = "some days in seconds")]
+        let kept_s = template.number(kept) as f64;
+        assert!(mean_s >= kept_s && lasts_s >= 0.8 * kept_s, "{state}: {mean_s} s, at least {lasts_s} s");
+    }
+    let invoking = machine.of_type("Task").into_iter().filter(|(_, task)| {
+        let resource = task["Resource"].as_str().unwrap();
+        resource.ends_with("lambda:invoke") || resource.ends_with("sqs:sendMessage.waitForTaskToken")
+    });
+    let mut invoking: Vec<&str> =
+        invoking.map(|(name, _)| name).filter(|name| *name != "AwaitPermit").collect();
+    invoking.sort_unstable();
+    refusing.sort_unstable();
+    assert_eq!(
+        invoking, refusing,
+        "orders to admit-document wait in the queue; all other inputs are refused"
     );
 }
 

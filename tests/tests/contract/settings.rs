@@ -118,7 +118,7 @@ fn settings_refer_to_the_resources_they_are_named_after() {
     let expected = BTreeMap::from([
         ("TABLE_NAME", json!({"Ref": "Table"})),
         ("RETURNED_BUCKET", json!({"Ref": "ReturnedBucket"})),
-        ("STATE_MACHINE_ARN", json!({"Ref": "DocumentStateMachine"})),
+        ("STATE_MACHINE_ARN", json!({"Ref": "DocumentStateMachineAliaslive"})),
         ("API_KEY_SECRET_ARN", json!({"Fn::GetAtt": "ThirdPartyApiKey.Id"})),
         ("SIGNING_SECRET_ARN", json!({"Fn::GetAtt": "WebhookSigningSecret.Id"})),
         (

@@ -4,6 +4,7 @@
 mod alarms;
 mod changed_stack;
 mod command;
+mod deployments;
 mod large_files;
 mod logs;
 mod queues;

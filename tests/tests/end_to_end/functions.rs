@@ -33,7 +33,8 @@ impl Stack {
         configuration["Environment"]["Variables"][name].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Sets one variable of a function's environment and returns the old value. The next invocation is a cold start.
+    /// Sets one variable of a function's environment, deploys the function as a new version, and returns the old value. The
+    /// next invocation is a cold start.
     pub(crate) async fn set_variable(&self, function: &str, name: &str, value: &str) -> String {
         let path = format!("/2015-03-31/functions/{function}/configuration");
         let mut environment =
@@ -41,6 +42,11 @@ impl Stack {
         let before = environment["Variables"][name].as_str().unwrap_or_default().to_owned();
         environment["Variables"][name] = value.into();
         aws_json::lambda(self, &Method::PUT, &path, &json!({ "Environment": environment })).await;
+        let functions = format!("/2015-03-31/functions/{function}");
+        let path = format!("{functions}/versions");
+        let published = aws_json::lambda(self, &Method::POST, &path, &json!({})).await;
+        let live = json!({ "FunctionVersion": published["Version"] });
+        aws_json::lambda(self, &Method::PUT, &format!("{functions}/aliases/live"), &live).await;
         before
     }
 

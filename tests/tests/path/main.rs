@@ -9,6 +9,7 @@ mod asl;
 mod conditions;
 mod end_states;
 mod fifo;
+mod golden;
 mod jsonata;
 mod machine;
 mod nothing_is_lost;

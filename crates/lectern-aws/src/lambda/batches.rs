@@ -4,19 +4,27 @@ use std::future::Future;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use lectern::{error::Error, message};
+use lectern::{
+    error::Error,
+    message::{self, Unreadable},
+    telemetry::metrics,
+};
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
 use super::receive_count;
-use crate::{Environment, logging, sqs::SourceQueue};
+use crate::{
+    Environment, logging,
+    sqs::{Kept, SourceQueue},
+};
 
 #[cfg(test)]
 mod tests;
 
 /// Runs a function that a FIFO queue invokes. The handler gets all readable messages of a batch together, and whether
 /// any of them was delivered before. If the handler fails, SQS delivers all of them again. Unreadable messages are sent
-/// to the dead-letter queue at once.
+/// to the dead-letter queue at once. Messages of newer code wait in a message group of their own, where they block no
+/// others (A07).
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
@@ -55,6 +63,18 @@ where
             Ok(input) => {
                 inputs.push(input);
                 readable.push(message);
+                continue;
+            }
+            Err(Unreadable::Newer(version)) => {
+                metrics::newer_input();
+                tracing::warn!(
+                    messageId = message.message_id,
+                    schemaVersion = version,
+                    "Newer code wrote the message; it waits in the queue."
+                );
+                if queue.keep_newer(&message).await == Kept::Here {
+                    response.add_failure(message.message_id.unwrap_or_default());
+                }
                 continue;
             }
             Err(error) => error,

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use aws_sdk_sqs::operation::change_message_visibility::ChangeMessageVisibilityOutput;
 use aws_smithy_mocks::{Rule, mock};
-use lectern::{document::Reason, error::StoreError, steps::transfer_document};
+use lectern::{document::Reason, error::StoreError, steps::transfer_document, testing::MemoryStates};
 use serde_json::{Value, json};
 
 use super::*;
@@ -66,7 +66,7 @@ async fn case_17_one_poisonous_message_of_ten_alone_is_reported() {
 async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
     let bodies = [
         "not json".to_owned(),
-        message(1000).replace("\"schemaVersion\":2", "\"schemaVersion\":99"),
+        message(1000).replace("\"schemaVersion\":2", "\"schemaVersion\":1"),
         message(1000),
         "{}".to_owned(),
     ];
@@ -75,11 +75,59 @@ async fn case_18_unreadable_message_stays_on_its_queue_and_nothing_is_called() {
         handled.lock().unwrap().push(input.envelope.attempt);
         Ok(())
     };
-    let parse = |received: Received| handle_message(&handle, received);
+    let states = MemoryStates::default();
+    let parse = |received: Received| handle_message(&states, &handle, received);
     let response = handle_batch("f", None, &queue(&rule), &parse, batch(&bodies)).await;
     let unreadable = ["m0", "m1", "m3"].map(|id| json!({"itemIdentifier": id}));
     assert_eq!(ids(&response), json!({ "batchItemFailures": unreadable }));
     assert_eq!(*handled.lock().unwrap(), [Attempt(1000)]);
+    assert_eq!(states.answer(&TaskToken::new("token")), None);
+}
+
+fn newer() -> String {
+    json!({ "schemaVersion": 3, "taskToken": "token", "attempt": { "of": "another form" } }).to_string()
+}
+
+#[tokio::test]
+async fn case_50_a07_message_of_newer_code_is_answered_so_that_the_state_machine_sends_it_again() {
+    let states = MemoryStates::default();
+    let handle = async |input: transfer_document::Input, _| -> Result<(), Error> { panic!("{input:?}") };
+    let parse = |received: Received| handle_message(&states, &handle, received);
+    let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[newer()])).await;
+    assert_eq!(
+        ids(&response),
+        json!({"batchItemFailures": []}),
+        "no redelivery leads to the dead-letter queue"
+    );
+    assert_eq!(states.answer(&TaskToken::new("token")), Some(Err("Input.Newer")));
+}
+
+#[tokio::test]
+async fn a01_a07_message_of_newer_code_whose_token_is_not_known_yet_is_delivered_again_once() {
+    let states = MemoryStates::default();
+    states.expire(&TaskToken::new("token"));
+    let handle = async |_: transfer_document::Input, _| Ok(());
+    for (again, kept) in [(false, true), (true, false)] {
+        let received = Received { body: newer(), xray_header: None, again };
+        assert_eq!(handle_message(&states, &handle, received).await.is_err(), kept, "{again}");
+    }
+}
+
+#[tokio::test]
+async fn a07_message_of_newer_code_without_a_token_stays_on_its_queue() {
+    let handle = async |_: transfer_document::Input, _| Ok(());
+    let body = json!({ "schemaVersion": 3 }).to_string();
+    let received = Received { body, xray_header: None, again: false };
+    let kept = handle_message(&MemoryStates::default(), &handle, received).await.unwrap_err();
+    assert!(matches!(kept, Retryable::Unreadable(Unreadable::Newer(3))));
+}
+
+#[tokio::test]
+async fn case_50_a07_task_with_an_input_of_newer_code_fails_with_the_error_that_is_retried_for_days() {
+    let handle = async |_: transfer_document::Input| Ok(());
+    let payload = json!({ "schemaVersion": 3, "documentId": 7 });
+    let diagnostic = handle_task("f", None, &handle, payload).await.unwrap_err();
+    assert_eq!(diagnostic.error_type, "Input.Newer");
 }
 
 #[tokio::test]
@@ -102,7 +150,8 @@ async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
 #[tokio::test]
 async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
     let handle = async |_: transfer_document::Input, _| Err::<(), _>(StoreError::Conflict.into());
-    let parse = |received: Received| handle_message(&handle, received);
+    let states = MemoryStates::default();
+    let parse = |received: Received| handle_message(&states, &handle, received);
     let response = handle_batch("f", None, &queue(&visibility()), &parse, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
 }

@@ -15,10 +15,10 @@ pub fn json_schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// The oldest readable version: the one before the current version, if there was one.
-const OLDEST_READABLE: u32 = if SCHEMA_VERSION > 1 { SCHEMA_VERSION - 1 } else { 1 };
+/// The oldest version that was ever released.
+const OLDEST_READABLE: u32 = 1;
 
-/// Parses `schemaVersion`. A record of a newer or a no longer supported version is an error.
+/// Parses `schemaVersion`. A record of a newer version, or of one that was never released, is an error.
 pub(super) fn readable_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let version = u32::deserialize(deserializer)?;
     if (OLDEST_READABLE..=SCHEMA_VERSION).contains(&version) {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_and_forgotten_versions_are_refused_by_name() {
+    fn a07_newer_versions_and_those_that_were_never_released_are_refused_by_name() {
         let mut record = serde_json::to_value(super::super::tests::minimal()).unwrap();
         assert!(serde_json::from_value::<Record>(record.clone()).is_ok());
         for version in [json!(0), json!(SCHEMA_VERSION + 1)] {

@@ -71,6 +71,11 @@ pub fn permit_missed() {
     tracing::info!(target: TARGET, PermitsMissed = 1u64);
 }
 
+/// Newer code wrote a message or an input, so this code cannot handle it. It waits for the newer code.
+pub fn newer_input() {
+    tracing::info!(target: TARGET, NewerInputs = 1u64);
+}
+
 /// The outcome of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackOutcome {

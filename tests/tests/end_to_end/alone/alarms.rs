@@ -3,13 +3,15 @@
 //!
 //! The tests make all metrics a day older before they begin, so that no value of an earlier test counts.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use lectern::{
-    admission::AdmissionState, document::DocumentState, ports::AdmissionStore as _,
+    admission::AdmissionState, document::DocumentState, message::SCHEMA_VERSION, ports::AdmissionStore as _,
     steps::admit_document::QueueChanges,
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use third_party::{JobFault, ReportedStatus, SubmissionFault};
+use uuid::Uuid;
 
 use crate::{
     alarms::{Subscriber, cloudwatch, now_ms},
@@ -204,6 +206,44 @@ async fn stall_sets_its_alarm_off_and_ends_when_leases_are_released() {
     let case = Case::begin_as(&submission);
     case.upload("moves.txt", text()).await;
     assert_eq!(case.settled(2).await.0.counts.ready, 2);
+}
+
+/// As after a rollback: newer code has sent a message to normalize-document and an order to admit-document.
+#[tokio::test]
+async fn a07_newer_messages_wait_and_set_their_alarm_off() {
+    let (stack, case) = (Stack::open(), Case::begin());
+    stack.age_metrics(DAY_S).await;
+    let mut subscriber = Subscriber::subscribe(&stack).await;
+    let began = now_ms();
+    let id = Uuid::new_v4();
+    let newer = json!({ "schemaVersion": SCHEMA_VERSION + 1, "submissionId": "s1", "documentId": id, "taskToken": "t" });
+    let queues = &stack.is.queue_urls;
+    stack.send(&queues.normalize_document, &newer.to_string()).await;
+    let order = stack.sqs.send_message().queue_url(&queues.admit_document).message_body(newer.to_string());
+    order.message_group_id("admission").send().await.unwrap();
+    subscriber.goes_off("NewerInputsAlarm").await;
+    subscriber.unsubscribe().await;
+    let upload = case.upload("not-held-up.txt", text()).await;
+    case.stack.ready(&upload).await;
+    for (function, waits) in [("AdmitDocument", true), ("NormalizeDocument", false)] {
+        eventually(&format!("{function} has met the newer message"), SOON, async || {
+            let lines = stack.metric_lines(function, began).await;
+            let met = lines.iter().any(|line| line["NewerInputs"] == 1);
+            if met { Ok(()) } else { Err(format!("{} lines", lines.len())) }
+        })
+        .await;
+        let url = if waits { &queues.admit_document } else { &queues.normalize_document };
+        eventually(&format!("{function}: {waits}"), SOON, async || {
+            let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+            let asked = stack.sqs.get_queue_attributes().queue_url(url).attribute_names(hidden.clone());
+            let answer = asked.send().await.map_err(|error| format!("{error:?}"))?;
+            let hidden = answer.attributes.unwrap_or_default().remove(&hidden).unwrap_or_default();
+            if (hidden == "1") == waits { Ok(()) } else { Err(hidden) }
+        })
+        .await;
+    }
+    // The order would wait for four days.
+    stack.sqs.purge_queue().queue_url(&queues.admit_document).send().await.unwrap();
 }
 
 impl Stack {

@@ -71,7 +71,7 @@ fn updates(seen: &Seen<UpdateItemInput>) -> Rule {
 }
 
 /// What the update makes of an item. Panics if the update is more than assignments and removals.
-fn applied(update: &Update, stored: Option<Item>) -> Item {
+pub(super) fn applied(update: &Update, stored: Option<Item>) -> Item {
     let (names, values) =
         (update.expression_attribute_names().unwrap(), update.expression_attribute_values().unwrap());
     let mut item = stored.unwrap_or_default();

@@ -105,13 +105,56 @@ async fn case_23_batch_that_fails_stays_whole_and_is_delivered_again_soon() {
 #[tokio::test]
 async fn case_17_case_18_unreadable_message_goes_to_the_dead_letter_queue_and_blocks_no_other_message() {
     let seen = Seen::new();
-    let poison = order(9).replace("\"schemaVersion\":2", "\"schemaVersion\":99");
+    let poison = order(9).replace("\"schemaVersion\":2", "\"schemaVersion\":1");
     let messages = [(order(1), 1), (poison.clone(), 1), (order(2), 1), ("not json".to_owned(), 1)];
     let (handled, response) = run([&sends(&seen), &pauses()], &messages, false).await;
     assert_eq!((handled, response), (vec![(vec![1, 2], false)], failed(&[])), "it is deleted from its queue");
     let sent: Vec<_> = seen.all().iter().map(|request| request.message_body().unwrap().to_owned()).collect();
     assert_eq!(sent, [poison, "not json".to_owned()]);
     assert!(seen.all().iter().all(|request| request.queue_url() == Some(DEAD)));
+}
+
+fn newer(count: u32) -> String {
+    order(count).replace("\"schemaVersion\":2", "\"schemaVersion\":3")
+}
+
+#[tokio::test]
+async fn case_50_a07_order_of_newer_code_moves_to_a_group_of_its_own_and_blocks_no_other_order() {
+    let (seen, pauses) = (Seen::new(), pauses());
+    let messages = [(order(1), 1), (newer(9), 1), (order(2), 1)];
+    let (handled, response) = run([&sends(&seen), &pauses], &messages, false).await;
+    assert_eq!((handled, response), (vec![(vec![1, 2], false)], failed(&[])));
+    let moved = seen.only();
+    assert_eq!(
+        (moved.queue_url(), moved.message_body()),
+        (Some("https://queue.fifo"), Some(newer(9).as_str()))
+    );
+    assert_eq!(moved.message_group_id(), Some("newer"));
+    assert_eq!(moved.message_deduplication_id(), Some("m1"), "the same body was sent minutes ago");
+    assert_eq!(pauses.num_calls(), 0);
+}
+
+#[tokio::test]
+async fn a07_order_of_newer_code_waits_in_its_group_until_the_newer_code_is_back() {
+    let (sends, pauses) = (sends(&Seen::new()), pauses());
+    let queue = SourceQueue::new(client!(aws_sdk_sqs, sends, pauses), "https://queue.fifo".to_owned());
+    let mut event = batch(&[(newer(9), 40), (order(1), 1)]);
+    event.records[0].attributes.insert("MessageGroupId".to_owned(), "newer".to_owned());
+    let handle = async |inputs: Vec<Input>, _: bool| {
+        assert_eq!(inputs.len(), 1);
+        Ok(())
+    };
+    let response = handle_all(DEAD, &queue, &handle, event).await;
+    assert_eq!(serde_json::to_value(response).unwrap(), failed(&["m0"]));
+    assert_eq!((sends.num_calls(), pauses.num_calls()), (0, 1));
+}
+
+#[tokio::test]
+async fn a07_order_of_newer_code_that_cannot_be_moved_stays() {
+    let refuses = mock!(aws_sdk_sqs::Client::send_message).then_http_response(|| json_error("AccessDenied"));
+    let messages = [(newer(9), 1), (order(1), 1)];
+    let (handled, response) = run([&refuses, &pauses()], &messages, false).await;
+    assert_eq!((handled, response), (vec![(vec![1], false)], failed(&["m0"])));
 }
 
 #[tokio::test]

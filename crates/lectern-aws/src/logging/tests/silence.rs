@@ -128,7 +128,7 @@ impl World {
         let permit_expires_at = "2026-11-20T13:00:00Z";
         let message =
             self.message(&json!({ "attempt": attempt, "round": 1, "permitExpiresAt": permit_expires_at, "reportSuccess": true }));
-        let parse = |received: Received| handle_message(&handle, received);
+        let parse = |received: Received| handle_message(&self.states, &handle, received);
         handle_batch("transfer-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
@@ -139,7 +139,7 @@ impl World {
             ports.handle(input, again).await
         };
         let message = self.message(&json!({ "attempt": 1000 }));
-        let parse = |received: Received| handle_message(&handle, received);
+        let parse = |received: Received| handle_message(&self.states, &handle, received);
         handle_batch("normalize-document", None, &self.queue, &parse, batch(&message)).await;
     }
 
@@ -220,7 +220,7 @@ async fn upload(world: &World) {
     }
     world.upload(KEY).await;
     let handle = async |_: transfer_document::Input, _| Ok(());
-    let parse = |received: Received| handle_message(&handle, received);
+    let parse = |received: Received| handle_message(&world.states, &handle, received);
     for unreadable in
         ["mArKeD", r#"{"schemaVersion":"mArKeD"}"#, r#"{"schemaVersion":2,"taskToken":"mArKeD"}"#]
     {

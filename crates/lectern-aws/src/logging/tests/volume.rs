@@ -82,7 +82,7 @@ impl Workflow {
 
     async fn transfer(&self, token: &str) {
         let handle = async |input, _| self.world.transfer(input).await;
-        let parse = |received: Received| handle_message(&handle, received);
+        let parse = |received: Received| handle_message(&self.world.states, &handle, received);
         let message = self.message(&json!({
             "attempt": self.attempts.fetch_add(1, Ordering::Relaxed),
             "reportSuccess": false,
@@ -121,7 +121,7 @@ impl Workflow {
 
     async fn normalize(&self, token: &str) {
         let handle = async |input, again| self.world.normalize(input, again).await;
-        let parse = |received: Received| handle_message(&handle, received);
+        let parse = |received: Received| handle_message(&self.world.states, &handle, received);
         let message = self.message(&json!({ "attempt": 1000, "taskToken": token })).to_string();
         handle_batch("normalize-document", None, &self.queue, &parse, batch(&message)).await;
     }

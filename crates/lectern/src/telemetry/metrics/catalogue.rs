@@ -48,7 +48,7 @@ const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [
 const WHOLE: &[&[&str]] = &[&[]];
 
 /// All metrics.
-pub const ALL: [Metric; 23] = [
+pub const ALL: [Metric; 24] = [
     // Documents that were registered or have ended: by state, and by reason if there is one.
     metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
     // How long an ended document was in each state, and in total.
@@ -82,6 +82,8 @@ pub const ALL: [Metric; 23] = [
     metric("RateSlowdown", Unit::None, WHOLE),
     metric("AdmissionStalledSeconds", Unit::Seconds, WHOLE),
     metric("PermitsMissed", Unit::Count, WHOLE),
+    // Deliveries of messages and inputs that newer code wrote and that wait for it.
+    metric("NewerInputs", Unit::Count, WHOLE),
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].

@@ -170,6 +170,7 @@ fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
         probe(None, Some(Error::Unauthorized)).await;
         probe(None, None).await;
         limits_and_transfers();
+        newer_input();
     });
     let known: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(known.len(), ALL.len(), "a name is there twice");
