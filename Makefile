@@ -95,7 +95,7 @@ stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; keep
 # ---- checking -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint validate deny unit e2e ## Run every check and every test, including the end-to-end tests
+test: lint validate deny unit cost e2e ## Run every check and every test, including the end-to-end tests
 
 .PHONY: fmt
 fmt: $(VENV)/.stamp ## Format the Rust and Python code

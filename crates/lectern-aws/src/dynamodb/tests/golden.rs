@@ -1,5 +1,7 @@
 //! The golden set of the table's items (A07): the code writes exactly these, and reads those of every release.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::{
     operation::put_item::{PutItemInput, PutItemOutput},
     primitives::Blob,
@@ -43,8 +45,10 @@ fn json_of(value: &AttributeValue) -> Value {
     }
 }
 
+/// Sorted, so that a written file changes only where the item does.
 fn item_json(item: &Item) -> Value {
-    item.iter().map(|(name, value)| (name.clone(), json_of(value))).collect()
+    let sorted: BTreeMap<_, _> = item.iter().collect();
+    sorted.into_iter().map(|(name, value)| (name.clone(), json_of(value))).collect()
 }
 
 fn attribute(value: &Value) -> AttributeValue {
