@@ -181,6 +181,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         redrives: 0,
         record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
+        expires_at: None,
         traceparent: None,
     }
 }
