@@ -170,10 +170,7 @@ impl Finishing for DynamoDbStore {
         writes.push(self.put_moved(stored, moved)?);
         let counted = change.is_some();
         if let Some(change) = change {
-            let Some(count) = self.count(&document.submission_id, Some(change), now).await? else {
-                return Ok(Finish::Unknown);
-            };
-            writes.push(count);
+            writes.extend(self.count(&document.submission_id, Some(change), now).await?);
         }
         self.transact(writes).await?;
         tracing::debug!(counted, "The end was written.");

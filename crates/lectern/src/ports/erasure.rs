@@ -52,7 +52,8 @@ pub trait Erasures: Send + Sync {
     fn erasure(&self, id: &SubmissionId) -> impl Future<Output = Result<Option<Erasure>, Error>> + Send;
 
     /// Begins an erasure, or begins it again, also of a submission without documents. From then on no document of the
-    /// submission can be registered, ended or reopened, and [`Browse`](super::Browse) does not show the submission.
+    /// submission can be registered or reopened, the end of a document changes no count, and [`Browse`](super::Browse) does
+    /// not show the submission.
     fn begin_erasure(
         &self,
         id: &SubmissionId,

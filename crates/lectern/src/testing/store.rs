@@ -190,16 +190,14 @@ impl State {
     }
 
     fn finish(&mut self, reference: &DocumentRef, outcome: FinalOutcome, now: OffsetDateTime) -> Finish {
-        let erased = self.is_erased(&reference.submission_id);
-        let Some(stored) = self.documents.get(reference).filter(|_| !erased) else {
-            return Finish::Unknown;
-        };
+        let Some(stored) = self.documents.get(reference) else { return Finish::Unknown };
         let Some((mut document, change)) = transitions::finish(stored, outcome, now) else {
             return Finish::AlreadyTerminal;
         };
         document.expires_at = self.retention.expires_at(now);
         self.put(document);
-        self.count(&reference.submission_id, change, now);
+        let erased = self.is_erased(&reference.submission_id);
+        self.count(&reference.submission_id, change.filter(|_| !erased), now);
         Finish::Finished
     }
 

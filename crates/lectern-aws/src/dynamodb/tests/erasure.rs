@@ -176,9 +176,15 @@ async fn a08_newer_version_of_a_file_whose_document_has_expired_is_registered() 
 async fn a08_erased_submission_takes_no_document_and_every_count_depends_on_it() {
     let store = || store!(reads_document(None), no_file(), submission(Some(erased())));
     assert_eq!(store().register(new()).await.unwrap(), Registration::Erased);
-    let store = store!(reads_document(Some(stored(document(), |_| {}))), submission(Some(erased())));
+    let seen = Seen::new();
+    let store = store!(
+        reads_document(Some(stored(document(), |_| {}))),
+        submission(Some(erased())),
+        transacts(&seen)
+    );
     let outcome = failed_for(Reason::new("drm", "No."));
-    assert_eq!(store.finish(&reference(), outcome, NOW).await.unwrap(), Finish::Unknown);
+    assert_eq!(store.finish(&reference(), outcome, NOW).await.unwrap(), Finish::Finished);
+    assert!(updates(&seen.only()).is_empty(), "the end is not counted");
     let store = store!(reads_document(Some(stored(failed(), |_| {}))), submission(Some(erased())));
     assert_eq!(store.reopen(&reference(), 0, false, NOW).await.unwrap(), Reopened::Unknown);
     // The erasure may begin between the read and the write.

@@ -146,7 +146,7 @@ async fn a08_nothing_is_added_to_a_submission_that_is_being_erased<S: Store>(sto
     }
     let outcome = || failed_for(Reason::new("internal", "It failed."));
     let ended = retried(async || store.finish(&open, outcome(), START).await).await?;
-    same("ended", &Finish::Unknown, &ended)?;
+    same("ended", &Finish::Finished, &ended)?;
     let reopened = retried(async || store.reopen(&failed, 0, false, START).await).await?;
     same("reopened", &Reopened::Unknown, &reopened)?;
     same("submission", &None, &store.submission(&id).await?)?;
