@@ -6,7 +6,7 @@ mod tests;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use lectern::{
-    document::{Document, DocumentRef, DocumentState, Reason, SubmissionId},
+    document::{Document, DocumentRef, DocumentState, SubmissionId},
     erasure,
     ports::{Clock, EraseJobs, Erasures, Failure, FinalOutcome, Finishing, SubmissionObjects},
 };
@@ -24,8 +24,6 @@ use crate::{
     text::time,
 };
 
-/// The code of the reason of documents that were stopped for an erasure.
-const ERASED: &str = "erased";
 /// A function that was working on a document when its execution was stopped works for 15 minutes at most. A minute is added
 /// for the difference of clocks.
 const FUNCTIONS_END_WITHIN: Duration = Duration::minutes(16);
@@ -169,8 +167,7 @@ where
     }
 
     async fn end(&self, document: &DocumentRef, redrives: u32) -> Result<(), lectern::error::Error> {
-        let reason = Reason::new(ERASED, "The submission is being erased.");
-        let failure = Failure { reason, redrives };
+        let failure = Failure { reason: erasure::stopped(), redrives };
         self.store.finish(document, FinalOutcome::Failed(failure), self.clock.now()).await.map(drop)
     }
 }
@@ -179,7 +176,7 @@ where
 fn last_stop(documents: &[Document]) -> Option<OffsetDateTime> {
     let stopped = documents
         .iter()
-        .filter(|document| document.reason.as_ref().is_some_and(|reason| reason.code == ERASED))
+        .filter(|document| document.reason.as_ref().is_some_and(|reason| reason.code == erasure::STOPPED))
         .filter_map(|document| time(document.times.get(DocumentState::Failed.as_str())?));
     stopped.max()
 }

@@ -5,11 +5,19 @@
 //! nothing is added any more. The items come last, because they name what the third party has.
 
 use crate::{
-    document::{Document, Round, SubmissionId},
+    document::{Document, Reason, Round, SubmissionId},
     error::{Error, StoreError},
     ports::{Clock, EraseJobs, Erasure, Erasures, JobErasure, SubmissionObjects},
     steps::transfer_document::idempotency_key,
 };
+
+/// The code of [`stopped`].
+pub const STOPPED: &str = "erased";
+
+/// The reason of a document that was stopped because its submission is erased.
+pub fn stopped() -> Reason {
+    Reason::new("erased", "The submission is being erased.")
+}
 
 /// The ports of an erasure.
 #[derive(Debug)]
