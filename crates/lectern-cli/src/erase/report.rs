@@ -61,9 +61,8 @@ impl EraseReport {
     pub(super) fn is_complete(&self) -> bool {
         match self.outcome {
             Outcome::Would => true,
-            Outcome::Shown => self.is_all_gone(),
             Outcome::Refused | Outcome::Waiting { .. } | Outcome::Unconfirmed { .. } => false,
-            Outcome::Erased => self.is_all_gone(),
+            Outcome::Shown | Outcome::Erased => self.is_all_gone(),
         }
     }
 

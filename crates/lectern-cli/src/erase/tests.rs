@@ -33,7 +33,7 @@ fn id() -> SubmissionId {
 async fn world(is_open: bool) -> MemoryWorld {
     let world = MemoryWorld::default();
     let files = [("secret name.txt", ""), ("open.txt", "A lesson.")];
-    for (name, text) in &files[..1 + usize::from(is_open)] {
+    for (name, text) in &files[..=usize::from(is_open)] {
         let object = object(name, "v1");
         world.objects.upload(&object, None, text.as_bytes());
         world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();

@@ -37,14 +37,14 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 16:00 UTC);
 
-    fn days(days: u64) -> Option<Duration> {
-        Some(Duration::from_hours(24 * days))
+    fn days(days: u64) -> Duration {
+        Duration::from_hours(24 * days)
     }
 
     #[test]
     fn a08_items_outlive_the_objects_that_are_kept_longest() {
         for (uploads, records) in [(365, 1095), (1095, 365)] {
-            let retention = Retention { uploads: days(uploads), records: days(records) };
+            let retention = Retention { uploads: Some(days(uploads)), records: Some(days(records)) };
             let expires_at = retention.expires_at(NOW).unwrap();
             let last_object = NOW + Duration::from_hours(24 * (1095 + 30));
             assert!(expires_at >= last_object.unix_timestamp() + 2 * 24 * 3600);
@@ -56,8 +56,8 @@ mod tests {
     fn a08_items_of_objects_that_are_kept_for_good_never_expire() {
         for retention in [
             Retention::default(),
-            Retention { uploads: days(365), records: None },
-            Retention { uploads: None, records: days(365) },
+            Retention { uploads: Some(days(365)), records: None },
+            Retention { uploads: None, records: Some(days(365)) },
         ] {
             assert_eq!(retention.expires_at(NOW), None);
         }

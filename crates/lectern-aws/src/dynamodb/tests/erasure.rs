@@ -204,7 +204,7 @@ async fn a08_document_its_file_its_callback_id_and_the_count_are_one_write() {
         .transact_items()
         .iter()
         .filter_map(TransactWriteItem::delete)
-        .map(|delete| delete.key())
+        .map(aws_sdk_dynamodb::types::Delete::key)
         .collect();
     assert_eq!(deleted, [&document_key(&reference()), &file_key(&reference().submission_id, &object())]);
     let updates = updates(&request);
