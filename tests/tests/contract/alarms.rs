@@ -150,14 +150,8 @@ fn api_errors_that_are_minutes_apart_set_the_alarm_off_within_the_hour() {
 /// An alarm is trusted only if a test has set it off.
 #[test]
 fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
-<<<<<<< HEAD
     let tests = read("tests/tests/end_to_end/alone/alarms.rs");
     let driven = captures(r#"goes_off\("(\w+)""#, &tests);
-=======
-    let tests = ["alarms.rs", "alone/alarms.rs", "erasure.rs"]
-        .map(|file| read(&format!("tests/tests/end_to_end/{file}")));
-    let driven = captures(r#"goes_off\("(\w+)""#, &tests.concat());
->>>>>>> d83f9b2 (Mend the contract tests and the API's description for expired data)
     let template = Template::load();
     let alarms = template.resources(ALARM).into_iter();
     let ours = alarms.filter(|(_, alarm)| subject(alarm).0 == OURS).map(|(name, _)| name.to_owned());

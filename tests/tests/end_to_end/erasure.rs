@@ -7,7 +7,14 @@ use lectern_cli::Exit;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{alarms::now_ms, callbacks::Delivery, case::Case, content::text, stack::Stack};
+use crate::{
+    alarms::now_ms,
+    callbacks::Delivery,
+    case::Case,
+    content::text,
+    stack::Stack,
+    wait::{SOON, eventually},
+};
 
 impl Stack {
     /// The sort keys of all items of a submission.
@@ -81,7 +88,12 @@ async fn a08_erased_submission_leaves_no_trace_and_nothing_brings_it_back() {
 
     let began = now_ms();
     let new = case.upload("new.txt", text()).await;
-    case.stack.goes_off("UploadsToErasedAlarm", "ReceiveUpload", began).await;
+    eventually("the upload is counted", SOON, async || {
+        let lines = case.stack.metric_lines("ReceiveUpload", began).await;
+        let is_counted = |line: &Value| line["UploadsToErased"] == 1 && line["submissionId"] == submission;
+        if lines.iter().any(is_counted) { Ok(()) } else { Err(format!("{} lines", lines.len())) }
+    })
+    .await;
     assert_eq!(case.stack.load(&new).await, None);
     let shown = case.stack.lectern(&["erase", submission, "--show"]).await;
     assert_eq!(shown.exit, Exit::Attention, "the new file is left: {}", shown.out);
