@@ -5,7 +5,10 @@ use std::{str::FromStr, time::Duration};
 
 use aws_config::Region;
 use lectern::{
-    admission::Limits, contract::network::Network, document::SubmissionId, steps::transfer_document::Settings,
+    admission::Limits,
+    contract::network::Network,
+    document::{SubmissionId, retention::Retention},
+    steps::transfer_document::Settings,
 };
 use tracing_subscriber::filter::Targets;
 
@@ -63,6 +66,11 @@ impl Config {
     /// The largest upload that is accepted, in bytes.
     pub fn max_upload_bytes(self) -> Result<u64, ConfigError> {
         parsed("MAX_UPLOAD_BYTES")
+    }
+
+    /// For how long objects are kept; 0 days mean for good.
+    pub fn retention(self) -> Result<Retention, ConfigError> {
+        Ok(Retention { uploads: days("UPLOAD_RETENTION_DAYS")?, records: days("RECORD_RETENTION_DAYS")? })
     }
 
     /// The third party's base URL, without a slash at the end.
@@ -191,6 +199,11 @@ fn text(name: &'static str) -> Result<String, ConfigError> {
 
 fn parsed<T: FromStr>(name: &'static str) -> Result<T, ConfigError> {
     text(name)?.trim().parse().map_err(|_| problem(name, "is not a number"))
+}
+
+fn days(name: &'static str) -> Result<Option<Duration>, ConfigError> {
+    let days: u32 = parsed(name)?;
+    Ok((days > 0).then(|| Duration::from_hours(24 * u64::from(days))))
 }
 
 fn problem(name: &'static str, problem: &str) -> ConfigError {

@@ -12,6 +12,7 @@
 
 mod admission;
 mod browse;
+mod erasure;
 mod items;
 mod register;
 mod reopen;
@@ -28,6 +29,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, CancellationReason, Put, TransactWriteItem, Update},
 };
 use lectern::{
+    document::retention::Retention,
     document::transitions,
     document::{Attempt, Document, DocumentRef, Round},
     error::{Error, StoreError},
@@ -44,12 +46,19 @@ use crate::error::{defect, failed};
 pub struct DynamoDbStore {
     client: Client,
     table: String,
+    retention: Retention,
 }
 
 impl DynamoDbStore {
-    /// The store in this table.
+    /// The store in this table, which keeps the items of documents for good.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, retention: Retention::default() }
+    }
+
+    /// The same store, which lets the items of documents expire. Only a store that registers or ends documents needs it.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// Reads a document's item, consistently.
@@ -153,13 +162,15 @@ impl Finishing for DynamoDbStore {
         now: OffsetDateTime,
     ) -> Result<Finish, Error> {
         let Some(stored) = self.stored(document).await? else { return Ok(Finish::Unknown) };
-        let Some((moved, change)) = transitions::finish(&stored.document, outcome, now) else {
+        let Some((mut moved, change)) = transitions::finish(&stored.document, outcome, now) else {
             return Ok(Finish::AlreadyTerminal);
         };
-        let mut writes = vec![self.put_moved(stored, moved)?];
+        moved.expires_at = self.retention.expires_at(now);
+        let mut writes = self.put_expiry(&stored.document, &moved)?;
+        writes.push(self.put_moved(stored, moved)?);
         let counted = change.is_some();
         if let Some(change) = change {
-            writes.push(self.count(&document.submission_id, change, now).await?);
+            writes.extend(self.count(&document.submission_id, Some(change), now).await?);
         }
         self.transact(writes).await?;
         tracing::debug!(counted, "The end was written.");

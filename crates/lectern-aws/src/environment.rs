@@ -45,6 +45,11 @@ impl Environment {
         Ok(DynamoDbStore::new(self.clients.dynamodb(), self.config.table_name()?))
     }
 
+    /// The state store of a function that registers or ends documents, whose items then expire.
+    pub fn store_with_retention(&self) -> Result<DynamoDbStore, ConfigError> {
+        Ok(self.store()?.with_retention(self.config.retention()?))
+    }
+
     /// The bucket of uploads.
     pub fn uploads(&self) -> UploadsBucket {
         UploadsBucket::new(self.clients.s3())

@@ -30,14 +30,15 @@ pub async fn admit_document() -> Result<(), Error> {
 /// `fail-document`: a task of the state machine.
 pub async fn fail_document() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let ports = fail_document::Ports { store: &env.store()?, clock: &SystemClock };
+    let ports = fail_document::Ports { store: &env.store_with_retention()?, clock: &SystemClock };
     lambda::run_task(env, async |input| ports.handle(input).await).await
 }
 
 /// `normalize-document`: messages of the state machine.
 pub async fn normalize_document() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let (store, files, tasks) = (&env.store()?, &env.returned_files()?, &env.task_tokens());
+    let (store, files) = (&env.store_with_retention()?, &env.returned_files()?);
+    let tasks = &env.task_tokens();
     let provider = &env.config.third_party_name()?;
     let ports = normalize_document::Ports { store, files, tasks, clock: &SystemClock, provider };
     lambda::run_messages(env, async |input, again| ports.handle(input, again).await).await
@@ -68,7 +69,8 @@ pub async fn receive_callback() -> Result<(), Error> {
 /// `receive-upload`: events of S3 from its queue.
 pub async fn receive_upload() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let (uploads, store, executions) = (&env.uploads(), &env.store()?, &env.state_machine()?);
+    let (uploads, store) = (&env.uploads(), &env.store_with_retention()?);
+    let executions = &env.state_machine()?;
     let max_upload_bytes = env.config.max_upload_bytes()?;
     let (clock, random) = (&SystemClock, &SystemRandom);
     let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };

@@ -26,7 +26,7 @@ use lectern::{
     },
     error::{Error, StoreError},
     limits::CONNECT_TIMEOUT,
-    ports::{Clock as _, Content, JobRequest, ThirdParty},
+    ports::{Clock as _, Content, EraseJobs, JobErasure, JobRequest, ThirdParty},
     telemetry::trace::TRACEPARENT,
 };
 use reqwest::{
@@ -145,6 +145,29 @@ impl ThirdParty for HttpThirdParty {
         now: OffsetDateTime,
     ) -> Result<VerifiedCallback, VerifyError> {
         verify_callback_body(headers, body, secrets, now)
+    }
+}
+
+impl EraseJobs for HttpThirdParty {
+    async fn erase(&self, idempotency_key: &str) -> Result<JobErasure, Error> {
+        let url = format!("{}{JOBS_PATH}?idempotencyKey={idempotency_key}", self.base_url);
+        let response = self.send(self.client.get().await?.delete(url)).await.map_err(no_job)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        match status {
+            StatusCode::NO_CONTENT => return Ok(JobErasure::Erased),
+            StatusCode::ACCEPTED => return Ok(JobErasure::Accepted),
+            _ => {}
+        }
+        let body = beginning(response).await.map_err(no_job)?;
+        if says_unknown_job(status, &body) {
+            return Ok(JobErasure::Unknown);
+        }
+        let error = error_of(status, &headers, &body, SystemClock.now());
+        if matches!(error, Error::RateLimited { .. } | Error::Unauthorized) {
+            return Err(error);
+        }
+        // Also 405, which a third party answers that implements an older contract.
+        Err(Error::Unavailable(format!("it answered {} to a request to erase", status.as_u16())))
     }
 }
 

@@ -28,7 +28,7 @@ pub use config::Config;
 pub use dynamodb::DynamoDbStore;
 pub use environment::Environment;
 pub use http_third_party::HttpThirdParty;
-pub use s3::{ReturnedBucket, UploadsBucket};
+pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
 pub use sqs::{AdmissionQueue, SourceQueue};

@@ -4,11 +4,13 @@
 //! [`PART_BYTES`] that are hashed on the way.
 
 mod returned;
+mod submission;
 mod uploads;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use returned::ReturnedBucket;
+pub use submission::ObjectsOfSubmissions;
 pub use uploads::UploadsBucket;
 
 /// Size of a part of a multipart upload. At most two parts are in memory. The limit of 10,000 parts allows more than 78

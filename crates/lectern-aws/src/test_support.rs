@@ -108,6 +108,7 @@ pub(crate) fn document() -> Document {
         redrives: 0,
         record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
+        expires_at: None,
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Explain(Explain),
     Dlq(Dlq),
     Redrive(Redrive),
+    Erase(Erase),
     Reconcile(Reconcile),
 }
 
@@ -173,6 +174,32 @@ pub(crate) struct Redrive {
     pub(crate) rate: f64,
 }
 
+/// Erase a submission for good: at the third party, in both buckets and in the table
+///
+/// Without --yes the command shows what it would erase and changes nothing. What it erases cannot be restored. The
+/// command may be interrupted and run again, and it says when it has to be run again: when the third party has not
+/// confirmed the erasure, or functions may still be working on a document. docs/privacy.md says what remains, and for how
+/// long.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern --stack lectern-prod erase spring-term-7
+  lectern --stack lectern-prod erase spring-term-7 --yes
+  lectern --stack lectern-prod erase spring-term-7 --show    prove what was erased, by whom and when")]
+pub(crate) struct Erase {
+    /// The submission's id
+    pub(crate) submission: String,
+    /// Erase the submission instead of showing what would be erased
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Stop the documents that are in progress; without this option they keep the submission from being erased
+    #[arg(long)]
+    pub(crate) stop: bool,
+    /// Only show what was erased, by whom and when, and whether anything is left
+    #[arg(long, conflicts_with_all = ["yes", "stop"])]
+    pub(crate) show: bool,
+}
+
 /// Compare the uploads bucket with the table, and register uploads whose events were lost
 ///
 /// Run it by hand after an incident, never on a schedule. It lists the bucket and reads the table by its keys. Without
@@ -224,6 +251,7 @@ mod tests {
     #[case::queue_and_all(&["dlq", "redrive", "TransferDocument", "--all"])]
     #[case::no_rate(&["dlq", "redrive", "--all", "--rate", "0"])]
     #[case::two_places(&["--local", "--stack-file", "x", "dlq", "list"])]
+    #[case::show_and_erase(&["erase", "s1", "--show", "--yes"])]
     #[case::both_ways(&["redrive", "--failed", "--yes", "--dry-run"])]
     fn contradictory_options_are_refused(#[case] arguments: &[&str]) {
         let all = [&["lectern"], arguments].concat();
@@ -236,7 +264,7 @@ mod tests {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
         let help = Cli::command().render_long_help().to_string();
-        for expected in ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "reconcile"] {
+        for expected in ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "reconcile"] {
             assert!(help.contains(expected), "{expected} is not in:\n{help}");
         }
     }

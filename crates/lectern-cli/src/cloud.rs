@@ -1,6 +1,6 @@
 //! The AWS clients and the stack. The SDK retries calls to AWS, and longer than the functions do.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use aws_sdk_cloudformation::error::ProvideErrorMetadata as _;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -11,7 +11,9 @@ use lectern::{
     },
     ports::{Browse as _, Cursor, Load as _},
 };
-use lectern_aws::{Clients, Config, DynamoDbStore, StateMachine};
+use lectern_aws::{
+    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ObjectsOfSubmissions, StateMachine,
+};
 
 use crate::{
     args::Common,
@@ -24,12 +26,16 @@ use crate::{
 const LOCAL_FILE: &str = ".local/stack.json";
 /// With the SDK's exponential backoff and jitter, these attempts take about ten seconds.
 const MAX_ATTEMPTS: u32 = 5;
+/// How long one request to the third party may take.
+const THIRD_PARTY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The page size when submissions are read.
 const PAGE: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Cloud {
     pub(crate) stack: Stack,
+    /// For services that only few commands use.
+    pub(crate) clients: Clients,
     pub(crate) formation: aws_sdk_cloudformation::Client,
     pub(crate) store: DynamoDbStore,
     pub(crate) state_machine: StateMachine,
@@ -65,16 +71,48 @@ impl Cloud {
             cloudwatch: aws_sdk_cloudwatch::Client::new(clients.shared()),
             formation,
             stack,
+            clients,
         })
     }
 
     /// The stack's limit of jobs in flight; `None` if it cannot be read, because commands work without it.
     pub(crate) async fn max_leases(&self) -> Option<usize> {
-        let answer = self.formation.describe_stacks().stack_name(&self.stack.name).send().await.ok()?;
-        let mut parameters = answer.stacks?.into_iter().filter_map(|stack| stack.parameters).flatten();
-        let found =
-            parameters.find(|parameter| parameter.parameter_key() == Some("ThirdPartyMaxInFlight"))?;
-        found.parameter_value?.parse().ok()
+        self.parameter("ThirdPartyMaxInFlight").await.ok()??.parse().ok()
+    }
+
+    /// The value of one of the stack's parameters.
+    async fn parameter(&self, name: &str) -> Result<Option<String>, Problem> {
+        let answer = self.formation.describe_stacks().stack_name(&self.stack.name).send().await;
+        let stacks = answer.map_err(Problem::aws("DescribeStacks"))?.stacks.unwrap_or_default();
+        let mut parameters = stacks.into_iter().filter_map(|stack| stack.parameters).flatten();
+        let found = parameters.find(|parameter| parameter.parameter_key() == Some(name));
+        Ok(found.and_then(|found| found.parameter_value))
+    }
+
+    /// The objects of submissions in both buckets.
+    pub(crate) fn objects(&self) -> ObjectsOfSubmissions {
+        let Stack { uploads_bucket, returned_bucket, .. } = &self.stack;
+        ObjectsOfSubmissions::new(self.s3.clone(), uploads_bucket.clone(), returned_bucket.clone())
+    }
+
+    /// The third party's API, with the key that the functions use.
+    pub(crate) async fn third_party(&self) -> Result<HttpThirdParty, Problem> {
+        let url = self.parameter("ThirdPartyUrl").await?;
+        let (Some(url), Some(api_key)) = (url, &self.stack.api_key) else {
+            return Err(Problem::new(
+                format!("the stack {} has no third party", self.stack.name),
+                "Give a stack that was deployed from this version of Lectern's template.yaml.",
+            ));
+        };
+        let api_key = CachedSecret::new(self.clients.secrets_manager(), api_key.clone());
+        Ok(HttpThirdParty::new(url.trim_end_matches('/').to_owned(), api_key, THIRD_PARTY_TIMEOUT))
+    }
+
+    /// The ARN of the principal that runs the command.
+    pub(crate) async fn caller(&self) -> Result<String, Problem> {
+        let sts = aws_sdk_sts::Client::new(self.clients.shared());
+        let answer = sts.get_caller_identity().send().await.map_err(Problem::aws("GetCallerIdentity"))?;
+        Ok(answer.arn.unwrap_or_default())
     }
 
     /// The submissions of a state, newest first. The index may still contain a submission that has just left the state.

@@ -8,6 +8,7 @@ mod args;
 mod cloud;
 mod console;
 mod dlq;
+mod erase;
 mod executions;
 mod explain;
 mod ids;
@@ -54,6 +55,7 @@ async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
         Command::Status => status::run(&cloud, console).await,
         Command::Dlq(options) => dlq::run(&cloud, options, console).await,
         Command::Redrive(options) => redrive::run(&cloud, options, console).await,
+        Command::Erase(options) => erase::run(&cloud, options, console).await,
         Command::Reconcile(options) => reconcile::run(&cloud, options, console).await,
     }
 }

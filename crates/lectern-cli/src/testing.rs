@@ -8,7 +8,7 @@ use lectern::{
         Reason,
     },
 };
-use lectern_aws::{DynamoDbStore, StateMachine};
+use lectern_aws::{Clients, DynamoDbStore, StateMachine};
 use lectern_content::MediaType;
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ pub(crate) fn cloud(
         .then_http_response(|| answer(200, r#"{"Items":[]}"#));
     let dynamodb = client!(aws_sdk_dynamodb, reads, none);
     Cloud {
+        clients: Clients::at("http://127.0.0.1:1", "r", "key", "secret"),
         store: DynamoDbStore::new(dynamodb, stack.table.clone()),
         state_machine: StateMachine::new(sfn.clone(), stack.state_machine_alias_arn.clone()),
         executions: Executions::new(sfn, &stack.state_machine_arn),
@@ -181,6 +182,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         redrives: 0,
         record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
+        expires_at: None,
         traceparent: None,
     }
 }

@@ -60,6 +60,9 @@ pub async fn read_submission(
 }
 
 /// `GET /submissions/{submissionId}/documents/{documentId}/record`: the record, once the document is `Ready`.
+///
+/// # Errors
+/// [`ApiError::Expired`] if the record's retention has ended.
 pub async fn read_record(
     _reader: &Evaluator,
     store: &impl Load,
@@ -69,11 +72,16 @@ pub async fn read_record(
 ) -> Result<Record, ApiError> {
     let document = store.load(&parse_document(submission_id, document_id)?).await?;
     let key = document.and_then(|document| document.record_key).ok_or(ApiError::NotFound)?;
-    Ok(Record::from_json(&records.get_record(&key).await?)?)
+    let json = records.get_record(&key).await?.ok_or(ApiError::Expired)?;
+    Ok(Record::from_json(&json)?)
 }
 
 /// `GET /submissions/{submissionId}/documents/{documentId}/files`: short-lived URLs of the upload and, once the
-/// document is `Ready`, of the returned files, which are all verified by then.
+/// document is `Ready`, of the returned files, which are all verified by then. Files whose retention has ended are left
+/// out.
+///
+/// # Errors
+/// [`ApiError::Expired`] if no file is left.
 pub async fn file_urls(
     _reader: &Evaluator,
     store: &impl Load,
@@ -84,28 +92,33 @@ pub async fn file_urls(
     let reference = parse_document(submission_id, document_id)?;
     let document = store.load(&reference).await?.ok_or(ApiError::NotFound)?;
     let file_name = nfc(&keys::file_name(&document.object.key));
-    let mut files = vec![FileLink {
-        index: None,
-        kind: FileKind::Upload,
-        url: urls.upload_url(&document.object, &file_name).await?,
-        file_name,
-        media_type: document.media_type.map_or(UNKNOWN_MEDIA_TYPE, MediaType::as_str).to_owned(),
-        expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
-    }];
+    let mut files = Vec::new();
+    if let Some(url) = urls.upload_url(&document.object, &file_name).await? {
+        files.push(FileLink {
+            index: None,
+            kind: FileKind::Upload,
+            url,
+            file_name,
+            media_type: document.media_type.map_or(UNKNOWN_MEDIA_TYPE, MediaType::as_str).to_owned(),
+            expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
+        });
+    }
     if let (DocumentState::Ready, Some(JobResult::Succeeded(job))) = (document.state, &document.result) {
         for (index, file) in job.files.iter().enumerate() {
             let file_name = nfc(&file.name);
+            let key = keys::returned_file(&reference, index);
+            let Some(url) = urls.returned_url(&key, &file_name).await? else { continue };
             files.push(FileLink {
                 index: u32::try_from(index).ok(),
                 kind: FileKind::Returned,
-                url: urls.returned_url(&keys::returned_file(&reference, index), &file_name).await?,
+                url,
                 file_name,
                 media_type: file.media_type.clone(),
                 expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
             });
         }
     }
-    Ok(Files { files })
+    if files.is_empty() { Err(ApiError::Expired) } else { Ok(Files { files }) }
 }
 
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
@@ -254,7 +267,7 @@ impl From<Document> for DocumentSummary {
 /// URLs of a document's files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Files {
-    /// The upload first.
+    /// The upload first, if it still exists.
     pub files: Vec<FileLink>,
 }
 

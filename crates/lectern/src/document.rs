@@ -1,6 +1,7 @@
 //! A document (one version of one uploaded object): its identity, its states and its stored data.
 
 pub mod keys;
+pub mod retention;
 pub mod submission;
 pub mod transitions;
 
@@ -389,6 +390,10 @@ pub struct Document {
     /// Jobs that a redrive abandoned. The store does not accept their late results as results of the new round.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub abandoned_jobs: BTreeSet<String>,
+    /// The time, in seconds since 1970, after which the store deletes the document; set when the document ends
+    /// ([`retention::Retention`]), and removed when the document is reopened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
 }
 
 impl Document {

@@ -10,6 +10,7 @@ pub mod api;
 pub mod contract;
 pub mod display_text;
 pub mod document;
+pub mod erasure;
 pub mod error;
 pub mod limits;
 pub mod message;

@@ -43,6 +43,9 @@ pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
 /// How long a callback for an unknown document, or an unusable one, is kept for an operator.
 pub const UNKNOWN_CALLBACK_LIFETIME: Duration = Duration::from_hours(30 * 24);
+/// How long the mark of an erased document's callback id is kept. An execution lives for 60 days at most, and the third
+/// party sends a callback for days.
+pub const ERASED_CALLBACK_LIFETIME: Duration = Duration::from_hours(90 * 24);
 /// Number of segments of a record's transcript.
 pub const MAX_RECORD_SEGMENTS: usize = 50_000;
 /// Number of findings of a record.

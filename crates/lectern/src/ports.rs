@@ -14,6 +14,7 @@ use crate::document::CallbackId;
 
 mod admission;
 mod documents;
+mod erasure;
 mod machine;
 mod returned;
 mod third_party;
@@ -25,9 +26,10 @@ pub use self::{
         Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finish, Finishing, Load, NewDocument,
         Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
     },
+    erasure::{Erasure, ErasureState, Erasures, SubmissionObjects},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
-    third_party::{Content, Fetch, JobRequest, Secrets, ThirdParty},
+    third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
     uploads::{ObjectHead, Protection, UploadReader, Uploads},
 };
 

@@ -15,7 +15,7 @@ use lectern::{
     testing::{
         Cut, Faults, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
         port_contract::{
-            admission, documents,
+            admission, documents, erasure,
             faults::{self, write_that_meets_another_writer_can_be_repeated as repeated},
             machine,
             objects::{self, UploadsSetup as _},
@@ -67,6 +67,22 @@ async fn reopening_keeps_its_contract() {
 #[tokio::test]
 async fn browse_keeps_its_contract() {
     keeps(documents::browse(&store()).await);
+}
+
+#[tokio::test]
+async fn retention_keeps_its_contract() {
+    keeps(erasure::retention(&store().with_retention(erasure::RETENTION)).await);
+}
+
+#[tokio::test]
+async fn erasures_keeps_its_contract() {
+    keeps(erasure::erasures(&store()).await);
+}
+
+#[tokio::test]
+async fn submission_objects_keeps_its_contract() {
+    let objects = MemoryObjects::default();
+    keeps(erasure::submission_objects(&objects, &objects).await);
 }
 
 #[tokio::test]

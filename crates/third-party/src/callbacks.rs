@@ -121,11 +121,15 @@ pub(crate) fn messages(job_id: &str, event: &CallbackEvent, pinned: &Pinned) -> 
     messages
 }
 
-/// Sends the callback until the receiver accepts it (2xx), refuses it for good (401, 410), or all attempts have failed.
+/// Sends the callback until the receiver accepts it (2xx), refuses it for good (401, 410), all attempts have failed, or the
+/// job is erased.
 async fn deliver(app: &App, receiver: Receiver<'_>, message: &Message, first: &mut Option<FirstAttempt>) {
     let job_id = receiver.job_id;
     let mut pause = app.config.callback_backoff;
     for tried in 1..=app.config.callback_tries {
+        if app.jobs.is_erased(job_id) {
+            return;
+        }
         let sent_at = rfc3339(clock::now());
         let (in_flight, called) = first.take().map(|first| (first.in_flight, first.called)).unzip();
         let answer = attempt(app, receiver, message, in_flight).await;

@@ -101,6 +101,22 @@ impl Files {
         Ok(self.declare(token, stored, incoming.received.sha256.clone(), base))
     }
 
+    /// Deletes the result files of the job with this key.
+    pub(crate) async fn erase(&self, key: &str) -> io::Result<()> {
+        let mut tokens = Vec::new();
+        self.lock().retain(|token, stored| {
+            let is_kept = stored.key != key;
+            if !is_kept {
+                tokens.push(token.clone());
+            }
+            is_kept
+        });
+        for token in tokens {
+            tokio::fs::remove_file(self.dir.join(token)).await?;
+        }
+        Ok(())
+    }
+
     fn declare(&self, token: String, stored: Stored, sha256: String, base: &Url) -> ReturnedFile {
         let file = ReturnedFile {
             name: stored.name.into(),

@@ -33,6 +33,7 @@ struct Job {
     reported: Reported,
     traceparent: Option<Traceparent>,
     callbacks: Vec<CallbackView>,
+    is_erased: bool,
 }
 
 /// The document as it arrived.
@@ -100,6 +101,7 @@ impl Jobs {
             reported: Reported::Working,
             traceparent,
             callbacks: Vec::new(),
+            is_erased: false,
         });
         Submitted { job_id: id, created: true }
     }
@@ -124,6 +126,24 @@ impl Jobs {
         self.update(job_id, |job| job.callbacks.push(callback));
     }
 
+    /// Forgets the job of `key`; false if there is none.
+    pub(crate) fn erase(&self, key: &str) -> bool {
+        let mut book = self.lock();
+        let Some(index) = book.by_key.remove(key) else { return false };
+        let Some(job) = book.jobs.get_mut(index) else { return false };
+        job.is_erased = true;
+        (job.received, job.traceparent, job.reported) = (None, None, Reported::Unknown);
+        job.callbacks.clear();
+        let id = job.id.clone();
+        book.by_id.remove(&id);
+        true
+    }
+
+    /// Whether a job was erased, so that it has to stop.
+    pub(crate) fn is_erased(&self, job_id: &str) -> bool {
+        !self.lock().by_id.contains_key(job_id)
+    }
+
     /// The idempotency key of a job.
     pub(crate) fn key(&self, job_id: &str) -> Option<String> {
         let book = self.lock();
@@ -144,7 +164,9 @@ impl Jobs {
 
     /// The jobs whose idempotency key starts with `prefix`, oldest first.
     pub(crate) fn list(&self, prefix: &str) -> Vec<JobView> {
-        self.lock().jobs.iter().filter(|job| job.key.starts_with(prefix)).map(Job::view).collect()
+        let book = self.lock();
+        let found = book.jobs.iter().filter(|job| job.key.starts_with(prefix) && !job.is_erased);
+        found.map(Job::view).collect()
     }
 
     fn update(&self, job_id: &str, change: impl FnOnce(&mut Job)) {

@@ -10,7 +10,7 @@ use axum::{
     },
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use http::{HeaderMap, Method, StatusCode};
 use lectern::contract::wire::{self, JobStatus};
@@ -38,19 +38,23 @@ pub enum Route {
     Job,
     /// Get a job's status by idempotency key.
     JobByKey,
+    /// Erase a job by idempotency key.
+    EraseJob,
     /// Download a result file.
     File,
 }
 
 impl Route {
     /// All routes.
-    pub const ALL: [Self; 5] = [Self::PushJob, Self::PullJob, Self::Job, Self::JobByKey, Self::File];
+    pub const ALL: [Self; 6] =
+        [Self::PushJob, Self::PullJob, Self::Job, Self::JobByKey, Self::EraseJob, Self::File];
 
     /// The HTTP method.
     pub fn method(self) -> Method {
         match self {
             Self::PushJob | Self::PullJob => Method::POST,
             Self::Job | Self::JobByKey | Self::File => Method::GET,
+            Self::EraseJob => Method::DELETE,
         }
     }
 
@@ -60,7 +64,7 @@ impl Route {
             Self::PushJob => wire::PUSH_PATH,
             Self::PullJob => wire::PULL_PATH,
             Self::Job => "/v1/jobs/{jobId}",
-            Self::JobByKey => wire::JOBS_PATH,
+            Self::JobByKey | Self::EraseJob => wire::JOBS_PATH,
             Self::File => "/v1/files/{token}/{name}",
         }
     }
@@ -71,6 +75,7 @@ impl Route {
             Self::PullJob => post(submit::pull),
             Self::Job => get(job),
             Self::JobByKey => get(job_by_key),
+            Self::EraseJob => delete(erase_job),
             Self::File => get(files::get),
         }
     }
@@ -143,14 +148,45 @@ async fn job_by_key(
     headers: HeaderMap,
     query: Result<Query<ByKey>, QueryRejection>,
 ) -> Response {
-    let key = query.ok().map(|Query(query)| query.idempotency_key);
-    let admitted = admit_status_request(&app, &headers, key.as_deref().unwrap_or_default());
-    let found = admitted.and_then(|()| {
-        let message = "The query parameter idempotencyKey is missing.";
-        let key = key.ok_or_else(|| Problem::bad_request("idempotencyKeyMissing", message))?;
-        app.jobs.status_by_key(&key).ok_or_else(no_such_job)
-    });
+    let found =
+        key_of(&app, &headers, query).and_then(|key| app.jobs.status_by_key(&key).ok_or_else(no_such_job));
     answer(&cutter, found)
+}
+
+/// `DELETE /v1/jobs?idempotencyKey=…`: erases the job with its document and its result files. A running job stops at its
+/// next step and sends no callback.
+async fn erase_job(
+    State(app): State<Arc<App>>,
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
+    headers: HeaderMap,
+    query: Result<Query<ByKey>, QueryRejection>,
+) -> Response {
+    let key = match key_of(&app, &headers, query) {
+        Ok(key) => key,
+        Err(refusal) => return refusal.into_response(&cutter),
+    };
+    if !app.jobs.erase(&key) {
+        return no_such_job().into_response(&cutter);
+    }
+    match app.files.erase(&key).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a result file could not be deleted");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// The idempotency key of a request that is admitted.
+fn key_of(
+    app: &App,
+    headers: &HeaderMap,
+    query: Result<Query<ByKey>, QueryRejection>,
+) -> Result<String, Refusal> {
+    let key = query.ok().map(|Query(query)| query.idempotency_key);
+    admit_status_request(app, headers, key.as_deref().unwrap_or_default())?;
+    let message = "The query parameter idempotencyKey is missing.";
+    Ok(key.ok_or_else(|| Problem::bad_request("idempotencyKeyMissing", message))?)
 }
 
 fn no_such_job() -> Refusal {

@@ -87,6 +87,13 @@ pub(crate) async fn run(app: Arc<App>, work: Work) {
         }
         Err(error) => failed(&job_id, error),
     };
+    if app.jobs.is_erased(&job_id) {
+        // The job was erased while it ran, so its files may have been stored since.
+        if let Err(error) = app.files.erase(&key).await {
+            tracing::error!(%error, "a result file could not be deleted");
+        }
+        return;
+    }
     let event = after_faults(&job_id, event, &pinned);
     let timing = Timing::of(&pinned, app.config.delay);
     sleep_until(accepted + timing.finished).await;

@@ -121,6 +121,7 @@ fn a15_everything_that_can_go_wrong_has_its_alarm() {
     for (metric, of) in [
         ("Callbacks", vec!["badSignature".to_owned()]),
         ("Callbacks", vec!["contradictory".to_owned()]),
+        ("UploadsToErased", vec![]),
         ("CallbackMissed", vec![]),
         ("ThirdPartyErrors", vec!["ThirdParty.Unauthorized".to_owned()]),
         ("Documents", vec!["Failed".to_owned()]),

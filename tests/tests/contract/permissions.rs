@@ -116,10 +116,27 @@ const CALLS: [(&str, &[&str]); 9] = [
             "dynamodb.rs:get_item",
             "dynamodb/browse.rs:query",
             "dynamodb/browse.rs:batch_get_item",
+            "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
+            "s3/returned.rs:head_object",
             "s3/returned.rs:get_object",
         ],
     ),
+];
+
+/// The calls that only the command `lectern` makes. docs/deploying.md lists the operator's actions.
+const CALLS_OF_THE_COMMAND: [(&str, &str); 10] = [
+    ("dynamodb/erasure.rs:update_item", "`UpdateItem`"),
+    ("dynamodb/erasure.rs:query", "`Query`"),
+    ("dynamodb/erasure.rs:delete_item", "`DeleteItem`"),
+    ("s3/submission.rs:list_object_versions", "`ListBucketVersions`"),
+    ("s3/submission.rs:delete_object", "`DeleteObjectVersion`"),
+    ("s3/submission.rs:list_multipart_uploads", "`ListBucketMultipartUploads`"),
+    ("s3/submission.rs:abort_multipart_upload", "`AbortMultipartUpload`"),
+    // A transaction needs the actions of its parts.
+    ("dynamodb.rs:transact_write_items", "`DeleteItem`"),
+    ("secrets.rs:get_secret_value", "`secretsmanager:GetSecretValue`"),
+    ("sfn.rs:start_execution", "`StartExecution`"),
 ];
 
 /// The IAM actions that a call needs. The code reads uploads by version, and returned files by key only.
@@ -162,7 +179,9 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
 fn actions_without_a_call(function: &str) -> &'static [&'static str] {
     match function {
         // S3 answers 404 for a missing object only if the caller may list the bucket; otherwise 403.
-        "receive-upload" | "normalize-document" | "verify-returned-file" => &["s3:ListBucket"],
+        "receive-upload" | "normalize-document" | "verify-returned-file" | "records-api" => {
+            &["s3:ListBucket"]
+        }
         // It also reads the current version, without naming it.
         "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
         _ => &[],
@@ -187,8 +206,10 @@ fn every_call_to_aws_in_the_adapters_is_accounted_for_by_some_function() {
         let calls = calls.filter(|call| !["clone", "get"].contains(&call.as_str()));
         found.extend(calls.map(|call| format!("{path}:{call}")));
     }
+    let of_functions = CALLS.iter().flat_map(|(_, calls)| calls.iter());
+    let of_the_command = CALLS_OF_THE_COMMAND.iter().map(|(call, _)| call);
     let accounted: BTreeSet<String> =
-        CALLS.iter().flat_map(|(_, calls)| calls.iter().map(|call| (*call).to_owned())).collect();
+        of_functions.chain(of_the_command).map(|call| (*call).to_owned()).collect();
     assert_eq!(
         found, accounted,
         "left: in crates/lectern-aws/src; right: CALLS of this test, which names their functions"
@@ -319,6 +340,18 @@ fn nobody_may_scan_and_no_code_does() {
         for call in [".scan()", ".execute_statement()", "Scan {"] {
             assert!(!product_code(&file.text).contains(call), "{} calls {call}", file.path);
         }
+    }
+}
+
+#[test]
+fn a08_operators_role_is_documented_for_every_call_of_the_command() {
+    let docs = super::sources::read("docs/deploying.md");
+    let rows: String = docs.lines().filter(|line| line.starts_with('|')).collect();
+    for (call, action) in CALLS_OF_THE_COMMAND {
+        assert!(
+            rows.contains(action),
+            "{call}: list {action} among the operator's actions in docs/deploying.md"
+        );
     }
 }
 

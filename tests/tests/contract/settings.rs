@@ -20,7 +20,7 @@ fn accessors() -> BTreeMap<String, BTreeSet<String>> {
     let body = body.split("\n}\n").next().unwrap();
     let functions = body.split("    pub fn ").skip(1).map(|function| {
         let name = function.split('(').next().unwrap().to_owned();
-        (name, captures(r#"(?:text|parsed|variable|at_least)\("([A-Z0-9_]+)"[,)]"#, function))
+        (name, captures(r#"(?:text|parsed|variable|days)\("([A-Z0-9_]+)"[,)]"#, function))
     });
     functions.filter(|(_, variables)| !variables.is_empty()).collect()
 }

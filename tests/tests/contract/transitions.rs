@@ -52,6 +52,7 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
         redrives: 0,
         record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
+        expires_at: None,
     }
 }
 

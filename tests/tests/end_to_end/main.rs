@@ -14,6 +14,7 @@ mod aws_json;
 mod callbacks;
 mod case;
 mod content;
+mod erasure;
 mod functions;
 mod queues;
 mod stack;

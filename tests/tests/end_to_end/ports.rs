@@ -14,12 +14,14 @@ use lectern::{
     testing::port_contract::{
         admission::{self, OrdersSetup},
         documents,
+        erasure::{self, ObjectsSetup},
         machine::{self, ExecutionsSetup, TaskOutcome, TasksSetup},
         objects::{self, UploadsSetup},
     },
 };
 use lectern_aws::{
-    AdmissionQueue, DynamoDbStore, ReturnedBucket, StateMachine, UploadsBucket, sfn::TaskTokens,
+    AdmissionQueue, DynamoDbStore, ObjectsOfSubmissions, ReturnedBucket, StateMachine, UploadsBucket,
+    sfn::TaskTokens,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -75,6 +77,25 @@ async fn reopening_on_dynamodb_keeps_its_contract() {
 #[tokio::test]
 async fn browse_on_dynamodb_keeps_its_contract() {
     keeps(documents::browse(&store().await).await);
+}
+
+#[tokio::test]
+async fn retention_on_dynamodb_keeps_its_contract() {
+    keeps(erasure::retention(&store().await.with_retention(erasure::RETENTION)).await);
+}
+
+#[tokio::test]
+async fn erasures_on_dynamodb_keeps_its_contract() {
+    keeps(erasure::erasures(&store().await).await);
+}
+
+/// The prefixes are different, so one bucket can be both.
+#[tokio::test]
+async fn submission_objects_on_s3_keeps_its_contract() {
+    let bucket = OwnBucket::create().await;
+    let (client, name) = (bucket.client.clone(), bucket.name.clone());
+    let objects = ObjectsOfSubmissions::new(client, name.clone(), name);
+    keeps(erasure::submission_objects(&objects, &bucket).await);
 }
 
 #[tokio::test]
@@ -159,6 +180,12 @@ impl UploadsSetup for OwnBucket {
     async fn remove_version(&self, object: &ObjectVersion) {
         let request = self.client.delete_object().bucket(&self.name).key(&object.key);
         request.version_id(&object.version_id).send().await.unwrap();
+    }
+}
+
+impl ObjectsSetup for OwnBucket {
+    async fn put(&self, key: &str, bytes: Bytes) {
+        self.client.put_object().bucket(&self.name).key(key).body(bytes.into()).send().await.unwrap();
     }
 }
 

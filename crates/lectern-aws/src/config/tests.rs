@@ -17,6 +17,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("RETURNED_BUCKET", of(config.returned_bucket())),
         ("STATE_MACHINE_ARN", of(config.state_machine_arn())),
         ("MAX_UPLOAD_BYTES", of(config.max_upload_bytes())),
+        ("UPLOAD_RETENTION_DAYS", of(config.retention())),
         ("DEAD_LETTER_QUEUE_URL", of(config.dead_letter_queue_url())),
         ("THIRD_PARTY_REQUESTS_PER_SECOND", of(config.third_party_limits())),
         ("THIRD_PARTY_URL", of(config.third_party_url())),
@@ -43,6 +44,7 @@ fn child_reads_its_environment() {
     }
     println!("endpoint={:?}", Config::from_env().endpoint_url());
     println!("limits={:?}", Config::from_env().third_party_limits());
+    println!("retention={:?}", Config::from_env().retention());
     println!("debugged={:?}", Config::from_env().debug_submission());
 }
 
@@ -131,6 +133,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
     let said = said_under(&[
         ("TABLE_NAME", " "),
         ("MAX_UPLOAD_BYTES", "many"),
+        ("UPLOAD_RETENTION_DAYS", "-1"),
         ("REQUEST_TIMEOUT_SECONDS", "-1"),
         ("THIRD_PARTY_NETWORK", "any"),
         ("PUSH_MAX_BYTES", "1 GB"),
@@ -140,6 +143,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
     for line in [
         "TABLE_NAME=environment variable TABLE_NAME is empty",
         "MAX_UPLOAD_BYTES=environment variable MAX_UPLOAD_BYTES is not a number",
+        "UPLOAD_RETENTION_DAYS=environment variable UPLOAD_RETENTION_DAYS is not a number",
         "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
         "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",
         "PUSH_MAX_BYTES=environment variable PUSH_MAX_BYTES is not a number",
@@ -147,6 +151,17 @@ fn malformed_setting_is_an_error_and_never_a_default() {
         "DEBUG_SUBMISSION=environment variable DEBUG_SUBMISSION is not a submission's id",
     ] {
         assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a08_retention_of_no_days_keeps_objects_for_good() {
+    for (uploads, records, expected) in [
+        ("365", "0", Retention { uploads: Some(Duration::from_hours(365 * 24)), records: None }),
+        ("0", "30", Retention { uploads: None, records: Some(Duration::from_hours(30 * 24)) }),
+    ] {
+        let said = said_under(&[("UPLOAD_RETENTION_DAYS", uploads), ("RECORD_RETENTION_DAYS", records)]);
+        assert!(said.contains(&format!("retention=Ok({expected:?})")), "{said}");
     }
 }
 

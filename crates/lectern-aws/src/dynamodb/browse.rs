@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{
     DynamoDbStore,
+    erasure::ERASURE_STATE,
     items::{Item, SUBMISSIONS_BY_STATE, StoredDocument, from_item, submission_key, submission_pk},
 };
 use crate::error::{defect, failed};
@@ -51,6 +52,13 @@ impl Browse for DynamoDbStore {
 
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
         let Some(submission) = self.submission_now(id).await? else { return Ok(None) };
+        Ok(Some((submission, self.documents_of(id).await?)))
+    }
+}
+
+impl DynamoDbStore {
+    /// All documents of a submission, oldest first and without their results.
+    pub(super) async fn documents_of(&self, id: &SubmissionId) -> Result<Vec<Document>, Error> {
         let mut pages = self
             .client
             .query()
@@ -62,7 +70,7 @@ impl Browse for DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, earlierJobs, redrives, \
-                 abandonedJobs, recordKey, traceparent",
+                 abandonedJobs, recordKey, traceparent, expiresAt",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")
@@ -82,11 +90,9 @@ impl Browse for DynamoDbStore {
         // state.
         let first_seen = |document: &Document| document.times.values().min().cloned();
         documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
-        Ok(Some((submission, documents)))
+        Ok(documents)
     }
-}
 
-impl DynamoDbStore {
     async fn listed(
         &self,
         state: SubmissionState,
@@ -137,7 +143,8 @@ impl DynamoDbStore {
             if items.is_empty() && rest.len() == wanted.len() {
                 return Err(StoreError::unavailable("BatchGetItem answers for none of its keys").into());
             }
-            for item in items {
+            // The index may still list a submission that has just been erased.
+            for item in items.into_iter().filter(|item| !item.contains_key(ERASURE_STATE)) {
                 submissions.push(from_item(item)?);
             }
             wanted = rest;

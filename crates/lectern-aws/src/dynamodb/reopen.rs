@@ -22,11 +22,12 @@ impl Reopening for DynamoDbStore {
         let Some((moved, change)) = transitions::reopen(&stored.document, after, discard_result, now) else {
             return Ok(Reopened::Unchanged(Box::new(stored.document)));
         };
+        let Some(count) = self.count(&document.submission_id, change, now).await? else {
+            return Ok(Reopened::Unknown);
+        };
+        let mut writes = self.put_expiry(&stored.document, &moved)?;
         let stored = StoredDocument { task_token: None, ..stored };
-        let mut writes = vec![self.put_moved(stored, moved.clone())?];
-        if let Some(change) = change {
-            writes.push(self.count(&document.submission_id, change, now).await?);
-        }
+        writes.extend([self.put_moved(stored, moved.clone())?, count]);
         self.transact(writes).await?;
         Ok(Reopened::Open(Box::new(moved)))
     }

@@ -34,11 +34,15 @@ const OF_A_JOB: &str = "attribute_exists(pk) AND attribute_not_exists(#result) A
 
 /// A callback's item: `CALLBACK#<callback id>` / `CALLBACK`.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct StoredCallback {
     #[serde(flatten)]
     document: DocumentRef,
     #[serde(default, deserialize_with = "trace::optional")]
     traceparent: Option<TraceParent>,
+    /// Only of an erased document.
+    #[serde(default)]
+    is_erased: bool,
 }
 
 impl DynamoDbStore {
@@ -115,7 +119,11 @@ impl Results for DynamoDbStore {
             .await
             .map_err(|error| failed("GetItem", error))?;
         let found: Option<StoredCallback> = answer.item.map(from_item).transpose()?;
-        Ok(found.map(|StoredCallback { document, traceparent }| CallbackTarget { document, traceparent }))
+        Ok(found.map(|StoredCallback { document, traceparent, is_erased }| CallbackTarget {
+            document,
+            traceparent,
+            is_erased,
+        }))
     }
 
     async fn record_result(

@@ -14,30 +14,54 @@ use time::OffsetDateTime;
 
 use super::{
     DynamoDbStore,
-    items::{from_item, submission_key},
+    erasure::ERASURE_STATE,
+    items::{Item, from_item, submission_key},
+    update,
 };
-use crate::error::{defect, failed};
+use crate::error::failed;
 
 impl DynamoDbStore {
-    /// The write that counts a document's transition.
+    /// The write that counts a document's transition, if the transition changes a count. Its condition is that the
+    /// submission has no erasure. `None` if the submission has one.
     pub(super) async fn count(
         &self,
         id: &SubmissionId,
-        change: CountChange,
+        change: Option<CountChange>,
         now: OffsetDateTime,
-    ) -> Result<TransactWriteItem, Error> {
-        let stored = self.submission_now(id).await?;
-        let before = stored.map(|submission| submission.counts).unwrap_or_default();
-        let guard = Guard::of(before, change);
+    ) -> Result<Option<TransactWriteItem>, Error> {
+        let stored = self.submission_item(id).await?;
+        if stored.as_ref().is_some_and(|item| item.contains_key(ERASURE_STATE)) {
+            return Ok(None);
+        }
+        let Some(change) = change else {
+            let unchanged = Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(submission_key(id)))
+                .update_expression("SET submissionId = :id")
+                .condition_expression(NOT_ERASED)
+                .expression_attribute_values(":id", AttributeValue::S(id.to_string()));
+            return update(unchanged.build()).map(Some);
+        };
+        let before = stored.map(from_item::<Submission>).transpose()?;
+        let guard = Guard::of(before.map(|submission| submission.counts).unwrap_or_default(), change);
         let created_at = rfc3339(now);
+        // A submission expires when its last document does.
+        let expires_at = match guard.after.state() {
+            SubmissionState::InProgress => None,
+            SubmissionState::Ready | SubmissionState::NeedsAttention => self.retention.expires_at(now),
+        };
+        let expiry = if expires_at.is_some() { ", expiresAt = :expires" } else { " REMOVE expiresAt" };
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(submission_key(id)))
-            .update_expression(
+            .update_expression(format!(
                 "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
-                 createdOrder = if_not_exists(createdOrder, :order) ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed",
-            )
-            .set_condition_expression(guard.condition.map(str::to_owned))
+                 createdOrder = if_not_exists(createdOrder, :order){expiry} ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed",
+            ))
+            .condition_expression(match guard.condition {
+                Some(condition) => format!("({condition}) AND {NOT_ERASED}"),
+                None => NOT_ERASED.to_owned(),
+            })
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#open", "open")
             .expression_attribute_names("#ready", "ready")
@@ -47,14 +71,24 @@ impl DynamoDbStore {
             .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
             .expression_attribute_values(":order", AttributeValue::S(format!("{created_at}#{id}")))
             .expression_attribute_values(":created", AttributeValue::S(created_at));
+        if let Some(expires_at) = expires_at {
+            update =
+                update.expression_attribute_values(":expires", AttributeValue::N(expires_at.to_string()));
+        }
         for (name, value) in guard.additions.into_iter().chain(guard.values) {
             update = update.expression_attribute_values(name, AttributeValue::N(value.to_string()));
         }
-        let update = update.build().map_err(|error| defect("a count could not be built", error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
+        super::update(update.build()).map(Some)
     }
 
+    /// A submission; `None` also for one that is erased.
     pub(super) async fn submission_now(&self, id: &SubmissionId) -> Result<Option<Submission>, Error> {
+        let item = self.submission_item(id).await?;
+        item.filter(|item| !item.contains_key(ERASURE_STATE)).map(from_item).transpose()
+    }
+
+    /// A submission's item, which may be that of an erased submission.
+    pub(super) async fn submission_item(&self, id: &SubmissionId) -> Result<Option<Item>, Error> {
         let answer = self
             .client
             .get_item()
@@ -64,9 +98,12 @@ impl DynamoDbStore {
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        answer.item.map(from_item).transpose()
+        Ok(answer.item)
     }
 }
+
+/// The condition that a submission's item has no erasure, and is not the item of one.
+const NOT_ERASED: &str = "attribute_not_exists(erasureState)";
 
 struct Guard {
     condition: Option<&'static str>,

@@ -3,6 +3,7 @@
 mod admission;
 mod browse;
 mod conflicts;
+mod erasure;
 mod golden;
 mod moves;
 mod register;

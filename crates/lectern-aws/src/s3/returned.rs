@@ -1,7 +1,5 @@
 //! The bucket of returned files: `quarantine/`, `returned/` and `records/`.
 
-use std::time::Duration;
-
 use aws_sdk_s3::{
     Client,
     operation::head_object::HeadObjectOutput,
@@ -15,7 +13,7 @@ use lectern::{
     document::ObjectVersion,
     error::{Error, StoreError},
     limits::READ_URL_LIFETIME,
-    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
+    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts, Uploads as _},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +33,14 @@ impl ReturnedBucket {
     /// The bucket of this name.
     pub fn new(client: Client, bucket: String) -> Self {
         Self { client, bucket }
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Error> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed("HeadObject", error)),
+        }
     }
 
     /// Returns the `ETag`.
@@ -140,10 +146,15 @@ impl Records for ReturnedBucket {
         self.put(key, json, "application/json").await.map(drop)
     }
 
-    async fn get_record(&self, key: &str) -> Result<Bytes, Error> {
-        let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let answer = request.send().await.map_err(|error| failed("GetObject", error))?;
-        answer.body.collect().await.map(AggregatedBytes::into_bytes).map_err(broken_off)
+    async fn get_record(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(answer) => {
+                let body = answer.body.collect().await;
+                body.map(AggregatedBytes::into_bytes).map(Some).map_err(broken_off)
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed("GetObject", error)),
+        }
     }
 }
 
@@ -194,11 +205,7 @@ impl ReturnedFiles for ReturnedBucket {
     }
 
     async fn promoted(&self, key: &str) -> Result<Option<Promoted>, Error> {
-        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
-            Ok(head) => Ok(kept(head)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(failed("HeadObject", error)),
-        }
+        Ok(self.head(key).await?.and_then(kept))
     }
 
     async fn read(&self, key: &str, limit: u64) -> Result<Option<Bytes>, Error> {
@@ -235,18 +242,26 @@ fn kept(head: HeadObjectOutput) -> Option<Promoted> {
 }
 
 impl ReadUrls for ReturnedBucket {
-    async fn upload_url(&self, object: &ObjectVersion, file_name: &str) -> Result<String, Error> {
-        UploadsBucket::new(self.client.clone()).read_url(object, file_name).await
+    async fn upload_url(&self, object: &ObjectVersion, file_name: &str) -> Result<Option<String>, Error> {
+        let uploads = UploadsBucket::new(self.client.clone());
+        if uploads.head(object).await?.is_none() {
+            return Ok(None);
+        }
+        uploads.read_url(object, file_name).await.map(Some)
     }
 
-    async fn returned_url(&self, key: &str, file_name: &str) -> Result<String, Error> {
-        self.presigned(key, READ_URL_LIFETIME, file_name).await
+    async fn returned_url(&self, key: &str, file_name: &str) -> Result<Option<String>, Error> {
+        if self.head(key).await?.is_none() {
+            return Ok(None);
+        }
+        self.read_url(key, file_name).await.map(Some)
     }
 }
 
 impl ReturnedBucket {
-    async fn presigned(&self, key: &str, lifetime: Duration, file_name: &str) -> Result<String, Error> {
-        let config = PresigningConfig::expires_in(lifetime).map_err(|error| defect("presigning", error))?;
+    pub(super) async fn read_url(&self, key: &str, file_name: &str) -> Result<String, Error> {
+        let config = PresigningConfig::expires_in(READ_URL_LIFETIME);
+        let config = config.map_err(|error| defect("presigning", error))?;
         let request = self
             .client
             .get_object()

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod answers;
+mod erasing;
 mod fetching;
 mod stub;
 mod submitting;

@@ -17,6 +17,9 @@ pub enum ApiError {
     /// The resource does not exist, or not yet.
     #[error("there is no such thing")]
     NotFound,
+    /// It existed, and its retention has ended.
+    #[error("its retention has ended")]
+    Expired,
     /// The path exists but does not support the method.
     #[error("the method is not allowed")]
     MethodNotAllowed,
@@ -49,6 +52,12 @@ impl ApiError {
                 "Not found",
                 404,
                 "This does not exist, or it is not ready yet.",
+            ),
+            Self::Expired => (
+                "urn:problem-type:lectern:expired",
+                "Expired",
+                410,
+                "This was deleted when its retention ended.",
             ),
             Self::MethodNotAllowed => (
                 "urn:problem-type:lectern:method-not-allowed",

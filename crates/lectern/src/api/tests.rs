@@ -68,6 +68,10 @@ async fn world() -> (MemoryStore, MemoryObjects, DocumentRef, DocumentRef) {
     let built = record::tests::build(&store.get(&ready).unwrap(), &files).unwrap();
     let (record_key, json) = built.to_object(&ready).unwrap();
     let objects = MemoryObjects::new(faults);
+    for document in [&ready, &rejected] {
+        objects.upload(&store.get(document).unwrap().object, None, &b"bytes"[..]);
+    }
+    objects.put_returned(&keys::returned_file(&ready, 0), "text");
     objects.put_record(&record_key, json).await.unwrap();
     store.finish(&ready, FinalOutcome::Ready { record_key }, now).await.unwrap();
     (store, objects, ready, rejected)
@@ -122,7 +126,23 @@ async fn urls_are_given_for_the_upload_and_for_checked_files_only() {
     let files = vec![record::tests::returned("t", FileRole::Text, "text/plain", "text").0];
     let result = JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files });
     store.record_result(&waiting, &result, datetime!(2026-11-20 17:00 UTC)).await.unwrap();
+    objects.upload(&store.get(&waiting).unwrap().object, None, &b"bytes"[..]);
     assert_eq!(urls(&waiting).await.len(), 1, "unchecked files stay in quarantine");
+}
+
+#[tokio::test]
+async fn a08_what_has_expired_is_gone_and_not_an_error_of_ours() {
+    let (store, _, ready, _) = world().await;
+    let id = ready.document_id.to_string();
+    let nothing = MemoryObjects::default();
+    let record = read_record(&evaluator(), &store, &nothing, "s1", &id).await;
+    assert_eq!(record.unwrap_err().problem().status, 410);
+    let urls = file_urls(&evaluator(), &store, &nothing, "s1", &id).await;
+    assert_eq!(urls.unwrap_err().problem().status, 410);
+    // The upload has expired, and the returned file has not.
+    nothing.put_returned(&keys::returned_file(&ready, 0), "text");
+    let left = file_urls(&evaluator(), &store, &nothing, "s1", &id).await.unwrap().files;
+    assert_eq!(left.iter().map(|file| file.kind).collect::<Vec<_>>(), [FileKind::Returned]);
 }
 
 #[rstest]

@@ -115,6 +115,16 @@ fn is_companion(key: &str) -> bool {
         || key.split('/').any(|folder| folder == "__MACOSX")
 }
 
+/// The prefix of all uploads of a submission.
+pub fn uploads_of(submission: &SubmissionId) -> String {
+    format!("{UPLOADS_PREFIX}{submission}/")
+}
+
+/// The prefixes of all other objects of a submission, in the bucket of returned files.
+pub fn returned_of(submission: &SubmissionId) -> [String; 3] {
+    ["returned", "records", "quarantine"].map(|kind| format!("{kind}/{submission}/"))
+}
+
 /// The file name of an upload's key, for display.
 pub fn file_name(key: &str) -> Label {
     Label::new(key.rsplit('/').next().unwrap_or(key))
@@ -206,6 +216,25 @@ mod tests {
     ) {
         let key = UploadKey::from_event(&format!("submissions/s1/{name}"));
         assert_eq!(format!("{key:?}"), "Document(…)");
+    }
+
+    #[test]
+    fn a08_every_key_of_a_submission_is_under_a_prefix_of_the_submission_and_of_no_other() {
+        let of = |submission: &str| DocumentRef {
+            submission_id: submission.parse().unwrap(),
+            document_id: "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f".parse().unwrap(),
+        };
+        let (document, other) = (of("s1"), of("s10"));
+        let prefixes = returned_of(&document.submission_id);
+        let keys =
+            |document| [returned_file(document, 0), record(document, "hash"), quarantined_file(document, 0)];
+        for (key, prefix) in keys(&document).iter().zip(&prefixes) {
+            assert!(key.starts_with(prefix), "{key}");
+        }
+        for key in keys(&other) {
+            assert!(!prefixes.iter().any(|prefix| key.starts_with(prefix)), "{key}");
+        }
+        assert_eq!(uploads_of(&document.submission_id), "submissions/s1/");
     }
 
     proptest! {

@@ -73,6 +73,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         redrives: 0,
         record_key: None,
         abandoned_jobs: BTreeSet::new(),
+        expires_at: None,
     };
     enter(&mut document, state, now);
     if superseded_by.is_some() {
@@ -249,7 +250,8 @@ pub fn reopen(
     };
     let change = (document.state == DocumentState::Failed)
         .then_some(CountChange { leaves: Some(document.state), enters: Some(state) });
-    let mut document = Document { state, reason: None, redrives: after + 1, ..document.clone() };
+    let mut document =
+        Document { state, reason: None, redrives: after + 1, expires_at: None, ..document.clone() };
     if resume == Resume::Transfer {
         let ended = document.result.take().map(|result| result.job_id().to_owned());
         // The job id is empty if the third party's answer violated the contract.

@@ -86,13 +86,15 @@ pub enum Registration {
     New(Document),
     /// It was registered before; nothing was changed.
     Known(Document),
+    /// The submission is erased, or is being erased; nothing was changed.
+    Erased,
 }
 
 /// The store's part for `receive-upload`.
 pub trait Register: Send + Sync {
     /// Registers a document once: the document, its callback id, the file's current version and the submission's
     /// counts, in one write. A newer version of the same key supersedes the older one; a version older than the
-    /// current one is registered as superseded and `Rejected`.
+    /// current one is registered as superseded and `Rejected`. Nothing is registered in an erased submission.
     fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
 }
 
@@ -156,6 +158,8 @@ pub struct CallbackTarget {
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
+    /// Whether the document is erased.
+    pub is_erased: bool,
 }
 
 /// A document's data at the time of a result.

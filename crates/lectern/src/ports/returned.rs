@@ -69,22 +69,23 @@ pub trait Records: Send + Sync {
     /// Writes a record. The key contains the hash of the content ([`crate::record::Record::to_object`]), so that writing twice changes nothing.
     fn put_record(&self, key: &str, json: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// `Store` also if there is no such object.
-    fn get_record(&self, key: &str) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    /// Reads a record; `None` if there is no such object, because its retention has ended.
+    fn get_record(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 }
 
 /// Short-lived URLs for a person.
 pub trait ReadUrls: Send + Sync {
-    /// A URL of the uploaded object, downloaded under `file_name`.
+    /// A URL of the uploaded object, downloaded under `file_name`; `None` if the object no longer exists.
     fn upload_url(
         &self,
         object: &ObjectVersion,
         file_name: &str,
-    ) -> impl Future<Output = Result<String, Error>> + Send;
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// A URL of a returned file, downloaded under `file_name`.
-    fn returned_url(&self, key: &str, file_name: &str) -> impl Future<Output = Result<String, Error>> + Send;
+    /// A URL of a returned file, downloaded under `file_name`; `None` if the file no longer exists.
+    fn returned_url(
+        &self,
+        key: &str,
+        file_name: &str,
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 }

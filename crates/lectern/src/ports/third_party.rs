@@ -88,6 +88,27 @@ pub trait ThirdParty: Send + Sync {
     ) -> Result<VerifiedCallback, VerifyError>;
 }
 
+/// The third party's part for erasing a submission.
+pub trait EraseJobs: Send + Sync {
+    /// Asks the third party to erase a job, by idempotency key: the document, the results, and all that is derived from
+    /// them.
+    ///
+    /// # Errors
+    /// `RateLimited`, `Unavailable` or `Unauthorized`; `Store` if our own credentials could not be read.
+    fn erase(&self, idempotency_key: &str) -> impl Future<Output = Result<JobErasure, Error>> + Send;
+}
+
+/// The third party's answer to a request to erase a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobErasure {
+    /// The job is erased.
+    Erased,
+    /// There is no such job, or no more.
+    Unknown,
+    /// The job will be erased; a later request finds it erased or unknown.
+    Accepted,
+}
+
 /// The secrets that callbacks are signed with.
 pub trait Secrets: Send + Sync {
     /// All that are accepted now; cached for minutes at most.

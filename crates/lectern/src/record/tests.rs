@@ -81,6 +81,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         redrives: 0,
         record_key: None,
         abandoned_jobs: std::collections::BTreeSet::new(),
+        expires_at: None,
     }
 }
 

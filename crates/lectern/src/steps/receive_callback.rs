@@ -16,7 +16,7 @@ use crate::{
     contract::response::job_reason,
     contract::webhook::VerifyError,
     document::{CallbackId, JobResult, TaskToken},
-    error::{Error, StoreError},
+    error::Error,
     limits::MAX_CALLBACK_BYTES,
     message::Envelope,
     ports::{CallbackTarget, Clock, Orders, Recorded, Results, Secrets, Tasks, ThirdParty, TokenUse},
@@ -77,6 +77,13 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
             return Ok(Answer::KeptUnknown);
         };
         let span = span_of(&target);
+        if target.is_erased {
+            span.in_scope(|| {
+                tracing::info!(callback = "gone", "A callback for an erased document was not stored.");
+            });
+            metrics::callback(CallbackOutcome::Gone, None);
+            return Ok(Answer::Kept);
+        }
         span.in_scope(|| compare_traces(target.traceparent, delivery.headers));
         self.receive_verified(&target, verified, delivery, now).instrument(span).await
     }
@@ -171,10 +178,10 @@ impl<R: Results, T: Tasks, O: Orders, S: Secrets, C: Clock> Ports<'_, R, T, O, S
                 );
                 return Ok((CallbackOutcome::OtherJob, None));
             }
+            // DynamoDB may delete an expired document some days before it deletes the document's callback id.
             Recorded::Unknown => {
-                return Err(
-                    StoreError::defect("a callback id belongs to a document that is not there").into()
-                );
+                tracing::info!(callback = "gone", "A callback for an expired document was not stored.");
+                return Ok((CallbackOutcome::Gone, None));
             }
         };
         let woken = match &context.token {
@@ -236,7 +243,7 @@ pub struct WebhookRequest<'d> {
 /// The answer to the third party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Stored, by this delivery or an earlier one.
+    /// Stored, by this delivery or an earlier one; or the document is erased or has expired, and nothing was stored.
     Kept,
     /// Stored, although the callback id or the event's type is unknown.
     KeptUnknown,

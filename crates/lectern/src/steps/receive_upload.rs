@@ -61,21 +61,22 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 documentId = %found.reference.document_id,
                 traceId = trace.trace_id()
             );
-            let registered = self.receive(found, trace).instrument(span).await?;
-            if registered.state == DocumentState::Rejected {
-                summary.rejected += 1;
-            } else {
-                summary.accepted += 1;
+            match self.receive(found, trace).instrument(span).await? {
+                None => summary.erased += 1,
+                Some(document) if document.state == DocumentState::Rejected => summary.rejected += 1,
+                Some(_) => summary.accepted += 1,
             }
         }
         Ok(summary)
     }
 
-    async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Document, Error> {
+    /// Registers a document and starts its execution. `None` if its submission is erased.
+    async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Option<Document>, Error> {
         let judged = match found.invalid_key {
             Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
             None => self.judge(&found.object).await?,
         };
+        let still_exists = judged.rejected.as_ref().is_none_or(|reason| reason.code != SOURCE_GONE);
         let new = NewDocument {
             reference: found.reference,
             object: found.object,
@@ -102,19 +103,28 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 tracing::info!(state = %document.state, "The upload had been registered before.");
                 document
             }
+            Registration::Erased if still_exists => {
+                tracing::error!("A file was uploaded to an erased submission; it was not registered.");
+                metrics::uploaded_to_erased();
+                return Ok(None);
+            }
+            Registration::Erased => {
+                tracing::info!("A late event of an erased file was ignored.");
+                return Ok(None);
+            }
         };
         // Also for a known document: an earlier run may have died after registering it. Starting an execution is
         // idempotent.
         if document.state == DocumentState::Received {
             self.executions.start(&StartExecution::of(&document)).await?;
         }
-        Ok(document)
+        Ok(Some(document))
     }
 
     async fn judge(&self, object: &ObjectVersion) -> Result<Judged, Error> {
         let max_upload_bytes = self.max_upload_bytes;
         let Some(head) = self.uploads.head(object).await? else {
-            let reason = Reason::new("sourceGone", "The file was deleted before it could be looked at.");
+            let reason = Reason::new(SOURCE_GONE, "The file was deleted before it could be looked at.");
             return Ok(Judged { size_bytes: 0, media_type: None, rejected: Some(reason) });
         };
         let size_bytes = head.size_bytes;
@@ -156,6 +166,9 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
     }
 }
 
+/// The code of the reason for a version that no longer exists.
+const SOURCE_GONE: &str = "sourceGone";
+
 /// Why S3 would not let Lectern read the object. Without this check, such an upload would look like an outage of our own
 /// (S04).
 fn unreadable(protection: Protection) -> Option<Reason> {
@@ -188,6 +201,8 @@ pub struct Summary {
     pub accepted: usize,
     /// Records whose document is registered (now or before) as rejected.
     pub rejected: usize,
+    /// Records of files whose submission is erased; no document is registered.
+    pub erased: usize,
     /// Ignored records: folder markers, companion files, foreign prefixes, other kinds of event.
     pub ignored: usize,
 }

@@ -32,6 +32,11 @@ pub fn registered(document: &Document) {
     tracing::info!(target: TARGET, Documents = 1u64, State = document.state.as_str(), Reason = reason);
 }
 
+/// A file was uploaded to a submission that is erased, and was not registered.
+pub fn uploaded_to_erased() {
+    tracing::info!(target: TARGET, UploadsToErased = 1u64);
+}
+
 /// A document has ended as `Ready` or, with a reason, as `Failed`. `document` is its state just before.
 pub fn ended(document: &Document, failed: Option<&Reason>, now: OffsetDateTime) {
     let state = if failed.is_some() { DocumentState::Failed } else { DocumentState::Ready };
@@ -91,6 +96,8 @@ pub enum CallbackOutcome {
     Contradictory,
     /// A result of another job of the document than the one whose result is stored or awaited.
     OtherJob,
+    /// A callback for a document that is erased, or whose retention has ended; nothing is stored.
+    Gone,
     /// An event of an unknown type.
     UnknownType,
     /// Well signed, but the body violates the contract.
@@ -107,13 +114,14 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accepted,
         Self::Early,
         Self::Late,
         Self::Duplicate,
         Self::Contradictory,
         Self::OtherJob,
+        Self::Gone,
         Self::UnknownType,
         Self::ContractBroken,
         Self::Unknown,
@@ -131,6 +139,7 @@ impl CallbackOutcome {
             Self::Duplicate => "duplicate",
             Self::Contradictory => "contradictory",
             Self::OtherJob => "otherJob",
+            Self::Gone => "gone",
             Self::UnknownType => "unknownType",
             Self::ContractBroken => "contractBroken",
             Self::Unknown => "unknown",

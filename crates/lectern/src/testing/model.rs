@@ -227,8 +227,12 @@ async fn apply<S: Modelled>(
             let is_new = model.register(op.document, acceptable, &new);
             let found = ok(store.register(new).await)?;
             same("registered as new", &is_new, &matches!(found, Registration::New(_)))?;
-            let (Registration::New(document) | Registration::Known(document)) = found;
-            model.expect(op.document, Some(&document))
+            match found {
+                Registration::New(document) | Registration::Known(document) => {
+                    model.expect(op.document, Some(&document))
+                }
+                Registration::Erased => Err("nothing was erased".to_owned()),
+            }
         }
         Action::BeginTransfer(attempt) => {
             let round = Round(1 + attempt.0 % 2);
@@ -301,7 +305,7 @@ async fn compare<S: Load + Results + Browse>(store: &S, model: &Model, which: us
     if let Some(document) = &document {
         let resolved = ok(store.resolve(&document.callback_id).await)?;
         let traceparent = Some(model.traceparent(which));
-        let expected = CallbackTarget { document: reference.clone(), traceparent };
+        let expected = CallbackTarget { document: reference.clone(), traceparent, is_erased: false };
         same("callback's document", &Some(expected), &resolved)?;
     }
     let found = ok(store.submission(&reference.submission_id).await)?;

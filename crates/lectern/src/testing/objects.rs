@@ -14,13 +14,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Faults, lock, port_contract::objects::UploadsSetup, world::BUCKET};
+use super::{
+    Faults, lock,
+    port_contract::{erasure::ObjectsSetup, objects::UploadsSetup},
+    world::BUCKET,
+};
 use crate::{
-    document::ObjectVersion,
+    document::{ObjectVersion, SubmissionId, keys},
     error::{Error, StoreError},
     ports::{
         ByteStream, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles, StreamFacts,
-        UploadReader, Uploads,
+        SubmissionObjects, UploadReader, Uploads,
     },
 };
 
@@ -168,6 +172,12 @@ impl UploadsSetup for MemoryObjects {
     }
 }
 
+impl ObjectsSetup for MemoryObjects {
+    async fn put(&self, key: &str, bytes: Bytes) {
+        self.put_returned(key, bytes);
+    }
+}
+
 impl UploadReader for MemoryObjects {
     /// The body ends with an error if the version is gone or has another size than was registered.
     async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
@@ -194,9 +204,8 @@ impl Records for MemoryObjects {
         self.faults.run("put_record", || self.put_returned(key, json))
     }
 
-    async fn get_record(&self, key: &str) -> Result<Bytes, Error> {
-        let found = self.faults.run("get_record", || self.returned(key))?;
-        found.ok_or_else(|| StoreError::defect("there is no such record").into())
+    async fn get_record(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        self.faults.run("get_record", || self.returned(key))
     }
 }
 
@@ -264,13 +273,42 @@ impl ReturnedFiles for MemoryObjects {
 }
 
 impl ReadUrls for MemoryObjects {
-    async fn upload_url(&self, object: &ObjectVersion, _file_name: &str) -> Result<String, Error> {
-        self.faults.run("upload_url", || format!("https://uploads.example/{}", object.version_id))
+    async fn upload_url(&self, object: &ObjectVersion, _file_name: &str) -> Result<Option<String>, Error> {
+        let url = |version: Version| format!("https://uploads.example/{}", version.id);
+        self.faults.run("upload_url", || self.version(object).map(url))
     }
 
-    async fn returned_url(&self, key: &str, _file_name: &str) -> Result<String, Error> {
-        self.faults.run("returned_url", || format!("https://returned.example/{key}"))
+    async fn returned_url(&self, key: &str, _file_name: &str) -> Result<Option<String>, Error> {
+        let url = |_| format!("https://returned.example/{key}");
+        self.faults.run("returned_url", || self.returned(key).map(url))
     }
+}
+
+impl SubmissionObjects for MemoryObjects {
+    async fn count_versions(&self, id: &SubmissionId) -> Result<u64, Error> {
+        self.faults.run("count_versions", || {
+            let prefix = keys::uploads_of(id);
+            let uploads = lock(&self.uploads);
+            let uploads = uploads.iter().filter(|((_, key), _)| key.starts_with(&prefix));
+            let uploads: usize = uploads.map(|(_, versions)| versions.len()).sum();
+            let returned = self.returned_keys().iter().filter(|key| is_returned_of(id, key)).count();
+            (uploads + returned) as u64
+        })
+    }
+
+    async fn erase_objects(&self, id: &SubmissionId) -> Result<u64, Error> {
+        let versions = self.count_versions(id).await?;
+        self.faults.run("erase_objects", || {
+            let prefix = keys::uploads_of(id);
+            lock(&self.uploads).retain(|(_, key), _| !key.starts_with(&prefix));
+            lock(&self.returned).retain(|key, _| !is_returned_of(id, key));
+            versions
+        })
+    }
+}
+
+fn is_returned_of(id: &SubmissionId, key: &str) -> bool {
+    keys::returned_of(id).iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// SHA-256 in lower-case hex.

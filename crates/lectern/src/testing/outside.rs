@@ -27,8 +27,8 @@ use crate::{
     document::{CallbackId, DocumentRef, TaskToken},
     error::{Error, StoreError},
     ports::{
-        ByteStream, Clock, Content, Executions, Fetch, JobRequest, Orders, Random, Secrets, StartExecution,
-        Tasks, ThirdParty, TokenUse,
+        ByteStream, Clock, Content, EraseJobs, Executions, Fetch, JobErasure, JobRequest, Orders, Random,
+        Secrets, StartExecution, Tasks, ThirdParty, TokenUse,
     },
     steps::admit_document::Input,
     telemetry::trace::TraceParent,
@@ -205,6 +205,7 @@ pub struct MemoryThirdParty {
     traces: Mutex<BTreeMap<String, Vec<Option<TraceParent>>>>,
     files: Mutex<BTreeMap<String, Vec<u8>>>,
     secrets: Mutex<Option<SigningSecrets>>,
+    late_erasures: Mutex<BTreeSet<String>>,
     faults: Arc<Faults>,
 }
 
@@ -227,6 +228,11 @@ impl MemoryThirdParty {
     /// Removes the job with this key.
     pub fn forget(&self, idempotency_key: &str) {
         lock(&self.statuses).remove(idempotency_key);
+    }
+
+    /// Answers the next request to erase the job with this key that the job will be erased later.
+    pub fn erase_later(&self, idempotency_key: &str) {
+        lock(&self.late_erasures).insert(idempotency_key.to_owned());
     }
 
     /// What it serves under this URL.
@@ -294,6 +300,23 @@ impl ThirdParty for MemoryThirdParty {
         now: OffsetDateTime,
     ) -> Result<VerifiedCallback, VerifyError> {
         verify_callback_body(headers, body, secrets, now)
+    }
+}
+
+impl EraseJobs for MemoryThirdParty {
+    async fn erase(&self, idempotency_key: &str) -> Result<JobErasure, Error> {
+        self.refusal()?;
+        let erasure = self.faults.run("erase", || {
+            if lock(&self.late_erasures).remove(idempotency_key) {
+                return JobErasure::Accepted;
+            }
+            lock(&self.statuses).remove(idempotency_key);
+            match lock(&self.jobs).remove(idempotency_key) {
+                Some(_) => JobErasure::Erased,
+                None => JobErasure::Unknown,
+            }
+        });
+        erasure.map_err(|error| Error::Unavailable(error.to_string()))
     }
 }
 

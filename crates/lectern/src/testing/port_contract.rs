@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod documents;
+pub mod erasure;
 pub mod faults;
 pub mod machine;
 pub mod objects;

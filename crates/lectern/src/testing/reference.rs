@@ -442,6 +442,7 @@ impl Model {
             record_key: self.is_ready(which).then(|| self.record_key(which)),
             redrives: known.redrives,
             abandoned_jobs: known.abandoned.clone(),
+            expires_at: None,
         };
         same("document", &Some(&expected), &found)
     }

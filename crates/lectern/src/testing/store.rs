@@ -9,15 +9,17 @@ use time::OffsetDateTime;
 
 use super::{Faults, lock};
 use crate::{
+    document::retention::Retention,
     document::submission::{CountChange, Counts, Submission, SubmissionState},
     document::transitions,
     document::{
         Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
     },
-    error::{Error, rfc3339},
+    error::{Error, StoreError, rfc3339},
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
+        Begin, Browse, CallbackTarget, Cursor, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
+        Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
+        Results, Sequencer, Transfers,
     },
 };
 
@@ -36,7 +38,9 @@ pub(super) struct State {
     submissions: BTreeMap<SubmissionId, Submission>,
     /// The states under which the index lists the submissions, if it lags.
     lagging_index: Option<BTreeMap<SubmissionId, SubmissionState>>,
-    callbacks: BTreeMap<CallbackId, DocumentRef>,
+    callbacks: BTreeMap<CallbackId, CallbackTarget>,
+    erasures: BTreeMap<SubmissionId, Erasure>,
+    retention: Retention,
     unknown: BTreeMap<String, Vec<u8>>,
     pub(super) admission: super::admission::StoredAdmission,
 }
@@ -45,6 +49,13 @@ impl MemoryStore {
     /// An empty store whose calls `faults` may cut off.
     pub fn new(faults: Arc<Faults>) -> Self {
         Self { faults, ..Self::default() }
+    }
+
+    /// The same store with this retention.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        lock(&self.state).retention = retention;
+        self
     }
 
     /// A document, for assertions.
@@ -65,6 +76,11 @@ impl MemoryStore {
     /// Callbacks that belonged to no document.
     pub fn unknown_callbacks(&self) -> BTreeMap<String, Vec<u8>> {
         lock(&self.state).unknown.clone()
+    }
+
+    /// The erasure of a submission, for assertions.
+    pub fn erasure_now(&self, id: &SubmissionId) -> Option<Erasure> {
+        lock(&self.state).erasures.get(id).cloned()
     }
 
     /// Freezes the index of submissions, which on AWS lags behind the items for a moment.
@@ -117,12 +133,32 @@ impl State {
         self.submissions.values().filter(is_listed).cloned().collect()
     }
 
+    /// Oldest first, without their results.
+    fn documents_of(&self, id: &SubmissionId) -> Vec<Document> {
+        let mut documents: Vec<Document> = self
+            .documents
+            .values()
+            .filter(|document| document.reference.submission_id == *id)
+            .map(|document| Document { result: None, ..document.clone() })
+            .collect();
+        let first_seen = |document: &Document| document.times.values().min().cloned();
+        documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
+        documents
+    }
+
     fn put(&mut self, document: Document) -> Document {
         self.documents.insert(document.reference.clone(), document.clone());
         document
     }
 
+    fn is_erased(&self, id: &SubmissionId) -> bool {
+        self.erasures.contains_key(id)
+    }
+
     fn register(&mut self, new: NewDocument) -> Registration {
+        if self.is_erased(&new.reference.submission_id) {
+            return Registration::Erased;
+        }
         if let Some(known) = self.documents.get(&new.reference) {
             return Registration::Known(known.clone());
         }
@@ -132,7 +168,10 @@ impl State {
             .files
             .get(&file)
             .and_then(|(reference, stored)| Some((self.documents.get(reference)?.clone(), stored.clone())));
-        let change = transitions::register(new, current);
+        let mut change = transitions::register(new, current);
+        if change.document.state.is_terminal() {
+            change.document.expires_at = self.retention.expires_at(now);
+        }
         if let Some(superseded) = change.superseded {
             self.put(superseded);
         }
@@ -140,18 +179,25 @@ impl State {
         if change.is_current {
             self.files.insert(file, (document.reference.clone(), sequencer));
         }
-        self.callbacks.insert(document.callback_id.clone(), document.reference.clone());
+        let target = CallbackTarget {
+            document: document.reference.clone(),
+            traceparent: document.traceparent,
+            is_erased: false,
+        };
+        self.callbacks.insert(document.callback_id.clone(), target);
         self.count(&document.reference.submission_id, change.change, now);
         Registration::New(document)
     }
 
     fn finish(&mut self, reference: &DocumentRef, outcome: FinalOutcome, now: OffsetDateTime) -> Finish {
         let Some(stored) = self.documents.get(reference) else { return Finish::Unknown };
-        let Some((document, change)) = transitions::finish(stored, outcome, now) else {
+        let Some((mut document, change)) = transitions::finish(stored, outcome, now) else {
             return Finish::AlreadyTerminal;
         };
+        document.expires_at = self.retention.expires_at(now);
         self.put(document);
-        self.count(&reference.submission_id, change, now);
+        let erased = self.is_erased(&reference.submission_id);
+        self.count(&reference.submission_id, change.filter(|_| !erased), now);
         Finish::Finished
     }
 
@@ -216,12 +262,7 @@ impl Transfers for MemoryStore {
 
 impl Results for MemoryStore {
     async fn resolve(&self, callback: &CallbackId) -> Result<Option<CallbackTarget>, Error> {
-        self.faults.run("resolve", || {
-            let state = lock(&self.state);
-            let document = state.callbacks.get(callback)?.clone();
-            let traceparent = state.documents.get(&document).and_then(|stored| stored.traceparent);
-            Some(CallbackTarget { document, traceparent })
-        })
+        self.faults.run("resolve", || lock(&self.state).callbacks.get(callback).cloned())
     }
 
     async fn record_result(
@@ -276,13 +317,81 @@ impl Reopening for MemoryStore {
     ) -> Result<Reopened, Error> {
         self.faults.run("reopen", || {
             let mut state = lock(&self.state);
-            let Some(stored) = state.documents.get(document).cloned() else { return Reopened::Unknown };
+            let erased = state.is_erased(&document.submission_id);
+            let Some(stored) = state.documents.get(document).filter(|_| !erased).cloned() else {
+                return Reopened::Unknown;
+            };
             let Some((moved, change)) = transitions::reopen(&stored, after, discard_result, now) else {
                 return Reopened::Unchanged(Box::new(stored));
             };
             state.tokens.remove(document);
             state.count(&document.submission_id, change, now);
             Reopened::Open(Box::new(state.put(moved)))
+        })
+    }
+}
+
+impl Erasures for MemoryStore {
+    async fn erasure(&self, id: &SubmissionId) -> Result<Option<Erasure>, Error> {
+        self.faults.run("erasure", || self.erasure_now(id))
+    }
+
+    async fn begin_erasure(&self, id: &SubmissionId, by: &str, now: OffsetDateTime) -> Result<(), Error> {
+        self.faults.run("begin_erasure", || {
+            let mut state = lock(&self.state);
+            state.submissions.remove(id);
+            let erasure = state.erasures.entry(id.clone()).or_insert_with(|| Erasure {
+                submission_id: id.clone(),
+                state: ErasureState::Erasing,
+                by: String::new(),
+                began_at: rfc3339(now),
+                ended_at: None,
+                documents: 0,
+                object_versions: 0,
+            });
+            (erasure.state, erasure.ended_at) = (ErasureState::Erasing, None);
+            by.clone_into(&mut erasure.by);
+        })
+    }
+
+    async fn documents_to_erase(&self, id: &SubmissionId) -> Result<Vec<Document>, Error> {
+        self.faults.run("documents_to_erase", || lock(&self.state).documents_of(id))
+    }
+
+    async fn erase_document(&self, document: &Document, _now: OffsetDateTime) -> Result<(), Error> {
+        self.faults.run("erase_document", || {
+            let mut state = lock(&self.state);
+            if state.documents.remove(&document.reference).is_none() {
+                return Err(StoreError::Conflict.into());
+            }
+            state.tokens.remove(&document.reference);
+            state.files.remove(&file_of(&document.reference.submission_id, &document.object));
+            if let Some(target) = state.callbacks.get_mut(&document.callback_id) {
+                (target.is_erased, target.traceparent) = (true, None);
+            }
+            if let Some(erasure) = state.erasures.get_mut(&document.reference.submission_id) {
+                erasure.documents += 1;
+            }
+            Ok(())
+        })?
+    }
+
+    async fn count_erased_versions(&self, id: &SubmissionId, versions: u64) -> Result<(), Error> {
+        self.faults.run("count_erased_versions", || {
+            if let Some(erasure) = lock(&self.state).erasures.get_mut(id) {
+                erasure.object_versions += versions;
+            }
+        })
+    }
+
+    async fn end_erasure(&self, id: &SubmissionId, now: OffsetDateTime) -> Result<(), Error> {
+        self.faults.run("end_erasure", || {
+            let mut state = lock(&self.state);
+            state.files.retain(|(submission, ..), _| submission != id);
+            state.documents.retain(|document, _| document.submission_id != *id);
+            if let Some(erasure) = state.erasures.get_mut(id) {
+                (erasure.state, erasure.ended_at) = (ErasureState::Erased, Some(rfc3339(now)));
+            }
         })
     }
 }
@@ -311,16 +420,7 @@ impl Browse for MemoryStore {
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {
         self.faults.run("submission", || {
             let state = lock(&self.state);
-            let submission = state.submissions.get(id)?.clone();
-            let mut documents: Vec<Document> = state
-                .documents
-                .values()
-                .filter(|document| document.reference.submission_id == *id)
-                .map(|document| Document { result: None, ..document.clone() })
-                .collect();
-            let first_seen = |document: &Document| document.times.values().min().cloned();
-            documents.sort_by_key(|document| (first_seen(document), document.reference.document_id));
-            Some((submission, documents))
+            Some((state.submissions.get(id)?.clone(), state.documents_of(id)))
         })
     }
 }

@@ -5,6 +5,7 @@
 mod callbacks;
 mod command;
 mod contract;
+mod erasures;
 mod faults;
 mod files;
 mod limits;

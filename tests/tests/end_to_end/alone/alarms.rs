@@ -134,6 +134,20 @@ async fn contradiction_sets_its_alarm_off_and_another_jobs_result_does_not() {
     subscriber.unsubscribe().await;
 }
 
+#[tokio::test]
+async fn a08_upload_to_an_erased_submission_sets_its_alarm_off() {
+    let case = Case::begin();
+    case.stack.age_metrics(DAY_S).await;
+    let rejected = case.upload("empty.txt", Vec::new()).await;
+    case.stack.rejected(&rejected, "empty").await;
+    let erased = case.stack.lectern(&["erase", case.submission.as_str(), "--yes"]).await;
+    assert_eq!(erased.exit, lectern_cli::Exit::Done, "{}{}", erased.out, erased.err);
+    let mut subscriber = Subscriber::subscribe(&case.stack).await;
+    case.upload("new.txt", text()).await;
+    subscriber.goes_off("UploadsToErasedAlarm").await;
+    subscriber.unsubscribe().await;
+}
+
 /// One document that the third party does not accept sets off nothing.
 #[tokio::test]
 async fn many_failed_documents_set_their_alarm_off() {

@@ -248,7 +248,8 @@ async fn end_of_a_document_and_its_submissions_count_are_one_write() {
     let sent = update.expression_attribute_values().unwrap();
     assert_eq!((&sent[":open"], &sent[":failed"]), (&AttributeValue::N("-1".to_owned()), &number(1)));
     assert_eq!(sent[":state"], text("NeedsAttention"));
-    assert_eq!(update.condition_expression(), Some("#open = :wasOpen"));
+    let condition = "(#open = :wasOpen) AND attribute_not_exists(erasureState)";
+    assert_eq!(update.condition_expression(), Some(condition));
 }
 
 #[rstest]
@@ -345,13 +346,18 @@ async fn kept_success_stays_when_its_document_is_reopened() {
         stored.result_outcome = Some("succeeded".to_owned());
         stored.result_files = Some(0);
     });
-    let store = store!(reads_document(Some(item)), transacts(&seen));
+    let store = store!(
+        reads_document(Some(item)),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_open()))),
+        transacts(&seen)
+    );
     let Reopened::Open(open) = store.reopen(&reference(), 0, false, NOW).await.unwrap() else {
         panic!("it is not open")
     };
     assert_eq!((open.state, open.has_succeeded_result()), (DocumentState::Verifying, true));
     let request = seen.only();
-    assert_eq!(request.transact_items().len(), 1, "an open document is counted already");
+    let update = request.transact_items()[1].update().unwrap();
+    assert_eq!(update.update_expression(), "SET submissionId = :id", "an open document is counted already");
     let item = puts(&request)[0].item().clone();
     assert_eq!((&item["resultOutcome"], &item["resultFiles"]), (&text("succeeded"), &number(0)));
 }

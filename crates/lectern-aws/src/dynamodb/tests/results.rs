@@ -197,7 +197,7 @@ async fn callback_id_leads_to_its_document_and_an_impossible_one_is_not_even_ask
     item.insert("traceparent".to_owned(), text(&traceparent().to_string()));
     let (known, unknown) = (reads(&key, Some(item)), reads(&callback_key(&CallbackId::new("x")), None));
     let store = store!(known, unknown);
-    let target = CallbackTarget { document: reference(), traceparent: Some(traceparent()) };
+    let target = CallbackTarget { document: reference(), traceparent: Some(traceparent()), is_erased: false };
     assert_eq!(store.resolve(&id).await.unwrap(), Some(target));
     assert_eq!(store.resolve(&CallbackId::new("x")).await.unwrap(), None);
     for impossible in [String::new(), "x".repeat(513)] {
@@ -213,7 +213,7 @@ async fn callback_id_of_a_document_without_a_trace_leads_to_it_all_the_same() {
     let mut item = key.clone();
     item.extend(to_item(&reference()).unwrap());
     let known = reads(&key, Some(item));
-    let target = CallbackTarget { document: reference(), traceparent: None };
+    let target = CallbackTarget { document: reference(), traceparent: None, is_erased: false };
     assert_eq!(store!(known).resolve(&id).await.unwrap(), Some(target));
 }
 

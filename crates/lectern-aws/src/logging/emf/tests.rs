@@ -41,6 +41,7 @@ fn everything() {
     metrics::probed(Status::Unknown, true, None);
     metrics::permit_missed();
     metrics::newer_input();
+    metrics::uploaded_to_erased();
     let granted_after = vec![Duration::seconds(1), Duration::seconds(2)];
     metrics::limiter(&Limiter { granted_after, breaker_open: true, ..Limiter::default() });
 }
@@ -85,7 +86,7 @@ fn schema() -> Value {
 fn every_line_keeps_the_schema_and_the_words_of_the_specification() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
     let lines = written("off", everything);
-    assert_eq!(lines.len(), 13);
+    assert_eq!(lines.len(), 14);
     for line in &lines {
         schema.validate(line).unwrap_or_else(|error| panic!("{error} in {line}"));
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();

@@ -21,7 +21,7 @@ use aws_sdk_s3::{
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::stream;
-use lectern::ports::{ByteStream, Promoted, Records as _, ReturnedFiles as _, StreamFacts};
+use lectern::ports::{ByteStream, Promoted, ReadUrls as _, Records as _, ReturnedFiles as _, StreamFacts};
 use rstest::rstest;
 
 use super::{PART_BYTES, ReturnedBucket};
@@ -200,17 +200,30 @@ async fn record_is_written_as_json_and_read_back_whole() {
         .match_requests(|request| request.key() == Some("records/s1/d1/hash.json"))
         .then_output(|| GetObjectOutput::builder().body(Body::from_static(b"{}")).build());
     let bucket = ReturnedBucket::new(client!(aws_sdk_s3, get), "returned".to_owned());
-    assert_eq!(bucket.get_record("records/s1/d1/hash.json").await.unwrap(), b"{}".as_slice());
+    let read = bucket.get_record("records/s1/d1/hash.json").await.unwrap();
+    assert_eq!(read, Some(Bytes::from_static(b"{}")));
 }
 
 #[tokio::test]
-async fn record_that_is_not_there_is_a_defect_and_a_busy_bucket_an_outage() {
-    for (status, code, expected) in [(404, "NoSuchKey", "Defect"), (503, "SlowDown", "Unavailable")] {
+async fn a08_record_that_is_not_there_has_expired_and_a_busy_bucket_is_an_outage() {
+    for (status, code, expected) in
+        [(404, "NoSuchKey", "Ok(None)"), (403, "AccessDenied", "Defect"), (503, "SlowDown", "Unavailable")]
+    {
         let get = mock!(Client::get_object).then_http_response(move || xml_error(status, code));
         let bucket = ReturnedBucket::new(client!(aws_sdk_s3, get), "returned".to_owned());
-        let error = bucket.get_record("records/s1/d1/hash.json").await.unwrap_err();
-        assert!(format!("{error:?}").contains(expected), "{error:?}");
+        let found = bucket.get_record("records/s1/d1/hash.json").await;
+        assert!(format!("{found:?}").contains(expected), "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn a08_no_url_is_made_of_a_file_that_has_expired() {
+    let head = mock!(Client::head_object).then_http_response(|| xml_error(404, ""));
+    let bucket = ReturnedBucket::new(client!(aws_sdk_s3, head), "returned".to_owned());
+    assert_eq!(bucket.returned_url("returned/s1/d1/0", "x.vtt").await.unwrap(), None);
+    let object = crate::test_support::object();
+    assert_eq!(bucket.upload_url(&object, "plan.txt").await.unwrap(), None);
+    assert_eq!(head.num_calls(), 2);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl World {
 
     async fn record(&self) -> Option<Record> {
         let key = self.store.get(&self.document)?.record_key?;
-        Some(serde_json::from_slice(&self.files.get_record(&key).await.unwrap()).unwrap())
+        Some(serde_json::from_slice(&self.files.get_record(&key).await.unwrap()?).unwrap())
     }
 }
 

@@ -280,7 +280,7 @@ async fn each_record_of_an_event_is_handled() {
     world.objects.upload(&empty, None, b"".as_slice());
     let event = s3_event(&[(&good, "01"), (&object("", "v1"), "01"), (&empty, "02"), (&gone, "03")]);
     let summary = world.receive_upload(&event).await.unwrap();
-    assert_eq!(summary, Summary { accepted: 1, rejected: 2, ignored: 1 });
+    assert_eq!(summary, Summary { accepted: 1, rejected: 2, erased: 0, ignored: 1 });
     assert_eq!(code(&world.document(&gone).unwrap()), Some("sourceGone"));
 }
 

@@ -48,9 +48,11 @@ const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [
 const WHOLE: &[&[&str]] = &[&[]];
 
 /// All metrics.
-pub const ALL: [Metric; 24] = [
+pub const ALL: [Metric; 25] = [
     // Documents that were registered or have ended: by state, and by reason if there is one.
     metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
+    // Files that were uploaded to an erased submission.
+    metric("UploadsToErased", Unit::Count, WHOLE),
     // How long an ended document was in each state, and in total.
     metric("ReceivedSeconds", Unit::Seconds, WHOLE),
     metric("TransferringSeconds", Unit::Seconds, WHOLE),
@@ -87,12 +89,13 @@ pub const ALL: [Metric; 24] = [
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
-pub const REASONS: [&str; 46] = [
+pub const REASONS: [&str; 47] = [
     "badJson",
     "badTime",
     "contractBroken",
     "empty",
     "encrypted",
+    "erased",
     "findingOutsideText",
     "forbiddenUrl",
     "internal",

@@ -130,9 +130,34 @@ async fn callbacks() {
     send("nobody", SECRET, &body).await;
     send("callback-0", SECRET, br#"{"type":"job.paused"}"#).await;
     send("callback-0", SECRET, b"no json").await;
+    erase(&world).await;
+    send("callback-0", SECRET, &body).await;
 }
 
-const OUTCOMES: [&str; 12] = [
+async fn erase(world: &MemoryWorld) {
+    let MemoryWorld { store, objects, third_party, clock, .. } = world;
+    let ports = crate::erasure::Ports { store, objects, third_party, clock };
+    ports.handle(&"s1".parse().unwrap(), "arn:operator").await.unwrap();
+}
+
+async fn upload_to_an_erased_submission() {
+    let (world, _) = registered_document("lesson.txt", TEXT).await;
+    erase(&world).await;
+    let object = object("new.txt", "v1");
+    for _ in 0..2 {
+        // The first event is that of an object that no longer exists.
+        world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+        world.objects.upload(&object, None, TEXT);
+    }
+}
+
+#[test]
+fn a08_upload_to_an_erased_submission_is_counted_only_if_there_is_one() {
+    let found = recorded(upload_to_an_erased_submission());
+    assert_eq!(found.values("UploadsToErased"), [1]);
+}
+
+const OUTCOMES: [&str; 13] = [
     "notKept",
     "accepted",
     "duplicate",
@@ -145,6 +170,7 @@ const OUTCOMES: [&str; 12] = [
     "unknown",
     "unknownType",
     "contractBroken",
+    "gone",
 ];
 
 /// Runs of admit-document and transfer-document.
@@ -167,6 +193,7 @@ fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
         normalized_document().await;
         failed_document("x").await;
         callbacks().await;
+        upload_to_an_erased_submission().await;
         probe(None, Some(Error::Unauthorized)).await;
         probe(None, None).await;
         limits_and_transfers();

@@ -78,9 +78,10 @@ suite! {
 }
 
 async fn registered(store: &impl Register, new: NewDocument) -> Outcome<Document> {
-    let (Registration::New(document) | Registration::Known(document)) =
-        retried(async || store.register(new.clone()).await).await?;
-    Ok(document)
+    match retried(async || store.register(new.clone()).await).await? {
+        Registration::New(document) | Registration::Known(document) => Ok(document),
+        Registration::Erased => Err("the submission is erased".to_owned().into()),
+    }
 }
 
 async fn counts(store: &impl Browse, id: &SubmissionId) -> Outcome<Option<Counts>> {

@@ -65,6 +65,7 @@ impl World {
             rejected: rejected.then(|| Reason::new("empty", "The file is empty.")),
             now: datetime!(2026-11-20 16:00 UTC) + Duration::from_secs(at_s),
         };
+        self.objects.upload(&new.object, None, &b"bytes"[..]);
         self.store.register(new).await.unwrap();
     }
 
@@ -82,7 +83,9 @@ impl World {
         let now = datetime!(2026-11-20 17:00 UTC);
         self.store.record_result(&self.ready, &JobResult::Succeeded(job), now).await.unwrap();
         let mut draft = Draft::new(&self.store.get(&self.ready).unwrap(), "house").unwrap();
-        for (file, content) in files.iter().zip(&contents) {
+        for (index, (file, content)) in files.iter().zip(&contents).enumerate() {
+            self.objects
+                .put_returned(&lectern::document::keys::returned_file(&self.ready, index), content.clone());
             draft.add(file, Some(content)).unwrap();
         }
         let record = draft.finish(rfc3339(now)).unwrap();
