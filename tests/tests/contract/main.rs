@@ -18,6 +18,7 @@ mod loops;
 mod metrics;
 mod payloads;
 mod permissions;
+mod pins;
 mod queues;
 mod replacement;
 mod retries;

@@ -181,7 +181,7 @@ fn every_parameter_and_mapping_is_used() {
 }
 
 #[test]
-fn a13_urls_of_other_machines_have_to_be_https() {
+fn a13_s09_urls_of_other_machines_have_to_be_https() {
     let template = Template::load();
     for parameter in ["ThirdPartyUrl", "CallbackBaseUrl"] {
         let pattern = template.0["Parameters"][parameter]["AllowedPattern"].as_str().unwrap();
@@ -205,7 +205,7 @@ fn a13_urls_of_other_machines_have_to_be_https() {
 
 /// `CloudFormation` checks the rules before it creates or changes anything; `MiniStack` 1.5.33 checks them as well.
 #[test]
-fn a13_loopback_network_cannot_be_deployed_to_a_stage_on_aws() {
+fn a13_s09_loopback_network_cannot_be_deployed_to_a_stage_on_aws() {
     let template = Template::load();
     let rules = template.0["Rules"].as_object().expect("template.yaml has rules");
     let equals = |parameter: &str, value: &str| json!({ "Fn::Equals": [{ "Ref": parameter }, value] });

@@ -80,7 +80,7 @@ fn repeating(rules: &[&Rule]) -> DynamoDbStore {
 }
 
 #[tokio::test]
-async fn a02_write_that_only_met_other_transactions_is_repeated_by_the_sdk() {
+async fn a02_d11_write_that_only_met_other_transactions_is_repeated_by_the_sdk() {
     let transaction = mock!(Client::transact_write_items)
         .sequence()
         .http_response(|| cancelled(&["None", "TransactionConflict"]))

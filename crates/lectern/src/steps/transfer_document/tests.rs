@@ -149,7 +149,7 @@ async fn refusal_is_reported_by_name_and_not_tried_again_here(
 
 /// Step Functions keeps an execution's history for 90 days, and other people may read it than the document.
 #[tokio::test]
-async fn a14_third_partys_words_are_stored_with_the_document_and_not_in_the_executions_history() {
+async fn a14_s11_third_partys_words_are_stored_with_the_document_and_not_in_the_executions_history() {
     let (world, document) = registered().await;
     let reason = Reason::new("drm", "The lesson of Ms Miller is protected.");
     world.third_party.refuse_next(Error::Rejected(reason.clone()));

@@ -72,7 +72,7 @@ suite! {
     /// [`Browse`]
     browse<S: Browse + Results + Register> {
         submission_without_documents_is_unknown,
-        documents_of_a_submission_come_without_their_results,
+        a10_documents_of_a_submission_come_without_their_results,
         pages_of_submissions_of_the_same_moment_leave_none_out,
     }
 }
@@ -314,7 +314,7 @@ async fn submission_without_documents_is_unknown(store: &impl Browse) -> Outcome
     Ok(same("unassigned uploads", &None, &store.submission(&SubmissionId::unassigned()).await?)?)
 }
 
-async fn documents_of_a_submission_come_without_their_results<S: Browse + Results + Register>(
+async fn a10_documents_of_a_submission_come_without_their_results<S: Browse + Results + Register>(
     store: &S,
 ) -> Outcome {
     let document = registered(store, new_document("listed", "plan.pdf", 1)?).await?;
