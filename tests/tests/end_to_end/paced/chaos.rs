@@ -1,6 +1,7 @@
 //! Seeded chaos: functions die, messages come twice and late, the third party goes down, callbacks are lost and
-//! doubled, and AWS throttles, fails, is slow and loses answers. Afterwards nothing is lost, nothing was done twice, and no limit was exceeded. The same seed causes the
-//! same disturbances in the same order, but the local cloud's threads may run in another order.
+//! doubled, and AWS throttles, fails, is slow and loses answers. Afterwards nothing is lost, nothing was done twice, and
+//! no limit was exceeded. The same seed causes the same disturbances in the same order, but the local cloud's threads may
+//! run in another order.
 
 use std::{
     collections::BTreeMap,
