@@ -10,9 +10,9 @@ use lectern::{
     telemetry::metrics,
 };
 use serde::de::DeserializeOwned;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
-use super::receive_count;
+use super::{LogFields, receive_count};
 use crate::{
     Environment, logging,
     sqs::{Kept, SourceQueue},
@@ -66,12 +66,22 @@ where
                 continue;
             }
             Err(Unreadable::Newer(version)) => {
-                metrics::newer_input();
-                tracing::warn!(
-                    messageId = message.message_id,
-                    schemaVersion = version,
-                    "Newer code wrote the message; it waits in the queue."
+                let span = tracing::info_span!(
+                    "message",
+                    submissionId = Empty,
+                    documentId = Empty,
+                    attempt = Empty,
+                    traceId = Empty
                 );
+                LogFields::of(message.body.as_deref().unwrap_or_default()).record(&span);
+                span.in_scope(|| {
+                    metrics::newer_input();
+                    tracing::warn!(
+                        messageId = message.message_id,
+                        schemaVersion = version,
+                        "Newer code wrote the message; it waits in the queue."
+                    );
+                });
                 if queue.keep_newer(&message).await == Kept::Here {
                     response.add_failure(message.message_id.unwrap_or_default());
                 }
