@@ -21,6 +21,7 @@ mod retries;
 mod submission_write;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 use aws_sdk_dynamodb::{
     Client,

@@ -98,6 +98,7 @@ pub(crate) fn document() -> Document {
         reason: None,
         times: [("Received".to_owned(), "2026-11-20T11:00:00.000Z".to_owned())].into(),
         superseded_by: None,
+        is_withdrawn: false,
         callback_id: CallbackId::new("callback-one"),
         traceparent: Some(traceparent()),
         attempt: Some(Attempt(1000)),

@@ -140,7 +140,7 @@ async fn submission_report(
         admission = Some(Admission { limiter, standpoint: Standpoint::Unknown, api_key });
     }
     let (mut suspects, mut to_look_up) = (Vec::new(), MAX_LOOKED_UP);
-    for document in documents.iter().filter(|document| document.superseded_by.is_none()) {
+    for document in documents.iter().filter(|document| document.is_counted()) {
         let mut needs_attention = document.state == DocumentState::Failed;
         if !document.state.is_terminal() && to_look_up > 0 {
             to_look_up -= 1;

@@ -14,7 +14,7 @@ use std::{
 use futures_util::TryStreamExt as _;
 use lectern::{
     document::{Document, DocumentState, SubmissionId, submission::SubmissionState},
-    ports::{Browse as _, Clock as _},
+    ports::{Browse as _, Clock as _, Withdrawing as _},
 };
 use lectern_aws::SystemClock;
 use time::{Duration, OffsetDateTime};
@@ -132,8 +132,8 @@ impl Work<'_> {
     /// Makes the events for a file's versions whose events were lost, newest first.
     async fn unannounced(&mut self, versions: &[Unannounced]) -> Result<(), Problem> {
         let Some((newest, object)) = versions.first() else { return Ok(()) };
-        let registered = self.cloud.store.newest_sequencer(&newest.submission_id, object).await?;
-        self.events.extend(events(versions, registered.as_ref()));
+        let registered = self.cloud.store.newest_version(&newest.submission_id, object).await?;
+        self.events.extend(events(versions, registered.as_ref().map(|(_, sequencer)| sequencer)));
         for (reference, _) in versions {
             self.report.findings.push(Finding::unannounced(reference, reference == newest));
         }

@@ -87,7 +87,7 @@ async fn failed(cloud: &Cloud, options: &Redrive, console: &Console<'_>) -> Resu
 fn is_meant(document: &Document, options: &Redrive) -> bool {
     let code = document.reason.as_ref().map(|reason| reason.code.as_str());
     document.state == DocumentState::Failed
-        && document.superseded_by.is_none()
+        && document.is_counted()
         && options.reason.as_deref().is_none_or(|wanted| code == Some(wanted))
 }
 

@@ -173,6 +173,7 @@ pub(crate) fn document(state: DocumentState) -> Document {
         reason: failed.then(|| Reason::new("overdue", "secret name.txt was never returned.")),
         times: [("Received".to_owned(), "2026-11-20T12:00:00.000Z".to_owned())].into(),
         superseded_by: None,
+        is_withdrawn: false,
         callback_id: CallbackId::new("SECRET-CALLBACK"),
         attempt: Some(Attempt(1001)),
         round: lectern::document::Round::FIRST,

@@ -247,6 +247,9 @@ pub struct DocumentSummary {
     /// The newer version of the same file, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<DocumentId>,
+    /// Whether its file was deleted after it was rejected or had failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_withdrawn: bool,
 }
 
 impl From<Document> for DocumentSummary {
@@ -260,6 +263,7 @@ impl From<Document> for DocumentSummary {
             reason: document.reason,
             times: document.times,
             superseded_by: document.superseded_by,
+            is_withdrawn: document.is_withdrawn,
         }
     }
 }

@@ -362,6 +362,10 @@ pub struct Document {
     /// The newer version of the same file, if there is one. A superseded document no longer counts in its submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<DocumentId>,
+    /// Whether the uploaded file was deleted after the document was rejected or had failed. A withdrawn document no longer
+    /// counts in its submission, and cannot be reopened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_withdrawn: bool,
     /// The last part of the callback URL.
     pub callback_id: CallbackId,
     /// Its trace, chosen when the document was registered.
@@ -409,6 +413,11 @@ impl Document {
     pub fn may_have_job(&self, job_id: &str) -> bool {
         let is_known = self.job_id.as_deref() == Some(job_id) || self.earlier_jobs.contains(job_id);
         !self.abandoned_jobs.contains(job_id) && (is_known || self.job_id.is_none() || job_id.is_empty())
+    }
+
+    /// Whether the document counts in its submission.
+    pub fn is_counted(&self) -> bool {
+        self.superseded_by.is_none() && !self.is_withdrawn
     }
 
     /// Whether the third party's result is stored and is a success, so that nothing has to be processed again.

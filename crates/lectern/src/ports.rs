@@ -25,6 +25,7 @@ pub use self::{
     documents::{
         Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finish, Finishing, Load, NewDocument,
         Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
+        Withdrawing,
     },
     erasure::{Erasure, ErasureState, Erasures, SubmissionObjects},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},

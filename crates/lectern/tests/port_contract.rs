@@ -65,6 +65,11 @@ async fn reopening_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn withdrawing_keeps_its_contract() {
+    keeps(documents::withdrawing(&store()).await);
+}
+
+#[tokio::test]
 async fn browse_keeps_its_contract() {
     keeps(documents::browse(&store()).await);
 }

@@ -60,7 +60,7 @@ fn every_action_is_among_the_decoded_ones() {
         .map(|number| format!("{:?}", Op::decode(number).action))
         .map(|action| action.split([' ', '(']).next().unwrap_or_default().to_owned())
         .collect();
-    assert_eq!(kinds.len(), 9, "{kinds:?}");
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn events_of_receive_upload_show_each_kind_that_s3_sends() {
     assert_eq!(messages("object-created.json"), [1]);
     assert_eq!(messages("test-event.json"), [0]);
     assert_eq!(messages("folder-marker.json"), [1]);
+    assert_eq!(messages("object-removed.json"), [1, 1]);
     assert_eq!(messages("several-records.json"), [2, 1]);
     assert_eq!(messages("poisonous-message.json"), [1, 0, 1]);
 }

@@ -179,11 +179,9 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
 fn actions_without_a_call(function: &str) -> &'static [&'static str] {
     match function {
         // S3 answers 404 for a missing object only if the caller may list the bucket; otherwise 403.
-        "receive-upload" | "normalize-document" | "verify-returned-file" | "records-api" => {
-            &["s3:ListBucket"]
-        }
-        // It also reads the current version, without naming it.
-        "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
+        "normalize-document" | "verify-returned-file" | "records-api" => &["s3:ListBucket"],
+        // They also read the current version, without naming it.
+        "receive-upload" | "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
         _ => &[],
     }
 }

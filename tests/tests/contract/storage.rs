@@ -233,11 +233,13 @@ fn keys_of_the_table_and_its_index_are_those_of_the_adapter() {
 }
 
 #[test]
-fn uploads_are_announced_to_the_queue_of_receive_upload() {
+fn uploads_and_deletions_are_announced_to_the_queue_of_receive_upload() {
     let template = Template::load();
     let uploads = template.resource("AWS::S3::Bucket", "UploadsBucket");
-    let events = json!([{"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": "ReceiveUploadQueue.Arn"}}]);
-    assert_eq!(uploads["NotificationConfiguration"]["QueueConfigurations"], events);
+    let queue = json!({"Fn::GetAtt": "ReceiveUploadQueue.Arn"});
+    let events =
+        ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"].map(|event| json!({"Event": event, "Queue": queue}));
+    assert_eq!(uploads["NotificationConfiguration"]["QueueConfigurations"], json!(events));
     let policy = template.resource("AWS::SQS::QueuePolicy", "ReceiveUploadQueuePolicy");
     let statement = &policy["PolicyDocument"]["Statement"][0];
     assert_eq!(statement["Principal"], json!({"Service": "s3.amazonaws.com"}));

@@ -42,6 +42,7 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
         reason: None,
         times,
         superseded_by: None,
+        is_withdrawn: false,
         callback_id: CallbackId::new("callback"),
         traceparent: None,
         attempt: Some(Attempt(1)),

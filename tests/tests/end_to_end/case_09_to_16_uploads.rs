@@ -1,8 +1,11 @@
 //! Uploads that are not acceptable, and uploads that are deleted or replaced before they are submitted.
 
+use lectern::document::submission::SubmissionState;
+
 use crate::{
-    case::Case,
+    case::{Case, Upload},
     content::{sample, text, text_of},
+    wait::{SOON, eventually},
 };
 
 /// Just above `MaxUploadBytes` of the tests' stack.
@@ -46,4 +49,42 @@ async fn case_15_truncated_video_fails_with_the_third_partys_reason() {
     case.stack.not_accepted(&upload, "truncated").await;
     let document = case.stack.load(&upload).await.unwrap();
     assert!(document.reason.is_some_and(|reason| !reason.message.is_empty()));
+}
+
+#[tokio::test]
+async fn f07_deleted_files_that_were_rejected_or_failed_no_longer_hold_their_submission() {
+    let case = Case::begin();
+    let good = case.upload("good.txt", text()).await;
+    let rejected = case.upload("empty.pdf", []).await;
+    let failed = case.upload("truncated.mp4", sample("bad/truncated.mp4")).await;
+    case.stack.ready(&good).await;
+    case.stack.rejected(&rejected, "empty").await;
+    case.stack.not_accepted(&failed, "truncated").await;
+    let (submission, _) = case.settled(3).await;
+    assert_eq!(submission.state, SubmissionState::NeedsAttention);
+    // One file is deleted as a person does it, behind a delete marker, and the version of the other one for good.
+    for (upload, version) in [(&rejected, None), (&failed, Some(failed.version.clone()))] {
+        let delete = case.stack.s3.delete_object().bucket(&case.stack.is.uploads_bucket).key(&upload.key);
+        delete.set_version_id(version).send().await.unwrap();
+    }
+    let submission = eventually("no document needs attention", SOON, async || {
+        let (submission, _) = case.settled(3).await;
+        let is_ready = submission.state == SubmissionState::Ready;
+        if is_ready { Ok(submission) } else { Err(format!("{:?}", submission.counts)) }
+    })
+    .await;
+    let counts = submission.counts;
+    assert_eq!((counts.ready, counts.rejected, counts.failed), (1, 0, 0));
+    let shown = case.stack.read(&format!("/submissions/{}", case.submission)).await;
+    let withdrawn = |upload: &Upload| {
+        let documents = shown["documents"].as_array().unwrap();
+        let found = documents.iter().find(|document| document["documentId"] == upload.id().to_string());
+        found.unwrap()["isWithdrawn"] == true
+    };
+    assert_eq!([&good, &rejected, &failed].map(withdrawn), [false, true, true]);
+    // Another file under the same name counts.
+    let again = case.upload("empty.pdf", sample("lesson-plan.pdf")).await;
+    case.stack.ready(&again).await;
+    let (submission, _) = case.settled(4).await;
+    assert_eq!((submission.state, submission.counts.ready), (SubmissionState::Ready, 2));
 }

@@ -75,6 +75,11 @@ async fn reopening_on_dynamodb_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn withdrawing_on_dynamodb_keeps_its_contract() {
+    keeps(documents::withdrawing(&store().await).await);
+}
+
+#[tokio::test]
 async fn browse_on_dynamodb_keeps_its_contract() {
     keeps(documents::browse(&store().await).await);
 }

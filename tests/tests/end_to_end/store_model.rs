@@ -9,11 +9,13 @@ use aws_sdk_dynamodb::{
 };
 use lectern::{
     document::submission::{Submission, SubmissionState},
-    document::{Attempt, CallbackId, Document, DocumentRef, JobResult, Round, SubmissionId, TaskToken},
+    document::{
+        Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
+    },
     error::{Error, StoreError, rfc3339},
     ports::{
         Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, Transfers,
+        Register, Registration, Reopened, Reopening, Results, Sequencer, Transfers, Withdrawing,
     },
     testing::model::{DirectWrites, Op, Returned, check},
 };
@@ -169,6 +171,20 @@ impl DirectWrites for Real {
 impl Register for Real {
     async fn register(&self, new: NewDocument) -> Result<Registration, Error> {
         self.store.register(new).await
+    }
+}
+
+impl Withdrawing for Real {
+    async fn newest_version(
+        &self,
+        submission: &SubmissionId,
+        object: &ObjectVersion,
+    ) -> Result<Option<(DocumentRef, Sequencer)>, Error> {
+        self.store.newest_version(submission, object).await
+    }
+
+    async fn withdraw(&self, document: &DocumentRef, now: OffsetDateTime) -> Result<bool, Error> {
+        self.store.withdraw(document, now).await
     }
 }
 

@@ -59,7 +59,7 @@ fn check(simulation: &Simulation, objects: &[ObjectVersion], calm: bool) {
         let document = simulation.document(object);
         assert!(document.state.is_terminal(), "{:?} is {}", object.version_id, document.state);
         assert_eq!(document.reason.is_some(), document.state != DocumentState::Ready);
-        if document.superseded_by.is_none() {
+        if document.is_counted() {
             counts.ready += u64::from(document.state == DocumentState::Ready);
             counts.rejected += u64::from(document.state == DocumentState::Rejected);
             counts.failed += u64::from(document.state == DocumentState::Failed);

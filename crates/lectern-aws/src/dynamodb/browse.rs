@@ -70,7 +70,7 @@ impl DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, earlierJobs, redrives, \
-                 abandonedJobs, recordKey, traceparent, expiresAt",
+                 abandonedJobs, recordKey, traceparent, expiresAt, isWithdrawn",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")

@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use lectern::{
     document::transitions,
-    document::{Document, DocumentRef, ObjectVersion, SubmissionId},
+    document::{Document, DocumentRef},
     error::{Error, StoreError},
     ports::{NewDocument, Register, Registration, Sequencer},
     telemetry::trace::TRACEPARENT,
@@ -79,7 +79,7 @@ impl Register for DynamoDbStore {
 
 impl DynamoDbStore {
     /// A file's item, which holds at least its key, and its current version.
-    async fn current_version(
+    pub(super) async fn current_version(
         &self,
         file_key: Item,
     ) -> Result<(Item, Option<(StoredDocument, Sequencer)>), Error> {
@@ -96,19 +96,6 @@ impl DynamoDbStore {
         let current: CurrentVersion = from_item(item.clone())?;
         let stored = self.stored(&current.document).await?;
         Ok((item, stored.map(|stored| (stored, Sequencer::new(&current.sequencer)))))
-    }
-
-    /// The sequencer of the newest registered version of this file, `None` if there is none.
-    ///
-    /// # Errors
-    /// `Store.Unavailable`.
-    pub async fn newest_sequencer(
-        &self,
-        submission: &SubmissionId,
-        object: &ObjectVersion,
-    ) -> Result<Option<Sequencer>, Error> {
-        let (_, current) = self.current_version(file_key(submission, object)).await?;
-        Ok(current.map(|(_, sequencer)| sequencer))
     }
 
     fn put_once(&self, item: Item) -> Result<TransactWriteItem, Error> {

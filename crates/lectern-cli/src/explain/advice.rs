@@ -68,6 +68,10 @@ pub(super) fn conclude(
         let todo = vec![format!("lectern explain {}/{newer}", document.reference.submission_id)];
         return Conclusion { todo, ..Conclusion::new(format!("{state}, and superseded."), why) };
     }
+    if document.is_withdrawn {
+        let why = "The file was deleted, so the document no longer counts in its submission.";
+        return Conclusion::new(format!("{state} ({code}), and withdrawn."), why);
+    }
     match state {
         DocumentState::Ready => {
             let at = |state: DocumentState| document.times.get(state.as_str()).and_then(|text| time(text));

@@ -105,6 +105,7 @@ pub(super) struct Row {
     redrives: u32,
     abandoned_jobs: Vec<String>,
     superseded_by: Option<String>,
+    is_withdrawn: bool,
 }
 
 impl Row {
@@ -118,6 +119,7 @@ impl Row {
             redrives: document.redrives,
             abandoned_jobs: document.abandoned_jobs.iter().map(|job| plain(job)).collect(),
             superseded_by: document.superseded_by.map(|newer| newer.to_string()),
+            is_withdrawn: document.is_withdrawn,
         }
     }
 }
@@ -151,6 +153,7 @@ impl Report for SubmissionReport {
         for row in &self.documents {
             let reason = match (&row.superseded_by, &row.reason) {
                 (Some(_), _) => "superseded",
+                _ if row.is_withdrawn => "withdrawn",
                 (None, Some(reason)) => reason,
                 (None, None) => "",
             };

@@ -95,6 +95,9 @@ pub(super) fn plan(now: &Document, execution: Option<Status>, discard_result: bo
     if let Some(newer) = now.superseded_by {
         return Plan::Refused(format!("document {newer}, a newer version of the file, has superseded it."));
     }
+    if now.is_withdrawn {
+        return Plan::Refused("its file was deleted; the teacher has to upload it again.".to_owned());
+    }
     match (now.state, execution) {
         (DocumentState::Ready, _) => Plan::Nothing("it is ready; nothing was changed.".to_owned()),
         (DocumentState::Rejected, _) => {

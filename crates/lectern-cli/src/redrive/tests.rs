@@ -171,6 +171,13 @@ async fn dry_run_changes_nothing() {
 }
 
 #[test]
+fn f07_withdrawn_document_is_refused_with_a_way_out() {
+    let withdrawn = Document { is_withdrawn: true, ..document(DocumentState::Failed) };
+    let Plan::Refused(why) = plan(&withdrawn, None, false) else { panic!("not refused") };
+    assert!(why.contains("was deleted") && why.contains("upload it again"), "{why}");
+}
+
+#[test]
 fn superseded_document_is_refused_with_the_newer_ones_id() {
     let newer = DocumentId::of("b", b"k", "v2");
     let mut old = document(DocumentState::Failed);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{DocumentState, SubmissionId};
 
-/// A submission as it is stored. Superseded documents do not count.
+/// A submission as it is stored. Superseded and withdrawn documents do not count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Submission {
@@ -24,7 +24,7 @@ pub struct Submission {
 pub enum SubmissionState {
     /// At least one document is not in a final state.
     InProgress,
-    /// Every document is `Ready`.
+    /// Every document that counts is `Ready`, also if none counts.
     Ready,
     /// All documents are in a final state, and at least one was rejected or failed.
     NeedsAttention,

@@ -63,6 +63,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         reason: rejected,
         times: std::collections::BTreeMap::new(),
         superseded_by,
+        is_withdrawn: false,
         callback_id,
         traceparent: Some(traceparent),
         attempt: None,
@@ -79,9 +80,9 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     if superseded_by.is_some() {
         return Registering { document, is_current: false, superseded: None, change: None };
     }
+    let leaves = current.as_ref().filter(|(older, _)| older.is_counted()).map(|(older, _)| older.state);
     let superseded = current.map(|(older, _)| Document { superseded_by: Some(document_id), ..older });
-    let change =
-        CountChange { leaves: superseded.as_ref().map(|older| older.state), enters: Some(document.state) };
+    let change = CountChange { leaves, enters: Some(document.state) };
     Registering { document, is_current: true, superseded, change: Some(change) }
 }
 
@@ -239,7 +240,7 @@ pub fn reopen(
     now: OffsetDateTime,
 ) -> Option<(Document, Option<CountChange>)> {
     let reopenable = !document.state.is_terminal() || document.state == DocumentState::Failed;
-    if !reopenable || document.superseded_by.is_some() || document.redrives != after {
+    if !reopenable || !document.is_counted() || document.redrives != after {
         return None;
     }
     let resume = resume(document, discard_result);
@@ -266,6 +267,17 @@ pub fn reopen(
     document.times.retain(|name, _| !ahead(name));
     enter(&mut document, state, now);
     Some((document, change))
+}
+
+/// Withdraws a document whose uploaded file was deleted: it keeps its state and its reason, and no longer counts in its
+/// submission. `None` if the document does not count anyway, is open, or has a record.
+pub fn withdraw(document: &Document) -> Option<(Document, CountChange)> {
+    let has_no_record = matches!(document.state, DocumentState::Rejected | DocumentState::Failed);
+    if !has_no_record || !document.is_counted() {
+        return None;
+    }
+    let change = CountChange { leaves: Some(document.state), enters: None };
+    Some((Document { is_withdrawn: true, ..document.clone() }, change))
 }
 
 /// Where the workflow of a redriven document resumes.

@@ -9,7 +9,7 @@ use crate::{
     document::submission::{Submission, SubmissionState},
     document::{
         Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
-        TaskToken,
+        SubmissionId, TaskToken,
     },
     error::Error,
     telemetry::trace::TraceParent,
@@ -96,6 +96,24 @@ pub trait Register: Send + Sync {
     /// counts, in one write. A newer version of the same key supersedes the older one; a version older than the
     /// current one is registered as superseded and `Rejected`. Nothing is registered in an erased submission.
     fn register(&self, new: NewDocument) -> impl Future<Output = Result<Registration, Error>> + Send;
+}
+
+/// The store's part for `receive-upload` when an uploaded file was deleted.
+pub trait Withdrawing: Send + Sync {
+    /// The newest registered version of a file with its sequencer, `None` if no version is registered.
+    fn newest_version(
+        &self,
+        submission: &SubmissionId,
+        object: &ObjectVersion,
+    ) -> impl Future<Output = Result<Option<(DocumentRef, Sequencer)>, Error>> + Send;
+
+    /// Withdraws a document ([`crate::document::transitions::withdraw`]) and changes its submission's counts, in one write.
+    /// `false` if nothing was changed, also because the submission is erased or has expired.
+    fn withdraw(
+        &self,
+        document: &DocumentRef,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 }
 
 /// Reads one document.

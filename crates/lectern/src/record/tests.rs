@@ -68,6 +68,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
         reason: None,
         times: BTreeMap::from([("Received".to_owned(), "2026-11-20T16:00:00.000Z".to_owned())]),
         superseded_by: None,
+        is_withdrawn: false,
         callback_id: CallbackId::new("callback"),
         traceparent: None,
         attempt: None,

@@ -1,8 +1,13 @@
-//! `receive-upload`: registers each new object in the uploads bucket as a document and starts its execution.
+//! `receive-upload`: registers each new object in the uploads bucket as a document and starts its execution. It also
+//! withdraws the document of a deleted file, so that a rejected or failed document no longer holds its submission (F07).
 //!
-//! SQS invokes the function with S3 `ObjectCreated` events, which arrive at least once and in any order. The function
-//! reads the object's metadata and first bytes, and the end of a ZIP, never the whole of a large file. Every error leaves the message on the queue: SQS
-//! delivers it again, and all steps are idempotent.
+//! SQS invokes the function with S3 `ObjectCreated` and `ObjectRemoved` events, which arrive at least once and in any
+//! order. The function reads a new object's metadata and first bytes, and the end of a ZIP, never the whole of a large
+//! file. Every error leaves the message on the queue: SQS delivers it again, and all steps are idempotent.
+//!
+//! Objects that expire by a lifecycle rule change nothing: S3 reports them only as `LifecycleExpiration` events
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-configure-notification.html>), which the bucket does
+//! not send.
 
 mod upload_type;
 
@@ -18,7 +23,7 @@ use crate::{
     message::{self, Retryable, Unreadable},
     ports::{
         Clock, Executions, NewDocument, Protection, Random, Register, Registration, Sequencer,
-        StartExecution, Uploads,
+        StartExecution, Uploads, Withdrawing,
     },
     telemetry::metrics,
     telemetry::trace::TraceParent,
@@ -41,7 +46,7 @@ pub struct Ports<'p, U, S, E, C, R> {
     pub max_upload_bytes: u64,
 }
 
-impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S, E, C, R> {
+impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> Ports<'_, U, S, E, C, R> {
     /// Handles one message: an S3 event with any number of records. This function also chooses a new document's trace.
     ///
     /// # Errors
@@ -54,6 +59,11 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 summary.ignored += 1;
                 continue;
             };
+            if found.change != Change::Created {
+                self.remove(&found).await?;
+                summary.removed += 1;
+                continue;
+            }
             let trace = TraceParent::begin(message.xray_header, self.random);
             let span = tracing::info_span!(
                 "upload",
@@ -72,6 +82,7 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
 
     /// Registers a document and starts its execution. `None` if its submission is erased.
     async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Option<Document>, Error> {
+        let has_valid_key = found.invalid_key.is_none();
         let judged = match found.invalid_key {
             Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
             None => self.judge(&found.object).await?,
@@ -113,12 +124,40 @@ impl<U: Uploads, S: Register, E: Executions, C: Clock, R: Random> Ports<'_, U, S
                 return Ok(None);
             }
         };
+        // The event of the file's deletion may have come before the document was registered.
+        if document.state == DocumentState::Rejected
+            && document.is_counted()
+            && has_valid_key
+            && self.uploads.current_version(&document.object).await?.is_none()
+        {
+            self.withdraw(&document.reference).await?;
+        }
         // Also for a known document: an earlier run may have died after registering it. Starting an execution is
         // idempotent.
         if document.state == DocumentState::Received {
             self.executions.start(&StartExecution::of(&document)).await?;
         }
         Ok(Some(document))
+    }
+
+    /// Withdraws the document of a deleted file. A delete marker that is older than the file's newest registered version
+    /// changes nothing.
+    async fn remove(&self, found: &Found) -> Result<(), Error> {
+        if found.change == Change::VersionDeleted {
+            return self.withdraw(&found.reference).await;
+        }
+        match self.store.newest_version(&found.reference.submission_id, &found.object).await? {
+            Some((document, sequencer)) if sequencer < found.sequencer => self.withdraw(&document).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn withdraw(&self, document: &DocumentRef) -> Result<(), Error> {
+        if self.store.withdraw(document, self.clock.now()).await? {
+            let DocumentRef { submission_id, document_id } = document;
+            tracing::info!(submissionId = %submission_id, documentId = %document_id, "The file was deleted; its document was withdrawn.");
+        }
+        Ok(())
     }
 
     async fn judge(&self, object: &ObjectVersion) -> Result<Judged, Error> {
@@ -203,6 +242,8 @@ pub struct Summary {
     pub rejected: usize,
     /// Records of files whose submission is erased; no document is registered.
     pub erased: usize,
+    /// Records of deleted files, whether a document was withdrawn or not.
+    pub removed: usize,
     /// Ignored records: folder markers, companion files, foreign prefixes, other kinds of event.
     pub ignored: usize,
 }
@@ -261,17 +302,29 @@ pub fn parse_event(body: &str) -> Result<Vec<EventRecord>, Unreadable> {
     }
 }
 
-/// The documents that an event announces, without the objects that Lectern ignores.
+/// The documents of new objects that an event announces, without the objects that Lectern ignores.
 ///
 /// # Errors
 /// [`Unreadable`] if the body is not an S3 event.
 pub fn announced(body: &str) -> Result<Vec<DocumentRef>, Unreadable> {
     let found: Result<Vec<_>, _> = parse_event(body)?.into_iter().map(Found::in_record).collect();
-    Ok(found?.into_iter().flatten().map(|found| found.reference).collect())
+    let created = found?.into_iter().flatten().filter(|found| found.change == Change::Created);
+    Ok(created.map(|found| found.reference).collect())
 }
 
-/// A new object that Lectern has to register.
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Created,
+    /// The file was deleted: a delete marker is now its newest version. The event names the marker's version.
+    MarkerCreated,
+    /// One version was deleted permanently, or a delete marker, which is no document.
+    VersionDeleted,
+}
+
+/// A change of an object that Lectern registers.
 struct Found {
+    change: Change,
     reference: DocumentRef,
     object: ObjectVersion,
     sequencer: Sequencer,
@@ -282,9 +335,12 @@ impl Found {
     /// Returns `None` for an object that Lectern ignores.
     fn in_record(record: EventRecord) -> Result<Option<Self>, Unreadable> {
         let EventRecord { event_name, s3 } = record;
-        if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
-            return Ok(None);
-        }
+        let change = match event_name.trim_start_matches("s3:") {
+            created if created.starts_with("ObjectCreated:") => Change::Created,
+            "ObjectRemoved:DeleteMarkerCreated" => Change::MarkerCreated,
+            "ObjectRemoved:Delete" => Change::VersionDeleted,
+            _ => return Ok(None),
+        };
         let (submission_id, key, key_bytes, invalid_key) = match UploadKey::from_event(&s3.object.key) {
             UploadKey::Foreign => return Ok(None),
             UploadKey::Document { submission_id, key } => {
@@ -299,11 +355,12 @@ impl Found {
         let version_id = s3.object.version_id.filter(|version| version != "null");
         let Some(version_id) = version_id else {
             return Err(Unreadable::Form(
-                "an upload without a version: the bucket's versioning is off".to_owned(),
+                "an event without a version: the bucket's versioning is off".to_owned(),
             ));
         };
         let document_id = DocumentId::of(&s3.bucket.name, &key_bytes, &version_id);
         Ok(Some(Self {
+            change,
             reference: DocumentRef { submission_id, document_id },
             object: ObjectVersion { bucket: s3.bucket.name, key, version_id },
             sequencer: Sequencer::new(s3.object.sequencer.as_deref().unwrap_or_default()),

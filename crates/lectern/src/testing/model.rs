@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
-        Registration, Reopened, Reopening, Results, Transfers,
+        Registration, Reopened, Reopening, Results, Transfers, Withdrawing,
     },
 };
 
@@ -124,6 +124,8 @@ pub enum Action {
         /// Whether the operator's data is from before another operator's redrive.
         outdated: bool,
     },
+    /// The uploaded file was deleted.
+    Withdraw,
 }
 
 impl Op {
@@ -133,7 +135,7 @@ impl Op {
     /// Any number is an operation; a smaller one is a simpler one.
     pub fn decode(number: u32) -> Self {
         let number = number as usize;
-        let (document, action, detail) = (number % WHICH, number / WHICH % 13, number / WHICH / 13);
+        let (document, action, detail) = (number % WHICH, number / WHICH % 14, number / WHICH / 14);
         let attempt = Attempt([1000, 1001, 1002][detail % 3]);
         let action = match action {
             0..=3 => Action::Register { acceptable: !detail.is_multiple_of(4) || action > 0 },
@@ -144,6 +146,7 @@ impl Op {
             8 => Action::BeginVerify,
             9 => Action::BeginNormalize,
             10 | 11 => Action::Finish { ready: detail.is_multiple_of(2), outdated: detail % 8 == 5 },
+            12 => Action::Withdraw,
             _ => Action::Reopen { discard_result: detail % 4 == 2, outdated: detail % 4 == 3 },
         };
         Self { document, action }
@@ -152,12 +155,12 @@ impl Op {
 
 /// A store that can be compared with the model.
 pub trait Modelled:
-    Register + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites
+    Register + Withdrawing + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites
 {
 }
 
 impl<S> Modelled for S where
-    S: Register + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites
+    S: Register + Withdrawing + Load + Transfers + Results + Finishing + Reopening + Browse + DirectWrites
 {
 }
 
@@ -285,6 +288,10 @@ async fn apply<S: Modelled>(
                 }
                 Reopened::Unknown => model.expect(op.document, None),
             }
+        }
+        Action::Withdraw => {
+            let expected = model.withdraw(op.document);
+            same("withdrawn", &expected, &ok(store.withdraw(&reference, now).await)?)
         }
     }
 }

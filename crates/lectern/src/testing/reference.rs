@@ -45,6 +45,7 @@ struct Known {
     registered_at: OffsetDateTime,
     state: DocumentState,
     reason: Option<&'static str>,
+    withdrawn: bool,
     seen: bool,
     times: BTreeMap<String, String>,
     attempt: Option<Attempt>,
@@ -156,6 +157,7 @@ impl Model {
             registered_at: new.now,
             state: DocumentState::Received,
             reason: None,
+            withdrawn: false,
             seen: acceptable,
             times: BTreeMap::new(),
             attempt: None,
@@ -314,8 +316,24 @@ impl Model {
         self.documents.iter().find(|known| known.which == which).map_or(0, |known| known.redrives)
     }
 
-    /// Reopens a document that is neither ready nor rejected, is its file's newest version, and has the given number of
-    /// redrives.
+    /// The file of a document was deleted. Only a document counts no longer that was rejected or has failed, and that is
+    /// its file's newest version.
+    pub(super) fn withdraw(&mut self, which: usize) -> bool {
+        let Some(position) = self.documents.iter().position(|known| known.which == which) else {
+            return false;
+        };
+        let superseded = self.superseded_by(position).is_some();
+        let known = &mut self.documents[position];
+        let lost = [DocumentState::Rejected, DocumentState::Failed].contains(&known.state);
+        if !lost || superseded || known.withdrawn {
+            return false;
+        }
+        known.withdrawn = true;
+        true
+    }
+
+    /// Reopens a document that is neither ready nor rejected nor withdrawn, is its file's newest version, and has the
+    /// given number of redrives.
     pub(super) fn reopen(
         &mut self,
         which: usize,
@@ -329,7 +347,7 @@ impl Model {
         let superseded = self.superseded_by(position).is_some();
         let known = &mut self.documents[position];
         let over = [DocumentState::Ready, DocumentState::Rejected].contains(&known.state);
-        if over || superseded || known.redrives != after {
+        if over || superseded || known.withdrawn || known.redrives != after {
             return false;
         }
         known.redrives += 1;
@@ -382,7 +400,7 @@ impl Model {
         all.filter(|which| self.reference(*which).submission_id == *id).collect()
     }
 
-    /// Computed from the documents each time. Superseded documents do not count.
+    /// Computed from the documents each time. Superseded and withdrawn documents do not count.
     pub(super) fn submission(&self, id: &SubmissionId) -> Option<Submission> {
         let all: Vec<(usize, &Known)> = self
             .documents
@@ -391,7 +409,9 @@ impl Model {
             .filter(|(_, known)| self.reference(known.which).submission_id == *id)
             .collect();
         let count = |wanted: &dyn Fn(DocumentState) -> bool| {
-            let counted = all.iter().filter(|(position, _)| self.superseded_by(*position).is_none());
+            let counted = all
+                .iter()
+                .filter(|(position, known)| self.superseded_by(*position).is_none() && !known.withdrawn);
             counted.filter(|(_, known)| wanted(known.state)).count() as u64
         };
         let counts = Counts {
@@ -432,6 +452,7 @@ impl Model {
             reason: found.and_then(|document| document.reason.clone()),
             times: known.times.clone(),
             superseded_by,
+            is_withdrawn: known.withdrawn,
             callback_id: known.callback_id.clone(),
             traceparent: Some(self.traceparent(which)),
             attempt: known.attempt,

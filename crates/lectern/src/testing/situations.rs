@@ -13,8 +13,8 @@ use super::{
 use crate::document::{Document, DocumentState, JobResult};
 
 /// The shortest sequence of operations to each situation of a document, and one operation more. A situation consists of
-/// the document's state, the kind of its result, whether it has an attempt, a job and abandoned jobs, and whether a
-/// newer version of its file is registered.
+/// the document's state, the kind of its result, whether it has an attempt, a job and abandoned jobs, whether a
+/// newer version of its file is registered, and whether it is withdrawn.
 ///
 /// # Errors
 /// As [`check`](super::model::check), because the search for situations runs the operations on the in-memory store.
@@ -37,7 +37,7 @@ pub async fn every_action_from_every_situation() -> Result<Vec<Vec<Op>>, String>
     Ok(runs)
 }
 
-fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 5]) {
+fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 6]) {
     let succeeded = document.result.as_ref().map(|result| matches!(result, JobResult::Succeeded(_)));
     let has = [
         document.attempt.is_some(),
@@ -45,6 +45,7 @@ fn situation(document: &Document) -> (DocumentState, Option<bool>, [bool; 5]) {
         !document.earlier_jobs.is_empty(),
         !document.abandoned_jobs.is_empty(),
         document.superseded_by.is_some(),
+        document.is_withdrawn,
     ];
     (document.state, succeeded, has)
 }

@@ -19,7 +19,7 @@ use crate::{
     ports::{
         Begin, Browse, CallbackTarget, Cursor, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
         Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
-        Results, Sequencer, Transfers,
+        Results, Sequencer, Transfers, Withdrawing,
     },
 };
 
@@ -219,6 +219,31 @@ impl State {
 impl Register for MemoryStore {
     async fn register(&self, new: NewDocument) -> Result<Registration, Error> {
         self.faults.run("register", || lock(&self.state).register(new))
+    }
+}
+
+impl Withdrawing for MemoryStore {
+    async fn newest_version(
+        &self,
+        submission: &SubmissionId,
+        object: &ObjectVersion,
+    ) -> Result<Option<(DocumentRef, Sequencer)>, Error> {
+        self.faults
+            .run("newest_version", || lock(&self.state).files.get(&file_of(submission, object)).cloned())
+    }
+
+    async fn withdraw(&self, document: &DocumentRef, now: OffsetDateTime) -> Result<bool, Error> {
+        self.faults.run("withdraw", || {
+            let mut state = lock(&self.state);
+            let withdrawn = state.documents.get(document).and_then(transitions::withdraw);
+            let Some((withdrawn, change)) = withdrawn else { return false };
+            if !state.submissions.contains_key(&document.submission_id) {
+                return false;
+            }
+            state.put(withdrawn);
+            state.count(&document.submission_id, Some(change), now);
+            true
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use lectern::{
         DocumentState, JobResult, Reason, TaskToken,
         submission::{Counts, SubmissionState},
     },
-    ports::{AdmissionStore as _, NewDocument, Register as _, Results as _, Sequencer},
+    ports::{AdmissionStore as _, NewDocument, Register as _, Results as _, Sequencer, Withdrawing as _},
     testing::{
         golden::{self, Set, UNKNOWN},
         world::returned_file,
@@ -131,6 +131,7 @@ fn documents() -> Vec<(&'static str, Item)> {
                 stored.document.state = DocumentState::Failed;
                 stored.document.reason = Some(Reason::new("internal", "It failed."));
                 stored.document.redrives = 2;
+                stored.document.is_withdrawn = true;
             }),
         ),
     ]
@@ -205,8 +206,8 @@ async fn read(name: &str, item: Item) {
             let key = file_key(&reference().submission_id, &object());
             let stored = stored(document(), |_| {});
             let store = store!(reads(&key, Some(item)), reads_document(Some(stored)));
-            let newest = store.newest_sequencer(&reference().submission_id, &object()).await.unwrap();
-            assert_eq!(newest, Some(Sequencer::new("0055AED6DCD90281E5")));
+            let newest = store.newest_version(&reference().submission_id, &object()).await.unwrap();
+            assert_eq!(newest, Some((reference(), Sequencer::new("0055AED6DCD90281E5"))));
         }
         "callback" => {
             let key = callback_key(&document().callback_id);

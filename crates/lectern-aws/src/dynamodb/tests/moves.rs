@@ -12,7 +12,9 @@ use lectern::{
     contract::wire::{JobError, JobFailed, JobSucceeded},
     document::submission::{Counts, Submission, SubmissionState},
     document::{Attempt, DocumentState, JobResult, Reason, Round},
-    ports::{Begin, Finish, Finishing as _, Load as _, Reopened, Reopening as _, Transfers as _},
+    ports::{
+        Begin, Finish, Finishing as _, Load as _, Reopened, Reopening as _, Transfers as _, Withdrawing as _,
+    },
     testing::world::failed_for,
 };
 use rstest::rstest;
@@ -366,6 +368,7 @@ async fn kept_success_stays_when_its_document_is_reopened() {
 #[case::ready(Document { state: DocumentState::Ready, ..document() }, 0)]
 #[case::redriven_meanwhile(Document { redrives: 1, ..failed() }, 0)]
 #[case::superseded(Document { superseded_by: Some(reference().document_id), ..failed() }, 0)]
+#[case::withdrawn(Document { is_withdrawn: true, ..failed() }, 0)]
 #[tokio::test]
 async fn document_that_may_not_be_reopened_stays_as_it_is(#[case] as_it_is: Document, #[case] after: u32) {
     let store = store!(reads_document(Some(stored(as_it_is.clone(), |_| {}))));
@@ -375,4 +378,39 @@ async fn document_that_may_not_be_reopened_stays_as_it_is(#[case] as_it_is: Docu
         store!(reads_document(None)).reopen(&reference(), 0, false, NOW).await.unwrap(),
         Reopened::Unknown
     );
+}
+
+#[tokio::test]
+async fn f07_document_is_withdrawn_and_leaves_the_counts_in_one_write() {
+    let seen = Seen::new();
+    let one_failed = Submission {
+        state: SubmissionState::NeedsAttention,
+        counts: Counts { ready: 1, failed: 1, ..Counts::default() },
+        ..one_open()
+    };
+    let store = store!(
+        reads_document(Some(stored(failed(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), Some(submission_item(&one_failed))),
+        transacts(&seen)
+    );
+    assert!(store.withdraw(&reference(), NOW).await.unwrap());
+    let request = seen.only();
+    let puts = puts(&request);
+    assert_eq!(puts[0].condition_expression(), Some("revision = :read"));
+    assert_eq!(puts[0].item()["isWithdrawn"], AttributeValue::Bool(true));
+    assert_eq!(puts[0].item()["state"], text("Failed"));
+    let update = request.transact_items()[1].update().unwrap();
+    let sent = update.expression_attribute_values().unwrap();
+    assert_eq!((&sent[":failed"], &sent[":wasFailed"]), (&AttributeValue::N("-1".to_owned()), &number(1)));
+    assert_eq!(sent[":state"], text("Ready"));
+}
+
+/// `DynamoDB` deletes expired items in any order. A write to the submission's counts would fail again and again.
+#[tokio::test]
+async fn f07_document_whose_submission_has_expired_stays_as_it_is() {
+    let store = store!(
+        reads_document(Some(stored(failed(), |_| {}))),
+        reads(&submission_key(&reference().submission_id), None)
+    );
+    assert!(!store.withdraw(&reference(), NOW).await.unwrap());
 }

@@ -44,6 +44,14 @@ fn every_failure_says_what_to_do(#[case] code: &str, #[case] todo: &str) {
     assert!(found.needs_attention && found.todo.join("\n").contains(todo), "{found:?}");
 }
 
+#[test]
+fn f07_withdrawn_document_needs_no_attention() {
+    let withdrawn = Document { is_withdrawn: true, ..document(DocumentState::Failed) };
+    let found = conclude(&withdrawn, None, None, None, NOW);
+    assert!(!found.needs_attention && found.todo.is_empty(), "{found:?}");
+    assert_eq!(found.place, "Failed (overdue), and withdrawn.");
+}
+
 fn entered(states: &[&str]) -> Vec<Step> {
     let step = |state: &&str| Step { at: NOW, what: What::Entered((*state).to_owned()) };
     states.iter().map(step).collect()

@@ -1,6 +1,7 @@
 //! Tests the step with the in-memory ports: accepted uploads, rejected uploads, and that a repetition changes nothing.
 
 mod real_files;
+mod removed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -153,7 +154,7 @@ async fn case_06_nfc_and_nfd_twins_are_two_documents() {
 #[case::no_records(r#"{"Records":[]}"#, 0)]
 #[case::folder_marker(&s3_event(&[(&object("", "v1"), "01")]), 1)]
 #[case::foreign_prefix(&s3_event(&[(&object("x.pdf", "v1"), "01")]).replace("submissions", "backup"), 1)]
-#[case::removal(&s3_event(&[(&object("x.pdf", "v1"), "01")]).replace("ObjectCreated:Put", "ObjectRemoved:Delete"), 1)]
+#[case::expiry(&s3_event(&[(&object("x.pdf", "v1"), "01")]).replace("ObjectCreated:Put", "LifecycleExpiration:Delete"), 1)]
 #[tokio::test]
 async fn case_07_event_that_is_none_of_our_business_is_acknowledged_and_counted(
     #[case] body: &str,
@@ -280,7 +281,7 @@ async fn each_record_of_an_event_is_handled() {
     world.objects.upload(&empty, None, b"".as_slice());
     let event = s3_event(&[(&good, "01"), (&object("", "v1"), "01"), (&empty, "02"), (&gone, "03")]);
     let summary = world.receive_upload(&event).await.unwrap();
-    assert_eq!(summary, Summary { accepted: 1, rejected: 2, erased: 0, ignored: 1 });
+    assert_eq!(summary, Summary { accepted: 1, rejected: 2, erased: 0, removed: 0, ignored: 1 });
     assert_eq!(code(&world.document(&gone).unwrap()), Some("sourceGone"));
 }
 

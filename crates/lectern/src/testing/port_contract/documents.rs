@@ -10,7 +10,7 @@ use crate::{
     limits::MAX_CALLBACK_BYTES,
     ports::{
         Begin, Browse, Cursor, Finish, Finishing, Load, NewDocument, Recorded, Register, Registration,
-        Reopened, Reopening, Results, Transfers,
+        Reopened, Reopening, Results, Transfers, Withdrawing,
     },
     testing::{
         model::same,
@@ -65,6 +65,14 @@ suite! {
     /// [`Reopening`]
     reopening<S: Reopening + Finishing + Browse + Register> {
         one_of_the_operators_who_redrive_a_document_at_once_opens_it,
+    }
+}
+
+suite! {
+    /// [`Withdrawing`]
+    withdrawing<S: Withdrawing + Finishing + Browse + Register + Reopening> {
+        f07_withdrawn_document_leaves_the_counts_once_and_is_not_reopened,
+        f07_newest_version_of_a_file_has_the_newest_sequencer,
     }
 }
 
@@ -307,6 +315,49 @@ async fn one_of_the_operators_who_redrive_a_document_at_once_opens_it<
     same("counts", &Some(open), &counts(store, &reference.submission_id).await?)?;
     let unknown = new_document("operators", "other.pdf", 1)?.reference;
     Ok(same("unknown", &Reopened::Unknown, &store.reopen(&unknown, 0, false, START).await?)?)
+}
+
+async fn f07_withdrawn_document_leaves_the_counts_once_and_is_not_reopened<
+    S: Withdrawing + Finishing + Browse + Register + Reopening,
+>(
+    store: &S,
+) -> Outcome {
+    let failed = registered(store, new_document("withdrawn", "failed.pdf", 1)?).await?.reference;
+    let open = registered(store, new_document("withdrawn", "open.pdf", 1)?).await?.reference;
+    retried(async || end(store, &failed).await).await?;
+    let mut found = at_once([0; 3].map(|_| store.withdraw(&failed, START))).await?;
+    found.push(retried(async || store.withdraw(&failed, START).await).await?);
+    same("withdrawn", &1, &found.iter().filter(|withdrawn| **withdrawn).count())?;
+    same("an open document", &false, &store.withdraw(&open, START).await?)?;
+    let one_open = Counts { open: 1, ..Counts::default() };
+    same("counts", &Some(one_open), &counts(store, &failed.submission_id).await?)?;
+    let reopened = store.reopen(&failed, 0, false, START).await?;
+    same("reopened", &true, &matches!(reopened, Reopened::Unchanged(_)))?;
+    let newer = registered(store, new_document("withdrawn", "failed.pdf", 2)?).await?;
+    same("newer version", &DocumentState::Received, &newer.state)?;
+    let two_open = Counts { open: 2, ..Counts::default() };
+    same("counts", &Some(two_open), &counts(store, &failed.submission_id).await?)?;
+    let unknown = new_document("withdrawn", "unknown.pdf", 1)?.reference;
+    Ok(same("unknown", &false, &store.withdraw(&unknown, START).await?)?)
+}
+
+async fn f07_newest_version_of_a_file_has_the_newest_sequencer<S: Withdrawing + Register>(
+    store: &S,
+) -> Outcome {
+    let mut newest = None;
+    for version in [2, 1, 3] {
+        let new = new_document("newest", "plan.pdf", version)?;
+        registered(store, new.clone()).await?;
+        let NewDocument { reference, object, sequencer, .. } = new;
+        if version > 1 {
+            newest = Some((reference.clone(), sequencer));
+        }
+        let found = store.newest_version(&reference.submission_id, &object).await?;
+        same("newest version", &newest, &found)?;
+    }
+    let unknown = new_document("newest", "unknown.pdf", 1)?;
+    let found = store.newest_version(&unknown.reference.submission_id, &unknown.object).await?;
+    Ok(same("unknown file", &None, &found)?)
 }
 
 async fn submission_without_documents_is_unknown(store: &impl Browse) -> Outcome {

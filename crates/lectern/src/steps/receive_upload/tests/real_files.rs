@@ -219,7 +219,7 @@ async fn f07_companion_files_are_ignored_and_counted() {
     }
     let summary =
         world.receive_upload(&s3_event(&objects.each_ref().map(|object| (object, "01")))).await.unwrap();
-    assert_eq!(summary, Summary { accepted: 1, rejected: 0, erased: 0, ignored: 4 });
+    assert_eq!(summary, Summary { accepted: 1, rejected: 0, erased: 0, removed: 0, ignored: 4 });
     assert_eq!(world.store.all().len(), 1);
 }
 
