@@ -185,7 +185,7 @@ pub(crate) struct Redrive {
 Examples:
   lectern --stack lectern-prod erase spring-term-7
   lectern --stack lectern-prod erase spring-term-7 --yes
-  lectern --stack lectern-prod erase spring-term-7 --show    prove what was erased, by whom and when")]
+  lectern --stack lectern-prod erase spring-term-7 --show    show who erased it, when, and how much")]
 pub(crate) struct Erase {
     /// The submission's id
     pub(crate) submission: String,
@@ -195,7 +195,7 @@ pub(crate) struct Erase {
     /// Stop the documents that are in progress; without this option they keep the submission from being erased
     #[arg(long)]
     pub(crate) stop: bool,
-    /// Only show what was erased, by whom and when, and whether anything is left
+    /// Only show who erased the submission, when, how much, and whether anything is left
     #[arg(long, conflicts_with_all = ["yes", "stop"])]
     pub(crate) show: bool,
 }

@@ -282,6 +282,7 @@ async fn a05_push_that_moves_until_its_time_is_over_is_too_slow() {
     let third_party = ReferenceThirdParty::start().await;
     let timeout = Duration::from_secs(3);
     let adapter = adapter(third_party.server.url(), API_KEY, timeout);
+    // The sleep does not wait for an effect; it is the pace of a slow source.
     let trickle = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_millis(5)).await;
         Some((Ok(Bytes::from_static(b"some")), ()))
