@@ -160,7 +160,7 @@ def add_logs(stack: Mapping[str, Any], found: Counter[str]) -> None:
     logs = cloud.client(stack["endpoint"], "logs")
     for group in logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]:
         name = group["logGroupName"]
-        if "RecordsApi" in name:
+        if "ServeApi" in name:
             continue
         polls = any(
             function in name for function in ("ReceiveUpload", "AdmitDocument", "TransferDocument", "Normalize")

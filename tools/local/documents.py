@@ -1,4 +1,4 @@
-"""Sends files through a running stack and shows their states, which it reads as an evaluator from the records API."""
+"""Sends files through a running stack and shows their states, which it reads as an evaluator from the API."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Sent:
 
 
 class Evaluator:
-    """A client of the records API, signed in as the evaluator that `up` created."""
+    """A client of the API, signed in as the evaluator that `up` created."""
 
     def __init__(self, place: Place, stack: Mapping[str, Any]) -> None:
         self.base = stack["apiUrlLocal"]
@@ -78,10 +78,10 @@ class Evaluator:
             if error.code == 404:
                 return None
             detail = error.read(400).decode("utf-8", "replace")
-            what = f"The records API answered {error.code} to GET {path}: {detail}"
+            what = f"The API answered {error.code} to GET {path}: {detail}"
             raise Problem(what, "Look at the local cloud's log; `make status` prints its path.") from error
         except OSError as error:
-            raise Problem(f"The records API does not answer: {error}", "Start the stack with `make run`.") from error
+            raise Problem(f"The API does not answer: {error}", "Start the stack with `make run`.") from error
 
 
 def administer(stack: Mapping[str, Any], method: str, path: str, body: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Sends documents through the stage and reads their states from the records API, as an evaluator would."""
+"""Sends documents through the stage and reads their states from the API, as an evaluator would."""
 
 from __future__ import annotations
 

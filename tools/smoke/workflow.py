@@ -90,7 +90,7 @@ def redrive_continues(run: Run) -> str:
 
 
 def files_have_short_urls(run: Run) -> str:
-    """Reads the files of the ready document by the URLs that records-api signs."""
+    """Reads the files of the ready document by the URLs that serve-api signs."""
     name = f"{run.id}-ready"
     document = run.documents.shown(name).get(NAME)
     if document is None or document["state"] != "Ready":

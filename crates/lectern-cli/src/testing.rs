@@ -122,7 +122,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         (queue, "AdmitDocumentQueue", "http://q/admit.fifo"),
         (queue, "AdmitDocumentDeadLetterQueue", "http://q/admit-dead.fifo"),
         ("AWS::Lambda::Function", "ReceiveUploadFunction", "receive-upload-1"),
-        ("AWS::Lambda::Function", "RecordsApiFunction", "records-api-1"),
+        ("AWS::Lambda::Function", "ServeApiFunction", "serve-api-1"),
         ("AWS::Logs::LogGroup", "ReceiveUploadLogGroup", "logs-1"),
         ("AWS::Logs::LogGroup", "HttpApiLogGroup", "logs-2"),
         ("AWS::CloudWatch::Alarm", "BreakerOpenAlarm", "s-BreakerOpenAlarm-1A"),

@@ -1,4 +1,4 @@
-//! `records-api`: the API for evaluators. `docs/records.openapi.yaml` describes it, and a test checks that the two are
+//! `serve-api`: the API for evaluators. `docs/records.openapi.yaml` describes it, and a test checks that the two are
 //! equal.
 //!
 //! Every function requires an [`Evaluator`], which only [`Evaluator::from_claims`] creates, so nobody else can read

@@ -60,7 +60,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const PULL_URL_LIFETIME: Duration = Duration::from_hours(6);
 /// How long a presigned URL for an evaluator is valid.
 pub const READ_URL_LIFETIME: Duration = Duration::from_mins(5);
-/// Default number of submissions on one page of the records API.
+/// Default number of submissions on one page of the API.
 pub const DEFAULT_PAGE: usize = 25;
-/// Largest number of submissions on one page of the records API.
+/// Largest number of submissions on one page of the API.
 pub const MAX_PAGE: usize = 100;

@@ -66,7 +66,7 @@ fn a07_alarms_roll_back_a_gradual_deployment() {
         if alarms.contains(format!("{stem}DeadLetterAlarm").as_str()) {
             expected.push(format!("{stem}DeadLetterAlarm"));
         }
-        if ["ReceiveCallback", "RecordsApi"].contains(&stem) {
+        if ["ReceiveCallback", "ServeApi"].contains(&stem) {
             expected.push("ApiErrorsAlarm".to_owned());
         }
         let expected: Vec<Value> = expected.into_iter().map(|alarm| json!({ "Ref": alarm })).collect();

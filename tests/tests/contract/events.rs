@@ -184,8 +184,8 @@ fn case_50_events_pin_the_current_version_with_its_trace() {
 }
 
 #[test]
-fn events_of_records_api_parse_and_carry_the_claims_that_decide() {
-    for event in events("records-api") {
+fn events_of_serve_api_parse_and_carry_the_claims_that_decide() {
+    for event in events("serve-api") {
         let request = lambda_http::request::from_str(&event.text)
             .unwrap_or_else(|error| panic!("{} is no HTTP API request: {error}", event.path));
         let oracle: ApiGatewayV2httpRequest = parsed(&event);

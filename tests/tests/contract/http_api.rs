@@ -17,9 +17,9 @@ fn routes(template: &Template) -> BTreeMap<&str, &Value> {
 }
 
 #[test]
-fn routes_are_those_of_records_api_and_the_callback() {
+fn routes_are_those_of_serve_api_and_the_callback() {
     let template = Template::load();
-    let code = read("functions/records-api/src/routes.rs");
+    let code = read("functions/serve-api/src/routes.rs");
     let constants = captures(r#"pub\(crate\) const [A-Z]+: &str = "(/[^"]*)";"#, &code);
     let routed = captures(r"\.route\(([A-Z]+), get\(", &code);
     assert_eq!(constants.len(), routed.len(), "each path in routes.rs is one GET route");
@@ -47,7 +47,7 @@ fn every_route_but_the_webhook_asks_for_a_token() {
     let template = Template::load();
     for (key, route) in routes(&template) {
         let integration =
-            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "RecordsApiIntegration" };
+            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
         assert_eq!(route["Target"], json!({"Fn::Sub": format!("integrations/${{{integration}}}")}), "{key}");
         if key == CALLBACK {
             assert_eq!(route["AuthorizationType"], "NONE", "its signature is checked by receive-callback");

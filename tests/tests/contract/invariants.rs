@@ -90,7 +90,7 @@ fn main_files_are_wiring_only() {
 fn clients_are_built_once_for_each_process() {
     let functions = read("crates/lectern-aws/src/functions.rs");
     let mut codes: Vec<&str> = functions.split("pub async fn ").skip(1).collect();
-    let api = read("functions/records-api/src/main.rs");
+    let api = read("functions/serve-api/src/main.rs");
     codes.push(api.split_once("async fn ").unwrap().1);
     assert_eq!(codes.len(), folders("functions").len(), "each function has its code in functions.rs");
     for code in codes {

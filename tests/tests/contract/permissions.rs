@@ -111,7 +111,7 @@ const CALLS: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "records-api",
+        "serve-api",
         &[
             "dynamodb.rs:get_item",
             "dynamodb/browse.rs:query",
@@ -179,7 +179,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
 fn actions_without_a_call(function: &str) -> &'static [&'static str] {
     match function {
         // S3 answers 404 for a missing object only if the caller may list the bucket; otherwise 403.
-        "normalize-document" | "verify-returned-file" | "records-api" => &["s3:ListBucket"],
+        "normalize-document" | "verify-returned-file" | "serve-api" => &["s3:ListBucket"],
         // They also read the current version, without naming it.
         "receive-upload" | "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
         _ => &[],
@@ -361,7 +361,7 @@ fn s14_a14_operators_role_invokes_no_function_and_reads_histories_with_care() {
     let rows = docs.lines().filter(|line| line.starts_with('|'));
     assert_eq!(rows.filter(|row| row.contains("InvokeFunction")).count(), 0, "{docs}");
     assert!(!super::sources::read("crates/lectern-cli/Cargo.toml").contains("aws-sdk-lambda"));
-    for rule in ["`RecordsApiFunction`", "states:GetExecutionHistory", "states:SendTaskSuccess"] {
+    for rule in ["`ServeApiFunction`", "states:GetExecutionHistory", "states:SendTaskSuccess"] {
         assert!(docs.contains(rule), "docs/deploying.md lacks {rule}");
     }
 }

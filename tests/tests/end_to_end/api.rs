@@ -1,4 +1,4 @@
-//! Clients of the records API, signed in and anonymous.
+//! Clients of the API, signed in and anonymous.
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The records API behind the gateway's authorizer: access control and answers.
+//! The API behind the gateway's authorizer: access control and answers.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Reads for the records API: lists of submissions, and one submission with its documents.
+//! Reads for the API: lists of submissions, and one submission with its documents.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use lectern::{

@@ -323,7 +323,7 @@ pub struct Cursor {
     pub submission_id: String,
 }
 
-/// The store's part for `records-api`.
+/// The store's part for `serve-api`.
 pub trait Browse: Send + Sync {
     /// Submissions, newest first, those of one state or all, after the cursor, at most `limit`.
     fn submissions(

@@ -136,7 +136,7 @@ fn step_of(line: &Value) -> String {
     ["function", "requestId", "attempt", "index"].map(|name| line[name].to_string()).join(" ")
 }
 
-/// Whether records-api wrote the line.
+/// Whether serve-api wrote the line.
 fn is_a_readers(line: &Value) -> bool {
     line["function"].as_str().is_some_and(|name| name.to_lowercase().contains("records"))
 }
@@ -147,7 +147,7 @@ fn object(line: &str) -> Option<Value> {
 }
 
 impl Stack {
-    /// The lines that name a document, without those of records-api, whose requests have traces of their own.
+    /// The lines that name a document, without those of serve-api, whose requests have traces of their own.
     pub(super) async fn lines_by_document(&self) -> BTreeMap<String, Vec<Value>> {
         let mut found = BTreeMap::<String, Vec<Value>>::new();
         let lines = self.log_lines().await;

@@ -1,4 +1,4 @@
-//! Tests the reads of the records API.
+//! Tests the reads of the API.
 
 use aws_sdk_dynamodb::{
     Client,

@@ -1,4 +1,4 @@
-//! The function `records-api`: the routes with the AWS ports, behind `lambda_http`.
+//! The function `serve-api`: the routes with the AWS ports, behind `lambda_http`.
 
 mod routes;
 
