@@ -87,7 +87,7 @@ def run(place: Place, options: argparse.Namespace) -> int:
     chosen = samples.read_samples()
     up(place, options)
     running = place.stack()
-    api = documents.Evaluator(place, running)
+    api = documents.Evaluator(running)
     stamp = stack.timestamp()
     say("\nState changes of the samples:")
     sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
@@ -99,7 +99,14 @@ def run(place: Place, options: argparse.Namespace) -> int:
         cloud.save_function_logs(running["endpoint"], place.logs)
         raise Problem("; ".join(wrong) + ".", look_at(place, sent))
     say("\nEvery sample reached its expected state. The stack is still up: `make upload FILE=…`, `make stop`.")
+    say_where_to_sign_in(running)
     return 0
+
+
+def say_where_to_sign_in(running: Mapping[str, Any]) -> None:
+    say(f"\nOpen {running['endpoint']}/ in a browser and sign in:")
+    for key, username, _ in stack.PEOPLE:
+        say(f"  {username:<32}{running['people'][key]['password']}")
 
 
 def upload(place: Place, options: argparse.Namespace) -> int:
@@ -108,7 +115,7 @@ def upload(place: Place, options: argparse.Namespace) -> int:
         raise Problem(f"There is no file {path}.", "Give the path of a file: make upload FILE=…")
     running = place.stack()
     cloud.need(place, running)
-    api = documents.Evaluator(place, running)
+    api = documents.Evaluator(running)
     submission = options.submission or f"upload-{stack.timestamp()}"
     say(f"State changes of {path.name} in submission {submission}:")
     sent = documents.send(running, [(path, submission)])
@@ -127,7 +134,7 @@ def upload(place: Place, options: argparse.Namespace) -> int:
 def measure_latency(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
-    latency.measure(running, documents.Evaluator(place, running))
+    latency.measure(running, documents.Evaluator(running))
     return 0
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from . import cloud
 from .console import BEAT_S, Problem, say, shorten
-from .place import Place, read_json
 
 BOUND_S = 120.0
 HINT_AFTER_S = 20.0
@@ -53,18 +52,16 @@ class Sent:
 class Evaluator:
     """A client of the API, signed in as the evaluator that `up` created."""
 
-    def __init__(self, place: Place, stack: Mapping[str, Any]) -> None:
-        self.base = stack["apiUrlLocal"]
-        user = read_json(place.evaluator_file)
-        if user is None:
-            raise Problem("The evaluator's credentials are gone.", "Run `make stop`, then `make run`.")
+    def __init__(self, stack: Mapping[str, Any]) -> None:
+        self.base = f"{stack['apiUrlLocal']}/v1"
+        user = stack["people"]["evaluator"]
         answer = cloud.client(stack["endpoint"], "cognito-idp").admin_initiate_auth(
             AuthFlow="ADMIN_USER_PASSWORD_AUTH",
             UserPoolId=stack["userPoolId"],
             ClientId=stack["userPoolClientId"],
             AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
         )
-        self.token = answer["AuthenticationResult"]["IdToken"]
+        self.token = answer["AuthenticationResult"]["AccessToken"]
         # The API is on the loopback interface, so the proxies of the caller's environment do not apply.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -40,7 +40,7 @@ class Day:
         self.place = place
         self.stack = place.stack()
         cloud.need(place, self.stack)
-        self.api = Evaluator(place, self.stack)
+        self.api = Evaluator(self.stack)
         self.blocks: list[str] = []
         self.shown: set[str] = set()
 

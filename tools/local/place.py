@@ -31,8 +31,8 @@ class Place:
         return self.directory / "stack.json"
 
     @property
-    def evaluator_file(self) -> Path:
-        return self.directory / "evaluator.json"
+    def people_file(self) -> Path:
+        return self.directory / "people.json"
 
     @property
     def processes_file(self) -> Path:

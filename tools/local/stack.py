@@ -22,8 +22,13 @@ from .place import ROOT, Place, read_json, write_private_json
 THIRD_PARTY = "third-party"
 THIRD_PARTY_DELAY_MS = 1000
 THIRD_PARTY_READY_BOUND_S = 20.0
-EVALUATOR = "evaluator@lectern.example"
-EVALUATOR_GROUP = "evaluators"
+# The people of the local cloud: their key in stack.json, their name, and their group.
+PEOPLE = (
+    ("teacher", "teacher@lectern.example", "teachers"),
+    ("secondTeacher", "second-teacher@lectern.example", "teachers"),
+    ("evaluator", "evaluator@lectern.example", "evaluators"),
+    ("operator", "operator@lectern.example", "operators"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,9 @@ def deploy_and_describe(
         "ThirdPartyUrl": url,
         "ThirdPartyNetwork": network,
         "CallbackBaseUrl": (other.callback_base_url if other is not None else "") or "-",
+        "LocalSignInPort": str(urllib.parse.urlsplit(endpoint).port),
+        # The account's root user, with whose keys the tests and `make upload` put objects into the bucket.
+        "UploaderArns": f"arn:aws:iam::{cloud.ACCOUNT_ID}:root",
     }
     build.deploy(place, endpoint, defaults | dict(parameters))
     outputs = stack_outputs(endpoint)
@@ -119,7 +127,7 @@ def deploy_and_describe(
     elif holder is not None:
         processes.stop(place, [THIRD_PARTY])
         admin_key = start_third_party(place, endpoint, outputs, holder)
-    create_evaluator(place, endpoint, outputs)
+    create_people(place, endpoint, outputs)
     return describe(place, endpoint, outputs, url, admin_key)
 
 
@@ -173,30 +181,33 @@ def start_third_party(place: Place, endpoint: str, outputs: Mapping[str, str], h
     return admin_key
 
 
-def create_evaluator(place: Place, endpoint: str, outputs: Mapping[str, str]) -> None:
-    """Creates a Cognito user in the group `evaluators` and stores its credentials in a private file."""
+def create_people(place: Place, endpoint: str, outputs: Mapping[str, str]) -> None:
+    """Creates the Cognito users of the local cloud and stores their credentials in a private file."""
     pool = output(outputs, "UserPoolId")
-    known = read_json(place.evaluator_file)
+    known = read_json(place.people_file)
     if known is not None and known.get("userPoolId") == pool:
         return
     cognito = cloud.client(endpoint, "cognito-idp")
-    password = new_password()
-    with contextlib.suppress(cognito.exceptions.UsernameExistsException):
-        cognito.admin_create_user(
-            UserPoolId=pool,
-            Username=EVALUATOR,
-            MessageAction="SUPPRESS",
-            UserAttributes=[{"Name": "email", "Value": EVALUATOR}, {"Name": "email_verified", "Value": "true"}],
-        )
-    cognito.admin_set_user_password(UserPoolId=pool, Username=EVALUATOR, Password=password, Permanent=True)
-    cognito.admin_add_user_to_group(UserPoolId=pool, Username=EVALUATOR, GroupName=EVALUATOR_GROUP)
-    write_private_json(place.evaluator_file, {"username": EVALUATOR, "password": password, "userPoolId": pool})
+    people: dict[str, Any] = {}
+    for key, username, group in PEOPLE:
+        password = new_password()
+        with contextlib.suppress(cognito.exceptions.UsernameExistsException):
+            cognito.admin_create_user(
+                UserPoolId=pool,
+                Username=username,
+                MessageAction="SUPPRESS",
+                UserAttributes=[{"Name": "email", "Value": username}, {"Name": "email_verified", "Value": "true"}],
+            )
+        cognito.admin_set_user_password(UserPoolId=pool, Username=username, Password=password, Permanent=True)
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=username, GroupName=group)
+        people[key] = {"username": username, "password": password}
+    write_private_json(place.people_file, {"userPoolId": pool, "people": people})
 
 
 def new_password() -> str:
-    """A long random password with a character of each class that a password policy may require."""
-    alphabet = string.ascii_letters + string.digits
-    return "".join(secrets.choice(alphabet) for _ in range(28)) + "aA1-"
+    """A random password that a person can type, with a character of each class that a password policy may require."""
+    alphabet = string.ascii_lowercase + string.digits
+    return "-".join("".join(secrets.choice(alphabet) for _ in range(5)) for _ in range(4)) + "-A1"
 
 
 def describe(
@@ -229,7 +240,8 @@ def describe(
         "deadLetterQueueUrls": {key: output(outputs, f"{name}DeadLetterQueueUrl") for key, name in queues.items()},
         "thirdPartyUrl": third_party_url,
         "thirdPartyAdminKey": admin_key,
-        "evaluatorFile": str(place.evaluator_file),
+        "pagesUrl": output(outputs, "PagesUrl"),
+        "people": (read_json(place.people_file) or {})["people"],
         "logs": str(place.logs),
         "pids": processes.pids(place),
     }
@@ -253,7 +265,7 @@ def down(place: Place) -> None:
     ended = processes.stop(place)
     for folder in (place.cloud_state, place.third_party_data, place.build):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (place.stack_file, place.evaluator_file, place.third_party_secrets, place.processes_file):
+    for file in (place.stack_file, place.people_file, place.third_party_secrets, place.processes_file):
         file.unlink(missing_ok=True)
     say(f"Stopped {' and '.join(ended)}; logs are kept in {place.logs}" if ended else "Nothing was up.")
 

@@ -41,7 +41,7 @@ class Documents(Evaluator):
             ClientId=self.stage.outputs["UserPoolClientId"],
             AuthParameters={"USERNAME": self.user, "PASSWORD": password},
         )
-        self.token = answer["AuthenticationResult"]["IdToken"]
+        self.token = answer["AuthenticationResult"]["AccessToken"]
 
     def delete_user(self) -> None:
         cognito = self.stage.client("cognito-idp")

@@ -64,6 +64,11 @@ impl Clients {
         Self { shared, s3_path_style: true }
     }
 
+    /// The credentials that the clients sign with; `None` if none are configured.
+    pub fn credentials(&self) -> Option<SharedCredentialsProvider> {
+        self.shared.credentials_provider()
+    }
+
     /// The same clients with this number of attempts for each call.
     #[must_use]
     pub fn with_max_attempts(self, attempts: u32) -> Self {

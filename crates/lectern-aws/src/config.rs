@@ -6,14 +6,65 @@ use std::{str::FromStr, time::Duration};
 use aws_config::Region;
 use lectern::{
     admission::Limits,
+    api::Quota,
     contract::network::Network,
     document::{SubmissionId, retention::Retention},
     steps::transfer_document::Settings,
 };
+use serde::Serialize;
 use tracing_subscriber::filter::Targets;
 
 #[cfg(test)]
 mod tests;
+
+/// How people sign in: the authorization code flow of OpenID Connect with PKCE, as a public client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignIn {
+    /// The issuer of the tokens.
+    pub issuer: String,
+    /// The pages and the command line as a client of the issuer.
+    pub client_id: String,
+    /// The scopes to ask for.
+    pub scope: String,
+    /// The issuer's endpoints. Absent if the client has to read them from the issuer's description
+    /// (`/.well-known/openid-configuration`).
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+}
+
+/// The endpoints of an issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// Where a person signs in.
+    pub authorize_url: String,
+    /// Where a code becomes tokens.
+    pub token_url: String,
+    /// Where a person signs out.
+    pub logout_url: String,
+}
+
+impl Endpoints {
+    /// Those of a user pool's domain
+    /// (<https://docs.aws.amazon.com/cognito/latest/developerguide/federation-endpoints.html>). The description of a user pool
+    /// cannot be read by pages.
+    fn of_cognito(base: &str) -> Self {
+        Self {
+            authorize_url: format!("{base}/oauth2/authorize"),
+            token_url: format!("{base}/oauth2/token"),
+            logout_url: format!("{base}/logout"),
+        }
+    }
+}
+
+impl SignIn {
+    /// All its URLs.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let endpoints = self.endpoints.iter().flat_map(|endpoints| [&*endpoints.authorize_url, &*endpoints.token_url]);
+        endpoints.chain([&*self.issuer])
+    }
+}
 
 /// The settings that `template.yaml` gives to the functions. Each accessor reads its own variables only, so that a
 /// function needs only its own settings.
@@ -66,6 +117,36 @@ impl Config {
     /// The largest upload that is accepted, in bytes.
     pub fn max_upload_bytes(self) -> Result<u64, ConfigError> {
         parsed("MAX_UPLOAD_BYTES")
+    }
+
+    /// The bucket that teachers upload to.
+    pub fn uploads_bucket(self) -> Result<String, ConfigError> {
+        text("UPLOADS_BUCKET")
+    }
+
+    /// What one teacher may have open at once.
+    pub fn quota(self) -> Result<Quota, ConfigError> {
+        Ok(Quota {
+            max_open_submissions: parsed("MAX_OPEN_SUBMISSIONS")?,
+            max_files_per_submission: parsed("MAX_FILES_PER_SUBMISSION")?,
+            max_open_bytes: parsed("MAX_OPEN_BYTES")?,
+            max_file_bytes: self.max_upload_bytes()?,
+        })
+    }
+
+    /// The claim of an access token that lists the groups of a person.
+    pub fn groups_claim(self) -> Result<String, ConfigError> {
+        text("GROUPS_CLAIM")
+    }
+
+    /// How people sign in.
+    pub fn sign_in(self) -> Result<SignIn, ConfigError> {
+        Ok(SignIn {
+            issuer: text("SIGN_IN_ISSUER")?.trim_end_matches('/').to_owned(),
+            client_id: text("SIGN_IN_CLIENT_ID")?,
+            scope: text("SIGN_IN_SCOPE")?,
+            endpoints: optional("SIGN_IN_BASE_URL")?.map(|base| Endpoints::of_cognito(base.trim_end_matches('/'))),
+        })
     }
 
     /// For how long objects are kept; 0 days mean for good.
@@ -162,11 +243,7 @@ impl Config {
 
     /// The submission whose debug lines are logged whatever the filter says; `-` or an empty value for none.
     pub fn debug_submission(self) -> Result<Option<SubmissionId>, ConfigError> {
-        // The variable may be empty, but must be set.
-        let id = variable("DEBUG_SUBMISSION")?;
-        if ["", "-"].contains(&id.as_str()) {
-            return Ok(None);
-        }
+        let Some(id) = optional("DEBUG_SUBMISSION")? else { return Ok(None) };
         let id = SubmissionId::try_from(id);
         id.map(Some).map_err(|_| problem("DEBUG_SUBMISSION", "is not a submission's id"))
     }
@@ -195,6 +272,11 @@ fn variable(name: &'static str) -> Result<String, ConfigError> {
 fn text(name: &'static str) -> Result<String, ConfigError> {
     let value = variable(name)?;
     if value.trim().is_empty() { Err(problem(name, "is empty")) } else { Ok(value) }
+}
+
+/// The variable must be set, and may be empty or `-`.
+fn optional(name: &'static str) -> Result<Option<String>, ConfigError> {
+    Ok(Some(variable(name)?).filter(|value| !["", "-"].contains(&value.as_str())))
 }
 
 fn parsed<T: FromStr>(name: &'static str) -> Result<T, ConfigError> {

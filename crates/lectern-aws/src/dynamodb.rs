@@ -13,6 +13,7 @@
 mod admission;
 mod browse;
 mod erasure;
+mod hand_in;
 mod items;
 mod register;
 mod reopen;
@@ -168,11 +169,11 @@ impl Finishing for DynamoDbStore {
         };
         moved.expires_at = self.retention.expires_at(now);
         let mut writes = self.put_expiry(&stored.document, &moved)?;
-        writes.push(self.put_moved(stored, moved)?);
         let counted = change.is_some();
         if let Some(change) = change {
-            writes.extend(self.count(&document.submission_id, Some(change), now).await?);
+            writes.extend(self.count(&moved, Some(change), now).await?);
         }
+        writes.push(self.put_moved(stored, moved)?);
         self.transact(writes).await?;
         tracing::debug!(counted, "The end was written.");
         Ok(Finish::Finished)

@@ -1,8 +1,11 @@
 //! Builds the clients and ports of the functions from their settings, once for each process.
 
+use lectern::api::Quota;
+
 use crate::{
     AdmissionQueue, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
-    SigningSecretsSource, SourceQueue, StateMachine, UploadsBucket, config::ConfigError,
+    SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket, config::{ConfigError, SignIn},
+   
     http_third_party::ReturnedFileFetcher, logging, sfn::TaskTokens,
 };
 
@@ -53,6 +56,28 @@ impl Environment {
     /// The bucket of uploads.
     pub fn uploads(&self) -> UploadsBucket {
         UploadsBucket::new(self.clients.s3())
+    }
+
+    /// The bucket of uploads, as the API hands it out.
+    pub fn upload_desk(&self) -> Result<UploadDesk, ConfigError> {
+        let region = self.config.region()?.to_string();
+        let credentials = self.clients.credentials().ok_or_else(ConfigError::no_credentials)?;
+        Ok(UploadDesk::new(self.clients.s3(), self.config.uploads_bucket()?, region, credentials))
+    }
+
+    /// What one teacher may have open at once.
+    pub fn quota(&self) -> Result<Quota, ConfigError> {
+        self.config.quota()
+    }
+
+    /// The claim of an access token that lists the groups of a person.
+    pub fn groups_claim(&self) -> Result<String, ConfigError> {
+        self.config.groups_claim()
+    }
+
+    /// How people sign in.
+    pub fn sign_in(&self) -> Result<SignIn, ConfigError> {
+        self.config.sign_in()
     }
 
     /// The bucket of returned files, which also holds their quarantine and the records.

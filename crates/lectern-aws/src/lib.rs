@@ -23,12 +23,12 @@ pub mod sqs;
 mod test_support;
 
 pub use clients::Clients;
-pub use clock::SystemClock;
-pub use config::Config;
+pub use clock::{SystemClock, SystemRandom};
+pub use config::{Config, ConfigError, SignIn};
 pub use dynamodb::DynamoDbStore;
 pub use environment::Environment;
 pub use http_third_party::HttpThirdParty;
-pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadsBucket};
+pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadDesk, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
 pub use sqs::{AdmissionQueue, SourceQueue};

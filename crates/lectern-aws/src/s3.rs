@@ -4,12 +4,15 @@
 //! [`PART_BYTES`] that are hashed on the way.
 
 mod returned;
+mod sign;
 mod submission;
 mod uploads;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use returned::ReturnedBucket;
+pub use sign::UploadDesk;
+pub(crate) use sign::bucket_url;
 pub use submission::ObjectsOfSubmissions;
 pub use uploads::UploadsBucket;
 

@@ -4,6 +4,7 @@ pub mod keys;
 pub mod retention;
 pub mod submission;
 pub mod transitions;
+mod upload;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -64,3 +64,10 @@ pub const READ_URL_LIFETIME: Duration = Duration::from_mins(5);
 pub const DEFAULT_PAGE: usize = 25;
 /// Largest number of submissions on one page of the API.
 pub const MAX_PAGE: usize = 100;
+/// Default number of documents on one page of a submission.
+pub const DEFAULT_DOCUMENTS_PAGE: usize = 50;
+/// How long a declared file waits for its upload, and a submission for its first file. S3 ends an upload in parts after as
+/// many days.
+pub const PENDING_LIFETIME: Duration = Duration::from_hours(7 * 24);
+/// How long a form or the request for a part that the API has signed is valid. Each part is signed when it is sent.
+pub const UPLOAD_SIGNATURE_LIFETIME: Duration = Duration::from_mins(15);

@@ -17,19 +17,24 @@ mod documents;
 mod erasure;
 mod machine;
 mod returned;
+mod submissions;
 mod third_party;
 mod uploads;
 
 pub use self::{
     admission::{AdmissionStore, Orders},
     documents::{
-        Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finish, Finishing, Load, NewDocument,
-        Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
-        Withdrawing,
+        Begin, Browse, CallbackTarget, Cursor, DocumentList, Failure, FinalOutcome, Finish, Finishing, Listing, Load,
+        NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer,
+        SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     erasure::{Erasure, ErasureState, Erasures, SubmissionObjects},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
-    returned::{Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
+    returned::{Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts},
+    submissions::{
+        Declared, HandIn, NewSubmission, OpenWork, PartToSign, PendingFile, SignUploads, SignedPart, Upload, UploadForm,
+        UploadedPart,
+    },
     third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
     uploads::{ObjectHead, Protection, UploadReader, Uploads},
 };

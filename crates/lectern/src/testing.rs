@@ -4,6 +4,7 @@
 //! store's writes are the pure functions of [`crate::document::transitions`], like those of the store on `DynamoDB`.
 
 mod admission;
+mod desk;
 pub mod golden;
 pub mod model;
 mod objects;
@@ -16,6 +17,7 @@ pub mod world;
 
 use std::{collections::BTreeMap, sync::Mutex};
 
+pub use desk::MemoryDesk;
 pub use objects::MemoryObjects;
 pub use outside::{MemoryClock, MemoryStates, MemoryThirdParty, SequentialRandom};
 pub use situations::every_action_from_every_situation;

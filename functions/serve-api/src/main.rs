@@ -1,5 +1,8 @@
-//! The function `serve-api`: the routes with the AWS ports, behind `lambda_http`.
+//! The function `serve-api`: the API and the pages with the AWS ports, behind `lambda_http`.
 
+mod aws;
+mod openapi;
+mod pages;
 mod routes;
 
 use std::sync::Arc;
@@ -9,6 +12,8 @@ use lectern_aws::Environment;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     let env = Environment::load()?;
-    let router = routes::router(Arc::new(env.store()?), Arc::new(env.returned_files()?));
+    let pages = aws::pages(&env).await?;
+    let app = routes::App { backend: aws::Aws::new(&env)?, groups_claim: env.groups_claim()? };
+    let router = routes::router(Arc::new(app)).merge(pages::router(Arc::new(pages)));
     lambda_http::run(routes::with_spans(router, env.function_name()?)).await
 }

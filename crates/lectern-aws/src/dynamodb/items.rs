@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::{
     admission::QueuePosition,
-    document::{CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, SubmissionId, TaskToken},
+    document::{
+        CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, Owner, SubmissionId, TaskToken, UploadId,
+        submission::SubmissionState,
+    },
     error::Error,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,6 +19,9 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// Name of the index that lists submissions: partition `state`, sort `createdOrder`. Only submissions have both.
 pub(super) const SUBMISSIONS_BY_STATE: &str = "submissions-by-state";
+
+/// Name of the index that lists a teacher's submissions: partition `ownerState`, sort `createdOrder`.
+pub(super) const SUBMISSIONS_BY_OWNER: &str = "submissions-by-owner";
 
 /// Name of the attribute after whose time, in seconds since 1970, `DynamoDB` deletes an item. A contract test compares
 /// it with the table's setting.
@@ -106,6 +112,21 @@ pub(super) fn submission_pk(id: &SubmissionId) -> String {
 
 pub(super) fn document_sk(id: DocumentId) -> String {
     format!("DOCUMENT#{id}")
+}
+
+/// The partition of [`SUBMISSIONS_BY_OWNER`]: a teacher's submissions in one state.
+pub(super) fn owner_state(owner: &Owner, state: SubmissionState) -> String {
+    format!("{}#{}", owner.expose(), state.as_str())
+}
+
+/// The position of a submission among those of its partition in both indexes.
+pub(super) fn created_order(created_at: &str, id: &SubmissionId) -> String {
+    format!("{created_at}#{id}")
+}
+
+/// The key of a file that is declared and not registered yet.
+pub(super) fn upload_key(submission: &SubmissionId, upload: &UploadId) -> Item {
+    key(submission_pk(submission), format!("UPLOAD#{upload}"))
 }
 
 pub(super) fn document_key(document: &DocumentRef) -> Item {

@@ -34,7 +34,7 @@ impl Register for DynamoDbStore {
             return Ok(Registration::Known(known.document));
         }
         let reference = new.reference.clone();
-        let (sequencer, now) = (new.sequencer.clone(), new.now);
+        let (sequencer, upload, now) = (new.sequencer.clone(), new.upload, new.now);
         let file_key = file_key(&reference.submission_id, &new.object);
         let (file, current) = self.current_version(file_key).await?;
         let mut plan = transitions::register(
@@ -44,7 +44,7 @@ impl Register for DynamoDbStore {
         if plan.document.state.is_terminal() {
             plan.document.expires_at = self.retention.expires_at(now);
         }
-        let Some(count) = self.count(&reference.submission_id, plan.change, now).await? else {
+        let Some(count) = self.count(&plan.document, plan.change, now).await? else {
             return Ok(Registration::Erased);
         };
         let mut writes = vec![
@@ -56,6 +56,9 @@ impl Register for DynamoDbStore {
         }
         if let (Some(superseded), Some((stored, _))) = (plan.superseded, current) {
             writes.push(self.put_moved(stored, superseded)?);
+        }
+        if let Some(upload) = upload {
+            writes.push(self.fulfil(&reference.submission_id, &upload)?);
         }
         writes.push(count);
         match self.transact(writes).await {

@@ -22,7 +22,7 @@ impl Reopening for DynamoDbStore {
         let Some((moved, change)) = transitions::reopen(&stored.document, after, discard_result, now) else {
             return Ok(Reopened::Unchanged(Box::new(stored.document)));
         };
-        let Some(count) = self.count(&document.submission_id, change, now).await? else {
+        let Some(count) = self.count(&moved, change, now).await? else {
             return Ok(Reopened::Unknown);
         };
         let mut writes = self.put_expiry(&stored.document, &moved)?;

@@ -5,8 +5,9 @@
 //! exactly one of them writes the new state.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use lectern_content::MediaType;
 use lectern::{
-    document::SubmissionId,
+    document::{Document, SubmissionId},
     document::submission::{CountChange, Counts, Submission, SubmissionState},
     error::{Error, rfc3339},
 };
@@ -15,7 +16,7 @@ use time::OffsetDateTime;
 use super::{
     DynamoDbStore,
     erasure::ERASURE_STATE,
-    items::{Item, from_item, submission_key},
+    items::{Item, created_order, from_item, owner_state, submission_key},
     update,
 };
 use crate::error::failed;
@@ -23,12 +24,15 @@ use crate::error::failed;
 impl DynamoDbStore {
     /// The write that counts a document's transition, if the transition changes a count. Its condition is that the
     /// submission has no erasure. `None` if the submission has one.
+    ///
+    /// A submission without an owner gets that of its document.
     pub(super) async fn count(
         &self,
-        id: &SubmissionId,
+        document: &Document,
         change: Option<CountChange>,
         now: OffsetDateTime,
     ) -> Result<Option<TransactWriteItem>, Error> {
+        let id = &document.reference.submission_id;
         let stored = self.submission_item(id).await?;
         if stored.as_ref().is_some_and(|item| item.contains_key(ERASURE_STATE)) {
             return Ok(None);
@@ -43,20 +47,26 @@ impl DynamoDbStore {
             return update(unchanged.build()).map(Some);
         };
         let before = stored.map(from_item::<Submission>).transpose()?;
+        let owner = before.as_ref().and_then(|submission| submission.owner.clone()).or_else(|| document.owner.clone());
         let guard = Guard::of(before.map(|submission| submission.counts).unwrap_or_default(), change);
         let created_at = rfc3339(now);
         // A submission expires when its last document does.
         let expires_at = match guard.after.state() {
-            SubmissionState::InProgress => None,
+            SubmissionState::Draft | SubmissionState::InProgress => None,
             SubmissionState::Ready | SubmissionState::NeedsAttention => self.retention.expires_at(now),
         };
+        let state = guard.after.state();
+        let owned = if owner.is_some() { ", #owner = if_not_exists(#owner, :owner), ownerState = :ownerState" } else { "" };
+        let kind = document.media_type.map(MediaType::kind);
+        let kinds = if kind.is_some() { ", kinds :kind" } else { "" };
         let expiry = if expires_at.is_some() { ", expiresAt = :expires" } else { " REMOVE expiresAt" };
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(submission_key(id)))
             .update_expression(format!(
                 "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
-                 createdOrder = if_not_exists(createdOrder, :order){expiry} ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed",
+                 createdOrder = if_not_exists(createdOrder, :order){owned}{expiry} \
+                 ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed{kinds}",
             ))
             .condition_expression(match guard.condition {
                 Some(condition) => format!("({condition}) AND {NOT_ERASED}"),
@@ -67,10 +77,20 @@ impl DynamoDbStore {
             .expression_attribute_names("#ready", "ready")
             .expression_attribute_names("#rejected", "rejected")
             .expression_attribute_names("#failed", "failed")
-            .expression_attribute_values(":state", AttributeValue::S(guard.after.state().as_str().to_owned()))
+            .expression_attribute_values(":state", AttributeValue::S(state.as_str().to_owned()))
             .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
-            .expression_attribute_values(":order", AttributeValue::S(format!("{created_at}#{id}")))
+            .expression_attribute_values(":order", AttributeValue::S(created_order(&created_at, id)))
             .expression_attribute_values(":created", AttributeValue::S(created_at));
+        if let Some(owner) = owner {
+            update = update
+                .expression_attribute_names("#owner", "owner")
+                .expression_attribute_values(":ownerState", AttributeValue::S(owner_state(&owner, state)))
+                .expression_attribute_values(":owner", AttributeValue::S(owner.into()));
+        }
+        if let Some(kind) = kind {
+            update = update
+                .expression_attribute_values(":kind", AttributeValue::Ss(vec![kind.as_str().to_owned()]));
+        }
         if let Some(expires_at) = expires_at {
             update =
                 update.expression_attribute_values(":expires", AttributeValue::N(expires_at.to_string()));
@@ -127,8 +147,8 @@ impl Guard {
         // that stays above 0 has to be greater than `-change`.
         let (condition, values) = match after.state() {
             // One more document is open, so the submission is in progress.
-            SubmissionState::InProgress if open > 0 => (None, Vec::new()),
-            SubmissionState::InProgress => (Some("#open >= :least"), vec![(":least", 1 - open)]),
+            SubmissionState::Draft | SubmissionState::InProgress if open > 0 => (None, Vec::new()),
+            SubmissionState::Draft | SubmissionState::InProgress => (Some("#open >= :least"), vec![(":least", 1 - open)]),
             SubmissionState::Ready => (
                 Some("#open = :wasOpen AND #rejected = :wasRejected AND #failed = :wasFailed"),
                 vec![(":wasOpen", -open), (":wasRejected", -rejected), (":wasFailed", -failed)],

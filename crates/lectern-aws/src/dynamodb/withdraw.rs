@@ -28,7 +28,7 @@ impl Withdrawing for DynamoDbStore {
         if self.submission_now(&document.submission_id).await?.is_none() {
             return Ok(false);
         }
-        let Some(count) = self.count(&document.submission_id, Some(change), now).await? else {
+        let Some(count) = self.count(&withdrawn, Some(change), now).await? else {
             return Ok(false);
         };
         self.transact(vec![self.put_moved(stored, withdrawn)?, count]).await?;

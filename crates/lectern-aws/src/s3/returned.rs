@@ -13,7 +13,7 @@ use lectern::{
     document::ObjectVersion,
     error::{Error, StoreError},
     limits::READ_URL_LIFETIME,
-    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts, Uploads as _},
+    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts, Uploads as _},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -33,6 +33,14 @@ impl ReturnedBucket {
     /// The bucket of this name.
     pub fn new(client: Client, bucket: String) -> Self {
         Self { client, bucket }
+    }
+
+    /// The URL of the bucket, without a slash at the end.
+    ///
+    /// # Errors
+    /// A defect, if the SDK cannot sign.
+    pub async fn url(&self) -> Result<String, Error> {
+        super::bucket_url(&self.client, &self.bucket).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Error> {
@@ -242,12 +250,12 @@ fn kept(head: HeadObjectOutput) -> Option<Promoted> {
 }
 
 impl ReadUrls for ReturnedBucket {
-    async fn upload_url(&self, object: &ObjectVersion, file_name: &str) -> Result<Option<String>, Error> {
+    async fn upload_url(&self, object: &ObjectVersion, shown: Shown<'_>) -> Result<Option<String>, Error> {
         let uploads = UploadsBucket::new(self.client.clone());
         if uploads.head(object).await?.is_none() {
             return Ok(None);
         }
-        uploads.read_url(object, file_name).await.map(Some)
+        uploads.read_url(object, shown).await.map(Some)
     }
 
     async fn returned_url(&self, key: &str, file_name: &str) -> Result<Option<String>, Error> {

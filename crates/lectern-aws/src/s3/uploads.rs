@@ -12,7 +12,7 @@ use lectern::{
     document::ObjectVersion,
     error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
-    ports::{ByteStream, ObjectHead, Protection, UploadReader, Uploads},
+    ports::{ByteStream, ObjectHead, Protection, Shown, UploadReader, Uploads},
 };
 
 use super::{RANGE_BYTES, is_missing};
@@ -65,8 +65,16 @@ impl UploadsBucket {
         &self,
         object: &ObjectVersion,
         lifetime: std::time::Duration,
-        download_as: Option<String>,
+        shown: Option<Shown<'_>>,
     ) -> Result<String, Error> {
+        let disposition = shown.map(|shown| match shown {
+            Shown::Download(file_name) => super::returned::attachment(file_name),
+            Shown::Inline(_) => "inline".to_owned(),
+        });
+        let content_type = match shown {
+            Some(Shown::Inline(media_type)) => Some(media_type.to_owned()),
+            Some(Shown::Download(_)) | None => None,
+        };
         let config = PresigningConfig::expires_in(lifetime).map_err(|error| defect("presigning", error))?;
         let request = self
             .0
@@ -74,15 +82,16 @@ impl UploadsBucket {
             .bucket(&object.bucket)
             .key(&object.key)
             .version_id(&object.version_id)
-            .set_response_content_disposition(download_as)
+            .set_response_content_disposition(disposition)
+            .set_response_content_type(content_type)
             .presigned(config)
             .await
             .map_err(|error| failed("presigning GetObject", error))?;
         Ok(request.uri().to_owned())
     }
 
-    pub(crate) async fn read_url(&self, object: &ObjectVersion, file_name: &str) -> Result<String, Error> {
-        self.presigned(object, READ_URL_LIFETIME, Some(super::returned::attachment(file_name))).await
+    pub(crate) async fn read_url(&self, object: &ObjectVersion, shown: Shown<'_>) -> Result<String, Error> {
+        self.presigned(object, READ_URL_LIFETIME, Some(shown)).await
     }
 }
 

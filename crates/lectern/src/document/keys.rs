@@ -1,10 +1,11 @@
 //! Object keys: parses the keys of uploads, which uploaders choose, and builds all keys that Lectern chooses.
 
+use lectern_content::MediaType;
 use percent_encoding::percent_decode;
 
 use crate::{
     display_text::Label,
-    document::{DocumentRef, Reason, SubmissionId},
+    document::{DocumentRef, Reason, SubmissionId, UploadId},
 };
 
 /// The prefix of uploads.
@@ -118,6 +119,12 @@ fn is_companion(key: &str) -> bool {
 /// The prefix of all uploads of a submission.
 pub fn uploads_of(submission: &SubmissionId) -> String {
     format!("{UPLOADS_PREFIX}{submission}/")
+}
+
+/// The key of a file that is handed in through the API. It contains no name.
+pub fn upload(submission: &SubmissionId, upload: UploadId, media_type: MediaType) -> String {
+    let extension = media_type.file_type().extensions.first().unwrap_or(&"bin");
+    format!("{UPLOADS_PREFIX}{submission}/{upload}.{extension}")
 }
 
 /// The prefixes of all other objects of a submission, in the bucket of returned files.

@@ -1,8 +1,14 @@
 //! A submission, and how its state follows from the states of its documents.
 
+use std::collections::BTreeSet;
+
+use lectern_content::MediaKind;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{DocumentState, SubmissionId};
+use crate::{
+    display_text::Label,
+    document::{DocumentState, Owner, SubmissionId},
+};
 
 /// A submission as it is stored. Superseded and withdrawn documents do not count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,13 +21,53 @@ pub struct Submission {
     /// The number of documents by state.
     #[serde(flatten)]
     pub counts: Counts,
-    /// When its first document was registered, RFC 3339.
+    /// When it was created or, if an operator copied its files into the bucket, when its first document was registered;
+    /// RFC 3339.
     pub created_at: String,
+    /// The teacher who handed it in. Absent if an operator copied its files into the bucket and named no owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// What the teacher calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Label>,
+    /// The kinds of all files that were ever registered.
+    #[serde(default)]
+    pub kinds: BTreeSet<MediaKind>,
+    /// How many files were declared to the API, replacements included.
+    #[serde(default)]
+    pub declared_files: u64,
+    /// Their size together.
+    #[serde(default)]
+    pub declared_bytes: u64,
+}
+
+impl Submission {
+    /// A submission without documents.
+    pub fn new(submission_id: SubmissionId, state: SubmissionState, created_at: String) -> Self {
+        Self {
+            submission_id,
+            state,
+            counts: Counts::default(),
+            created_at,
+            owner: None,
+            title: None,
+            kinds: BTreeSet::new(),
+            declared_files: 0,
+            declared_bytes: 0,
+        }
+    }
+
+    /// Whether this person handed it in.
+    pub fn is_of(&self, person: &Owner) -> bool {
+        self.owner.as_ref() == Some(person)
+    }
 }
 
 /// How a submission stands as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum SubmissionState {
+    /// A teacher has created it, and no file has arrived yet. Only its owner sees it.
+    Draft,
     /// At least one document is not in a final state.
     InProgress,
     /// Every document that counts is `Ready`, also if none counts.
@@ -32,11 +78,16 @@ pub enum SubmissionState {
 
 impl SubmissionState {
     /// All states.
-    pub const ALL: [Self; 3] = [Self::InProgress, Self::Ready, Self::NeedsAttention];
+    pub const ALL: [Self; 4] = [Self::Draft, Self::InProgress, Self::Ready, Self::NeedsAttention];
+    /// The states of submissions with documents.
+    pub const WITH_DOCUMENTS: [Self; 3] = [Self::InProgress, Self::Ready, Self::NeedsAttention];
+    /// The states in which a teacher's submission counts as open.
+    pub const OPEN: [Self; 2] = [Self::Draft, Self::InProgress];
 
     /// The name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Draft => "Draft",
             Self::InProgress => "InProgress",
             Self::Ready => "Ready",
             Self::NeedsAttention => "NeedsAttention",

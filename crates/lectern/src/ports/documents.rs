@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, future::Future};
 
-use lectern_content::MediaType;
+use lectern_content::{MediaKind, MediaType};
 use time::OffsetDateTime;
 
 use crate::{
     document::submission::{Submission, SubmissionState},
     document::{
-        Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
-        SubmissionId, TaskToken,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, Owner, Reason, Round,
+        SubmissionId, TaskToken, UploadId,
     },
     error::Error,
     telemetry::trace::TraceParent,
@@ -34,6 +34,8 @@ pub struct NewDocument {
     pub callback_id: CallbackId,
     /// Its trace.
     pub traceparent: TraceParent,
+    /// The pending file that the upload fulfils, if it was handed in through the API.
+    pub upload: Option<UploadId>,
     /// Now.
     pub now: OffsetDateTime,
 }
@@ -317,26 +319,98 @@ pub trait Reopening: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cursor {
-    /// Creation time of the last submission seen, RFC 3339.
+    /// Creation time of the last submission looked at, RFC 3339.
     pub created_at: String,
     /// Its id.
     pub submission_id: String,
 }
 
-/// The store's part for `serve-api`.
+impl Cursor {
+    /// The position of this submission.
+    pub fn at(submission: &Submission) -> Self {
+        Self {
+            created_at: submission.created_at.clone(),
+            submission_id: submission.submission_id.as_str().to_owned(),
+        }
+    }
+}
+
+/// Which submissions a list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionFilter {
+    /// Whose submissions.
+    pub listing: Listing,
+    /// Only submissions in one of these states.
+    pub states: Vec<SubmissionState>,
+    /// Only submissions with a file of this kind.
+    pub kind: Option<MediaKind>,
+    /// Only submissions created at this time or later; RFC 3339 as [`crate::error::rfc3339`] writes it.
+    pub from: Option<String>,
+    /// Only submissions created before this time; in the same form.
+    pub to: Option<String>,
+}
+
+impl SubmissionFilter {
+    /// All submissions with documents, of all people, in one state or all.
+    pub fn in_state(state: Option<SubmissionState>) -> Self {
+        let states = state.map_or_else(|| SubmissionState::WITH_DOCUMENTS.to_vec(), |state| vec![state]);
+        Self { listing: Listing::All, states, kind: None, from: None, to: None }
+    }
+}
+
+/// Whose submissions a list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Everybody's.
+    All,
+    /// Those of one teacher.
+    Of(Owner),
+}
+
+/// A part of a list of submissions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionList {
+    /// Newest first.
+    pub submissions: Vec<Submission>,
+    /// Where the list goes on; `None` at its end. A part may be short, or empty, and not the last one: a filter by kind looks at
+    /// a bounded number of submissions.
+    pub next: Option<Cursor>,
+}
+
+/// A part of a submission's documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentList {
+    /// By their ids, without their results, which may be large.
+    pub documents: Vec<Document>,
+    /// Where the list goes on; `None` at its end. A part may be short and not the last one.
+    pub next: Option<DocumentId>,
+}
+
+/// The store's part for reading: lists of submissions, and one submission.
 pub trait Browse: Send + Sync {
-    /// Submissions, newest first, those of one state or all, after the cursor, at most `limit`.
+    /// Submissions, newest first, after the cursor, at most `limit`. Looks at no more than `limit` submissions of each state.
     fn submissions(
         &self,
-        state: Option<SubmissionState>,
+        filter: &SubmissionFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Submission>, Error>> + Send;
+    ) -> impl Future<Output = Result<SubmissionList, Error>> + Send;
 
-    /// One submission with its documents, oldest first and without their results, which may be large.
+    /// One submission without its documents. `None` also for one that is erased.
+    fn summary(&self, id: &SubmissionId) -> impl Future<Output = Result<Option<Submission>, Error>> + Send;
+
+    /// The documents of a submission, after the cursor, at most `limit`.
+    fn documents(
+        &self,
+        id: &SubmissionId,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<DocumentList, Error>> + Send;
+
+    /// One submission with all its documents, oldest first and without their results, for an operator's command.
     fn submission(
         &self,
-        id: &crate::document::SubmissionId,
+        id: &SubmissionId,
     ) -> impl Future<Output = Result<Option<(Submission, Vec<Document>)>, Error>> + Send;
 }
 

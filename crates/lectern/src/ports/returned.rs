@@ -73,13 +73,22 @@ pub trait Records: Send + Sync {
     fn get_record(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
 }
 
+/// What a URL of an upload does in a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'s> {
+    /// It downloads the file under this name.
+    Download(&'s str),
+    /// It shows the file in a page, as this media type.
+    Inline(&'s str),
+}
+
 /// Short-lived URLs for a person.
 pub trait ReadUrls: Send + Sync {
-    /// A URL of the uploaded object, downloaded under `file_name`; `None` if the object no longer exists.
+    /// A URL of the uploaded object; `None` if the object no longer exists.
     fn upload_url(
         &self,
         object: &ObjectVersion,
-        file_name: &str,
+        shown: Shown<'_>,
     ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
     /// A URL of a returned file, downloaded under `file_name`; `None` if the file no longer exists.

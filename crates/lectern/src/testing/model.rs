@@ -21,7 +21,7 @@ use crate::{
     },
     error::Error,
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
+        Begin, Browse, CallbackTarget, SubmissionFilter, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
         Registration, Reopened, Reopening, Results, Transfers, Withdrawing,
     },
 };
@@ -333,17 +333,15 @@ async fn compare<S: Load + Results + Browse>(store: &S, model: &Model, which: us
 
 /// The lists, page by page.
 async fn compare_lists(store: &impl Browse, model: &Model) -> Result<(), String> {
-    for state in [None].into_iter().chain(SubmissionState::ALL.map(Some)) {
+    for state in [None].into_iter().chain(SubmissionState::WITH_DOCUMENTS.map(Some)) {
         let mut found: Vec<Submission> = Vec::new();
         let mut after = None;
         loop {
-            let page = ok(store.submissions(state, after.as_ref(), 1).await)?;
-            let Some(last) = page.last() else { break };
-            after = Some(Cursor {
-                created_at: last.created_at.clone(),
-                submission_id: last.submission_id.as_str().to_owned(),
-            });
-            found.extend(page);
+            let filter = SubmissionFilter::in_state(state);
+            let page = ok(store.submissions(&filter, after.as_ref(), 1).await)?;
+            found.extend(page.submissions);
+            let Some(next) = page.next else { break };
+            after = Some(next);
         }
         // A table with many runs also lists the submissions of other runs.
         found.retain(|submission| model.submission_ids().contains(&submission.submission_id));

@@ -273,7 +273,7 @@ impl ReturnedFiles for MemoryObjects {
 }
 
 impl ReadUrls for MemoryObjects {
-    async fn upload_url(&self, object: &ObjectVersion, _file_name: &str) -> Result<Option<String>, Error> {
+    async fn upload_url(&self, object: &ObjectVersion, _shown: Shown<'_>) -> Result<Option<String>, Error> {
         let url = |version: Version| format!("https://uploads.example/{}", version.id);
         self.faults.run("upload_url", || self.version(object).map(url))
     }

@@ -426,12 +426,10 @@ impl Model {
             _ => SubmissionState::InProgress,
         };
         let (_, first) = all.first()?;
-        Some(Submission {
-            submission_id: id.clone(),
-            state,
-            counts,
-            created_at: rfc3339(first.registered_at),
-        })
+        let submission = Submission::new(id.clone(), state, rfc3339(first.registered_at));
+        let seen = all.iter().any(|(_, known)| known.seen);
+        let kinds = seen.then(|| MediaType::Pdf.kind()).into_iter().collect();
+        Some(Submission { counts, kinds, ..submission })
     }
 
     /// Compares all data of a stored document with the model's document.

@@ -5,19 +5,22 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use lectern_content::MediaType;
 use time::OffsetDateTime;
 
 use super::{Faults, lock};
 use crate::{
     document::retention::Retention,
-    document::submission::{CountChange, Counts, Submission, SubmissionState},
+    document::submission::{CountChange, Submission, SubmissionState},
     document::transitions,
     document::{
-        Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Owner, Round, SubmissionId,
+        TaskToken, UploadId,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
+        Begin, Browse, CallbackTarget, Cursor, Declared, DocumentList, HandIn, Listing, NewSubmission, OpenWork,
+        PendingFile, SubmissionFilter, SubmissionList, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
         Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
         Results, Sequencer, Transfers, Withdrawing,
     },
@@ -38,6 +41,7 @@ pub(super) struct State {
     submissions: BTreeMap<SubmissionId, Submission>,
     /// The states under which the index lists the submissions, if it lags.
     lagging_index: Option<BTreeMap<SubmissionId, SubmissionState>>,
+    pending: BTreeMap<(SubmissionId, UploadId), PendingFile>,
     callbacks: BTreeMap<CallbackId, CallbackTarget>,
     erasures: BTreeMap<SubmissionId, Erasure>,
     retention: Retention,
@@ -109,26 +113,35 @@ impl MemoryStore {
 }
 
 impl State {
-    fn count(&mut self, id: &SubmissionId, change: Option<CountChange>, now: OffsetDateTime) {
+    fn count(&mut self, document: &Document, change: Option<CountChange>, now: OffsetDateTime) {
         let Some(change) = change else { return };
-        let submission = self.submissions.entry(id.clone()).or_insert_with(|| Submission {
-            submission_id: id.clone(),
-            state: SubmissionState::InProgress,
-            counts: Counts::default(),
-            created_at: rfc3339(now),
+        let id = &document.reference.submission_id;
+        let submission = self.submissions.entry(id.clone()).or_insert_with(|| {
+            Submission::new(id.clone(), SubmissionState::InProgress, rfc3339(now))
         });
         submission.counts = submission.counts.after(change);
         submission.state = submission.counts.state();
+        submission.kinds.extend(document.media_type.map(MediaType::kind));
+        if submission.owner.is_none() {
+            submission.owner.clone_from(&document.owner);
+        }
     }
 
-    /// The submissions that the index lists under a state, as they are.
-    fn listed(&self, wanted: Option<SubmissionState>) -> Vec<Submission> {
+    /// The submissions that the indexes list in one of these states, as they are.
+    fn listed(&self, filter: &SubmissionFilter) -> Vec<Submission> {
         let is_listed = |submission: &&Submission| {
             let listed = match &self.lagging_index {
                 Some(index) => index.get(&submission.submission_id).copied(),
                 None => Some(submission.state),
             };
-            listed.is_some_and(|listed| wanted.is_none_or(|wanted| listed == wanted))
+            let is_theirs = match &filter.listing {
+                Listing::All => true,
+                Listing::Of(owner) => submission.is_of(owner),
+            };
+            is_theirs
+                && listed.is_some_and(|listed| filter.states.contains(&listed))
+                && filter.from.as_ref().is_none_or(|from| submission.created_at >= *from)
+                && filter.to.as_ref().is_none_or(|to| submission.created_at < *to)
         };
         self.submissions.values().filter(is_listed).cloned().collect()
     }
@@ -163,7 +176,7 @@ impl State {
             return Registration::Known(known.clone());
         }
         let file = file_of(&new.reference.submission_id, &new.object);
-        let (sequencer, now) = (new.sequencer.clone(), new.now);
+        let (sequencer, upload, now) = (new.sequencer.clone(), new.upload, new.now);
         let current = self
             .files
             .get(&file)
@@ -185,7 +198,10 @@ impl State {
             is_erased: false,
         };
         self.callbacks.insert(document.callback_id.clone(), target);
-        self.count(&document.reference.submission_id, change.change, now);
+        if let Some(upload) = upload {
+            self.pending.remove(&(document.reference.submission_id.clone(), upload));
+        }
+        self.count(&document, change.change, now);
         Registration::New(document)
     }
 
@@ -195,9 +211,9 @@ impl State {
             return Finish::AlreadyTerminal;
         };
         document.expires_at = self.retention.expires_at(now);
-        self.put(document);
+        let document = self.put(document);
         let erased = self.is_erased(&reference.submission_id);
-        self.count(&reference.submission_id, change.filter(|_| !erased), now);
+        self.count(&document, change.filter(|_| !erased), now);
         Finish::Finished
     }
 
@@ -240,8 +256,8 @@ impl Withdrawing for MemoryStore {
             if !state.submissions.contains_key(&document.submission_id) {
                 return false;
             }
-            state.put(withdrawn);
-            state.count(&document.submission_id, Some(change), now);
+            let withdrawn = state.put(withdrawn);
+            state.count(&withdrawn, Some(change), now);
             true
         })
     }
@@ -350,7 +366,7 @@ impl Reopening for MemoryStore {
                 return Reopened::Unchanged(Box::new(stored));
             };
             state.tokens.remove(document);
-            state.count(&document.submission_id, change, now);
+            state.count(&moved, change, now);
             Reopened::Open(Box::new(state.put(moved)))
         })
     }
@@ -414,6 +430,7 @@ impl Erasures for MemoryStore {
             let mut state = lock(&self.state);
             state.files.retain(|(submission, ..), _| submission != id);
             state.documents.retain(|document, _| document.submission_id != *id);
+            state.pending.retain(|(submission, _), _| submission != id);
             if let Some(erasure) = state.erasures.get_mut(id) {
                 (erasure.state, erasure.ended_at) = (ErasureState::Erased, Some(rfc3339(now)));
             }
@@ -424,12 +441,12 @@ impl Erasures for MemoryStore {
 impl Browse for MemoryStore {
     async fn submissions(
         &self,
-        wanted: Option<SubmissionState>,
+        filter: &SubmissionFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Vec<Submission>, Error> {
+    ) -> Result<SubmissionList, Error> {
         self.faults.run("submissions", || {
-            let mut all: Vec<Submission> = lock(&self.state).listed(wanted);
+            let mut all: Vec<Submission> = lock(&self.state).listed(filter);
             let order = |s: &Submission| (s.created_at.clone(), s.submission_id.as_str().to_owned());
             all.sort_by_key(|submission| std::cmp::Reverse(order(submission)));
             all.retain(|submission| {
@@ -437,8 +454,35 @@ impl Browse for MemoryStore {
                     order(submission) < (cursor.created_at.clone(), cursor.submission_id.clone())
                 })
             });
+            let more = all.len() > limit;
             all.truncate(limit);
-            all
+            let next = all.last().filter(|_| more).map(Cursor::at);
+            // Only these were looked at, so a part may be short.
+            all.retain(|submission| filter.kind.is_none_or(|kind| submission.kinds.contains(&kind)));
+            SubmissionList { submissions: all, next }
+        })
+    }
+
+    async fn summary(&self, id: &SubmissionId) -> Result<Option<Submission>, Error> {
+        self.faults.run("summary", || lock(&self.state).submissions.get(id).cloned())
+    }
+
+    async fn documents(
+        &self,
+        id: &SubmissionId,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<DocumentList, Error> {
+        self.faults.run("documents", || {
+            let mut documents = lock(&self.state).documents_of(id);
+            documents.sort_by_key(|document| document.reference.document_id.to_string());
+            documents.retain(|document| {
+                after.is_none_or(|after| document.reference.document_id.to_string() > after.to_string())
+            });
+            let more = documents.len() > limit;
+            documents.truncate(limit);
+            let next = documents.last().filter(|_| more).map(|last| last.reference.document_id);
+            DocumentList { documents, next }
         })
     }
 
@@ -446,6 +490,110 @@ impl Browse for MemoryStore {
         self.faults.run("submission", || {
             let state = lock(&self.state);
             Some((state.submissions.get(id)?.clone(), state.documents_of(id)))
+        })
+    }
+}
+
+impl HandIn for MemoryStore {
+    async fn create(&self, new: &NewSubmission) -> Result<(), Error> {
+        self.faults.run("create", || {
+            let state = &mut *lock(&self.state);
+            if state.submissions.contains_key(&new.submission_id) || state.is_erased(&new.submission_id) {
+                return Err(StoreError::Conflict.into());
+            }
+            let draft = Submission::new(new.submission_id.clone(), SubmissionState::Draft, rfc3339(new.now));
+            let submission = Submission {
+                owner: Some(new.owner.clone()),
+                title: Some(new.title.clone()),
+                declared_files: new.files.len() as u64,
+                declared_bytes: new.files.iter().map(|file| file.size_bytes).sum(),
+                ..draft
+            };
+            state.submissions.insert(new.submission_id.clone(), submission);
+            let named = |file: &PendingFile| (file.submission_id.clone(), file.upload_id);
+            state.pending.extend(new.files.iter().map(|file| (named(file), file.clone())));
+            Ok(())
+        })?
+    }
+
+    async fn open_work(&self, owner: &Owner, max: u64) -> Result<OpenWork, Error> {
+        self.faults.run("open_work", || {
+            let state = lock(&self.state);
+            let mut work = OpenWork::default();
+            for wanted in SubmissionState::OPEN {
+                let is_open = |submission: &&Submission| submission.is_of(owner) && submission.state == wanted;
+                let max = usize::try_from(max).unwrap_or(usize::MAX);
+                for submission in state.submissions.values().filter(is_open).take(max) {
+                    work.submissions += 1;
+                    work.bytes += submission.declared_bytes;
+                }
+            }
+            work
+        })
+    }
+
+    async fn declare(
+        &self,
+        file: &PendingFile,
+        owner: &Owner,
+        max_files: u64,
+        _now: OffsetDateTime,
+    ) -> Result<Declared, Error> {
+        self.faults.run("declare", || {
+            let state = &mut *lock(&self.state);
+            let submission = state.submissions.get_mut(&file.submission_id);
+            let Some(submission) = submission.filter(|submission| submission.is_of(owner)) else {
+                return Declared::Unknown;
+            };
+            if submission.declared_files >= max_files {
+                return Declared::TooManyFiles;
+            }
+            submission.declared_files += 1;
+            submission.declared_bytes += file.size_bytes;
+            state.pending.insert((file.submission_id.clone(), file.upload_id), file.clone());
+            Declared::Pending
+        })
+    }
+
+    async fn pending(&self, submission: &SubmissionId) -> Result<Vec<PendingFile>, Error> {
+        self.faults.run("pending", || {
+            let state = lock(&self.state);
+            let theirs = state.pending.values().filter(|file| file.submission_id == *submission);
+            let mut files: Vec<PendingFile> = theirs.cloned().collect();
+            files.sort_by(|a, b| (&a.created_at, a.upload_id).cmp(&(&b.created_at, b.upload_id)));
+            files
+        })
+    }
+
+    async fn pending_file(
+        &self,
+        submission: &SubmissionId,
+        upload: &UploadId,
+    ) -> Result<Option<PendingFile>, Error> {
+        self.faults.run("pending_file", || {
+            lock(&self.state).pending.get(&(submission.clone(), *upload)).cloned()
+        })
+    }
+
+    async fn begin_parts(&self, file: &PendingFile, multipart_id: &str) -> Result<Option<String>, Error> {
+        self.faults.run("begin_parts", || {
+            let mut state = lock(&self.state);
+            let stored = state.pending.get_mut(&(file.submission_id.clone(), file.upload_id))?;
+            if stored.multipart_id == file.multipart_id || stored.multipart_id.is_none() {
+                stored.multipart_id = Some(multipart_id.to_owned());
+            }
+            stored.multipart_id.clone()
+        })
+    }
+
+    async fn forget(&self, file: &PendingFile) -> Result<(), Error> {
+        self.faults.run("forget", || {
+            let state = &mut *lock(&self.state);
+            let forgotten = state.pending.remove(&(file.submission_id.clone(), file.upload_id));
+            if let (Some(_), Some(submission)) = (forgotten, state.submissions.get_mut(&file.submission_id)) {
+                submission.declared_files -= 1;
+                submission.declared_bytes -= file.size_bytes;
+            }
         })
     }
 }

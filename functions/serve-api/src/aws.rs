@@ -1,0 +1,84 @@
+//! The API's ports on AWS.
+
+use lectern::{
+    api::{Backend, Quota},
+    ports::{Clock as _, Random as _},
+};
+use lectern_aws::{
+    ConfigError, DynamoDbStore, Environment, ErasureStateMachine, ReturnedBucket, SystemClock, SystemRandom, UploadDesk,
+};
+use lectern_content::FileType;
+use time::OffsetDateTime;
+
+use crate::pages::{Pages, PagesConfig};
+
+/// The ports.
+pub(crate) struct Aws {
+    store: DynamoDbStore,
+    uploads: UploadDesk,
+    files: ReturnedBucket,
+    erasures: ErasureStateMachine,
+    quota: Quota,
+}
+
+impl Aws {
+    pub(crate) fn new(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            store: env.store()?,
+            uploads: env.upload_desk()?,
+            files: env.returned_files()?,
+            erasures: env.erasures()?,
+            quota: env.quota()?,
+        })
+    }
+}
+
+impl Backend for Aws {
+    type Store = DynamoDbStore;
+    type Uploads = UploadDesk;
+    type Files = ReturnedBucket;
+    type Erasures = ErasureStateMachine;
+
+    fn store(&self) -> &DynamoDbStore {
+        &self.store
+    }
+
+    fn uploads(&self) -> &UploadDesk {
+        &self.uploads
+    }
+
+    fn files(&self) -> &ReturnedBucket {
+        &self.files
+    }
+
+    fn erasures(&self) -> &ErasureStateMachine {
+        &self.erasures
+    }
+
+    fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        SystemClock.now()
+    }
+
+    fn random_bits(&self) -> u128 {
+        SystemRandom.bits()
+    }
+}
+
+/// The pages with the settings of this stack.
+pub(crate) async fn pages(env: &Environment) -> Result<Pages, lambda_http::Error> {
+    let sign_in = env.sign_in()?;
+    let buckets = [env.upload_desk()?.url().await?, env.returned_files()?.url().await?];
+    let origins: Vec<String> = buckets.iter().map(String::as_str).chain(sign_in.urls()).filter_map(origin).collect();
+    let config = PagesConfig { sign_in, types: FileType::all().collect(), limits: env.quota()? };
+    Pages::new(&config, &origins)
+}
+
+/// Scheme and host of a URL.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    Some(format!("{scheme}://{}", rest.split('/').next()?))
+}

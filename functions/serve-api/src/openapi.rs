@@ -1,0 +1,63 @@
+//! The description of the API, OpenAPI 3.1: `docs/api.openapi.json`. It is generated from the annotations of the routes.
+
+use lectern::record;
+use serde_json::Value;
+use utoipa::{Modify, OpenApi, openapi::security};
+
+use crate::routes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lectern API",
+        description = "Teachers hand in submissions, evaluators read them, operators watch the flow.\n\n\
+            Every request carries `Authorization: Bearer <access token>`. The groups of the token are the person's roles: \
+            `teachers`, `evaluators` and `operators`. What another person handed in does not exist for a teacher: the answer is 404.\n\n\
+            Field names are camelCase, sizes are bytes, times are RFC 3339 in UTC with milliseconds. Readers ignore fields that they \
+            do not know, so that fields can be added. Errors are problem details (RFC 9457) whose `type` is stable. The URLs of files \
+            and uploads are bearer secrets, and answers are not to be stored (`Cache-Control: no-store`).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    servers((url = "/", description = "The output ApiUrl of the stack.")),
+    paths(
+        routes::me, routes::list_submissions, routes::create_submission, routes::read_submission, routes::withdraw_submission,
+        routes::add_file, routes::remove_file, routes::begin_upload, routes::sign_parts, routes::complete_upload,
+        routes::list_documents, routes::remove_document, routes::replace_document, routes::read_record, routes::file_urls,
+    ),
+    modifiers(&AccessToken),
+    security(("accessToken" = []))
+)]
+struct Api;
+
+struct AccessToken;
+
+impl Modify for AccessToken {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let token = security::HttpBuilder::new().scheme(security::HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("accessToken", security::SecurityScheme::Http(token));
+    }
+}
+
+/// Stands for the record's schema, which [`record::json_schema`] gives.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Record)]
+#[expect(dead_code, reason = "only its name is used")]
+pub(crate) struct RecordSchema {}
+
+/// The description as JSON.
+pub(crate) fn description() -> serde_json::Result<Value> {
+    let mut api = serde_json::to_value(Api::openapi())?;
+    let mut schema = record::json_schema();
+    let definitions = schema.as_object_mut().and_then(|schema| schema.remove("$defs")).unwrap_or_default();
+    let text = schema.to_string().replace("#/$defs/", "#/components/schemas/");
+    api["components"]["schemas"]["Record"] = serde_json::from_str(&text)?;
+    for (name, definition) in definitions.as_object().into_iter().flatten() {
+        let text = definition.to_string().replace("#/$defs/", "#/components/schemas/");
+        let known = &mut api["components"]["schemas"][name];
+        if known.is_null() {
+            *known = serde_json::from_str(&text)?;
+        }
+    }
+    Ok(api)
+}
