@@ -154,6 +154,11 @@ impl Config {
         Ok(Retention { uploads: days("UPLOAD_RETENTION_DAYS")?, records: days("RECORD_RETENTION_DAYS")? })
     }
 
+    /// For how long entries of the audit trail are kept; 0 days mean for good.
+    pub fn audit_retention(self) -> Result<Option<Duration>, ConfigError> {
+        days("AUDIT_RETENTION_DAYS")
+    }
+
     /// The third party's base URL, without a slash at the end.
     pub fn third_party_url(self) -> Result<String, ConfigError> {
         text("THIRD_PARTY_URL").map(|url| url.trim_end_matches('/').to_owned())

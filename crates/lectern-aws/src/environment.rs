@@ -3,7 +3,7 @@
 use lectern::api::Quota;
 
 use crate::{
-    AdmissionQueue, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
+    AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
     SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket, config::{ConfigError, SignIn},
    
     http_third_party::ReturnedFileFetcher, logging, sfn::TaskTokens,
@@ -51,6 +51,12 @@ impl Environment {
     /// The state store of a function that registers or ends documents, whose items then expire.
     pub fn store_with_retention(&self) -> Result<DynamoDbStore, ConfigError> {
         Ok(self.store()?.with_retention(self.config.retention()?))
+    }
+
+    /// The audit trail.
+    pub fn audit_trail(&self) -> Result<AuditTrail, ConfigError> {
+        let trail = AuditTrail::new(self.clients.dynamodb(), self.config.table_name()?);
+        Ok(trail.with_retention(self.config.audit_retention()?))
     }
 
     /// The bucket of uploads.

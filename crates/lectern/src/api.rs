@@ -36,14 +36,16 @@ use crate::{
         submission::Submission,
     },
     ports::{
-        Audit, AuditAction, AuditEntry, Browse, HandIn, Load, ReadUrls, Records, SignUploads, StartErasure,
+        Audit, AuditAction, AuditEntry, Browse, Erasures, HandIn, Load, ReadUrls, Records, SignUploads, StartErasure,
     },
 };
 
 /// The ports and settings of the API.
 pub trait Backend: Send + Sync + 'static {
     /// The state store.
-    type Store: Browse + Load + HandIn + Audit;
+    type Store: Browse + Load + HandIn + Erasures;
+    /// The audit trail.
+    type Trail: Audit;
     /// The uploads bucket.
     type Uploads: SignUploads;
     /// Both buckets, for readers.
@@ -53,6 +55,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The state store.
     fn store(&self) -> &Self::Store;
+    /// The audit trail.
+    fn trail(&self) -> &Self::Trail;
     /// The uploads bucket.
     fn uploads(&self) -> &Self::Uploads;
     /// Both buckets, for readers.
@@ -142,5 +146,5 @@ async fn record(
         document_id,
         file: upload.map(String::from),
     };
-    Ok(backend.store().record(submission, &entry).await?)
+    Ok(backend.trail().record(submission, &entry).await?)
 }

@@ -17,7 +17,8 @@ use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::metadata::{FileName, Owner};
+pub use self::{metadata::Owner, upload::UploadId};
+use self::metadata::FileName;
 use crate::{
     contract::wire,
     display_text::{Label, Sentence},

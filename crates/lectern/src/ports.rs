@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use crate::document::CallbackId;
 
 mod admission;
+mod audit;
 mod documents;
 mod erasure;
 mod machine;
@@ -23,12 +24,13 @@ mod uploads;
 
 pub use self::{
     admission::{AdmissionStore, Orders},
+    audit::{Audit, AuditAction, AuditCursor, AuditEntry, AuditPage},
     documents::{
         Begin, Browse, CallbackTarget, Cursor, DocumentList, Failure, FinalOutcome, Finish, Finishing, Listing, Load,
         NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer,
         SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
-    erasure::{Erasure, ErasureState, Erasures, SubmissionObjects},
+    erasure::{Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
     machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts},
     submissions::{

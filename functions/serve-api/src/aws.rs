@@ -5,7 +5,7 @@ use lectern::{
     ports::{Clock as _, Random as _},
 };
 use lectern_aws::{
-    ConfigError, DynamoDbStore, Environment, ErasureStateMachine, ReturnedBucket, SystemClock, SystemRandom, UploadDesk,
+    AuditTrail, ConfigError, DynamoDbStore, Environment, ErasureStateMachine, ReturnedBucket, SystemClock, SystemRandom, UploadDesk,
 };
 use lectern_content::FileType;
 use time::OffsetDateTime;
@@ -15,6 +15,7 @@ use crate::pages::{Pages, PagesConfig};
 /// The ports.
 pub(crate) struct Aws {
     store: DynamoDbStore,
+    trail: AuditTrail,
     uploads: UploadDesk,
     files: ReturnedBucket,
     erasures: ErasureStateMachine,
@@ -25,9 +26,10 @@ impl Aws {
     pub(crate) fn new(env: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             store: env.store()?,
+            trail: env.audit_trail()?,
             uploads: env.upload_desk()?,
             files: env.returned_files()?,
-            erasures: env.erasures()?,
+            erasures: env.erasure_state_machine()?,
             quota: env.quota()?,
         })
     }
@@ -35,12 +37,17 @@ impl Aws {
 
 impl Backend for Aws {
     type Store = DynamoDbStore;
+    type Trail = AuditTrail;
     type Uploads = UploadDesk;
     type Files = ReturnedBucket;
     type Erasures = ErasureStateMachine;
 
     fn store(&self) -> &DynamoDbStore {
         &self.store
+    }
+
+    fn trail(&self) -> &AuditTrail {
+        &self.trail
     }
 
     fn uploads(&self) -> &UploadDesk {

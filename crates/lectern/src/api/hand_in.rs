@@ -20,7 +20,7 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        AuditAction, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, SignUploads, SignedPart, StartErasure,
+        AuditAction, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, Erasures, SignUploads, SignedPart, StartErasure,
         Upload, UploadForm, UploadedPart,
     },
     record::nfc,
@@ -373,7 +373,10 @@ pub async fn withdraw_submission(
 ) -> Result<(), ApiError> {
     let submission = changeable(backend, caller, submission_id).await?;
     record(backend, caller, &submission.submission_id, AuditAction::Withdraw, None, None).await?;
-    Ok(backend.erasures().begin(&submission.submission_id, "owner", backend.now()).await?)
+    let id = &submission.submission_id;
+    // The execution sets the mark too, so an erasure that is marked is always carried out.
+    backend.erasures().start_erasure(id).await?;
+    Ok(backend.store().begin_erasure(id, BY_OWNER, backend.now()).await?)
 }
 
 async fn declare(

@@ -100,3 +100,10 @@ pub trait SubmissionObjects: Send + Sync {
     /// the number of deleted versions and markers.
     fn erase_objects(&self, id: &SubmissionId) -> impl Future<Output = Result<u64, Error>> + Send;
 }
+
+/// Starts the state machine that erases submissions.
+pub trait StartErasure: Send + Sync {
+    /// Starts the execution that erases a submission. The execution is named after the submission. If it was started
+    /// before, this changes nothing.
+    fn start_erasure(&self, id: &SubmissionId) -> impl Future<Output = Result<(), Error>> + Send;
+}
