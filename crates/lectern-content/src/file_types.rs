@@ -11,7 +11,20 @@ use crate::MediaType;
 
 /// What a file is to the person who looks at it. Videos and recordings have media facts and a transcript, documents have
 /// a text with findings, and pictures have neither.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
     /// Moving pictures, with or without sound.

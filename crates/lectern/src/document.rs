@@ -221,7 +221,7 @@ impl Round {
 
 /// The state of a document. Only a redrive moves a document back to an earlier state.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema,
 )]
 pub enum DocumentState {
     /// Registered; its execution is started.
@@ -282,11 +282,12 @@ impl fmt::Display for DocumentState {
 }
 
 /// Why a document was rejected or failed, for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
 pub struct Reason {
     /// A stable camelCase word that programs can match.
     pub code: String,
     /// A sentence that says what happened and what to do. It may be the third party's.
+    #[schema(value_type = String)]
     pub message: Sentence,
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// The code of [`stopped`].
 pub const STOPPED: &str = "erased";
 
+/// Who erases a submission that its owner has withdrawn. The erasure is kept for good, so it does not name the person.
+pub const BY_OWNER: &str = "owner";
+
 /// The reason of a document that was stopped because its submission is erased.
 pub fn stopped() -> Reason {
     Reason::new("erased", "The submission is being erased.")

@@ -155,6 +155,7 @@ fn new_document() -> NewDocument {
         sequencer: Sequencer::new("1"),
         owner: None,
         name: None,
+        upload: None,
         size_bytes: 7,
         media_type: None,
         rejected: None,

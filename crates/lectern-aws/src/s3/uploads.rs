@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use lectern::{
     document::ObjectVersion,
-    document::metadata::{FileName, NAME, OWNER},
+    document::metadata::{FileName, NAME, OWNER, UPLOAD},
     error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
     ports::{ByteStream, ObjectHead, Protection, Shown, UploadReader, Uploads},
@@ -45,6 +45,7 @@ impl UploadsBucket {
                 protection: protection(&head),
                 owner: metadata(&head, OWNER).and_then(|owner| owner.parse().ok()),
                 name: metadata(&head, NAME).and_then(FileName::decode),
+                upload: metadata(&head, UPLOAD).and_then(|upload| upload.parse().ok()),
                 version_id: head.version_id.unwrap_or_else(|| "null".to_owned()),
                 size_bytes: head
                     .content_length
@@ -60,6 +61,7 @@ impl UploadsBucket {
                 content_type: None,
                 owner: None,
                 name: None,
+                upload: None,
                 protection: Protection::CustomerKey,
             })),
             Err(error) => Err(failed("HeadObject", error)),

@@ -7,7 +7,6 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::ApiError;
 use crate::{
     document::SubmissionId,
-    document::submission::Submission,
     error::{Error, StoreError, rfc3339},
     ports::Cursor,
 };
@@ -15,13 +14,9 @@ use crate::{
 /// Longer than any cursor that [`encode`] returns.
 const MAX_CURSOR_BYTES: usize = 512;
 
-/// The cursor after the last submission of a page.
-pub(super) fn encode(last: &Submission) -> Result<String, ApiError> {
-    to_text(&Cursor {
-        created_at: last.created_at.clone(),
-        submission_id: last.submission_id.as_str().to_owned(),
-    })
-    .ok_or_else(|| Error::from(StoreError::defect("a cursor could not be written")).into())
+/// The cursor as text.
+pub(super) fn encode(cursor: &Cursor) -> Result<String, ApiError> {
+    to_text(cursor).ok_or_else(|| Error::from(StoreError::defect("a cursor could not be written")).into())
 }
 
 /// Parses a cursor.

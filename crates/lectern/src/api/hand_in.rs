@@ -13,6 +13,7 @@ use super::{
     submissions::detail,
 };
 use crate::{
+    erasure::BY_OWNER,
     display_text::Label,
     document::{
         Document, DocumentId, DocumentState, SubmissionId, UploadId, keys,
@@ -83,7 +84,7 @@ pub struct PendingFileView {
     pub created_at: String,
     /// The document whose file it replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = Option<String>, format = "uuid")]
     pub replaces: Option<DocumentId>,
 }
 

@@ -299,7 +299,7 @@ pub struct DocumentsPage {
 #[serde(rename_all = "camelCase")]
 pub struct DocumentSummary {
     /// The document's id.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     pub document_id: DocumentId,
     /// Its name for display, NFC.
     pub file_name: String,
@@ -321,7 +321,7 @@ pub struct DocumentSummary {
     pub times: BTreeMap<String, String>,
     /// The newer version of the same file, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = Option<String>, format = "uuid")]
     pub superseded_by: Option<DocumentId>,
     /// Whether its file was deleted after it was rejected or had failed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -13,6 +13,8 @@ use crate::display_text::Label;
 pub const OWNER: &str = "owner";
 /// The metadata `x-amz-meta-name`: a [`FileName`], encoded.
 pub const NAME: &str = "name";
+/// The metadata `x-amz-meta-upload`: an [`UploadId`](super::UploadId).
+pub const UPLOAD: &str = "upload";
 
 /// The person who owns a document: the subject (`sub`) of the teacher's access token, 1 to 128 printable ASCII characters
 /// without spaces. An owner identifies a person, so it is never logged.

@@ -43,6 +43,7 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         callback_id,
         traceparent,
         now,
+        upload: _,
     } = new;
     let document_id = reference.document_id;
     let newer = current.as_ref().filter(|(_, stored)| *stored > sequencer).map(|(document, _)| document);

@@ -9,7 +9,7 @@ use crate::{
     document::metadata::{FileName, Owner},
     document::submission::{Submission, SubmissionState},
     document::{
-        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, Owner, Reason, Round,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
         SubmissionId, TaskToken, UploadId,
     },
     error::Error,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ByteStream;
 use crate::{
-    document::ObjectVersion,
+    document::{ObjectVersion, UploadId},
     document::metadata::{FileName, Owner},
     error::Error,
 };
@@ -24,6 +24,8 @@ pub struct ObjectHead {
     pub owner: Option<Owner>,
     /// What the teacher calls the file, if its metadata says so.
     pub name: Option<FileName>,
+    /// The upload that the API has handed out, if its metadata names one.
+    pub upload: Option<UploadId>,
     /// What may prevent reading it.
     pub protection: Protection,
 }

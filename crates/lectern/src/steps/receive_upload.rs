@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::{
     document::keys::UploadKey,
     document::metadata::{FileName, Owner},
-    document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
+    document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId, UploadId},
     error::{Error, StoreError},
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
@@ -95,6 +95,7 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
             sequencer: found.sequencer,
             owner: judged.owner,
             name: judged.name,
+            upload: judged.upload,
             size_bytes: judged.size_bytes,
             media_type: judged.media_type,
             rejected: judged.rejected,
@@ -172,8 +173,8 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
             Ok(media_type) => (Some(media_type), None),
             Err(reason) => (None, Some(reason)),
         };
-        let ObjectHead { owner, name, size_bytes, .. } = head;
-        Ok(Judged { owner, name, size_bytes, media_type, rejected })
+        let ObjectHead { owner, name, upload, size_bytes, .. } = head;
+        Ok(Judged { owner, name, upload, size_bytes, media_type, rejected })
     }
 
     /// The type of an upload, or the reason for rejecting the upload.
@@ -385,6 +386,7 @@ impl Found {
 struct Judged {
     owner: Option<Owner>,
     name: Option<FileName>,
+    upload: Option<UploadId>,
     size_bytes: u64,
     media_type: Option<MediaType>,
     rejected: Option<Reason>,
@@ -393,7 +395,7 @@ struct Judged {
 impl Judged {
     /// An object of which nothing was read.
     fn unseen(reason: Reason) -> Self {
-        Self { owner: None, name: None, size_bytes: 0, media_type: None, rejected: Some(reason) }
+        Self { owner: None, name: None, upload: None, size_bytes: 0, media_type: None, rejected: Some(reason) }
     }
 }
 

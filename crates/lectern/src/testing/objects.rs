@@ -24,7 +24,7 @@ use crate::{
     document::{ObjectVersion, SubmissionId, keys},
     error::{Error, StoreError},
     ports::{
-        ByteStream, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles, StreamFacts,
+        ByteStream, ObjectHead, Promoted, Protection, ReadUrls, Shown, Records, ReturnedFiles, StreamFacts,
         SubmissionObjects, UploadReader, Uploads,
     },
 };
@@ -44,8 +44,8 @@ pub struct MemoryObjects {
 struct Version {
     id: String,
     content_type: Option<String>,
-    /// The metadata `owner` and `name`, as they were sent.
-    metadata: [Option<String>; 2],
+    /// The metadata `owner`, `name` and `upload`, as they were sent.
+    metadata: [Option<String>; 3],
     /// `None` is a delete marker.
     bytes: Option<Bytes>,
 }
@@ -65,7 +65,7 @@ impl MemoryObjects {
 
     /// Uploads a new version. S3 declares a type if the uploader does not.
     pub fn upload(&self, object: &ObjectVersion, content_type: Option<&str>, bytes: impl Into<Bytes>) {
-        self.push(object, Some(bytes.into()), content_type, [None; 2]);
+        self.push(object, Some(bytes.into()), content_type, [None; 3]);
     }
 
     /// Uploads a new version with the metadata that the API signs into an upload.
@@ -76,12 +76,12 @@ impl MemoryObjects {
         name: &str,
         bytes: impl Into<Bytes>,
     ) {
-        self.push(object, Some(bytes.into()), None, [Some(owner), Some(name)]);
+        self.push(object, Some(bytes.into()), None, [Some(owner), Some(name), None]);
     }
 
     /// Puts a delete marker on the key.
     pub fn delete(&self, object: &ObjectVersion) {
-        self.push(object, None, None, [None; 2]);
+        self.push(object, None, None, [None; 3]);
     }
 
     /// Breaks off the next upload that is read, after all its bytes but the last.
@@ -115,7 +115,7 @@ impl MemoryObjects {
         object: &ObjectVersion,
         bytes: Option<Bytes>,
         content_type: Option<&str>,
-        metadata: [Option<&str>; 2],
+        metadata: [Option<&str>; 3],
     ) {
         let version = Version {
             id: object.version_id.clone(),
@@ -147,13 +147,14 @@ impl MemoryObjects {
 impl Uploads for MemoryObjects {
     async fn head(&self, object: &ObjectVersion) -> Result<Option<ObjectHead>, Error> {
         self.faults.run("head", || {
-            self.version(object).map(|Version { id, content_type, metadata: [owner, name], bytes }| {
+            self.version(object).map(|Version { id, content_type, metadata: [owner, name, upload], bytes }| {
                 ObjectHead {
                     version_id: id,
                     size_bytes: bytes.map_or(0, |bytes| bytes.len() as u64),
                     content_type,
                     owner: owner.and_then(|owner| owner.parse().ok()),
                     name: name.as_deref().and_then(FileName::decode),
+                    upload: upload.and_then(|upload| upload.parse().ok()),
                     protection: lock(&self.protections).get(object).copied().unwrap_or_default(),
                 }
             })

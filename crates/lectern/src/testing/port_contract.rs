@@ -146,6 +146,7 @@ fn new_document(submission: &str, file: &str, version: u32) -> Outcome<NewDocume
         sequencer: Sequencer::new(&format!("{version:016X}")),
         owner: None,
         name: None,
+        upload: None,
         size_bytes: 7,
         media_type: Some(MediaType::Pdf),
         rejected: None,

@@ -115,6 +115,7 @@ impl Model {
             sequencer: Sequencer::new(VERSIONS[which % VERSIONS.len()].0),
             owner: None,
             name: None,
+            upload: None,
             size_bytes: 7,
             media_type: seen.then_some(MediaType::Pdf),
             rejected: None,

@@ -22,6 +22,7 @@ pub(super) fn new() -> NewDocument {
         sequencer: Sequencer::new("0A"),
         owner: None,
         name: None,
+        upload: None,
         size_bytes: 12,
         media_type: Some(MediaType::Text),
         rejected: None,

@@ -10,7 +10,7 @@ use crate::{
     },
     limits::MAX_CALLBACK_BYTES,
     ports::{
-        Begin, Browse, Cursor, Finish, Finishing, Load, NewDocument, Recorded, Register, Registration,
+        Begin, Browse, Finish, Finishing, Load, NewDocument, Recorded, Register, Registration, SubmissionFilter,
         Reopened, Reopening, Results, Transfers, Withdrawing,
     },
     testing::{
@@ -401,15 +401,13 @@ async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Regi
     for id in ids {
         registered(store, NewDocument { now, ..new_document(id, "plan.pdf", 1)? }).await?;
     }
+    let filter = SubmissionFilter::in_state(Some(SubmissionState::InProgress));
     let mut after = None;
     for id in ids {
-        let page = store.submissions(Some(SubmissionState::InProgress), after.as_ref(), 1).await?;
-        let found: Vec<&str> = page.iter().map(|submission| submission.submission_id.as_str()).collect();
+        let page = store.submissions(&filter, after.as_ref(), 1).await?;
+        let found: Vec<&str> = page.submissions.iter().map(|submission| submission.submission_id.as_str()).collect();
         same("page", &vec![id], &found)?;
-        after = page.last().map(|last| Cursor {
-            created_at: last.created_at.clone(),
-            submission_id: last.submission_id.to_string(),
-        });
+        after = page.next;
     }
     Ok(())
 }

@@ -98,6 +98,7 @@ async fn head_is_of_the_named_version<U: Uploads, B: UploadsSetup>(uploads: &U, 
             content_type: Some(content_type.to_owned()),
             owner: None,
             name: None,
+            upload: None,
             protection: Protection::None,
         };
         same("head", &Some(expected), &uploads.head(&object).await?)?;

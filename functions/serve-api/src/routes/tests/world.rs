@@ -62,6 +62,7 @@ impl World {
             sequencer: Sequencer::new("1"),
             owner: None,
             name: None,
+            upload: None,
             size_bytes: 10,
             media_type: (!rejected).then_some(MediaType::Docx),
             rejected: rejected.then(|| Reason::new("empty", "The file is empty.")),
