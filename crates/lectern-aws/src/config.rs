@@ -58,6 +58,21 @@ impl Config {
         text("RETURNED_BUCKET")
     }
 
+    /// The bucket of uploads.
+    pub fn uploads_bucket(self) -> Result<String, ConfigError> {
+        text("UPLOADS_BUCKET")
+    }
+
+    /// The state machine of erasures.
+    pub fn erasure_state_machine_arn(self) -> Result<String, ConfigError> {
+        text("ERASURE_STATE_MACHINE_ARN")
+    }
+
+    /// How long a function may still work on a document whose execution was stopped.
+    pub fn stopped_document_time(self) -> Result<Duration, ConfigError> {
+        parsed("STOPPED_DOCUMENT_SECONDS").map(Duration::from_secs)
+    }
+
     /// The state machine of documents.
     pub fn state_machine_arn(self) -> Result<String, ConfigError> {
         text("STATE_MACHINE_ARN")
@@ -71,6 +86,11 @@ impl Config {
     /// For how long objects are kept; 0 days mean for good.
     pub fn retention(self) -> Result<Retention, ConfigError> {
         Ok(Retention { uploads: days("UPLOAD_RETENTION_DAYS")?, records: days("RECORD_RETENTION_DAYS")? })
+    }
+
+    /// For how long entries of the audit trail are kept; 0 days mean for good.
+    pub fn audit_retention(self) -> Result<Option<Duration>, ConfigError> {
+        days("AUDIT_RETENTION_DAYS")
     }
 
     /// The third party's base URL, without a slash at the end.

@@ -11,6 +11,7 @@
 //! attributes, or creates the item.
 
 mod admission;
+mod audit;
 mod browse;
 mod erasure;
 mod items;
@@ -38,6 +39,7 @@ use lectern::{
 };
 use time::OffsetDateTime;
 
+pub use self::audit::AuditTrail;
 use self::items::{StoredDocument, document_key};
 pub(crate) use self::retries::repeat_conflicts;
 use crate::error::{defect, failed};

@@ -25,7 +25,7 @@ mod test_support;
 pub use clients::Clients;
 pub use clock::SystemClock;
 pub use config::Config;
-pub use dynamodb::DynamoDbStore;
+pub use dynamodb::{AuditTrail, DynamoDbStore};
 pub use environment::Environment;
 pub use http_third_party::HttpThirdParty;
 pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadsBucket};

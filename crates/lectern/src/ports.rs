@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use crate::document::CallbackId;
 
 mod admission;
+mod audit;
 mod documents;
 mod erasure;
 mod machine;
@@ -22,13 +23,14 @@ mod uploads;
 
 pub use self::{
     admission::{AdmissionStore, Orders},
+    audit::{Audit, AuditAction, AuditCursor, AuditEntry, AuditPage, Subject},
     documents::{
         Begin, Browse, CallbackTarget, Cursor, Failure, FinalOutcome, Finish, Finishing, Load, NewDocument,
         Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
         Withdrawing,
     },
-    erasure::{Erasure, ErasureState, Erasures, SubmissionObjects},
-    machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
+    erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
+    machine::{Executions, Resume, StartExecution, StopExecutions, Tasks, TokenUse},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
     third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
     uploads::{ObjectHead, Protection, UploadReader, Uploads},

@@ -130,6 +130,14 @@ pub(super) fn unknown_callback_key(event_id: &str) -> Item {
     key(format!("UNKNOWN_CALLBACK#{event_id}"), "UNKNOWN_CALLBACK".to_owned())
 }
 
+pub(super) fn audit_pk(submission: &SubmissionId) -> String {
+    format!("AUDIT#{submission}")
+}
+
+pub(super) fn audit_key(submission: &SubmissionId, position: String) -> Item {
+    key(audit_pk(submission), position)
+}
+
 pub(super) fn admission_key() -> Item {
     key("ADMISSION".to_owned(), "ADMISSION".to_owned())
 }

@@ -17,9 +17,9 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
-        Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
-        Results, Sequencer, Transfers, Withdrawing,
+        Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Erasure,
+        ErasureState, Erasures, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded, Register,
+        Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers, Withdrawing,
     },
 };
 
@@ -42,6 +42,8 @@ pub(super) struct State {
     erasures: BTreeMap<SubmissionId, Erasure>,
     retention: Retention,
     unknown: BTreeMap<String, Vec<u8>>,
+    /// By submission, time and number.
+    audit: BTreeMap<(SubmissionId, String), AuditEntry>,
     pub(super) admission: super::admission::StoredAdmission,
 }
 
@@ -81,6 +83,13 @@ impl MemoryStore {
     /// The erasure of a submission, for assertions.
     pub fn erasure_now(&self, id: &SubmissionId) -> Option<Erasure> {
         lock(&self.state).erasures.get(id).cloned()
+    }
+
+    /// The audit trail of a submission, oldest first, for assertions.
+    pub fn audited(&self, id: &SubmissionId) -> Vec<AuditEntry> {
+        let state = lock(&self.state);
+        let own = state.audit.iter().filter(|((submission, _), _)| submission == id);
+        own.map(|(_, entry)| entry.clone()).collect()
     }
 
     /// Freezes the index of submissions, which on AWS lags behind the items for a moment.
@@ -417,6 +426,38 @@ impl Erasures for MemoryStore {
             if let Some(erasure) = state.erasures.get_mut(id) {
                 (erasure.state, erasure.ended_at) = (ErasureState::Erased, Some(rfc3339(now)));
             }
+        })
+    }
+}
+
+impl Audit for MemoryStore {
+    async fn record(&self, submission: &SubmissionId, entry: &AuditEntry) -> Result<(), Error> {
+        self.faults.run("record", || {
+            let audit = &mut lock(&self.state).audit;
+            let position = format!("{}#{:06}", rfc3339(entry.at), audit.len());
+            audit.insert((submission.clone(), position), entry.clone());
+        })
+    }
+
+    async fn entries(
+        &self,
+        submission: &SubmissionId,
+        after: Option<&AuditCursor>,
+        limit: usize,
+    ) -> Result<AuditPage, Error> {
+        self.faults.run("entries", || {
+            let state = lock(&self.state);
+            let is_after = |position: &str| after.is_none_or(|AuditCursor(after)| position > after.as_str());
+            let mut found = state
+                .audit
+                .iter()
+                .filter(|((owner, position), _)| owner == submission && is_after(position))
+                .map(|((_, position), entry)| (position.clone(), entry.clone()))
+                .peekable();
+            let page: Vec<_> = found.by_ref().take(limit).collect();
+            let last = page.last().map(|(position, _)| AuditCursor(position.clone()));
+            let next = found.peek().and(last);
+            AuditPage { entries: page.into_iter().map(|(_, entry)| entry).collect(), next }
         })
     }
 }
