@@ -234,6 +234,7 @@ def describe(
         "returnedBucket": output(outputs, "ReturnedBucketName"),
         "table": output(outputs, "TableName"),
         "stateMachineArn": output(outputs, "StateMachineArn"),
+        "eraseSubmissionStateMachineArn": output(outputs, "EraseSubmissionStateMachineArn"),
         "userPoolId": output(outputs, "UserPoolId"),
         "userPoolClientId": output(outputs, "UserPoolClientId"),
         "queueUrls": {key: output(outputs, f"{name}QueueUrl") for key, name in queues.items()},

@@ -109,6 +109,21 @@ impl Config {
         text("RETURNED_BUCKET")
     }
 
+    /// The bucket of uploads.
+    pub fn uploads_bucket(self) -> Result<String, ConfigError> {
+        text("UPLOADS_BUCKET")
+    }
+
+    /// The state machine of erasures.
+    pub fn erasure_state_machine_arn(self) -> Result<String, ConfigError> {
+        text("ERASURE_STATE_MACHINE_ARN")
+    }
+
+    /// How long a function may still work on a document whose execution was stopped.
+    pub fn stopped_document_time(self) -> Result<Duration, ConfigError> {
+        parsed("STOPPED_DOCUMENT_SECONDS").map(Duration::from_secs)
+    }
+
     /// The state machine of documents.
     pub fn state_machine_arn(self) -> Result<String, ConfigError> {
         text("STATE_MACHINE_ARN")

@@ -3,10 +3,12 @@
 use lectern::api::Quota;
 
 use crate::{
-    AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ReturnedBucket,
-    SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket, config::{ConfigError, SignIn},
-   
-    http_third_party::ReturnedFileFetcher, logging, sfn::TaskTokens,
+    AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty,
+    ObjectsOfSubmissions, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket,
+    config::{ConfigError, SignIn},
+    http_third_party::ReturnedFileFetcher,
+    logging,
+    sfn::{DocumentExecutions, ErasureStateMachine, TaskTokens},
 };
 
 /// The settings and the clients of a function. Each method reads only the settings of its own port, so that a function
@@ -99,6 +101,22 @@ impl Environment {
     /// The executions of the state machine.
     pub fn state_machine(&self) -> Result<StateMachine, ConfigError> {
         Ok(StateMachine::new(self.clients.sfn(), self.config.state_machine_arn()?))
+    }
+
+    /// The executions of the state machine of documents, to stop them.
+    pub fn document_executions(&self) -> Result<DocumentExecutions, ConfigError> {
+        Ok(DocumentExecutions::new(self.clients.sfn(), &self.config.state_machine_arn()?))
+    }
+
+    /// The state machine of erasures.
+    pub fn erasure_state_machine(&self) -> Result<ErasureStateMachine, ConfigError> {
+        Ok(ErasureStateMachine::new(self.clients.sfn(), self.config.erasure_state_machine_arn()?))
+    }
+
+    /// All objects of a submission.
+    pub fn objects_of_submissions(&self) -> Result<ObjectsOfSubmissions, ConfigError> {
+        let (uploads, returned) = (self.config.uploads_bucket()?, self.config.returned_bucket()?);
+        Ok(ObjectsOfSubmissions::new(self.clients.s3(), uploads, returned))
     }
 
     /// The queue of `admit-document`.

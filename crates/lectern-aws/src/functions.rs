@@ -2,8 +2,8 @@
 
 use lambda_runtime::Error;
 use lectern::steps::{
-    admit_document, fail_document, normalize_document, probe_job, receive_callback, receive_upload,
-    transfer_document, verify_returned_file,
+    admit_document, erase_submission, fail_document, normalize_document, probe_job, receive_callback,
+    receive_upload, transfer_document, verify_returned_file,
 };
 
 use crate::{
@@ -25,6 +25,18 @@ pub async fn admit_document() -> Result<(), Error> {
         ports.handle(admit_document::Batch { inputs, again }).await
     })
     .await
+}
+
+/// `erase-submission`: the task of the state machine of erasures.
+pub async fn erase_submission() -> Result<(), Error> {
+    let env = &Environment::load()?;
+    let (store, objects) = (&env.store()?, &env.objects_of_submissions()?);
+    let (third_party, executions) = (&env.third_party()?, &env.document_executions()?);
+    let functions_end_within = env.config.stopped_document_time()?;
+    let clock = &SystemClock;
+    let ports =
+        erase_submission::Ports { store, objects, third_party, executions, clock, functions_end_within };
+    lambda::run_task(env, async |input| ports.erase_submission(&input).await).await
 }
 
 /// `fail-document`: a task of the state machine.

@@ -7,7 +7,7 @@ use http::StatusCode;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lectern::{
     document::{Attempt, DocumentRef, TaskToken},
-    error::{Error, StoreError},
+    error::{Error, StoreError, TaskError},
     message::{self, Retryable, Unreadable},
     ports::{Tasks, TokenUse},
     telemetry::{
@@ -191,12 +191,13 @@ async fn refuse_newer(tasks: &impl Tasks, token: &TaskToken, version: u64, again
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
-pub async fn run_task<I, O, H, F>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_task<I, O, E, H, F>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
 where
     I: DeserializeOwned,
     O: Serialize,
+    E: TaskError,
     H: Fn(I) -> F,
-    F: Future<Output = Result<O, Error>>,
+    F: Future<Output = Result<O, E>>,
 {
     let function: Arc<str> = env.function_name()?.into();
     let (function, handle) = (&function, &handle);
@@ -206,7 +207,7 @@ where
     .await
 }
 
-pub(crate) async fn handle_task<I, O, H, F>(
+pub(crate) async fn handle_task<I, O, E, H, F>(
     function: &str,
     invocation_trace: Option<&str>,
     handle: &H,
@@ -214,8 +215,9 @@ pub(crate) async fn handle_task<I, O, H, F>(
 ) -> Result<O, Diagnostic>
 where
     I: DeserializeOwned,
+    E: TaskError,
     H: Fn(I) -> F,
-    F: Future<Output = Result<O, Error>>,
+    F: Future<Output = Result<O, E>>,
 {
     let span = logging::invocation_span(function, invocation_trace);
     LogFields::deserialize(&payload).unwrap_or_default().record(&span);
@@ -239,7 +241,7 @@ where
     })
 }
 
-fn task_error(error: &Error) -> Diagnostic {
+fn task_error(error: &impl TaskError) -> Diagnostic {
     Diagnostic { error_type: error.name().to_owned(), error_message: error.cause().to_string() }
 }
 

@@ -3,12 +3,14 @@
 use aws_sdk_sfn::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    operation::start_execution::StartExecutionError,
 };
 use lectern::{
-    document::{DocumentRef, TaskToken},
+    document::{DocumentRef, SubmissionId, TaskToken},
     error::Error,
     message::SCHEMA_VERSION,
-    ports::{Executions, Resume, StartExecution, Tasks, TokenUse},
+    ports::{Executions, Resume, StartErasure, StartExecution, StopExecutions, Tasks, TokenUse},
+    steps::erase_submission,
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
 use serde_json::{Value, json};
@@ -43,14 +45,7 @@ impl Executions for StateMachine {
             .name(execution_name(&execution.document, execution.redrives))
             .input(execution_input(execution).to_string())
             .set_trace_header(execution.traceparent.map(TraceParent::to_xray));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("ExecutionAlreadyExists") => {
-                tracing::debug!("The execution had been started before.");
-                Ok(())
-            }
-            Err(error) => Err(failed("StartExecution", error)),
-        }
+        started(request.send().await)
     }
 }
 
@@ -81,6 +76,78 @@ pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
     match redrives {
         0 => document.document_id.to_string(),
         number => format!("{}-redrive-{number}", document.document_id),
+    }
+}
+
+/// The ARN of an execution of a state machine. The first ARN may be that of an alias: AWS names an execution after the
+/// state machine also if an alias started it.
+pub fn execution_arn(state_machine_arn: &str, name: &str) -> String {
+    let machine: Vec<&str> = state_machine_arn.split(':').take(7).collect();
+    format!("{}:{name}", machine.join(":").replacen(":stateMachine:", ":execution:", 1))
+}
+
+/// The executions of the state machine of documents.
+#[derive(Clone, Debug)]
+pub struct DocumentExecutions {
+    client: Client,
+    state_machine_arn: String,
+}
+
+impl DocumentExecutions {
+    /// The executions of this state machine, given by its ARN or by that of an alias.
+    pub fn new(client: Client, state_machine_arn: &str) -> Self {
+        Self { client, state_machine_arn: state_machine_arn.to_owned() }
+    }
+}
+
+impl StopExecutions for DocumentExecutions {
+    async fn stop(&self, document: &DocumentRef, redrives: u32) -> Result<(), Error> {
+        let arn = execution_arn(&self.state_machine_arn, &execution_name(document, redrives));
+        match self.client.stop_execution().execution_arn(arn).send().await {
+            Ok(_) => Ok(()),
+            // The second code is the answer for an execution that has ended.
+            Err(error) if matches!(error.code(), Some("ExecutionDoesNotExist" | "ValidationException")) => {
+                tracing::debug!("The document has no execution to stop.");
+                Ok(())
+            }
+            Err(error) => Err(failed("StopExecution", error)),
+        }
+    }
+}
+
+/// The state machine that erases submissions.
+#[derive(Clone, Debug)]
+pub struct ErasureStateMachine {
+    client: Client,
+    arn: String,
+}
+
+impl ErasureStateMachine {
+    /// Starts executions of this state machine.
+    pub fn new(client: Client, arn: String) -> Self {
+        Self { client, arn }
+    }
+}
+
+impl StartErasure for ErasureStateMachine {
+    /// The execution's name is the submission's id, so a second start finds the first execution.
+    async fn start_erasure(&self, id: &SubmissionId) -> Result<(), Error> {
+        let input = erase_submission::Input { schema_version: SCHEMA_VERSION, submission_id: id.clone() };
+        let request = self.client.start_execution().state_machine_arn(&self.arn);
+        let request = request.name(id.as_str()).input(json!(input).to_string());
+        started(request.send().await)
+    }
+}
+
+/// An execution that was started before is not an error.
+fn started<T>(result: Result<T, SdkError<StartExecutionError>>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some("ExecutionAlreadyExists") => {
+            tracing::debug!("The execution had been started before.");
+            Ok(())
+        }
+        Err(error) => Err(failed("StartExecution", error)),
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) enum Command {
     Dlq(Dlq),
     Redrive(Redrive),
     Erase(Erase),
+    Audit(Audit),
     Reconcile(Reconcile),
 }
 
@@ -200,6 +201,20 @@ pub(crate) struct Erase {
     pub(crate) show: bool,
 }
 
+/// Show who read or changed a submission: when, the subject of the person's token, the action, and ids
+///
+/// The entries come from the audit trail, which the API writes before it answers. They expire after a year by default, and
+/// the erasure of a submission does not delete them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern --stack lectern-prod audit spring-term-7
+  lectern --stack lectern-prod audit spring-term-7 --json")]
+pub(crate) struct Audit {
+    /// The submission's id
+    pub(crate) submission: String,
+}
+
 /// Compare the uploads bucket with the table, and register uploads whose events were lost
 ///
 /// Run it by hand after an incident, never on a schedule. It lists the bucket and reads the table by its keys. Without
@@ -264,7 +279,9 @@ mod tests {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
         let help = Cli::command().render_long_help().to_string();
-        for expected in ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "reconcile"] {
+        for expected in
+            ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "audit", "reconcile"]
+        {
             assert!(help.contains(expected), "{expected} is not in:\n{help}");
         }
     }

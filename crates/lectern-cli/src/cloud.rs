@@ -12,7 +12,8 @@ use lectern::{
     ports::{Browse as _, Cursor, Load as _},
 };
 use lectern_aws::{
-    CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ObjectsOfSubmissions, StateMachine,
+    AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ObjectsOfSubmissions,
+    StateMachine,
 };
 
 use crate::{
@@ -95,17 +96,35 @@ impl Cloud {
         ObjectsOfSubmissions::new(self.s3.clone(), uploads_bucket.clone(), returned_bucket.clone())
     }
 
+    /// The audit trail of submissions.
+    pub(crate) fn audit_trail(&self) -> AuditTrail {
+        AuditTrail::new(self.clients.dynamodb(), self.stack.table.clone())
+    }
+
+    /// How long a function may still work on a document whose execution was stopped.
+    pub(crate) async fn stopped_document_time(&self) -> Result<Duration, Problem> {
+        let seconds =
+            self.parameter("StoppedDocumentSeconds").await?.and_then(|seconds| seconds.parse().ok());
+        seconds
+            .map(Duration::from_secs)
+            .ok_or_else(|| self.is_of_another_version("no StoppedDocumentSeconds"))
+    }
+
     /// The third party's API, with the key that the functions use.
     pub(crate) async fn third_party(&self) -> Result<HttpThirdParty, Problem> {
         let url = self.parameter("ThirdPartyUrl").await?;
         let (Some(url), Some(api_key)) = (url, &self.stack.api_key) else {
-            return Err(Problem::new(
-                format!("the stack {} has no third party", self.stack.name),
-                "Give a stack that was deployed from this version of Lectern's template.yaml.",
-            ));
+            return Err(self.is_of_another_version("no third party"));
         };
         let api_key = CachedSecret::new(self.clients.secrets_manager(), api_key.clone());
         Ok(HttpThirdParty::new(url.trim_end_matches('/').to_owned(), api_key, THIRD_PARTY_TIMEOUT))
+    }
+
+    fn is_of_another_version(&self, has: &str) -> Problem {
+        Problem::new(
+            format!("the stack {} has {has}", self.stack.name),
+            "Give a stack that was deployed from this version of Lectern's template.yaml.",
+        )
     }
 
     /// The ARN of the principal that runs the command.

@@ -6,12 +6,11 @@ mod tests;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use lectern::{
-    document::{Document, DocumentRef, DocumentState, SubmissionId},
+    document::{Document, SubmissionId},
     erasure,
-    ports::{Clock, EraseJobs, Erasures, Failure, FinalOutcome, Finishing, SubmissionObjects},
+    ports::{Clock, EraseJobs, Erasures, Finishing, StopExecutions, SubmissionObjects},
 };
-use lectern_aws::{SystemClock, sfn::execution_name};
-use time::{Duration, OffsetDateTime};
+use lectern_aws::SystemClock;
 
 use self::report::{EraseReport, Outcome};
 use crate::{
@@ -19,20 +18,12 @@ use crate::{
     cloud::Cloud,
     console::{Console, Exit},
     dlq::queue::depth,
-    executions::Executions,
+    ids::submission_id,
     problem::Problem,
-    text::time,
 };
 
-/// A function that was working on a document when its execution was stopped works for 15 minutes at most. A minute is added
-/// for the difference of clocks.
-const FUNCTIONS_END_WITHIN: Duration = Duration::minutes(16);
-
 pub(crate) async fn run(cloud: &Cloud, options: &Erase, console: &mut Console<'_>) -> anyhow::Result<Exit> {
-    let id = options
-        .submission
-        .parse::<SubmissionId>()
-        .map_err(|_| Problem::new("this is not a submission id", "Give the second part of an object key."))?;
+    let id = submission_id(&options.submission)?;
     let (store, objects) = (&cloud.store, &cloud.objects());
     let seen = look(store, objects, &id).await?;
     let mut report = if options.show || !options.yes {
@@ -41,8 +32,10 @@ pub(crate) async fn run(cloud: &Cloud, options: &Erase, console: &mut Console<'_
         let third_party = &cloud.third_party().await?;
         let by = cloud.caller().await?;
         let bar = console.progress(None, "erasing");
-        let work = Work { store, objects, third_party, executions: &cloud.executions, clock: &SystemClock };
-        let report = work.erase(seen, &by, options.stop).await;
+        let (executions, clock) = (&cloud.executions.of_documents(), &SystemClock);
+        let functions_end_within = cloud.stopped_document_time().await?;
+        let ports = erasure::Ports { store, objects, third_party, executions, clock, functions_end_within };
+        let report = Work { ports, by: &by }.erase(seen, options.stop).await;
         bar.finish_and_clear();
         report?
     };
@@ -95,23 +88,10 @@ impl Seen {
     }
 }
 
-/// Stops executions; a step of its own, because only this command stops an execution and starts none.
-trait StopExecutions {
-    async fn stop(&self, name: &str) -> Result<(), Problem>;
-}
-
-impl StopExecutions for Executions {
-    async fn stop(&self, name: &str) -> Result<(), Problem> {
-        self.stop(name).await
-    }
-}
-
+/// An erasure on behalf of the principal with the ARN `by`.
 struct Work<'a, S, O, T, X, C> {
-    store: &'a S,
-    objects: &'a O,
-    third_party: &'a T,
-    executions: &'a X,
-    clock: &'a C,
+    ports: erasure::Ports<'a, S, O, T, X, C>,
+    by: &'a str,
 }
 
 impl<S, O, T, X, C> Work<'_, S, O, T, X, C>
@@ -122,61 +102,33 @@ where
     X: StopExecutions,
     C: Clock,
 {
-    async fn erase(&self, seen: Seen, by: &str, stops: bool) -> Result<EraseReport, Problem> {
-        let is_open = |document: &&Document| !document.state.is_terminal();
-        if !stops && seen.documents.iter().any(|document| is_open(&document)) {
+    async fn erase(&self, seen: Seen, stops: bool) -> Result<EraseReport, Problem> {
+        let Self { ports: erasure::Ports { store, objects, clock, .. }, by } = self;
+        let is_open = |document: &Document| !document.state.is_terminal();
+        if !stops && seen.documents.iter().any(is_open) {
             return Ok(seen.report(Outcome::Refused));
         }
         let id = seen.id;
-        // From here on no document is added, so the documents that are read now are all.
-        self.store.begin_erasure(&id, by, self.clock.now()).await?;
-        let documents = self.store.documents_to_erase(&id).await?;
-        let open: Vec<&Document> = documents.iter().filter(is_open).collect();
-        if !stops && !open.is_empty() {
-            return Ok(look(self.store, self.objects, &id).await?.report(Outcome::Refused));
+        if !stops {
+            // From here on no document is added, so the documents that are read now are all.
+            store.begin_erasure(&id, by, clock.now()).await?;
+            if store.documents_to_erase(&id).await?.iter().any(is_open) {
+                return Ok(look(*store, *objects, &id).await?.report(Outcome::Refused));
+            }
         }
-        for document in &open {
-            self.stop(document).await?;
-        }
-        let newest_stop = if open.is_empty() { last_stop(&documents) } else { Some(self.clock.now()) };
-        let until = newest_stop.map(|stopped| stopped + FUNCTIONS_END_WITHIN);
-        if let Some(until) = until.filter(|until| *until > self.clock.now()) {
-            return Ok(look(self.store, self.objects, &id).await?.report(Outcome::Waiting { until }));
-        }
-        let Self { store, objects, third_party, clock, .. } = self;
-        let ports =
-            erasure::Ports { store: *store, objects: *objects, third_party: *third_party, clock: *clock };
-        let attempt = async || ports.handle(&id, by).await.map_err(Problem::from);
-        let backoff = ExponentialBuilder::default().with_jitter().with_max_times(7);
-        let ended = attempt.retry(backoff).when(|problem: &Problem| problem.is_transient).await?;
-        let trouble = ended.trouble.map(|error| error.to_string());
-        let left = look(self.store, self.objects, &id).await?;
-        Ok(left.report(match ended.unconfirmed {
-            0 => Outcome::Erased,
-            documents => Outcome::Unconfirmed { documents, trouble },
-        }))
+        let outcome = loop {
+            let pass = async || self.ports.handle(&id, by).await.map_err(Problem::from);
+            let backoff = ExponentialBuilder::default().with_jitter().with_max_times(7);
+            match pass.retry(backoff).when(|problem: &Problem| problem.is_transient).await? {
+                erasure::Outcome::MoreObjects => {}
+                erasure::Outcome::Stopped { until } => break Outcome::Waiting { until },
+                erasure::Outcome::Unconfirmed { documents, trouble } => {
+                    let trouble = trouble.map(|error| error.to_string());
+                    break Outcome::Unconfirmed { documents, trouble };
+                }
+                erasure::Outcome::Erased(_) => break Outcome::Erased,
+            }
+        };
+        Ok(look(*store, *objects, &id).await?.report(outcome))
     }
-
-    /// Stops a document's execution, and ends the document, so that a message that is still in a queue changes nothing.
-    async fn stop(&self, document: &Document) -> Result<(), Problem> {
-        let Document { reference, redrives, .. } = document;
-        self.executions.stop(&execution_name(reference, *redrives)).await?;
-        let end = async || self.end(reference, *redrives).await.map_err(Problem::from);
-        let backoff = ExponentialBuilder::default().with_jitter().with_max_times(7);
-        end.retry(backoff).when(|problem: &Problem| problem.is_transient).await
-    }
-
-    async fn end(&self, document: &DocumentRef, redrives: u32) -> Result<(), lectern::error::Error> {
-        let failure = Failure { reason: erasure::stopped(), redrives };
-        self.store.finish(document, FinalOutcome::Failed(failure), self.clock.now()).await.map(drop)
-    }
-}
-
-/// When this command stopped a document most recently, if it did.
-fn last_stop(documents: &[Document]) -> Option<OffsetDateTime> {
-    let stopped = documents
-        .iter()
-        .filter(|document| document.reason.as_ref().is_some_and(|reason| reason.code == erasure::STOPPED))
-        .filter_map(|document| time(document.times.get(DocumentState::Failed.as_str())?));
-    stopped.max()
 }

@@ -2,12 +2,12 @@
 
 use aws_sdk_sfn::{
     Client,
-    error::{ProvideErrorMetadata as _, SdkError},
+    error::SdkError,
     operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput},
     types::ExecutionStatus,
 };
 use lectern::document::{DocumentId, DocumentRef, SubmissionId};
-use lectern_aws::sfn::execution_name;
+use lectern_aws::sfn::{DocumentExecutions, execution_arn, execution_name};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -21,7 +21,6 @@ mod tests;
 pub(crate) struct Executions {
     client: Client,
     state_machine: String,
-    prefix: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +40,16 @@ pub(crate) struct Execution {
 
 impl Executions {
     pub(crate) fn new(client: Client, state_machine_arn: &str) -> Self {
-        let prefix = state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
-        Self { client, state_machine: state_machine_arn.to_owned(), prefix }
+        Self { client, state_machine: state_machine_arn.to_owned() }
+    }
+
+    /// The same executions for what the domain does with them.
+    pub(crate) fn of_documents(&self) -> DocumentExecutions {
+        DocumentExecutions::new(self.client.clone(), &self.state_machine)
     }
 
     fn arn(&self, name: &str) -> String {
-        format!("{}:{name}", self.prefix)
+        execution_arn(&self.state_machine, name)
     }
 
     /// The submission of a document, from the input of its first execution.
@@ -93,16 +96,6 @@ impl Executions {
             steps.extend(Step::of(&event.map_err(Problem::aws("GetExecutionHistory"))?));
         }
         Ok(steps)
-    }
-
-    /// Stops an execution. Does nothing if the execution has ended or does not exist.
-    pub(crate) async fn stop(&self, name: &str) -> Result<(), Problem> {
-        match self.client.stop_execution().execution_arn(self.arn(name)).send().await {
-            Err(error) if !matches!(error.code(), Some("ExecutionDoesNotExist" | "ValidationException")) => {
-                Err(Problem::aws("StopExecution")(error))
-            }
-            Ok(_) | Err(_) => Ok(()),
-        }
     }
 
     async fn describe(&self, name: &str) -> Result<Option<DescribeExecutionOutput>, Problem> {

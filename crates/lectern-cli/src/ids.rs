@@ -36,6 +36,12 @@ impl FromStr for Named {
     }
 }
 
+/// Parses the id of a submission.
+pub(crate) fn submission_id(text: &str) -> Result<SubmissionId, Problem> {
+    let refused = |_| Problem::new("this is not a submission id", "Give the second part of an object key.");
+    text.parse().map_err(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 //! contains no task tokens, URLs or callback ids. It contains object keys, and so file names, only with `--show-names`.
 
 mod args;
+mod audit;
 mod cloud;
 mod console;
 mod dlq;
@@ -55,6 +56,7 @@ async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
         Command::Status => status::run(&cloud, console).await,
         Command::Dlq(options) => dlq::run(&cloud, options, console).await,
         Command::Redrive(options) => redrive::run(&cloud, options, console).await,
+        Command::Audit(options) => audit::run(&cloud, options, console).await,
         Command::Erase(options) => erase::run(&cloud, options, console).await,
         Command::Reconcile(options) => reconcile::run(&cloud, options, console).await,
     }

@@ -15,6 +15,7 @@ use std::{
 
 use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 pub use self::{metadata::Owner, upload::UploadId};
@@ -430,6 +431,11 @@ impl Document {
     pub fn may_have_job(&self, job_id: &str) -> bool {
         let is_known = self.job_id.as_deref() == Some(job_id) || self.earlier_jobs.contains(job_id);
         !self.abandoned_jobs.contains(job_id) && (is_known || self.job_id.is_none() || job_id.is_empty())
+    }
+
+    /// When the document first reached a state, if it did.
+    pub fn time_of(&self, state: DocumentState) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.times.get(state.as_str())?, &Rfc3339).ok()
     }
 
     /// Whether the document counts in its submission.

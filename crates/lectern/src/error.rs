@@ -77,6 +77,25 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
+/// An error that a function reports to the state machine that invoked it.
+pub trait TaskError: std::fmt::Display {
+    /// The name that `ErrorEquals` matches.
+    fn name(&self) -> &'static str;
+
+    /// The `cause` for Step Functions: a small JSON object without names and secrets.
+    fn cause(&self) -> serde_json::Value;
+}
+
+impl TaskError for Error {
+    fn name(&self) -> &'static str {
+        self.name()
+    }
+
+    fn cause(&self) -> serde_json::Value {
+        self.cause()
+    }
+}
+
 /// Why a call to our own store or to another AWS service failed. The state machine retries all three variants in the
 /// same way, so they share the name `Store.Unavailable`; they differ in whether a person has to act. The text contains
 /// only the call and AWS's error code, because AWS quotes keys, tokens and names in its messages. `source` holds the

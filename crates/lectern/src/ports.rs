@@ -30,8 +30,8 @@ pub use self::{
         NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer,
         SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
-    erasure::{Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
-    machine::{Executions, Resume, StartExecution, Tasks, TokenUse},
+    erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
+    machine::{Executions, Resume, StartExecution, StopExecutions, Tasks, TokenUse},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts},
     submissions::{
         Declared, HandIn, NewSubmission, OpenWork, PartToSign, PendingFile, SignUploads, SignedPart, Upload, UploadForm,

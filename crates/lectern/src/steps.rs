@@ -1,6 +1,7 @@
 //! The steps of the workflow: one module for each function, with its input, its output and `handle`.
 
 pub mod admit_document;
+pub mod erase_submission;
 pub mod fail_document;
 pub mod normalize_document;
 pub mod probe_job;

@@ -15,7 +15,7 @@ use lectern::{
     testing::{
         Cut, Faults, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
         port_contract::{
-            admission, documents, erasure,
+            admission, audit, documents, erasure,
             faults::{self, write_that_meets_another_writer_can_be_repeated as repeated},
             machine,
             objects::{self, UploadsSetup as _},
@@ -85,6 +85,11 @@ async fn erasures_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn audit_keeps_its_contract() {
+    keeps(audit::audit(&store()).await);
+}
+
+#[tokio::test]
 async fn submission_objects_keeps_its_contract() {
     let objects = MemoryObjects::default();
     keeps(erasure::submission_objects(&objects, &objects).await);
@@ -105,6 +110,12 @@ async fn orders_keeps_its_contract() {
 async fn executions_keeps_its_contract() {
     let states = MemoryStates::default();
     keeps(machine::executions(&states, &states).await);
+}
+
+#[tokio::test]
+async fn start_erasure_keeps_its_contract() {
+    let states = MemoryStates::default();
+    keeps(machine::start_erasure(&states, &states).await);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `statemachines/document.asl.json` as AWS receives it, with the substitutions of `template.yaml` applied.
+//! The definitions of the state machines as AWS receives them, with the substitutions of `template.yaml` applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,12 +43,18 @@ impl Edge {
 }
 
 impl Machine {
-    /// Reads the definition, with the defaults of the template's parameters.
+    /// Reads the definition of the workflow, with the defaults of the template's parameters.
     #[track_caller]
     pub(crate) fn load() -> Self {
+        Self::of("statemachines/document.asl.json", "DocumentStateMachine")
+    }
+
+    /// Reads the definition of a state machine, with the defaults of the template's parameters.
+    #[track_caller]
+    pub(crate) fn of(file: &str, resource: &str) -> Self {
         let template = Template::load();
-        let mut text = read("statemachines/document.asl.json");
-        for (name, value) in substitutions(&template) {
+        let mut text = read(file);
+        for (name, value) in substitutions(&template, resource) {
             let value = template.resolved(value);
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             text = text.replace(&format!("${{{name}}}"), &value);
@@ -144,9 +150,9 @@ impl Machine {
     }
 }
 
-/// The substitutions that the template defines.
-pub(crate) fn substitutions(template: &Template) -> BTreeMap<&str, &Value> {
-    let machine = template.resource("AWS::Serverless::StateMachine", "DocumentStateMachine");
+/// The substitutions that the template defines for a state machine.
+pub(crate) fn substitutions<'t>(template: &'t Template, resource: &str) -> BTreeMap<&'t str, &'t Value> {
+    let machine = template.resource("AWS::Serverless::StateMachine", resource);
     let substitutions = machine["DefinitionSubstitutions"].as_object().unwrap();
     substitutions.iter().map(|(name, value)| (name.as_str(), value)).collect()
 }

@@ -12,6 +12,7 @@ use lectern::{
     contract::webhook::SigningSecrets,
     message,
     steps::admit_document,
+    steps::erase_submission,
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
@@ -158,6 +159,9 @@ fn events_of_the_state_machines_functions_parse() {
             parsed::<verify_returned_file::Input>(&event).envelope.schema_version,
             message::SCHEMA_VERSION
         );
+    }
+    for event in events("erase-submission") {
+        assert_eq!(parsed::<erase_submission::Input>(&event).schema_version, message::SCHEMA_VERSION);
     }
     for event in events("fail-document") {
         assert_eq!(parsed::<fail_document::Input>(&event).envelope.schema_version, message::SCHEMA_VERSION);

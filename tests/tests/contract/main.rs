@@ -8,6 +8,7 @@ mod asl;
 mod dashboard;
 mod deployment;
 mod docs;
+mod erasure;
 mod events;
 mod failure_cases;
 mod functions;

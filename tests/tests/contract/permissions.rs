@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The calls to AWS that each function's code makes, `<file below crates/lectern-aws/src>:<SDK method>`.
-const CALLS: [(&str, &[&str]); 9] = [
+const CALLS: [(&str, &[&str]); 10] = [
     (
         "receive-upload",
         &[
@@ -111,6 +111,24 @@ const CALLS: [(&str, &[&str]); 9] = [
         ],
     ),
     (
+        "erase-submission",
+        &[
+            "dynamodb.rs:get_item",
+            "dynamodb/submission_write.rs:get_item",
+            "dynamodb/browse.rs:query",
+            "dynamodb.rs:transact_write_items",
+            "dynamodb/erasure.rs:update_item",
+            "dynamodb/erasure.rs:query",
+            "dynamodb/erasure.rs:delete_item",
+            "s3/submission.rs:list_object_versions",
+            "s3/submission.rs:delete_object",
+            "s3/submission.rs:list_multipart_uploads",
+            "s3/submission.rs:abort_multipart_upload",
+            "secrets.rs:get_secret_value",
+            "sfn.rs:stop_execution",
+        ],
+    ),
+    (
         "serve-api",
         &[
             "dynamodb.rs:get_item",
@@ -124,8 +142,9 @@ const CALLS: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// The calls that only the command `lectern` makes. docs/deploying.md lists the operator's actions.
-const CALLS_OF_THE_COMMAND: [(&str, &str); 10] = [
+/// The calls of the command `lectern` beyond reads of single items. docs/deploying.md lists the operator's actions.
+const CALLS_OF_THE_COMMAND: [(&str, &str); 12] = [
+    ("dynamodb/audit.rs:query", "`Query`"),
     ("dynamodb/erasure.rs:update_item", "`UpdateItem`"),
     ("dynamodb/erasure.rs:query", "`Query`"),
     ("dynamodb/erasure.rs:delete_item", "`DeleteItem`"),
@@ -137,6 +156,7 @@ const CALLS_OF_THE_COMMAND: [(&str, &str); 10] = [
     ("dynamodb.rs:transact_write_items", "`DeleteItem`"),
     ("secrets.rs:get_secret_value", "`secretsmanager:GetSecretValue`"),
     ("sfn.rs:start_execution", "`StartExecution`"),
+    ("sfn.rs:stop_execution", "`StopExecution`"),
 ];
 
 /// The IAM actions that a call needs. The code reads uploads by version, and returned files by key only.
@@ -149,8 +169,17 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         | "s3/returned.rs:create_multipart_upload"
         | "s3/returned.rs:upload_part"
         | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
-        "s3/returned.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
+        "s3/returned.rs:abort_multipart_upload" | "s3/submission.rs:abort_multipart_upload" => {
+            &["s3:AbortMultipartUpload"]
+        }
         "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
+        "s3/submission.rs:list_object_versions" => &["s3:ListBucketVersions"],
+        "s3/submission.rs:delete_object" => &["s3:DeleteObjectVersion"],
+        "s3/submission.rs:list_multipart_uploads" => &["s3:ListBucketMultipartUploads"],
+        // These transactions end stopped documents, and delete documents with their files.
+        "dynamodb.rs:transact_write_items" if function == "erase-submission" => {
+            &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        }
         // This transaction writes the admission state, and writes and deletes waiting documents.
         "dynamodb.rs:transact_write_items" if function == "admit-document" => {
             &["dynamodb:UpdateItem", "dynamodb:DeleteItem"]
@@ -158,6 +187,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         // A transaction needs the actions of its parts: it puts documents and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
+        "sfn.rs:stop_execution" => &["states:StopExecution"],
         "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],
         "sfn.rs:send_task_failure" => &["states:SendTaskFailure"],
         "sfn.rs:send_task_heartbeat" => &["states:SendTaskHeartbeat"],
@@ -170,6 +200,7 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
             Some("query") => &["dynamodb:Query"],
             Some("put_item") => &["dynamodb:PutItem"],
             Some("update_item") => &["dynamodb:UpdateItem"],
+            Some("delete_item") => &["dynamodb:DeleteItem"],
             _ => panic!("say in this test which actions {call} needs"),
         },
     }

@@ -111,15 +111,21 @@ fn errors_that_admit_document_distinguishes_are_those_of_the_domain() {
 
 #[test]
 fn substitutions_used_and_defined_are_the_same() {
-    let used = captures(r"\$\{(\w+)\}", &read("statemachines/document.asl.json"));
     let template = Template::load();
-    let defined: BTreeSet<String> = substitutions(&template).into_keys().map(str::to_owned).collect();
-    assert_eq!(used, defined, "left: used in the ASL; right: DefinitionSubstitutions of template.yaml");
-    for (name, value) in substitutions(&template) {
-        assert!(
-            !template.resolved(value).is_null(),
-            "{name}: give {value} a value or a default in template.yaml"
-        );
+    for (file, resource) in [
+        ("statemachines/document.asl.json", "DocumentStateMachine"),
+        ("statemachines/erase-submission.asl.json", "EraseSubmissionStateMachine"),
+    ] {
+        let used = captures(r"\$\{(\w+)\}", &read(file));
+        let defined = substitutions(&template, resource);
+        let names: BTreeSet<String> = defined.keys().map(|name| (*name).to_owned()).collect();
+        assert_eq!(used, names, "left: used in {file}; right: DefinitionSubstitutions of template.yaml");
+        for (name, value) in defined {
+            assert!(
+                !template.resolved(value).is_null(),
+                "{name}: give {value} a value or a default in template.yaml"
+            );
+        }
     }
 }
 

@@ -9,20 +9,21 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use lectern::{
     document::metadata::{NAME, OWNER},
-    document::{DocumentRef, ObjectVersion, TaskToken},
+    document::{DocumentRef, ObjectVersion, SubmissionId, TaskToken},
     message,
     steps::admit_document::Input,
     testing::port_contract::{
         admission::{self, OrdersSetup},
-        documents,
+        audit, documents,
         erasure::{self, ObjectsSetup},
-        machine::{self, ExecutionsSetup, TaskOutcome, TasksSetup},
+        machine::{self, ErasuresSetup, ExecutionsSetup, TaskOutcome, TasksSetup},
         objects::{self, UploadsSetup},
     },
 };
 use lectern_aws::{
-    AdmissionQueue, DynamoDbStore, ObjectsOfSubmissions, ReturnedBucket, StateMachine, UploadsBucket,
-    sfn::TaskTokens,
+    AdmissionQueue, AuditTrail, DynamoDbStore, ObjectsOfSubmissions, ReturnedBucket, StateMachine,
+    UploadsBucket,
+    sfn::{ErasureStateMachine, TaskTokens},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -95,6 +96,13 @@ async fn erasures_on_dynamodb_keeps_its_contract() {
     keeps(erasure::erasures(&store().await).await);
 }
 
+#[tokio::test]
+async fn audit_on_dynamodb_keeps_its_contract() {
+    let stack = Stack::open();
+    let table = like_the_stacks_table(&stack).await;
+    keeps(audit::audit(&AuditTrail::new(stack.dynamodb, table)).await);
+}
+
 /// The prefixes are different, so one bucket can be both.
 #[tokio::test]
 async fn submission_objects_on_s3_keeps_its_contract() {
@@ -121,6 +129,13 @@ async fn executions_on_step_functions_keeps_its_contract() {
     let machine = OwnMachine::create(&json!({ "Only": { "Type": "Succeed" } })).await;
     let executions = StateMachine::new(machine.client.clone(), machine.arn.clone());
     keeps(machine::executions(&executions, &machine).await);
+}
+
+#[tokio::test]
+async fn start_erasure_on_step_functions_keeps_its_contract() {
+    let machine = OwnMachine::create(&json!({ "Only": { "Type": "Succeed" } })).await;
+    let erasures = ErasureStateMachine::new(machine.client.clone(), machine.arn.clone());
+    keeps(machine::start_erasure(&erasures, &machine).await);
 }
 
 #[tokio::test]
@@ -273,6 +288,14 @@ impl ExecutionsSetup for OwnMachine {
         let executions = request.send().await.unwrap().executions;
         let id = document.document_id.to_string();
         executions.iter().filter(|execution| execution.name.starts_with(&id)).count()
+    }
+}
+
+impl ErasuresSetup for OwnMachine {
+    async fn erasures_of(&self, id: &SubmissionId) -> usize {
+        let request = self.client.list_executions().state_machine_arn(&self.arn);
+        let executions = request.send().await.unwrap().executions;
+        executions.iter().filter(|execution| execution.name == id.as_str()).count()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Description {
     pub(crate) returned_bucket: String,
     pub(crate) table: String,
     pub(crate) state_machine_arn: String,
+    pub(crate) erase_submission_state_machine_arn: String,
     pub(crate) user_pool_id: String,
     pub(crate) user_pool_client_id: String,
     pub(crate) queue_urls: QueueUrls,

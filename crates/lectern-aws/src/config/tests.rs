@@ -15,9 +15,13 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("TABLE_NAME", of(config.table_name())),
         ("QUEUE_URL", of(config.queue_url())),
         ("RETURNED_BUCKET", of(config.returned_bucket())),
+        ("UPLOADS_BUCKET", of(config.uploads_bucket())),
+        ("ERASURE_STATE_MACHINE_ARN", of(config.erasure_state_machine_arn())),
+        ("STOPPED_DOCUMENT_SECONDS", of(config.stopped_document_time())),
         ("STATE_MACHINE_ARN", of(config.state_machine_arn())),
         ("MAX_UPLOAD_BYTES", of(config.max_upload_bytes())),
         ("UPLOAD_RETENTION_DAYS", of(config.retention())),
+        ("AUDIT_RETENTION_DAYS", of(config.audit_retention())),
         ("DEAD_LETTER_QUEUE_URL", of(config.dead_letter_queue_url())),
         ("THIRD_PARTY_REQUESTS_PER_SECOND", of(config.third_party_limits())),
         ("THIRD_PARTY_URL", of(config.third_party_url())),
@@ -45,6 +49,7 @@ fn child_reads_its_environment() {
     println!("endpoint={:?}", Config::from_env().endpoint_url());
     println!("limits={:?}", Config::from_env().third_party_limits());
     println!("retention={:?}", Config::from_env().retention());
+    println!("auditRetention={:?}", Config::from_env().audit_retention());
     println!("debugged={:?}", Config::from_env().debug_submission());
 }
 
@@ -162,6 +167,14 @@ fn a08_retention_of_no_days_keeps_objects_for_good() {
     ] {
         let said = said_under(&[("UPLOAD_RETENTION_DAYS", uploads), ("RECORD_RETENTION_DAYS", records)]);
         assert!(said.contains(&format!("retention=Ok({expected:?})")), "{said}");
+    }
+}
+
+#[test]
+fn s06_audit_entries_are_kept_for_days_or_for_good() {
+    for (days, expected) in [("365", Some(Duration::from_hours(365 * 24))), ("0", None)] {
+        let said = said_under(&[("AUDIT_RETENTION_DAYS", days)]);
+        assert!(said.contains(&format!("auditRetention=Ok({expected:?})")), "{said}");
     }
 }
 

@@ -64,7 +64,9 @@ impl Audit for AuditTrail {
             .expression_attribute_values(":pk", AttributeValue::S(audit_pk(submission)))
             .consistent_read(true)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(after.map(|AuditCursor(position)| audit_key(submission, position.clone())))
+            .set_exclusive_start_key(
+                after.map(|AuditCursor(position)| audit_key(submission, position.clone())),
+            )
             .send()
             .await
             .map_err(|error| failed("Query", error))?;

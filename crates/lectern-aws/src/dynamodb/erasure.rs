@@ -39,8 +39,10 @@ impl Erasures for DynamoDbStore {
             .update_expression(
                 "SET submissionId = :id, erasureState = :state, erasedBy = :by, \
                  erasureBeganAt = if_not_exists(erasureBeganAt, :now) \
-                 REMOVE #state, createdAt, createdOrder, #open, #ready, #rejected, #failed, expiresAt, erasureEndedAt",
+                 REMOVE #state, createdAt, createdOrder, #open, #ready, #rejected, #failed, expiresAt, erasureEndedAt, \
+                 #owner, ownerState, title",
             )
+            .expression_attribute_names("#owner", "owner")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#open", "open")
             .expression_attribute_names("#ready", "ready")

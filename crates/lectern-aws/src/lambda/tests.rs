@@ -124,7 +124,7 @@ async fn a07_message_of_newer_code_without_a_token_stays_on_its_queue() {
 
 #[tokio::test]
 async fn case_50_a07_task_with_an_input_of_newer_code_fails_with_the_error_that_is_retried_for_days() {
-    let handle = async |_: transfer_document::Input| Ok(());
+    let handle = async |_: transfer_document::Input| Ok::<_, Error>(());
     let payload = json!({ "schemaVersion": 3, "documentId": 7 });
     let diagnostic = handle_task("f", None, &handle, payload).await.unwrap_err();
     assert_eq!(diagnostic.error_type, "Input.Newer");
@@ -158,7 +158,7 @@ async fn case_23_message_that_meets_a_failing_store_is_delivered_again() {
 
 #[tokio::test]
 async fn unreadable_input_of_a_task_fails_without_being_quoted() {
-    let handle = async |_: transfer_document::Input| Ok(());
+    let handle = async |_: transfer_document::Input| Ok::<_, Error>(());
     for payload in [json!("secret"), json!({ "schemaVersion": 2, "taskToken": "secret" })] {
         let diagnostic = handle_task("f", None, &handle, payload).await.unwrap_err();
         assert_eq!(diagnostic.error_type, "Input.Unreadable");

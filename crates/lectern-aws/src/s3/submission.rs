@@ -1,11 +1,12 @@
-//! All objects of a submission, in both buckets: counted and erased by the command `lectern erase`.
+//! All objects of a submission, in both buckets: counted by the command `lectern erase`, and erased by the command and by
+//! the function `erase-submission`.
 
 use aws_sdk_s3::{Client, types::EncodingType};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use lectern::{
     document::{SubmissionId, keys},
     error::{Error, StoreError},
-    ports::SubmissionObjects,
+    ports::{ErasedObjects, SubmissionObjects},
 };
 use percent_encoding::percent_decode_str;
 
@@ -113,14 +114,17 @@ impl SubmissionObjects for ObjectsOfSubmissions {
         Ok(count)
     }
 
-    async fn erase_objects(&self, id: &SubmissionId) -> Result<u64, Error> {
+    async fn erase_objects(&self, id: &SubmissionId, most: usize) -> Result<ErasedObjects, Error> {
         let mut count = 0;
         for (bucket, prefix) in self.places(id) {
+            if count >= most {
+                return Ok(ErasedObjects { versions: count as u64, are_all: false });
+            }
             self.abort_uploads(bucket, &prefix).await?;
             let mut from = None;
             loop {
                 let Page { versions, next } = self.page(bucket, &prefix, from).await?;
-                count += versions.len() as u64;
+                count += versions.len();
                 let erased = stream::iter(versions)
                     .map(|(key, version)| self.erase_version(bucket, key, version))
                     .buffer_unordered(AT_A_TIME);
@@ -128,10 +132,13 @@ impl SubmissionObjects for ObjectsOfSubmissions {
                 if next.is_none() {
                     break;
                 }
+                if count >= most {
+                    return Ok(ErasedObjects { versions: count as u64, are_all: false });
+                }
                 from = next;
             }
         }
-        Ok(count)
+        Ok(ErasedObjects { versions: count as u64, are_all: true })
     }
 }
 

@@ -14,7 +14,7 @@ use rstest::rstest;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::test_support::{NOW, Seen, client, json_error, reference, traceparent};
+use crate::test_support::{NOW, Seen, answer, client, json_error, reference, traceparent};
 
 const TOKEN: &str = "token-of-a-task";
 
@@ -225,4 +225,53 @@ async fn service_that_never_answers_or_is_not_there_is_unavailable() {
     let gone = machine.start(&execution()).await.unwrap_err();
     assert!(gone.to_string().contains("it could not be reached"), "{gone}");
     assert_eq!(gone.name(), "Store.Unavailable");
+}
+
+const MACHINE: &str = "arn:aws:states:r:a:stateMachine:m";
+
+#[rstest]
+#[case::stopped(200, r#"{"stopDate":1}"#)]
+#[case::over(400, r#"{"__type":"ValidationException","message":"Execution is not running"}"#)]
+#[case::never_was(400, r#"{"__type":"ExecutionDoesNotExist","message":""}"#)]
+#[tokio::test]
+async fn execution_that_is_over_needs_no_stop(
+    #[case] status: u16,
+    #[case] body: &'static str,
+    #[values("", ":live")] alias: &str,
+) {
+    let arn = format!("arn:aws:states:r:a:execution:m:{}-redrive-2", reference().document_id);
+    let stop = mock!(Client::stop_execution)
+        .match_requests(move |request| request.execution_arn() == Some(&arn))
+        .then_http_response(move || answer(status, body));
+    let executions = DocumentExecutions::new(client!(aws_sdk_sfn, stop), &format!("{MACHINE}{alias}"));
+    executions.stop(&reference(), 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn execution_that_may_not_be_stopped_is_an_error_that_quotes_nothing() {
+    let stop = mock!(Client::stop_execution).then_http_response(|| json_error("AccessDeniedException"));
+    let executions = DocumentExecutions::new(client!(aws_sdk_sfn, stop), MACHINE);
+    let error = executions.stop(&reference(), 0).await.unwrap_err();
+    assert!(error.to_string().contains("StopExecution"), "{error}");
+    assert!(!format!("{error:?}").contains("secret detail"));
+}
+
+#[rstest]
+#[case::started(200, r#"{"executionArn":"arn:e","startDate":1}"#, true)]
+#[case::started_before(400, r#"{"__type":"ExecutionAlreadyExists","message":""}"#, true)]
+#[case::refused(400, r#"{"__type":"AccessDeniedException","message":""}"#, false)]
+#[tokio::test]
+async fn a08_erasure_is_started_under_the_submissions_id(
+    #[case] status: u16,
+    #[case] body: &'static str,
+    #[case] is_started: bool,
+) {
+    let start = mock!(Client::start_execution)
+        .match_requests(|request| {
+            let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
+            request.name() == Some("s1") && input == json!({ "schemaVersion": 2, "submissionId": "s1" })
+        })
+        .then_http_response(move || answer(status, body));
+    let erasures = ErasureStateMachine::new(client!(aws_sdk_sfn, start), MACHINE.to_owned());
+    assert_eq!(erasures.start_erasure(&"s1".parse().unwrap()).await.is_ok(), is_started);
 }

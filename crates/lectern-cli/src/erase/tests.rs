@@ -1,6 +1,6 @@
 //! Tests of an erasure with the in-memory ports: what is refused, what has to wait, and what the reports say.
 
-use std::{cell::RefCell, time::Duration as StdDuration};
+use std::time::Duration as StdDuration;
 
 use lectern::{
     document::{Attempt, DocumentState, Round},
@@ -13,17 +13,6 @@ use super::*;
 use crate::console::Report as _;
 
 const BY: &str = "arn:aws:sts::1:assumed-role/operator/session";
-
-/// The executions that were stopped.
-#[derive(Default)]
-struct Stopped(RefCell<Vec<String>>);
-
-impl StopExecutions for Stopped {
-    async fn stop(&self, name: &str) -> Result<(), Problem> {
-        self.0.borrow_mut().push(name.to_owned());
-        Ok(())
-    }
-}
 
 fn id() -> SubmissionId {
     "s1".parse().unwrap()
@@ -41,10 +30,12 @@ async fn world(is_open: bool) -> MemoryWorld {
     world
 }
 
-async fn erase(world: &MemoryWorld, executions: &Stopped, stops: bool) -> EraseReport {
-    let MemoryWorld { store, objects, third_party, clock, .. } = world;
+async fn erase(world: &MemoryWorld, stops: bool) -> EraseReport {
+    let MemoryWorld { store, objects, third_party, states: executions, clock, .. } = world;
     let seen = look(store, objects, &id()).await.unwrap();
-    Work { store, objects, third_party, executions, clock }.erase(seen, BY, stops).await.unwrap()
+    let functions_end_within = StdDuration::from_mins(16);
+    let ports = erasure::Ports { store, objects, third_party, executions, clock, functions_end_within };
+    Work { ports, by: BY }.erase(seen, stops).await.unwrap()
 }
 
 fn text(report: &EraseReport) -> String {
@@ -76,7 +67,7 @@ async fn a08_submission_that_never_existed_is_not_found() {
 #[tokio::test]
 async fn a08_submission_is_erased_and_the_report_proves_it_without_a_name() {
     let world = world(false).await;
-    let report = erase(&world, &Stopped::default(), false).await;
+    let report = erase(&world, false).await;
     assert!(report.is_complete(), "{report:?}");
     let said = text(&report);
     let expected = "Submission s1 is erased.\n  erasure  complete\n  began    2026-11-20T16:00:00.000Z\n  \
@@ -92,21 +83,21 @@ async fn a08_submission_is_erased_and_the_report_proves_it_without_a_name() {
 
 #[tokio::test]
 async fn a08_documents_in_progress_keep_a_submission_from_being_erased_unless_they_are_stopped() {
-    let (world, stopped) = (world(true).await, Stopped::default());
-    let refused = erase(&world, &stopped, false).await;
+    let world = world(true).await;
+    let refused = erase(&world, false).await;
     assert!(!refused.is_complete());
     assert!(text(&refused).contains("was not erased: 1 document is in progress."), "{}", text(&refused));
     assert_eq!(world.store.erasure_now(&id()), None, "nothing was changed");
-    assert!(stopped.0.borrow().is_empty());
+    assert!(world.states.stopped().is_empty());
 }
 
 /// A function that was working on a document may still write objects and submit the document.
 #[tokio::test]
 async fn a08_stopped_documents_are_erased_when_no_function_can_work_on_them_any_more() {
-    let (world, stopped) = (world(true).await, Stopped::default());
+    let world = world(true).await;
     let open = world.document(&object("open.txt", "v1")).unwrap().reference;
-    let waiting = erase(&world, &stopped, true).await;
-    assert_eq!(*stopped.0.borrow(), [open.document_id.to_string()]);
+    let waiting = erase(&world, true).await;
+    assert_eq!(world.states.stopped(), [(open.clone(), 0)].into());
     assert!(!waiting.is_complete());
     assert!(text(&waiting).contains("again after 2026-11-20T16:16:00.000Z"), "{}", text(&waiting));
     assert_eq!(world.store.get(&open).unwrap().state, DocumentState::Failed);
@@ -114,11 +105,11 @@ async fn a08_stopped_documents_are_erased_when_no_function_can_work_on_them_any_
     let begun = world.store.begin_transfer(&open, Attempt(1000), Round::FIRST, START).await.unwrap();
     assert_eq!(begun, lectern::ports::Begin::Stale);
     world.clock.advance(StdDuration::from_mins(15));
-    assert!(matches!(erase(&world, &stopped, false).await.outcome, Outcome::Waiting { .. }));
+    assert!(matches!(erase(&world, false).await.outcome, Outcome::Waiting { .. }));
     world.clock.advance(StdDuration::from_mins(1));
-    let erased = erase(&world, &stopped, false).await;
+    let erased = erase(&world, false).await;
     assert!(erased.is_complete(), "{erased:?}");
-    assert_eq!(stopped.0.borrow().len(), 1);
+    assert_eq!(world.count("stop"), 1);
     assert!(world.store.all().is_empty());
 }
 
@@ -127,11 +118,10 @@ async fn a08_third_party_that_cannot_be_told_leaves_the_erasure_open_and_says_wh
     let world = world(true).await;
     let open = world.document(&object("open.txt", "v1")).unwrap().reference;
     world.store.begin_transfer(&open, Attempt(1000), Round::FIRST, START).await.unwrap();
-    let stopped = Stopped::default();
-    erase(&world, &stopped, true).await;
+    erase(&world, true).await;
     world.clock.advance(StdDuration::from_mins(16));
     world.third_party.refuse_next(Error::Unavailable("no connection could be made".to_owned()));
-    let report = erase(&world, &stopped, false).await;
+    let report = erase(&world, false).await;
     assert!(!report.is_complete());
     let said = text(&report);
     assert!(
@@ -140,7 +130,7 @@ async fn a08_third_party_that_cannot_be_told_leaves_the_erasure_open_and_says_wh
     );
     assert!(said.contains("when the third party can be reached"), "{said}");
     assert_eq!(report.object_versions, 0, "the content is erased");
-    let report = erase(&world, &stopped, false).await;
+    let report = erase(&world, false).await;
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(world.store.erasure_now(&id()).unwrap().state, ErasureState::Erased);
 }
@@ -148,18 +138,17 @@ async fn a08_third_party_that_cannot_be_told_leaves_the_erasure_open_and_says_wh
 #[tokio::test]
 async fn a08_what_was_added_since_an_erasure_is_shown_and_erased_by_the_next_run() {
     let world = world(false).await;
-    let stopped = Stopped::default();
-    erase(&world, &stopped, false).await;
+    erase(&world, false).await;
     world.objects.upload(&object("new.txt", "v1"), None, &b"A lesson."[..]);
     let shown = look(&world.store, &world.objects, &id()).await.unwrap().report(Outcome::Shown);
     assert!(!shown.is_complete() && text(&shown).contains("something was added since"), "{}", text(&shown));
-    assert!(erase(&world, &stopped, false).await.is_complete());
+    assert!(erase(&world, false).await.is_complete());
 }
 
 #[tokio::test]
 async fn a08_messages_in_dead_letter_queues_are_reported() {
     let world = world(false).await;
-    let mut report = erase(&world, &Stopped::default(), false).await;
+    let mut report = erase(&world, false).await;
     report.dead_letters = 2;
     assert!(text(&report).contains("hold 2 messages"), "{}", text(&report));
 }

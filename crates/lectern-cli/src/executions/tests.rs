@@ -6,27 +6,17 @@ use lectern::document::DocumentState;
 use rstest::rstest;
 
 use super::*;
-use crate::testing::{answer, client, document, json_error};
+use crate::testing::{client, document, json_error};
 
 const ARN: &str = "arn:aws:states:r:a:stateMachine:m";
 
-#[rstest]
-#[case::stopped(200, r#"{"stopDate":1}"#)]
-#[case::over(400, r#"{"__type":"ValidationException","message":"Execution is not running"}"#)]
-#[case::never_was(400, r#"{"__type":"ExecutionDoesNotExist","message":""}"#)]
-#[tokio::test]
-async fn execution_that_is_over_needs_no_stop(#[case] status: u16, #[case] body: &'static str) {
-    let stop = mock!(Client::stop_execution)
-        .match_requests(|request| request.execution_arn() == Some("arn:aws:states:r:a:execution:m:name"))
-        .then_http_response(move || answer(status, body));
-    Executions::new(client!(aws_sdk_sfn, stop), ARN).stop("name").await.unwrap();
-}
-
 #[tokio::test]
 async fn refused_call_is_a_failure_that_says_what_to_do_and_quotes_nothing() {
-    let stop = mock!(Client::stop_execution).then_http_response(|| json_error("AccessDeniedException"));
-    let problem = Executions::new(client!(aws_sdk_sfn, stop), ARN).stop("name").await.unwrap_err();
-    assert_eq!(problem.what, "AWS answered StopExecution with AccessDeniedException");
+    let refused =
+        mock!(Client::describe_execution).then_http_response(|| json_error("AccessDeniedException"));
+    let document = document(DocumentState::Failed).reference;
+    let problem = Executions::new(client!(aws_sdk_sfn, refused), ARN).find(&document, 0).await.unwrap_err();
+    assert_eq!(problem.what, "AWS answered DescribeExecution with AccessDeniedException");
     assert!(problem.todo.contains("AWS_PROFILE") && !problem.text().contains("secret detail"));
 }
 

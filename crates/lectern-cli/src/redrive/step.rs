@@ -3,7 +3,10 @@
 
 use lectern::{
     document::{Document, DocumentRef, DocumentState, transitions},
-    ports::{Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution},
+    ports::{
+        Clock as _, Executions as _, Load as _, Reopened, Reopening as _, Resume, StartExecution,
+        StopExecutions as _,
+    },
 };
 use lectern_aws::{SystemClock, sfn::execution_name};
 
@@ -131,7 +134,7 @@ pub(super) async fn redrive(cloud: &Cloud, plan: &Plan) -> Result<Done, Problem>
         };
     };
     if *may_run {
-        cloud.executions.stop(&execution_name(document, *after)).await?;
+        cloud.executions.of_documents().stop(document, *after).await?;
     }
     match cloud.store.reopen(document, *after, *discard_result, SystemClock.now()).await? {
         Reopened::Open(open) => start(cloud, StartExecution::of(&open)).await,

@@ -7,8 +7,8 @@ use crate::{
     contract::wire::{FileRole, JobStatus},
     document::{Attempt, DocumentRef, DocumentState, TaskToken},
     ports::{
-        Content, ErasureState, FinalOutcome, Finishing as _, JobRequest, Load as _, Reopening as _,
-        ThirdParty as _, Transfers as _,
+        Content, ErasureState, FinalOutcome, JobRequest, Load as _, Reopening as _, ThirdParty as _,
+        Transfers as _,
     },
     steps::{receive_callback::Answer, receive_upload::Summary},
     testing::{
@@ -19,9 +19,35 @@ use crate::{
 
 const BY: &str = "arn:aws:sts::1:assumed-role/operator/session";
 
+const FUNCTIONS_END_WITHIN: Duration = Duration::from_mins(16);
+
+fn id() -> SubmissionId {
+    "s1".parse().unwrap()
+}
+
 async fn erase(world: &MemoryWorld) -> Result<Outcome, Error> {
-    let MemoryWorld { store, objects, third_party, clock, .. } = world;
-    Ports { store, objects, third_party, clock }.handle(&"s1".parse().unwrap(), BY).await
+    let MemoryWorld { store, objects, third_party, states: executions, clock, .. } = world;
+    let functions_end_within = FUNCTIONS_END_WITHIN;
+    let ports = Ports { store, objects, third_party, executions, clock, functions_end_within };
+    ports.handle(&id(), BY).await
+}
+
+/// The erasure that a complete pass has ended.
+#[track_caller]
+fn erased(outcome: Result<Outcome, Error>) -> Erasure {
+    match outcome {
+        Ok(Outcome::Erased(erasure)) => erasure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The number of documents that the third party has not confirmed, and whether it could be asked for all.
+#[track_caller]
+fn unconfirmed(outcome: Result<Outcome, Error>) -> (usize, Option<Error>) {
+    match outcome {
+        Ok(Outcome::Unconfirmed { documents, trouble }) => (documents, trouble),
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn submitted(world: &MemoryWorld, document: &DocumentRef, attempt: u32, round: u32) {
@@ -83,12 +109,11 @@ async fn assert_erased(world: &MemoryWorld, documents: &[DocumentRef]) {
 #[tokio::test]
 async fn a08_everything_is_erased_and_the_erasure_says_how_much() {
     let (world, documents) = world().await;
-    let outcome = erase(&world).await.unwrap();
-    assert_eq!(outcome.unconfirmed, 0);
-    assert_eq!(outcome.erasure.object_versions, 6);
+    let first = erased(erase(&world).await);
+    assert_eq!(first.object_versions, 6);
     assert_erased(&world, &documents).await;
-    let again = erase(&world).await.unwrap().erasure;
-    assert_eq!((again.documents, again.object_versions, again.began_at), (3, 6, outcome.erasure.began_at));
+    let again = erased(erase(&world).await);
+    assert_eq!((again.documents, again.object_versions, again.began_at), (3, 6, first.began_at));
 }
 
 #[rstest]
@@ -110,15 +135,12 @@ async fn a08_erasure_that_is_interrupted_at_any_call_is_completed_by_the_next_ru
 ) {
     let (world, documents) = world().await;
     world.faults.cut_nth(call, nth, cut);
-    let first = erase(&world).await;
-    let complete = |outcome: &Outcome| outcome.unconfirmed == 0 && outcome.trouble.is_none();
-    if first.as_ref().is_ok_and(complete) {
+    if let Ok(Outcome::Erased(_)) = erase(&world).await {
         // The call was made less often.
         assert!(nth > 0, "{call} was not made");
         return assert_erased(&world, &documents).await;
     }
-    let second = erase(&world).await.unwrap();
-    assert!(complete(&second), "{second:?}");
+    erased(erase(&world).await);
     assert_erased(&world, &documents).await;
 }
 
@@ -126,11 +148,11 @@ async fn a08_erasure_that_is_interrupted_at_any_call_is_completed_by_the_next_ru
 async fn a08_third_party_that_does_not_answer_keeps_no_content_from_being_erased() {
     let (world, documents) = world().await;
     world.third_party.refuse_next(Error::Unavailable("down".to_owned()));
-    let outcome = erase(&world).await.unwrap();
-    assert_eq!((outcome.erasure.state, outcome.unconfirmed), (ErasureState::Erasing, 3));
-    assert!(matches!(outcome.trouble, Some(Error::Unavailable(_))));
-    assert_eq!(world.objects.count_versions(&"s1".parse().unwrap()).await.unwrap(), 0);
-    assert_eq!(erase(&world).await.unwrap().unconfirmed, 0);
+    let (documents_left, trouble) = unconfirmed(erase(&world).await);
+    assert!((1..=3).contains(&documents_left) && matches!(trouble, Some(Error::Unavailable(_))));
+    assert_eq!(world.store.erasure_now(&id()).unwrap().state, ErasureState::Erasing);
+    assert_eq!(world.objects.count_versions(&id()).await.unwrap(), 0);
+    erased(erase(&world).await);
     assert_erased(&world, &documents).await;
 }
 
@@ -138,11 +160,11 @@ async fn a08_third_party_that_does_not_answer_keeps_no_content_from_being_erased
 async fn a08_job_that_is_erased_later_is_asked_for_again() {
     let (world, documents) = world().await;
     world.third_party.erase_later(&format!("{}-1", documents[0].document_id));
-    let outcome = erase(&world).await.unwrap();
-    assert_eq!((outcome.erasure.state, outcome.unconfirmed), (ErasureState::Erasing, 1));
+    let (documents_left, trouble) = unconfirmed(erase(&world).await);
+    assert!(documents_left == 1 && trouble.is_none(), "{documents_left} {trouble:?}");
     assert!(world.store.load(&documents[0]).await.unwrap().is_some(), "its item names the job");
     assert_eq!(world.store.load(&documents[2]).await.unwrap(), None);
-    assert_eq!(erase(&world).await.unwrap().unconfirmed, 0);
+    erased(erase(&world).await);
     assert_erased(&world, &documents).await;
 }
 
@@ -179,8 +201,7 @@ async fn a08_file_that_is_uploaded_to_an_erased_submission_is_not_registered_and
             .iter()
             .any(|started| !documents.contains(started) && started.submission_id.as_str() == "s1")
     );
-    let outcome = erase(&world).await.unwrap();
-    assert_eq!(outcome.erasure.object_versions, 7);
+    assert_eq!(erased(erase(&world).await).object_versions, 7);
     assert_erased(&world, &documents).await;
 }
 
@@ -211,4 +232,72 @@ async fn a08_jobs_of_all_rounds_are_erased() {
     assert_eq!(world.count("erase"), 3, "two rounds of one document and one of another");
     let first = world.third_party.status(&format!("{}-1", documents[0].document_id)).await.unwrap();
     assert_eq!(first, None);
+}
+
+/// A function that was working on a document may still write objects and submit the document.
+#[tokio::test]
+async fn a08_documents_in_progress_are_stopped_and_erased_when_no_function_can_work_on_them_any_more() {
+    let (world, mut documents) = world().await;
+    let object = object("open.txt", "v1");
+    world.objects.upload(&object, None, &b"A lesson."[..]);
+    world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+    let open = world.document(&object).unwrap().reference;
+    let until = START + FUNCTIONS_END_WITHIN;
+    for _ in 0..2 {
+        let stopped = erase(&world).await.unwrap();
+        assert!(matches!(stopped, Outcome::Stopped { until: time } if time == until), "{stopped:?}");
+        assert_eq!(world.states.stopped(), [(open.clone(), 0)].into());
+        assert_eq!(world.store.get(&open).unwrap().state, DocumentState::Failed);
+        assert_eq!(world.count("erase_objects"), 0, "a function may still read the file");
+    }
+    world.clock.advance(FUNCTIONS_END_WITHIN);
+    assert_eq!(erased(erase(&world).await).documents, 4);
+    documents.push(open);
+    for document in &documents {
+        assert_eq!(world.store.get(document), None);
+    }
+}
+
+#[tokio::test]
+async fn a08_stop_that_is_interrupted_is_completed_by_the_next_pass() {
+    for (call, cut) in
+        [("stop", Cut::Before), ("stop", Cut::After), ("finish", Cut::Before), ("finish", Cut::After)]
+    {
+        let world = MemoryWorld::default();
+        for file in ["one.txt", "two.txt"] {
+            let object = object(file, "v1");
+            world.objects.upload(&object, None, &b"A lesson."[..]);
+            world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+        }
+        world.faults.cut_nth(call, 1, cut);
+        erase(&world).await.unwrap_err();
+        assert!(matches!(erase(&world).await.unwrap(), Outcome::Stopped { .. }), "{call} {cut:?}");
+        assert_eq!(world.states.stopped().len(), 2, "{call} {cut:?}");
+        world.clock.advance(FUNCTIONS_END_WITHIN);
+        assert_eq!(erased(erase(&world).await).documents, 2, "{call} {cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn a08_owner_begins_an_erasure_once_and_the_tombstone_does_not_name_the_owner() {
+    let (world, _) = world().await;
+    let MemoryWorld { store, states: state_machine, clock, .. } = &world;
+    let begin = Begin { store, state_machine, clock };
+    for _ in 0..2 {
+        begin.handle(&id()).await.unwrap();
+    }
+    assert_eq!(world.states.erasures(), [id()]);
+    let erasure = world.store.erasure_now(&id()).unwrap();
+    assert_eq!((erasure.state, erasure.by.as_str()), (ErasureState::Erasing, "owner"));
+    assert_eq!(world.store.submission_now(&id()), None, "the API does not show it");
+}
+
+/// The execution is started first, so that an erasure that is marked is carried out.
+#[tokio::test]
+async fn a08_erasure_that_cannot_be_started_changes_nothing() {
+    let (world, _) = world().await;
+    world.faults.cut_next("start_erasure", Cut::Before);
+    let MemoryWorld { store, states: state_machine, clock, .. } = &world;
+    Begin { store, state_machine, clock }.handle(&id()).await.unwrap_err();
+    assert_eq!(world.store.erasure_now(&id()), None);
 }

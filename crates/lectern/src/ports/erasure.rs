@@ -19,7 +19,7 @@ pub struct Erasure {
     /// How far the erasure has come.
     #[serde(rename = "erasureState")]
     pub state: ErasureState,
-    /// The ARN of the principal that began the newest run.
+    /// Who began the newest run: the ARN of the principal that ran the command, or [`crate::erasure::BY_OWNER`].
     #[serde(rename = "erasedBy")]
     pub by: String,
     /// When the first run began, RFC 3339.
@@ -96,9 +96,29 @@ pub trait SubmissionObjects: Send + Sync {
     /// The number of versions and delete markers of uploads, returned files, records and files in quarantine.
     fn count_versions(&self, id: &SubmissionId) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Deletes all these versions and delete markers for good, and aborts uploads in parts that are not complete. Returns
-    /// the number of deleted versions and markers.
-    fn erase_objects(&self, id: &SubmissionId) -> impl Future<Output = Result<u64, Error>> + Send;
+    /// Deletes these versions and delete markers for good, and aborts uploads in parts that are not complete. Deletes all of
+    /// them, or at least `most`: then another call continues.
+    fn erase_objects(
+        &self,
+        id: &SubmissionId,
+        most: usize,
+    ) -> impl Future<Output = Result<ErasedObjects, Error>> + Send;
+}
+
+/// What a call of [`SubmissionObjects::erase_objects`] deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErasedObjects {
+    /// The number of deleted versions and markers.
+    pub versions: u64,
+    /// Whether none is left.
+    pub are_all: bool,
+}
+
+/// Starts the state machine that erases submissions.
+pub trait StartErasure: Send + Sync {
+    /// Starts the execution that erases a submission. The execution is named after the submission. If it was started
+    /// before, this changes nothing.
+    fn start_erasure(&self, id: &SubmissionId) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Starts the state machine that erases submissions.

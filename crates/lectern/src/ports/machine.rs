@@ -63,6 +63,13 @@ pub trait Executions: Send + Sync {
     fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+/// Stops executions of the state machine.
+pub trait StopExecutions: Send + Sync {
+    /// Stops the document's execution of this redrive; 0 is the first one. Does nothing if the execution has ended or does
+    /// not exist.
+    fn stop(&self, document: &DocumentRef, redrives: u32) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
 /// Answers task tokens of the state machine.
 pub trait Tasks: Send + Sync {
     /// Completes the task. A token that no task waits for any more is not an error.

@@ -24,8 +24,8 @@ use crate::{
     document::{ObjectVersion, SubmissionId, keys},
     error::{Error, StoreError},
     ports::{
-        ByteStream, ObjectHead, Promoted, Protection, ReadUrls, Shown, Records, ReturnedFiles, StreamFacts,
-        SubmissionObjects, UploadReader, Uploads,
+        ByteStream, ErasedObjects, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles, Shown,
+        StreamFacts, SubmissionObjects, UploadReader, Uploads,
     },
 };
 
@@ -335,13 +335,22 @@ impl SubmissionObjects for MemoryObjects {
         })
     }
 
-    async fn erase_objects(&self, id: &SubmissionId) -> Result<u64, Error> {
-        let versions = self.count_versions(id).await?;
+    async fn erase_objects(&self, id: &SubmissionId, most: usize) -> Result<ErasedObjects, Error> {
         self.faults.run("erase_objects", || {
-            let prefix = keys::uploads_of(id);
-            lock(&self.uploads).retain(|(_, key), _| !key.starts_with(&prefix));
-            lock(&self.returned).retain(|key, _| !is_returned_of(id, key));
-            versions
+            let (prefix, mut count) = (keys::uploads_of(id), 0);
+            lock(&self.uploads).retain(|(_, key), versions| {
+                let is_kept = count >= most || !key.starts_with(&prefix);
+                count += if is_kept { 0 } else { versions.len() };
+                is_kept
+            });
+            lock(&self.returned).retain(|key, _| {
+                let is_kept = count >= most || !is_returned_of(id, key);
+                count += usize::from(!is_kept);
+                is_kept
+            });
+            let is_left = lock(&self.uploads).keys().any(|(_, key)| key.starts_with(&prefix))
+                || lock(&self.returned).keys().any(|key| is_returned_of(id, key));
+            ErasedObjects { versions: count as u64, are_all: !is_left }
         })
     }
 }

@@ -17,18 +17,18 @@ use super::{
     Faults, lock,
     port_contract::{
         admission::OrdersSetup,
-        machine::{ExecutionsSetup, TaskOutcome, TasksSetup},
+        machine::{ErasuresSetup, ExecutionsSetup, TaskOutcome, TasksSetup},
     },
 };
 use crate::{
     contract::callback::{VerifiedCallback, verify_callback_body},
     contract::webhook::{SigningSecrets, VerifyError},
     contract::wire::{JobStatus, ReturnedFile},
-    document::{CallbackId, DocumentRef, TaskToken},
+    document::{CallbackId, DocumentRef, SubmissionId, TaskToken},
     error::{Error, StoreError},
     ports::{
         ByteStream, Clock, Content, EraseJobs, Executions, Fetch, JobErasure, JobRequest, Orders, Random,
-        Secrets, StartExecution, Tasks, ThirdParty, TokenUse,
+        Secrets, StartErasure, StartExecution, StopExecutions, Tasks, ThirdParty, TokenUse,
     },
     steps::admit_document::Input,
     telemetry::trace::TraceParent,
@@ -81,6 +81,8 @@ pub struct MemoryStates {
     started: Mutex<BTreeMap<(DocumentRef, u32), StartExecution>>,
     answers: Mutex<BTreeMap<String, Result<Value, &'static str>>>,
     causes: Mutex<BTreeMap<String, Value>>,
+    stopped: Mutex<BTreeSet<(DocumentRef, u32)>>,
+    erasures: Mutex<Vec<SubmissionId>>,
     gone: Mutex<BTreeSet<String>>,
     begun: AtomicU64,
     orders: Mutex<Vec<Input>>,
@@ -103,6 +105,16 @@ impl MemoryStates {
         let started = lock(&self.started);
         let mut all = started.range((document.clone(), 0)..=(document.clone(), u32::MAX));
         all.next_back().map(|(_, start)| start.clone())
+    }
+
+    /// The executions that were stopped, by document and number of redrives.
+    pub fn stopped(&self) -> BTreeSet<(DocumentRef, u32)> {
+        lock(&self.stopped).clone()
+    }
+
+    /// The submissions whose erasure was started, in this order.
+    pub fn erasures(&self) -> Vec<SubmissionId> {
+        lock(&self.erasures).clone()
     }
 
     /// The first answer that a token got: its output or the error's name.
@@ -140,6 +152,34 @@ impl Executions for MemoryStates {
             let name = (execution.document.clone(), execution.redrives);
             lock(&self.started).entry(name).or_insert_with(|| execution.clone());
         })
+    }
+}
+
+impl StopExecutions for MemoryStates {
+    async fn stop(&self, document: &DocumentRef, redrives: u32) -> Result<(), Error> {
+        self.faults.run("stop", || {
+            let name = (document.clone(), redrives);
+            if lock(&self.started).contains_key(&name) {
+                lock(&self.stopped).insert(name);
+            }
+        })
+    }
+}
+
+impl StartErasure for MemoryStates {
+    async fn start_erasure(&self, id: &SubmissionId) -> Result<(), Error> {
+        self.faults.run("start_erasure", || {
+            let mut erasures = lock(&self.erasures);
+            if !erasures.contains(id) {
+                erasures.push(id.clone());
+            }
+        })
+    }
+}
+
+impl ErasuresSetup for MemoryStates {
+    async fn erasures_of(&self, id: &SubmissionId) -> usize {
+        lock(&self.erasures).iter().filter(|started| *started == id).count()
     }
 }
 

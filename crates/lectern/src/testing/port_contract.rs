@@ -8,6 +8,7 @@
 //! model does not play: several callers at the same time, and values as large as they may be.
 
 pub mod admission;
+pub mod audit;
 pub mod documents;
 pub mod erasure;
 pub mod faults;

@@ -1,9 +1,12 @@
 //! The golden set of the table's items (A07): the code writes exactly these, and reads those of every release.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_dynamodb::{
-    operation::put_item::{PutItemInput, PutItemOutput},
+    operation::{
+        put_item::{PutItemInput, PutItemOutput},
+        query::QueryOutput,
+    },
     primitives::Blob,
 };
 use lectern::{
@@ -13,7 +16,10 @@ use lectern::{
         DocumentState, JobResult, Reason, TaskToken,
         submission::{Counts, SubmissionState},
     },
-    ports::{AdmissionStore as _, NewDocument, Register as _, Results as _, Sequencer, Withdrawing as _},
+    ports::{
+        AdmissionStore as _, Audit as _, AuditAction, AuditEntry, AuditPage, NewDocument, Register as _,
+        Results as _, Sequencer, Withdrawing as _,
+    },
     testing::{
         golden::{self, Set, UNKNOWN},
         world::returned_file,
@@ -26,8 +32,11 @@ use super::{
     *,
 };
 use crate::{
-    dynamodb::items::{admission_key, callback_key, file_key, position_key, waiting_key},
-    test_support::{NOW, object},
+    dynamodb::{
+        AuditTrail,
+        items::{admission_key, callback_key, file_key, position_key, waiting_key},
+    },
+    test_support::{NOW, client, object},
 };
 
 /// An attribute in `DynamoDB`'s own JSON.
@@ -187,7 +196,37 @@ async fn written() -> Set {
     });
     store!(put).keep_unknown("event-1", "callback-x", b"{}", NOW).await.unwrap();
     items.push(("unknown-callback", seen.only().item().unwrap().clone()));
+    items.push(("audit", audit_entry().await));
     items.into_iter().map(|(name, item)| (name.to_owned(), item_json(&item))).collect()
+}
+
+/// An entry of the audit trail, with zeros for the random part of its key.
+async fn audit_entry() -> Item {
+    let seen = Seen::<PutItemInput>::new();
+    let noted = seen.clone();
+    let put = mock!(Client::put_item).then_compute_output(move |request| {
+        noted.note(request);
+        PutItemOutput::builder().build()
+    });
+    let trail = AuditTrail::new(client!(aws_sdk_dynamodb, put), "table".to_owned());
+    let trail = trail.with_retention(Some(Duration::from_hours(365 * 24)));
+    trail.record(&reference().submission_id, &entry()).await.unwrap();
+    let mut item = seen.only().item().unwrap().clone();
+    let (time, random) = item["sk"].as_s().unwrap().split_once('#').unwrap();
+    assert_eq!(random.len(), 32);
+    let position = format!("{time}#{}", "0".repeat(32));
+    item.insert("sk".to_owned(), text(&position));
+    item
+}
+
+fn entry() -> AuditEntry {
+    AuditEntry {
+        at: NOW,
+        subject: "teacher-7".parse().unwrap(),
+        action: AuditAction::GetFileUrls,
+        document_id: Some(reference().document_id),
+        file: Some("0".repeat(32)),
+    }
 }
 
 /// Reads an item as the store does.
@@ -228,6 +267,13 @@ async fn read(name: &str, item: Item) {
             let read: Option<QueuePosition> =
                 store!(reads(&waiting_key(&waits), Some(item))).queue_position(&waits).await.unwrap();
             assert_eq!(read, Some(position));
+        }
+        "audit" => {
+            let query =
+                mock!(Client::query).then_output(move || QueryOutput::builder().items(item.clone()).build());
+            let trail = AuditTrail::new(client!(aws_sdk_dynamodb, query), "table".to_owned());
+            let page = trail.entries(&reference().submission_id, None, 10).await.unwrap();
+            assert_eq!(page, AuditPage { entries: vec![entry()], next: None });
         }
         // Only people read it.
         "unknown-callback" => {}

@@ -69,7 +69,7 @@ async fn a08_every_version_and_marker_of_every_page_is_deleted_by_its_decoded_ke
     let no_parts = mock!(Client::list_multipart_uploads)
         .then_http_response(|| answer(200, "<ListMultipartUploadsResult/>"));
     let s3 = client!(aws_sdk_s3, first, second, no_versions, no_uploads, no_parts, delete);
-    assert_eq!(objects(s3).erase_objects(&"s1".parse().unwrap()).await.unwrap(), 3);
+    assert_eq!(objects(s3).erase_objects(&"s1".parse().unwrap(), 100).await.unwrap().versions, 3);
     let mut names: Vec<(String, String)> = deleted
         .all()
         .iter()
@@ -102,7 +102,7 @@ async fn a08_uploads_in_parts_that_are_not_complete_are_aborted() {
         mock!(Client::list_object_versions).then_http_response(|| answer(200, "<ListVersionsResult/>"));
     let [_, no_uploads] = empty_lists();
     let s3 = client!(aws_sdk_s3, parts, no_uploads, nothing, abort);
-    assert_eq!(objects(s3).erase_objects(&"s1".parse().unwrap()).await.unwrap(), 0);
+    assert_eq!(objects(s3).erase_objects(&"s1".parse().unwrap(), 100).await.unwrap().versions, 0);
     let request = aborted.only();
     assert_eq!((request.key(), request.upload_id()), (Some("returned/s1/d1/0"), Some("u1")));
 }
@@ -118,7 +118,7 @@ async fn a08_version_that_cannot_be_deleted_ends_the_erasure_with_an_error() {
     let delete = mock!(Client::delete_object).then_http_response(|| xml_error(403, "AccessDenied"));
     let [_, no_uploads] = empty_lists();
     let error = objects(client!(aws_sdk_s3, listed, no_uploads, delete))
-        .erase_objects(&"s1".parse().unwrap())
+        .erase_objects(&"s1".parse().unwrap(), 100)
         .await
         .unwrap_err();
     assert!(error.to_string().contains("DeleteObject: it answered with an error (AccessDenied)"), "{error}");

@@ -135,8 +135,10 @@ async fn callbacks() {
 }
 
 async fn erase(world: &MemoryWorld) {
-    let MemoryWorld { store, objects, third_party, clock, .. } = world;
-    let ports = crate::erasure::Ports { store, objects, third_party, clock };
+    let MemoryWorld { store, objects, third_party, states: executions, clock, .. } = world;
+    let functions_end_within = std::time::Duration::ZERO;
+    let ports =
+        crate::erasure::Ports { store, objects, third_party, executions, clock, functions_end_within };
     ports.handle(&"s1".parse().unwrap(), "arn:operator").await.unwrap();
 }
 

@@ -10,8 +10,8 @@ use crate::{
     document::retention::Retention,
     document::{Attempt, Document, JobResult, Reason, Round},
     ports::{
-        Begin, Browse, Erasure, ErasureState, Erasures, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, SubmissionObjects, Transfers,
+        Begin, Browse, ErasedObjects, Erasure, ErasureState, Erasures, Finish, Finishing, Load, NewDocument,
+        Recorded, Register, Registration, Reopened, Reopening, Results, SubmissionObjects, Transfers,
     },
     testing::{
         model::same,
@@ -201,7 +201,8 @@ async fn a08_every_version_of_a_submissions_objects_is_erased_and_none_of_anothe
     setup: &B,
 ) -> Outcome {
     let (id, other) = ("o1".parse()?, "o1-2".parse()?);
-    same("nothing yet", &0, &objects.erase_objects(&id).await?)?;
+    let nothing = ErasedObjects { versions: 0, are_all: true };
+    same("nothing yet", &nothing, &objects.erase_objects(&id, 100).await?)?;
     for submission in ["o1", "o1-2"] {
         let key = format!("submissions/{submission}/plan.txt");
         setup.add_version(&key, None, "A plan.".into()).await;
@@ -214,7 +215,19 @@ async fn a08_every_version_of_a_submissions_objects_is_erased_and_none_of_anothe
         }
     }
     same("versions", &8, &objects.count_versions(&id).await?)?;
-    same("erased", &8, &objects.erase_objects(&id).await?)?;
+    let all = ErasedObjects { versions: 8, are_all: true };
+    same("erased", &all, &objects.erase_objects(&id, 100).await?)?;
     same("left", &0, &objects.count_versions(&id).await?)?;
-    Ok(same("another submission's", &8, &objects.count_versions(&other).await?)?)
+    same("another submission's", &8, &objects.count_versions(&other).await?)?;
+    let first = objects.erase_objects(&other, 1).await?;
+    same("not all by the first call", &false, &first.are_all)?;
+    let mut erased = first;
+    for _ in 0..8 {
+        if !erased.are_all {
+            let next = objects.erase_objects(&other, 1).await?;
+            erased = ErasedObjects { versions: erased.versions + next.versions, are_all: next.are_all };
+        }
+    }
+    same("erased by several calls", &all, &erased)?;
+    Ok(same("left by several calls", &0, &objects.count_versions(&other).await?)?)
 }

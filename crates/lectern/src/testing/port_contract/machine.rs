@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Outcome, new_document, suite};
 use crate::{
-    document::{Attempt, DocumentRef, Reason, Round, TaskToken},
+    document::{Attempt, DocumentRef, Reason, Round, SubmissionId, TaskToken},
     error::Error,
-    ports::{Executions, Resume, StartExecution, Tasks, TokenUse},
+    ports::{Executions, Resume, StartErasure, StartExecution, Tasks, TokenUse},
     testing::{model::same, world::START},
 };
 
@@ -23,6 +23,19 @@ suite! {
     executions<E: Executions, M: ExecutionsSetup> {
         execution_that_is_started_again_is_left_alone,
         each_redrive_is_an_execution_of_its_own,
+    }
+}
+
+/// The state machine that [`StartErasure`] starts.
+pub trait ErasuresSetup: Send + Sync {
+    /// How many executions were started for a submission.
+    fn erasures_of(&self, id: &SubmissionId) -> impl Future<Output = usize> + Send;
+}
+
+suite! {
+    /// [`StartErasure`]
+    start_erasure<E: StartErasure, M: ErasuresSetup> {
+        a08_erasure_of_a_submission_is_started_once,
     }
 }
 
@@ -80,6 +93,21 @@ async fn each_redrive_is_an_execution_of_its_own<E: Executions, M: ExecutionsSet
             executions.start(&start(&document, redrives, resume)).await?;
         }
         same("executions", &(redrives as usize + 1), &machine.executions_of(&document).await)?;
+    }
+    Ok(())
+}
+
+async fn a08_erasure_of_a_submission_is_started_once<E: StartErasure, M: ErasuresSetup>(
+    erasures: &E,
+    machine: &M,
+) -> Outcome {
+    let longest = "a".repeat(64);
+    for id in ["withdrawn-1".parse()?, longest.parse()?] {
+        same("executions", &0, &machine.erasures_of(&id).await)?;
+        for _ in 0..2 {
+            erasures.start_erasure(&id).await?;
+            same("executions", &1, &machine.erasures_of(&id).await)?;
+        }
     }
     Ok(())
 }
