@@ -83,6 +83,12 @@ pub struct ConfigError {
     problem: String,
 }
 
+impl ConfigError {
+    pub(crate) fn no_credentials() -> Self {
+        problem("AWS_ACCESS_KEY_ID", "is missing")
+    }
+}
+
 impl Config {
     /// The settings of this process.
     pub fn from_env() -> Self {
@@ -132,11 +138,6 @@ impl Config {
     /// The largest upload that is accepted, in bytes.
     pub fn max_upload_bytes(self) -> Result<u64, ConfigError> {
         parsed("MAX_UPLOAD_BYTES")
-    }
-
-    /// The bucket that teachers upload to.
-    pub fn uploads_bucket(self) -> Result<String, ConfigError> {
-        text("UPLOADS_BUCKET")
     }
 
     /// What one teacher may have open at once.

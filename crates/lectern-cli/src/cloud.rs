@@ -9,7 +9,7 @@ use lectern::{
         Document, DocumentRef,
         submission::{Submission, SubmissionState},
     },
-    ports::{Browse as _, Cursor, Load as _},
+    ports::{Browse as _, Load as _, SubmissionFilter},
 };
 use lectern_aws::{
     AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty, ObjectsOfSubmissions,
@@ -139,13 +139,13 @@ impl Cloud {
         &self,
         state: SubmissionState,
     ) -> impl Stream<Item = Result<Submission, Problem>> + '_ {
-        let pages = stream::try_unfold(None, move |after: Option<Cursor>| async move {
-            let page = self.store.submissions(Some(state), after.as_ref(), PAGE).await?;
-            let next = page.last().map(|last| Cursor {
-                created_at: last.created_at.clone(),
-                submission_id: last.submission_id.to_string(),
-            });
-            Ok::<_, Problem>(next.map(|next| (page, Some(next))))
+        let filter = SubmissionFilter::in_state(Some(state));
+        let first = Some(None);
+        let pages = stream::try_unfold((filter, first), move |(filter, after)| async move {
+            let Some(after) = after else { return Ok(None) };
+            let found = self.store.submissions(&filter, after.as_ref(), PAGE).await?;
+            let next = found.next.map(Some);
+            Ok::<_, Problem>(Some((found.submissions, (filter, next))))
         });
         pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten()
     }

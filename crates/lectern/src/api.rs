@@ -15,7 +15,6 @@ mod submissions;
 mod tests;
 
 use serde::Serialize;
-use time::OffsetDateTime;
 
 pub use access::{Caller, Role};
 pub use hand_in::{
@@ -36,7 +35,7 @@ use crate::{
         submission::Submission,
     },
     ports::{
-        Audit, AuditAction, AuditEntry, Browse, Erasures, HandIn, Load, ReadUrls, Records, SignUploads, StartErasure,
+        Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, HandIn, Load, Random, ReadUrls, Records, SignUploads, StartErasure,
     },
 };
 
@@ -52,6 +51,10 @@ pub trait Backend: Send + Sync + 'static {
     type Files: ReadUrls + Records;
     /// The state machine that erases submissions.
     type Erasures: StartErasure;
+    /// The time.
+    type Clock: Clock;
+    /// The source of ids.
+    type Random: Random;
 
     /// The state store.
     fn store(&self) -> &Self::Store;
@@ -65,10 +68,10 @@ pub trait Backend: Send + Sync + 'static {
     fn erasures(&self) -> &Self::Erasures;
     /// What one teacher may have open at once.
     fn quota(&self) -> Quota;
-    /// Now.
-    fn now(&self) -> OffsetDateTime;
-    /// 128 random bits.
-    fn random_bits(&self) -> u128;
+    /// The time.
+    fn clock(&self) -> &Self::Clock;
+    /// The source of ids.
+    fn random(&self) -> &Self::Random;
 }
 
 /// What one teacher may have open at once. A submission is open while it is `Draft` or `InProgress`.
@@ -140,7 +143,7 @@ async fn record(
     upload: Option<UploadId>,
 ) -> Result<(), ApiError> {
     let entry = AuditEntry {
-        at: backend.now(),
+        at: backend.clock().now(),
         subject: caller.person().clone(),
         action,
         document_id,

@@ -28,9 +28,6 @@ pub const MAX_VERSIONS: usize = 20_000;
 /// Documents whose jobs are erased at the same time.
 const AT_A_TIME: usize = 8;
 
-/// Who erases a submission that its owner has withdrawn. The erasure is kept for good, so it does not name the person.
-pub const BY_OWNER: &str = "owner";
-
 /// The reason of a document that was stopped because its submission is erased.
 pub fn stopped() -> Reason {
     Reason::new(STOPPED, "The submission is being erased.")

@@ -1,15 +1,10 @@
 //! The API's ports on AWS.
 
-use lectern::{
-    api::{Backend, Quota},
-    ports::{Clock as _, Random as _},
-};
+use lectern::api::{Backend, Quota};
 use lectern_aws::{
     AuditTrail, ConfigError, DynamoDbStore, Environment, ErasureStateMachine, ReturnedBucket, SystemClock, SystemRandom, UploadDesk,
 };
 use lectern_content::FileType;
-use time::OffsetDateTime;
-
 use crate::pages::{Pages, PagesConfig};
 
 /// The ports.
@@ -41,6 +36,8 @@ impl Backend for Aws {
     type Uploads = UploadDesk;
     type Files = ReturnedBucket;
     type Erasures = ErasureStateMachine;
+    type Clock = SystemClock;
+    type Random = SystemRandom;
 
     fn store(&self) -> &DynamoDbStore {
         &self.store
@@ -66,12 +63,12 @@ impl Backend for Aws {
         self.quota
     }
 
-    fn now(&self) -> OffsetDateTime {
-        SystemClock.now()
+    fn clock(&self) -> &SystemClock {
+        &SystemClock
     }
 
-    fn random_bits(&self) -> u128 {
-        SystemRandom.bits()
+    fn random(&self) -> &SystemRandom {
+        &SystemRandom
     }
 }
 

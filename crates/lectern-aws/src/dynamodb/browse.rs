@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use lectern::{
     document::submission::{Submission, SubmissionState},
-    document::{Document, DocumentId, Owner, SubmissionId},
+    document::{Document, DocumentId, SubmissionId},
     error::{Error, StoreError},
     ports::{Browse, Cursor, DocumentList, Listing, SubmissionFilter, SubmissionList},
 };

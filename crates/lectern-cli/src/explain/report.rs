@@ -146,7 +146,7 @@ pub(super) struct SubmissionReport {
 
 impl Report for SubmissionReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Submission { submission_id, state, counts, created_at } = &self.submission;
+        let Submission { submission_id, state, counts, created_at, .. } = &self.submission;
         writeln!(out, "Submission {submission_id}: {}, since {created_at}", state.as_str())?;
         let lectern::document::submission::Counts { open, ready, rejected, failed } = counts;
         writeln!(out, "{open} open, {ready} ready, {rejected} rejected, {failed} failed")?;

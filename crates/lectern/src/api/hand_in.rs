@@ -13,7 +13,7 @@ use super::{
     submissions::detail,
 };
 use crate::{
-    erasure::BY_OWNER,
+    erasure,
     display_text::Label,
     document::{
         Document, DocumentId, DocumentState, SubmissionId, UploadId, keys,
@@ -21,14 +21,14 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        AuditAction, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, Erasures, SignUploads, SignedPart, StartErasure,
+        AuditAction, Clock as _, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, Random as _, SignUploads, SignedPart,
         Upload, UploadForm, UploadedPart,
     },
     record::nfc,
 };
 
 /// The largest file that is sent in one request.
-pub const MAX_FORM_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_FORM_BYTES: u64 = 8 * 1024 * 1024;
 /// The size of a part, unless the file is so large that it would have too many of them.
 const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// The number of parts that S3 takes.
@@ -170,7 +170,7 @@ pub async fn create_submission(
     if request.files.len() as u64 > quota.max_files_per_submission {
         return Err(too_many_files(quota.max_files_per_submission));
     }
-    let id = SubmissionId::try_from(format!("{:032x}", backend.random_bits()))
+    let id = SubmissionId::try_from(format!("{:032x}", backend.random().bits()))
         .map_err(|_| Error::from(StoreError::defect("a submission's id could not be made")))?;
     let mut files = Vec::with_capacity(request.files.len());
     for file in &request.files {
@@ -186,7 +186,7 @@ pub async fn create_submission(
     }
     check_bytes(open.bytes, files.iter().map(|file| file.size_bytes).sum(), quota.max_open_bytes)?;
     record(backend, caller, &id, AuditAction::CreateSubmission, None, None).await?;
-    let now = backend.now();
+    let now = backend.clock().now();
     let new = NewSubmission { submission_id: id, owner: caller.person().clone(), title, files, now };
     backend.store().create(&new).await?;
     let NewSubmission { submission_id, owner, title, files, .. } = new;
@@ -284,7 +284,7 @@ pub async fn begin_upload(
     let upload = Upload { file: &file, owner: caller.person() };
     if file.size_bytes <= MAX_FORM_BYTES {
         let checksum = request.checksum_sha256.as_deref().map(checksum).transpose()?;
-        return Ok(UploadPlan::Post(backend.uploads().form(&upload, checksum, backend.now()).await?));
+        return Ok(UploadPlan::Post(backend.uploads().form(&upload, checksum, backend.clock().now()).await?));
     }
     let (part_size_bytes, part_count) = parts_of(file.size_bytes);
     let uploaded = match &file.multipart_id {
@@ -374,10 +374,8 @@ pub async fn withdraw_submission(
 ) -> Result<(), ApiError> {
     let submission = changeable(backend, caller, submission_id).await?;
     record(backend, caller, &submission.submission_id, AuditAction::Withdraw, None, None).await?;
-    let id = &submission.submission_id;
-    // The execution sets the mark too, so an erasure that is marked is always carried out.
-    backend.erasures().start_erasure(id).await?;
-    Ok(backend.store().begin_erasure(id, BY_OWNER, backend.now()).await?)
+    let (store, state_machine, clock) = (backend.store(), backend.erasures(), backend.clock());
+    Ok(erasure::Begin { store, state_machine, clock }.handle(&submission.submission_id).await?)
 }
 
 async fn declare(
@@ -391,7 +389,7 @@ async fn declare(
     check_bytes(open.bytes, file.size_bytes, quota.max_open_bytes)?;
     record(backend, caller, &file.submission_id, action, file.replaces, Some(file.upload_id)).await?;
     let max_files = quota.max_files_per_submission;
-    match backend.store().declare(&file, caller.person(), max_files, backend.now()).await? {
+    match backend.store().declare(&file, caller.person(), max_files, backend.clock().now()).await? {
         Declared::Pending => Ok(file.into()),
         Declared::TooManyFiles => Err(too_many_files(max_files)),
         Declared::Unknown => Err(ApiError::NotFound),
@@ -440,7 +438,7 @@ fn new_file(backend: &impl Backend, submission: &SubmissionId, file: &AddFile) -
     if file.size_bytes > max_bytes {
         return Err(ApiError::FileRefused(format!("{name}: The file is larger than {max_bytes} bytes. Upload a smaller one.")));
     }
-    let upload_id = UploadId::new(backend.random_bits());
+    let upload_id = UploadId::new(backend.random().bits());
     Ok(PendingFile {
         submission_id: submission.clone(),
         upload_id,
@@ -448,7 +446,7 @@ fn new_file(backend: &impl Backend, submission: &SubmissionId, file: &AddFile) -
         name,
         size_bytes: file.size_bytes,
         media_type,
-        created_at: rfc3339(backend.now()),
+        created_at: rfc3339(backend.clock().now()),
         replaces: None,
         multipart_id: None,
     })

@@ -120,10 +120,3 @@ pub trait StartErasure: Send + Sync {
     /// before, this changes nothing.
     fn start_erasure(&self, id: &SubmissionId) -> impl Future<Output = Result<(), Error>> + Send;
 }
-
-/// Starts the state machine that erases submissions.
-pub trait StartErasure: Send + Sync {
-    /// Starts the execution that erases a submission. The execution is named after the submission. If it was started
-    /// before, this changes nothing.
-    fn start_erasure(&self, id: &SubmissionId) -> impl Future<Output = Result<(), Error>> + Send;
-}
