@@ -1,6 +1,7 @@
 //! The function `serve-api`: the API and the pages with the AWS ports, behind `lambda_http`.
 
 mod aws;
+#[cfg(test)]
 mod openapi;
 mod pages;
 mod routes;

@@ -39,12 +39,6 @@ impl Modify for AccessToken {
     }
 }
 
-/// Stands for the record's schema, which [`record::json_schema`] gives.
-#[derive(utoipa::ToSchema)]
-#[schema(as = Record)]
-#[expect(dead_code, reason = "only its name is used")]
-pub(crate) struct RecordSchema {}
-
 /// The description as JSON.
 pub(crate) fn description() -> serde_json::Result<Value> {
     let mut api = serde_json::to_value(Api::openapi())?;

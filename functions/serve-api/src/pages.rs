@@ -54,7 +54,7 @@ impl Pages {
     pub(crate) fn new(config: &PagesConfig, origins: &[String]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let origins = origins.join(" ");
         let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {origins}; media-src 'self' {origins}; \
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {origins}; media-src blob: {origins}; \
              connect-src 'self' {origins}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
              require-trusted-types-for 'script'; trusted-types lit-html"
         );

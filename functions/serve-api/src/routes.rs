@@ -349,7 +349,7 @@ pub(crate) async fn remove_document<B: Backend>(
         ("submissionId" = String, Path, description = "The submission's id."),
         ("documentId" = String, Path, description = "The document's id."),
     ),
-    responses((status = 200, body = super::openapi::RecordSchema, description = "The record."), Refused, Missing, Gone)
+    responses((status = 200, body = RecordSchema, description = "The record."), Refused, Missing, Gone)
 )]
 pub(crate) async fn read_record<B: Backend>(
     State(app): Shared<B>,
@@ -378,6 +378,12 @@ pub(crate) async fn file_urls<B: Backend>(
     let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
     Ok(Json(api::file_urls(&app.backend, &caller, &submission, &document).await?))
 }
+
+/// Stands for the record's schema in the description of the API; `record::json_schema` gives.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Record)]
+#[expect(dead_code, reason = "only its name is used")]
+struct RecordSchema {}
 
 /// Answers that every route has.
 #[derive(utoipa::IntoResponses)]

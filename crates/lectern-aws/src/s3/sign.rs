@@ -170,8 +170,8 @@ impl SignUploads for UploadDesk {
             .presigned(config)
             .await
             .map_err(|error| failed("presigning UploadPart", error))?;
-        // A browser sends the length by itself, and lets no script set it.
-        let headers = request.headers().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        // A browser sends the host and the length by itself. The SDK also gives headers that the signature does not cover.
+        let headers = request.headers().filter(|(name, _)| name.starts_with("x-amz-"));
         Ok(SignedPart {
             part_number: part.part_number,
             url: request.uri().to_owned(),
