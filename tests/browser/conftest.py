@@ -1,0 +1,152 @@
+"""Fixtures of the browser tests: the stack, a browser, people who are signed in, and lessons to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "samples"
+# How long a document may take through the workflow. Everything else has the same bound, far above what it needs.
+BOUND_MS = 60_000
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+expect.set_options(timeout=BOUND_MS)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The addresses and sign-ins of a running stack, as `stack.json` holds them."""
+
+    pages_url: str
+    users: dict[str, dict[str, str]]
+
+    @property
+    def origin(self) -> str:
+        return "/".join(self.pages_url.split("/")[:3])
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    path = os.environ.get("LECTERN_STACK")
+    assert path, "LECTERN_STACK must name the stack.json of a running stack; `make browser` starts one."
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return Stack(content["pagesUrl"], content["users"])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = [os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    assert found, "No Chromium is installed. Install Debian's package chromium, or set CHROMIUM to a browser."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Person:
+    """Somebody who is signed in, in a browser context of their own. Script errors and CSP violations fail the test."""
+
+    def __init__(self, context: BrowserContext, stack: Stack) -> None:
+        self.stack = stack
+        self.context = context
+        self.errors: list[str] = []
+        context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(BOUND_MS)
+        self.page.on(
+            "console",
+            lambda message: (
+                self.errors.append(message.text)
+                if "Content Security Policy" in message.text or "Trusted" in message.text
+                else None
+            ),
+        )
+
+    def sign_in(self, role: str) -> None:
+        user = self.stack.users[role]
+        self.page.goto(self.stack.pages_url)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.locator("input[name=username]").fill(user["username"])
+        self.page.locator("input[name=password]").fill(user["password"])
+        self.page.locator("input[name=password]").press("Enter")
+        expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
+
+    def open(self, route: str) -> None:
+        """Opens a route of the pages, such as `#/review`, as a link would."""
+        self.page.evaluate("route => { location.hash = route }", route)
+
+    def hand_in(self, title: str, files: list[Path]) -> str:
+        """Hands in a lesson and returns the submission's id. The uploads may still run."""
+        page = self.page
+        self.open("#/hand-in")
+        page.get_by_label("Title of the lesson").fill(title)
+        page.locator("input[name=files]").set_input_files(files)
+        page.get_by_role("button", name=f"Hand in {len(files)} file").click()
+        page.wait_for_url("**/#/submissions/*")
+        return page.url.rsplit("/", 1)[-1]
+
+    def row(self, file_name: str) -> Any:
+        """The row of a file on the teacher's page of a submission."""
+        return self.page.locator("submission-page li").filter(has_text=file_name)
+
+
+@pytest.fixture
+def sign_in(browser: Browser, stack: Stack) -> Iterator[Callable[..., Person]]:
+    """Signs somebody in. Further arguments go to `Browser.new_context`."""
+    people: list[Person] = []
+
+    def sign_in(role: str, **options: Any) -> Person:
+        person = Person(browser.new_context(**options), stack)
+        people.append(person)
+        person.sign_in(role)
+        return person
+
+    yield sign_in
+    for person in people:
+        errors = person.errors
+        person.context.close()
+        assert not errors, errors
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson with a recording and a plan that are ready, and a recording that has failed."""
+
+    submission_id: str
+    title: str
+
+
+@pytest.fixture(scope="session")
+def lesson(browser: Browser, stack: Stack) -> Lesson:
+    """Handed in once for all tests that only read."""
+    teacher = Person(browser.new_context(), stack)
+    teacher.sign_in("teacher")
+    title = "Fractions: sharing a whole, class 6b"
+    files = [SAMPLES / "lesson.mp4", SAMPLES / "lesson-plan.docx", SAMPLES / "bad" / "truncated.mp4"]
+    submission_id = teacher.hand_in(title, files)
+    for name in ("lesson.mp4", "lesson-plan.docx"):
+        expect(teacher.row(name).get_by_text("Ready", exact=True)).to_be_visible()
+    expect(teacher.row("truncated.mp4").get_by_text("Could not be processed")).to_be_visible()
+    teacher.context.close()
+    return Lesson(submission_id, title)
+
+
+@pytest.fixture(scope="session")
+def large_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A playable MP4 that is sent in parts: the sample, with a box that every reader skips."""
+    padding = 20 * 1024 * 1024
+    path = tmp_path_factory.mktemp("files") / "large lesson.mp4"
+    path.write_bytes(
+        (SAMPLES / "lesson.mp4").read_bytes() + (padding + 8).to_bytes(4, "big") + b"free" + os.urandom(padding)
+    )
+    return path
