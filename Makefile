@@ -1,7 +1,8 @@
 # Builds, runs, tests and deploys Lectern. `make` without a target lists the targets.
 #
 # Needs Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. The Makefile installs everything else: Python
-# tools into .venv, Cargo tools into .local/tools.
+# tools into .venv, Cargo tools into .local/tools. `make web` and `make browser` also need Node 20 with npm, and the latter
+# Chromium; nothing else does.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -30,6 +31,8 @@ PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyM
 	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	TransferTimeoutSeconds=25 TransferVisibilitySeconds=30 TransferRequestSeconds=4 \
 	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30
+# Parameters of the browser tests' stack: a file in parts fits, and the third party's limits hold up no test.
+BROWSER_PARAMETERS ?= CallbackTimeoutSeconds=30 ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000
 DOCUMENTS ?= 500
 SEED ?=
 TEST ?=
@@ -95,7 +98,7 @@ stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; keep
 # ---- checking -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint validate deny unit cost e2e ## Run every check and every test, including the end-to-end tests
+test: lint validate deny web unit cost e2e browser ## Run every check and every test, including the end-to-end tests
 
 .PHONY: fmt
 fmt: $(VENV)/.stamp ## Format the Rust and Python code
@@ -114,6 +117,17 @@ lint: $(VENV)/.stamp ## Check the format, run clippy and ruff, build the docs; w
 validate: $(VENV)/.stamp ## Check template.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file template.yaml
 	cfn-lint template.yaml tools/smoke/template.yaml tools/smoke/stub/template.yaml
+
+NODE_MODULES := tools/web/node_modules
+
+.PHONY: web
+web: $(NODE_MODULES)/.package-lock.json ## Check the types of the pages in web/, and that the vendored file is that of its package
+	cd tools/web && npm exec --offline -- tsc --project .
+	sed '/^\/\/# sourceMappingURL/d' $(NODE_MODULES)/lit-html/lit-html.js | cmp - web/vendor/lit-html.js
+
+$(NODE_MODULES)/.package-lock.json: tools/web/package-lock.json
+	@cd tools/web && npm ci --no-audit --no-fund --silent
+	@touch $@
 
 .PHONY: deny
 deny: $(TOOLS)/bin/cargo-deny $(TOOLS)/bin/cargo-machete ## Check licences, bans, sources and unused dependencies
@@ -177,6 +191,10 @@ e2e-one: $(VENV)/.stamp $(NEXTEST) ## Run the end-to-end tests named TEST=… on
 .PHONY: e2e-paced
 e2e-paced: $(VENV)/.stamp $(NEXTEST)
 	$(call on_a_local_cloud,.local/paced,$(PACED_PARAMETERS),$(E2E) --profile paced --no-capture)
+
+.PHONY: browser
+browser: $(VENV)/.stamp $(NODE_MODULES)/.package-lock.json ## Run the browser tests on a local cloud; UPDATE_SCREENSHOTS=1 renews docs/screenshots
+	$(call on_a_local_cloud,.local/browser,$(BROWSER_PARAMETERS),pytest tests/browser)
 
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
@@ -245,9 +263,9 @@ smoke: $(VENV)/.stamp $(if $(filter local,$(STAGE)),,cli) ## Check on a deployed
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded
-	@for dir in .local/test .local/paced .local/guide .local; do \
+	@for dir in .local/test .local/paced .local/guide .local/browser .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
-	rm -rf target .aws-sam .local .venv fuzz/target
+	rm -rf target .aws-sam .local .venv fuzz/target $(NODE_MODULES)
 
 # ---- installing tools -----------------------------------------------------------------------------------------------
 

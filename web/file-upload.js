@@ -95,14 +95,14 @@ export class FileUpload {
   async #sendWhole(first, signal) {
     /** @type {Extract<UploadPlan, {method: "post"}> | undefined} */
     let plan = first;
-    await this.#repeat(signal, async () => {
-      plan ??= /** @type {Extract<UploadPlan, {method: "post"}>} */ (await post(`${this.path}/upload`, {}, signal));
-      const { url, fields } = plan;
-      plan = undefined; // The next attempt needs a new signature.
-      const form = new FormData();
-      for (const [name, value] of Object.entries(fields)) form.append(name, value);
-      form.append("file", this.file);
-      await this.#transfer("POST", url, {}, form, 1, this.file.size, signal);
+    await this.#transfer(1, this.file.size, signal, async () => {
+      // Each attempt after the first has a new signature.
+      const { url, fields } = plan ?? /** @type {Extract<UploadPlan, {method: "post"}>} */ (await post(`${this.path}/upload`, {}, signal));
+      plan = undefined;
+      const body = new FormData();
+      for (const [name, value] of Object.entries(fields)) body.append(name, value);
+      body.append("file", this.file);
+      return { method: "POST", url, headers: {}, body };
     });
   }
 
@@ -152,15 +152,17 @@ export class FileUpload {
     }
   }
 
-  /** @param {number} partNumber @param {Blob} content @param {AbortSignal} signal */
-  async #sendPart(partNumber, content, signal) {
-    const checksumSha256 = await sha256(content);
-    // Each attempt has a signature of its own: one that waited for the network may have expired.
-    await this.#repeat(signal, async () => {
+  /** @param {number} partNumber @param {Blob} body @param {AbortSignal} signal */
+  async #sendPart(partNumber, body, signal) {
+    /** @type {string | undefined} */
+    let checksumSha256;
+    await this.#transfer(partNumber, body.size, signal, async () => {
+      checksumSha256 ??= await sha256(body);
+      // Each attempt has a signature of its own: one that waited for the network may have expired.
       const answer = await post(`${this.path}/parts`, { parts: [{ partNumber, checksumSha256 }] }, signal);
       /** @type {SignedPart} */
       const { url, headers } = answer.parts[0];
-      await this.#transfer("PUT", url, headers, content, partNumber, content.size, signal);
+      return { method: "PUT", url, headers, body };
     });
   }
 
@@ -176,22 +178,26 @@ export class FileUpload {
   }
 
   /**
-   * One request with content, in a free place among those of all files.
-   * @param {string} method @param {string} url @param {Record<string, string>} headers @param {Blob | FormData} body
+   * Sends content until it has arrived, in one of the places that all files share.
    * @param {number} part @param {number} bytes @param {AbortSignal} signal
+   * @param {() => Promise<{method: string, url: string, headers: Record<string, string>, body: Blob | FormData}>} prepare makes
+   *   the request of one attempt, once there is a place for it
    */
-  async #transfer(method, url, headers, body, part, bytes, signal) {
-    const free = await place(signal);
-    this.#show("sending");
-    try {
-      await request({ method, url, headers, body, signal, onProgress: (sent) => this.#progress(part, Math.min(sent, bytes)) });
-      this.#progress(part, bytes);
-    } catch (error) {
-      this.#progress(part, 0);
-      throw error;
-    } finally {
-      free();
-    }
+  async #transfer(part, bytes, signal, prepare) {
+    await this.#repeat(signal, async () => {
+      const free = await place(signal);
+      try {
+        const prepared = await prepare();
+        this.#show("sending");
+        await request({ ...prepared, signal, onProgress: (sent) => this.#progress(part, Math.min(sent, bytes)) });
+        this.#progress(part, bytes);
+      } catch (error) {
+        this.#progress(part, 0);
+        throw error;
+      } finally {
+        free();
+      }
+    });
   }
 
   /**

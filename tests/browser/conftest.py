@@ -118,6 +118,24 @@ def sign_in(browser: Browser, stack: Stack) -> Iterator[Callable[..., Person]]:
         assert not errors, errors
 
 
+@pytest.fixture(scope="session")
+def visit(browser: Browser, stack: Stack) -> Iterator[Callable[..., Person]]:
+    """Like `sign_in`, for tests that only read: those with the same role and options share a person."""
+    people: dict[str, Person] = {}
+
+    def visit(role: str, **options: Any) -> Person:
+        key = f"{role} {options}"
+        if key not in people:
+            people[key] = Person(browser.new_context(**options), stack)
+            people[key].sign_in(role)
+        return people[key]
+
+    yield visit
+    for person in people.values():
+        person.context.close()
+        assert not person.errors, person.errors
+
+
 @dataclass(frozen=True)
 class Lesson:
     """A lesson with a recording and a plan that are ready, and a recording that has failed."""
@@ -144,7 +162,7 @@ def lesson(browser: Browser, stack: Stack) -> Lesson:
 @pytest.fixture(scope="session")
 def large_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A playable MP4 that is sent in parts: the sample, with a box that every reader skips."""
-    padding = 20 * 1024 * 1024
+    padding = 40 * 1024 * 1024
     path = tmp_path_factory.mktemp("files") / "large lesson.mp4"
     path.write_bytes(
         (SAMPLES / "lesson.mp4").read_bytes() + (padding + 8).to_bytes(4, "big") + b"free" + os.urandom(padding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import struct
@@ -14,7 +15,8 @@ CHUNK = 64 * 1024
 class CuttingProxy:
     """Forwards plain HTTP requests. After `cut_after` bytes of parts it interferes once with those that send parts.
 
-    With the mode `kill` it resets their connections; with `hold` it stops forwarding until `release` is called.
+    With the mode `kill` it resets their connections; with `hold` it stops forwarding until `release` is called. Before
+    that it forwards one part at a time, so that some parts are stored and others are not.
     """
 
     def __init__(self, cut_after: int, mode: str) -> None:
@@ -27,6 +29,7 @@ class CuttingProxy:
         self._sent = 0
         self._released = threading.Event()
         self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()
         self._uploading: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -70,7 +73,8 @@ class CuttingProxy:
         length = next((int(line.split(":")[1]) for line in headers if line.lower().startswith("content-length:")), 0)
         path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         kept = [line for line in headers if line and not line.lower().startswith(("connection:", "proxy-connection:"))]
-        with socket.create_connection((url.hostname or "", url.port or 80)) as server:
+        order = self._one_at_a_time if part and not self.was_cut.is_set() else contextlib.nullcontext()
+        with order, socket.create_connection((url.hostname or "", url.port or 80)) as server:
             server.sendall(
                 "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "connection: close", "", ""]).encode("latin-1")
             )

@@ -19,13 +19,13 @@ MOST_BYTES = 100_000
 
 # Name, role, route with the lesson's id, and what shows that the page is complete.
 PAGES = [
-    ("teacher-list", "teacher", "#/submissions", ".list li"),
+    ("teacher-list", "teacher", "#/submissions", "submissions-page .list li"),
     ("hand-in", "teacher", "#/hand-in", "file-picker button"),
-    ("teacher-lesson", "teacher", "#/submissions/{lesson}", ".list li"),
-    ("evaluator-list", "evaluator", "#/review", ".list li"),
+    ("teacher-lesson", "teacher", "#/submissions/{lesson}", "submission-page .list li"),
+    ("evaluator-list", "evaluator", "#/review", "review-page .list li"),
     ("evaluator-video", "evaluator", "#/read/{lesson}", "lesson-transcript li"),
-    ("evaluator-plan", "evaluator", "#/read/{lesson}#lesson-plan.docx", ".findings li"),
-    ("operator", "operator", "#/operations", "table"),
+    ("evaluator-plan", "evaluator", "#/read/{lesson}#lesson-plan.docx", "plan-text .findings li"),
+    ("operator", "operator", "#/operations", "operations-page table"),
 ]
 
 
@@ -52,9 +52,9 @@ def violations(page: Page) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)
 def test_axe_finds_nothing(
-    sign_in: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str, scheme: str, tmp_path: Path
+    visit: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str, scheme: str, tmp_path: Path
 ) -> None:
-    person = sign_in(role, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 860})
+    person = visit(role, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 860})
     show(person, lesson, route, sign)
     if name == "evaluator-plan":
         person.page.keyboard.press("n")
@@ -68,6 +68,7 @@ def test_axe_finds_nothing(
         person.page.keyboard.press("?")
         expect(person.page.get_by_role("dialog")).to_be_visible()
         assert violations(person.page) == []
+        person.page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -82,9 +83,9 @@ def test_axe_finds_nothing_on_the_first_page(browser: Browser, stack: Stack, sch
 
 @pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)
 def test_nothing_is_wider_than_a_small_phone(
-    sign_in: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str
+    visit: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str
 ) -> None:
-    person = sign_in(role, viewport={"width": 360, "height": 740})
+    person = visit(role, viewport={"width": 360, "height": 740})
     show(person, lesson, route, sign)
     width = person.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360, f"{name} is {width} pixels wide"
@@ -92,9 +93,9 @@ def test_nothing_is_wider_than_a_small_phone(
 
 @pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)
 def test_a_page_is_small_and_comes_from_one_origin(
-    sign_in: SignIn, lesson: Lesson, stack: Stack, name: str, role: str, route: str, sign: str
+    visit: SignIn, lesson: Lesson, stack: Stack, name: str, role: str, route: str, sign: str
 ) -> None:
-    person = sign_in(role)
+    person = visit(role)
     page = person.page
     show(person, lesson, route, sign)
     sizes: dict[str, int] = {}
@@ -110,12 +111,13 @@ def test_a_page_is_small_and_comes_from_one_origin(
             elsewhere.add(request.url)
 
     # The signed-in page is loaded anew, with an empty cache.
-    page.context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.context.new_cdp_session(page).send("Network.clearBrowserCache")
     page.on("response", note)
     page.reload()
     expect(page.locator(sign).first).to_be_visible()
     expect(page.locator(".skeleton")).to_have_count(0)
 
+    page.remove_listener("response", note)
     total = sum(sizes.values())
     print(f"{name}: {total} bytes of script, style and markup in {len(sizes)} files")
     assert not elsewhere, f"requests to other origins: {elsewhere}"
