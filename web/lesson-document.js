@@ -22,9 +22,12 @@ class LessonDocument extends View {
   #recordOf = "";
   /** @type {unknown} */
   #error;
+  #loading = Promise.resolve();
   /** @type {any} */
   #player;
   #hasOriginal = false;
+  /** @type {any} */
+  #text;
   /** @type {HTMLElement | undefined} */
   #picture;
   /** Shows how far a file is; loaded for a file that is not ready. @type {((document: DocumentSummary) => unknown) | undefined} */
@@ -32,13 +35,13 @@ class LessonDocument extends View {
 
   connectedCallback() {
     super.connectedCallback();
-    void this.#load();
+    this.#load();
   }
 
   /** @param {DocumentSummary} document */
   show(document) {
     this.#document = document;
-    if (this.isConnected) void this.#load();
+    if (this.isConnected) this.#load();
     this.update();
   }
 
@@ -46,8 +49,13 @@ class LessonDocument extends View {
     return `submissions/${this.submissionId}/documents/${this.#document?.documentId}`;
   }
 
-  /** Loads the record once the document is ready, and again if it has become ready anew. */
-  #load = async () => {
+  /** Loads what is missing, after a load that is under way. */
+  #load = () => {
+    this.#loading = this.#loading.then(() => this.#loadMissing());
+  };
+
+  /** Loads the record once the document is ready, and again if it has become ready anew; and the original. */
+  async #loadMissing() {
     const shown = this.#document;
     if (!shown) return;
     const version = shown.times.Ready ?? "";
@@ -58,7 +66,11 @@ class LessonDocument extends View {
         this.#recordOf = version;
         /** @type {LessonRecord} */
         const record = await get(`${this.#path}/record`, { signal: this.signal });
-        if (typeof record.text === "string") await import("./plan-text.js");
+        const { text, findings } = record;
+        if (typeof text === "string") {
+          await import("./plan-text.js");
+          this.#text = Object.assign(document.createElement("plan-text"), { text, findings });
+        }
         if (record.transcript) await import("./transcript.js");
         this.#record = record;
         const { segments = [], language } = record.transcript ?? {};
@@ -86,7 +98,7 @@ class LessonDocument extends View {
       this.#error = error;
     }
     this.update();
-  };
+  }
 
   /** @param {DocumentSummary} document */
   #makePlayer({ documentId, kind, fileName }) {
@@ -141,7 +153,7 @@ class LessonDocument extends View {
   press(key) {
     const player = this.#player;
     const transcript = /** @type {any} */ (this.querySelector("lesson-transcript"));
-    const text = /** @type {any} */ (this.querySelector("plan-text"));
+    const text = this.#text;
     /** @type {Record<string, (() => void) | undefined>} */
     const actions = {
       ...(player && {
@@ -191,9 +203,9 @@ class LessonDocument extends View {
           ${record?.transcript?.droppedCues ? notice("warn", "Some lines of the captions could not be read. They are missing here.") : nothing}`
         : nothing}
       ${this.#picture ?? nothing}
-      ${record && typeof record.text === "string" ? html`<plan-text .text=${record.text} .findings=${record.findings}></plan-text>` : nothing}
+      ${this.#text ?? nothing}
       ${shown.state === "Ready" && !record && !this.#error ? loading("Loading the file") : nothing}
-      ${record && typeof record.text !== "string" && !this.#player && !this.#picture
+      ${record && !this.#text && !this.#player && !this.#picture
         ? notice("plain", "There is nothing to read here in the browser. Download the original instead.") : nothing}
       ${record?.attachments.length ? this.#attachments(record) : nothing}`;
   }

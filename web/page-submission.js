@@ -165,7 +165,7 @@ class SubmissionPage extends View {
     return html`${back}
       <header class="page-head"><div class="grow"><h1 tabindex="-1">${titleOf(submission)}</h1>
         <p class="muted meta"><span>Begun on ${day(submission.createdAt)}</span><span>${progress(submission)}</span></p></div>
-        ${badge(tone, words)}</header>
+        ${pending.length && tone === "good" ? badge("busy", "More files on their way") : badge(tone, words)}</header>
       ${feed.problem ? notice("warn", `${feed.problem instanceof Error ? feed.problem.message : ""} You see what was last known.`) : nothing}
       ${this.#error ? failure(this.#error) : nothing}
       ${refused ? notice("warn", html`<strong>${plural(refused, "file")} of this lesson cannot be used.</strong> Replace or remove ${refused === 1 ? "it" : "them"}; the other files are not affected.`) : nothing}
