@@ -7,6 +7,7 @@
 mod cue;
 pub mod docx;
 pub mod ebml;
+mod file_types;
 mod html;
 mod media_type;
 pub mod mp4;
@@ -18,6 +19,7 @@ pub mod text;
 pub mod vtt;
 
 pub use cue::{Captions, Cue};
+pub use file_types::{BrowserSupport, FileType, MediaKind};
 pub use media_type::{MediaType, UnknownMediaType, canonical};
 pub use sniff::{CompoundFile, Kind, ZipContent, can_be_pdf, fits_declared_type, sniff, sniff_zip_end};
 

@@ -1,26 +1,25 @@
 //! The media types that Lectern accepts from teachers.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A type of file that a teacher may upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+use crate::{FileType, MediaKind};
+
+/// A type of file that a teacher may upload. [`MediaType::file_type`] says more about each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum MediaType {
     /// ISO base media file, `video/mp4`.
-    #[serde(rename = "video/mp4")]
     Mp4,
     /// Matroska subset, `video/webm`.
-    #[serde(rename = "video/webm")]
     WebM,
     /// Office Open XML word processing document.
-    #[serde(rename = "application/vnd.openxmlformats-officedocument.wordprocessingml.document")]
     Docx,
     /// Portable Document Format.
-    #[serde(rename = "application/pdf")]
     Pdf,
     /// Text in UTF-8, or in UTF-16 with a byte order mark.
-    #[serde(rename = "text/plain")]
     Text,
 }
 
@@ -29,32 +28,50 @@ impl MediaType {
     pub const ALL: [Self; 5] = [Self::Mp4, Self::WebM, Self::Docx, Self::Pdf, Self::Text];
 
     /// The registered name, such as `video/mp4`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
+        self.file_type().media_type
+    }
+
+    /// What files of this type are to their reader.
+    pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Mp4 => "video/mp4",
-            Self::WebM => "video/webm",
-            Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-            Self::Pdf => "application/pdf",
-            Self::Text => "text/plain",
+            Self::Mp4 | Self::WebM => MediaKind::Video,
+            Self::Docx | Self::Pdf | Self::Text => MediaKind::Document,
         }
     }
 
     /// The type that a file name's extension claims. Upper and lower case are the same.
     pub fn from_extension(file_name: &str) -> Option<Self> {
-        let (_, extension) = file_name.rsplit_once('.')?;
-        match extension.to_ascii_lowercase().as_str() {
-            "mp4" | "m4v" => Some(Self::Mp4),
-            "webm" => Some(Self::WebM),
-            "docx" => Some(Self::Docx),
-            "pdf" => Some(Self::Pdf),
-            "txt" | "text" => Some(Self::Text),
-            _ => None,
-        }
+        FileType::of_file_name(file_name)?.accepted
+    }
+}
+
+impl From<MediaType> for &'static str {
+    fn from(media_type: MediaType) -> Self {
+        media_type.as_str()
+    }
+}
+
+impl TryFrom<String> for MediaType {
+    type Error = UnknownMediaType;
+
+    /// Reads a stored name, which is exactly that of [`MediaType::as_str`].
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or(UnknownMediaType)
+    }
+}
+
+impl JsonSchema for MediaType {
+    fn schema_name() -> Cow<'static, str> {
+        "MediaType".into()
     }
 
-    /// Videos have media facts and a transcript; all other types have a text and findings.
-    pub fn is_video(self) -> bool {
-        matches!(self, Self::Mp4 | Self::WebM)
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "enum": Self::ALL.map(Self::as_str),
+            "description": "A type of file that a teacher may upload.",
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod real_files;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
+use lectern_content::MediaKind;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
@@ -87,7 +88,10 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
 }
 
 fn record_of(media_type: MediaType, files: &[Returned]) -> Result<Record, Error> {
-    let key = format!("submissions/s1/lesson.{}", if media_type.is_video() { "mp4" } else { "docx" });
+    let key = format!(
+        "submissions/s1/lesson.{}",
+        if media_type.kind() == MediaKind::Video { "mp4" } else { "docx" }
+    );
     let record = build(&document(&key, media_type, files), files)?;
     let value = serde_json::to_value(&record).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&json_schema()).unwrap();

@@ -24,7 +24,7 @@ fn contradicts(declared: &str, claimed: MediaType) -> bool {
     let declared = canonical(declared);
     match declared.split('/').next().unwrap_or_default() {
         "image" => true,
-        "audio" | "video" => !claimed.is_video(),
+        "audio" | "video" => !claimed.kind().is_played(),
         "application" => {
             let another = declared.parse::<MediaType>().is_ok_and(|declared| declared != claimed);
             another || (claimed != MediaType::Docx && declared == "application/msword")
