@@ -25,6 +25,7 @@ use crate::{
     limits,
     ports::{Browse, Cursor, Load, ReadUrls, Records},
     record::{Record, nfc},
+    safe_file::SafeFile,
 };
 
 /// `GET /submissions`: submissions, newest first, in pages.
@@ -91,37 +92,35 @@ pub async fn file_urls(
 ) -> Result<Files, ApiError> {
     let reference = parse_document(submission_id, document_id)?;
     let document = store.load(&reference).await?.ok_or(ApiError::NotFound)?;
-    let file_name = nfc(&keys::file_name(&document.object.key));
+    let upload = SafeFile::uploaded(&keys::file_name(&document.object.key), document.media_type);
     let mut files = Vec::new();
-    if let Some(url) = urls.upload_url(&document.object, &file_name).await? {
+    if let Some(url) = urls.upload_url(&document.object, &upload.name).await? {
         files.push(FileLink {
             index: None,
             kind: FileKind::Upload,
             url,
-            file_name,
-            media_type: document.media_type.map_or(UNKNOWN_MEDIA_TYPE, MediaType::as_str).to_owned(),
+            file_name: upload.name,
+            media_type: upload.media_type.to_owned(),
             expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
         });
     }
     if let (DocumentState::Ready, Some(JobResult::Succeeded(job))) = (document.state, &document.result) {
         for (index, file) in job.files.iter().enumerate() {
-            let file_name = nfc(&file.name);
+            let safe = SafeFile::returned(&file.name, &file.media_type);
             let key = keys::returned_file(&reference, index);
-            let Some(url) = urls.returned_url(&key, &file_name).await? else { continue };
+            let Some(url) = urls.returned_url(&key, &safe.name).await? else { continue };
             files.push(FileLink {
                 index: u32::try_from(index).ok(),
                 kind: FileKind::Returned,
                 url,
-                file_name,
-                media_type: file.media_type.clone(),
+                file_name: safe.name,
+                media_type: safe.media_type.to_owned(),
                 expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
             });
         }
     }
     if files.is_empty() { Err(ApiError::Expired) } else { Ok(Files { files }) }
 }
-
-const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
 fn parse_submission_id(text: &str) -> Result<SubmissionId, ApiError> {
     SubmissionId::try_from(text.to_owned()).map_err(|_| ApiError::NotFound)
@@ -284,9 +283,9 @@ pub struct FileLink {
     pub index: Option<u32>,
     /// Who made it.
     pub kind: FileKind,
-    /// Its name for display and download, NFC.
+    /// Its name for display and download, NFC. Its extension is one of the verified media type.
     pub file_name: String,
-    /// Its media type.
+    /// Its verified media type, or `application/octet-stream` if it is none that Lectern vouches for.
     pub media_type: String,
     /// The download URL.
     pub url: String,

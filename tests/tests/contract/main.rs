@@ -10,6 +10,7 @@ mod deployment;
 mod docs;
 mod events;
 mod failure_cases;
+mod file_types;
 mod functions;
 mod http_api;
 mod invariants;
