@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import time
 import urllib.error
 import urllib.parse
@@ -19,13 +20,6 @@ BOUND_S = 120.0
 HINT_AFTER_S = 20.0
 POLL_S = 0.25
 ENDS = ("Ready", "Rejected", "Failed")
-MEDIA_TYPES = {
-    ".mp4": "video/mp4",
-    ".webm": "video/webm",
-    ".pdf": "application/pdf",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".txt": "text/plain; charset=utf-8",
-}
 
 
 @dataclass
@@ -104,7 +98,7 @@ def send(stack: Mapping[str, Any], files: Sequence[tuple[Path, str]]) -> list[Se
                 Bucket=stack["uploadsBucket"],
                 Key=f"submissions/{submission}/{path.name}",
                 Body=body,
-                ContentType=MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"),
+                ContentType=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
             )
         sent.append(Sent(path, submission))
     return sent

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .console import Problem, say
-from .documents import MEDIA_TYPES, Sent
+from .documents import Sent
 from .place import ROOT, read_json
 
 SAMPLES = ROOT / "samples"
+NO_SAMPLES = ("README.md", "expected.json")
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class Sample:
 
 
 def read_samples() -> list[Sample]:
-    """Every sample; a file without an expectation, or an expectation without a file, is an error."""
+    """Every sample; a file without an expectation, or an expectation without a file, is an error.
+
+    The sources that samples are made from (`*.source.*`) are no samples.
+    """
     expected = (read_json(SAMPLES / "expected.json") or {}).get("documents", {})
     found = {
         path.relative_to(SAMPLES).as_posix(): path
         for path in sorted([*SAMPLES.iterdir(), *(SAMPLES / "bad").glob("*")])
-        if path.is_file() and path.suffix.lower() in MEDIA_TYPES
+        if path.is_file() and path.name not in NO_SAMPLES and ".source." not in path.name
     }
     if not found or set(found) != set(expected):
         differing = ", ".join(sorted(set(found) ^ set(expected))) or "no samples at all"

@@ -144,6 +144,11 @@ impl FileType {
         MediaType::ALL.into_iter().map(MediaType::file_type).chain(REFUSED.iter().copied())
     }
 
+    /// The usual extension, without the dot.
+    pub fn extension(&self) -> &'static str {
+        self.extensions.first().copied().unwrap_or_default()
+    }
+
     /// The row that a file name's extension claims. Upper and lower case are the same.
     pub fn of_file_name(file_name: &str) -> Option<Self> {
         let (_, extension) = file_name.rsplit_once('.')?;
@@ -158,8 +163,7 @@ impl FileType {
 
     /// What to do with a file of a type that is not in the table.
     pub fn advice_for_unknown() -> String {
-        let usual: Vec<_> =
-            MediaType::ALL.iter().map(|accepted| accepted.file_type().extensions[0]).collect();
+        let usual: Vec<_> = MediaType::ALL.iter().map(|accepted| accepted.file_type().extension()).collect();
         let (last, others) = usual.split_last().map_or(("", &[][..]), |(last, others)| (*last, others));
         format!(
             "Only files of these types can be handed in: .{} and .{last}. Convert the file and upload it again.",
@@ -174,14 +178,26 @@ impl MediaType {
         use BrowserSupport::{Depends, No};
 
         match self {
-            Self::Mp4 => {
-                FileType::accepted(self, "video/mp4", "an MP4 video", &["mp4", "m4v"]).with_advice(
+            Self::Mp4 => FileType::accepted(self, "video/mp4", "an MP4 video", &["mp4", "m4v"])
+                .with_advice(Depends, CODEC),
+            Self::QuickTime => FileType::accepted(self, "video/quicktime", "a QuickTime video", &["mov", "qt"])
+                .with_advice(Depends, CODEC),
+            Self::ThreeGpp => {
+                FileType::accepted(self, "video/3gpp", "a 3GP video", &["3gp", "3gpp", "3g2"]).with_advice(
                     Depends,
-                    "Every browser plays H.264. A video in HEVC (H.265) plays in some browsers only; if the preview \
-                     stays black, export it as MP4 with H.264.",
+                    "Browsers play it if its codecs are H.264 and AAC. If the preview stays black or silent, export \
+                     the video as MP4 with H.264.",
                 )
             }
             Self::WebM => FileType::accepted(self, "video/webm", "a WebM video", &["webm"]),
+            Self::M4a => FileType::accepted(self, "audio/mp4", "an M4A recording", &["m4a"]).with_advice(
+                Depends,
+                "Every browser plays AAC. A recording in Apple Lossless plays in Safari only; if the preview stays \
+                 silent, export it as MP3.",
+            ),
+            Self::Mp3 => FileType::accepted(self, "audio/mpeg", "an MP3 recording", &["mp3"]),
+            Self::Jpeg => FileType::accepted(self, "image/jpeg", "a JPEG picture", &["jpg", "jpeg", "jpe", "jfif"]),
+            Self::Png => FileType::accepted(self, "image/png", "a PNG picture", &["png"]),
             Self::Docx => FileType::accepted(
                 self,
                 "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -189,19 +205,35 @@ impl MediaType {
                 &["docx"],
             )
             .with_advice(No, READ_AS_TEXT),
+            Self::Pptx => FileType::accepted(
+                self,
+                "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+                "a PowerPoint presentation",
+                &["pptx"],
+            )
+            .with_advice(No, READ_AS_TEXT),
+            Self::Odt => FileType::accepted(
+                self,
+                "application/vnd.oasis.opendocument.text",
+                "an OpenDocument text",
+                &["odt"],
+            )
+            .with_advice(No, READ_AS_TEXT),
             Self::Pdf => FileType::accepted(self, "application/pdf", "a PDF", &["pdf"]),
-            Self::Text => {
-                FileType::accepted(self, "text/plain", "a text file", &["txt", "text"])
-            }
+            Self::Text => FileType::accepted(self, "text/plain", "a text file", &["txt", "text"]),
         }
     }
 }
 
+const CODEC: &str = "Every browser plays H.264. A video in HEVC (H.265) plays in some browsers only; if the preview stays \
+                     black, export it as MP4 with H.264.";
 const READ_AS_TEXT: &str = "Evaluators read its text. To show pages and pictures too, save it as .pdf.";
 const SAVE_AS_MP4: &str = "Export the video as MP4 with H.264 and upload the .mp4 file.";
 const SAVE_AS_MP3: &str = "Export the recording as MP3 and upload the .mp3 file.";
 const SAVE_AS_PNG: &str = "Save the picture as .png or .jpg and upload that file.";
 const SAVE_AS_PDF: &str = "Save or print it as .pdf and upload the .pdf file.";
+const SAVE_AS_PPTX: &str =
+    "Open it in PowerPoint or LibreOffice, save it as .pptx and upload the .pptx file.";
 const SAVE_AS_DOCX: &str = "Open it in Word or LibreOffice, save it as .docx and upload the .docx file.";
 const UNPACK: &str = "Unpack the archive and upload the files in it one by one.";
 const PROGRAM: &str =
@@ -240,6 +272,36 @@ static REFUSED: &[FileType] = {
             ("a Word document with macros", Some(Document)),
             &["docm", "dotm"],
             "Open it in Word, save it as .docx, which has no macros, and upload the .docx file.",
+        ),
+        FileType::refused(
+            "application/vnd.ms-powerpoint",
+            ("a presentation of an old version of PowerPoint", Some(Document)),
+            &["ppt", "pps", "pot"],
+            SAVE_AS_PPTX,
+        ),
+        FileType::refused(
+            "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+            ("a presentation with macros", Some(Document)),
+            &["pptm", "ppsm", "potm"],
+            "Open it in PowerPoint, save it as .pptx, which has no macros, and upload the .pptx file.",
+        ),
+        FileType::refused(
+            "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
+            ("a PowerPoint slide show", Some(Document)),
+            &["ppsx", "potx"],
+            SAVE_AS_PPTX,
+        ),
+        FileType::refused(
+            "application/vnd.apple.keynote",
+            ("a Keynote presentation", Some(Document)),
+            &["key"],
+            "Open it in Keynote, choose File, Export To, PowerPoint, and upload the .pptx file.",
+        ),
+        FileType::refused(
+            "application/vnd.oasis.opendocument.presentation",
+            ("an OpenDocument presentation", Some(Document)),
+            &["odp"],
+            SAVE_AS_PPTX,
         ),
         FileType::refused("application/rtf", ("an RTF document", Some(Document)), &["rtf"], SAVE_AS_DOCX),
         FileType::refused(
@@ -336,6 +398,21 @@ static REFUSED: &[FileType] = {
             &["wma"],
             SAVE_AS_MP3,
         ),
+        FileType::refused(
+            "image/heic",
+            ("a HEIC picture", Some(Picture)),
+            &["heic", "heif", "hif"],
+            "Few browsers show it. Save the picture as .jpg and upload that file; an iPhone takes JPEG pictures with \
+             Settings, Camera, Formats, Most Compatible.",
+        ),
+        FileType::refused("image/avif", ("an AVIF picture", Some(Picture)), &["avif"], SAVE_AS_PNG),
+        FileType::refused("image/webp", ("a WebP picture", Some(Picture)), &["webp"], SAVE_AS_PNG),
+        FileType::refused(
+            "image/x-adobe-dng",
+            ("a raw photo", Some(Picture)),
+            &["dng", "cr2", "cr3", "nef", "arw"],
+            SAVE_AS_PNG,
+        ),
         FileType::refused("image/svg+xml", ("an SVG drawing", Some(Picture)), &["svg"], SAVE_AS_PNG),
         FileType::refused("image/bmp", ("a BMP picture", Some(Picture)), &["bmp"], SAVE_AS_PNG),
         FileType::refused("image/tiff", ("a TIFF picture", Some(Picture)), &["tif", "tiff"], SAVE_AS_PNG),
@@ -357,6 +434,9 @@ mod tests {
     #[case("lesson.m4v", "video/mp4", true)]
     #[case("report.pdf.exe", "application/x-msdownload", false)]
     #[case("plan.doc", "application/msword", false)]
+    #[case("IMG_0001.MOV", "video/quicktime", true)]
+    #[case("IMG_0001.HEIC", "image/heic", false)]
+    #[case("slides.pptm", "application/vnd.ms-powerpoint.presentation.macroenabled.12", false)]
     fn a_file_name_finds_its_row(#[case] name: &str, #[case] media_type: &str, #[case] accepted: bool) {
         let row = FileType::of_file_name(name).unwrap();
         assert_eq!((row.media_type, row.accepted.is_some()), (media_type, accepted));
@@ -392,7 +472,7 @@ mod tests {
             assert!(advice.ends_with('.') && advice.contains("pload"), "{}: {advice}", row.media_type);
             assert!(row.title.starts_with("a ") || row.title.starts_with("an "), "{}", row.title);
         }
-        assert!(FileType::advice_for_unknown().contains(".mp4, .webm,"));
+        assert!(FileType::advice_for_unknown().contains(".mp4, .mov,"));
     }
 
     #[test]
@@ -400,7 +480,7 @@ mod tests {
         let rows: Vec<_> = FileType::all().collect();
         let json = serde_json::to_value(&rows).unwrap();
         assert_eq!(
-            json[1],
+            json[3],
             json!({
                 "mediaType": "video/webm",
                 "kind": "video",

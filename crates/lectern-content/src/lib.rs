@@ -1,7 +1,8 @@
 //! Parsers of untrusted files: uploads of teachers, and files that a third party returns.
 //!
-//! [`sniff()`] detects a file's type from its first bytes, and [`sniff_zip_end`] from the last bytes of a ZIP. [`docx`],
-//! [`mp4`], [`srt`], [`text`] and [`vtt`] read the file's content. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
+//! [`FileType`] is the table of the types that Lectern accepts or refuses. [`sniff()`] detects a file's type from its first
+//! bytes, and [`sniff_zip_end`] from the last bytes of a ZIP. [`docx`], [`mp3`], [`mp4`], [`odt`], [`picture`], [`pptx`],
+//! [`srt`], [`text`] and [`vtt`] read the file's content. All of them are pure functions over bytes: they return a [`ContentError`] instead of panicking, they
 //! stay within [`Limits`], and they never allocate by a size that the file declares.
 
 mod cue;
@@ -10,18 +11,26 @@ pub mod ebml;
 mod file_types;
 mod html;
 mod media_type;
+pub mod mp3;
 pub mod mp4;
+pub mod odt;
+mod package;
+pub mod picture;
+pub mod pptx;
 #[cfg(feature = "testing")]
 pub mod samples;
 mod sniff;
 pub mod srt;
 pub mod text;
 pub mod vtt;
+mod xml;
 
 pub use cue::{Captions, Cue};
 pub use file_types::{BrowserSupport, FileType, MediaKind};
 pub use media_type::{MediaType, UnknownMediaType, canonical};
-pub use sniff::{CompoundFile, Kind, ZipContent, can_be_pdf, fits_declared_type, sniff, sniff_zip_end};
+pub use sniff::{
+    CompoundFile, Kind, ZipContent, can_be_pdf, fits_declared_type, sniff, sniff_zip_end, sniff_zip_start,
+};
 
 /// Why a file could not be read. The same bytes always give the same error, so a retry does not help.
 ///
@@ -88,11 +97,11 @@ impl Limits {
     pub const CUES: usize = 100_000;
     /// Characters of the text of a document: about 5,000 pages.
     pub const EXTRACTED_CHARS: usize = 10_000_000;
-    /// Bytes of a DOCX.
+    /// Bytes of an office document.
     pub const ZIP_BYTES: usize = 256 * 1024 * 1024;
-    /// Entries in the directory of a DOCX.
+    /// Entries in the directory of an office document.
     pub const ZIP_ENTRIES: usize = 10_000;
-    /// Bytes that the parser inflates from one DOCX.
+    /// Bytes that the parser inflates from one office document.
     pub const ZIP_INFLATED_BYTES: u64 = 64 * 1024 * 1024;
     /// The highest ratio of inflated to packed bytes of an entry that inflates to more than
     /// [`Self::ZIP_RATIO_FROM_BYTES`].
@@ -101,6 +110,8 @@ impl Limits {
     pub const ZIP_RATIO_FROM_BYTES: u64 = 1024 * 1024;
     /// Documents that are embedded in a DOCX.
     pub const EMBEDDED_DOCUMENTS: usize = 100;
+    /// Slides of a presentation. Each of them takes a search through the directory.
+    pub const SLIDES: usize = 2000;
     /// Nested XML elements. Word itself nests fewer than 100.
     pub const XML_DEPTH: usize = 256;
     /// Tags, texts and references of one XML file.
@@ -111,6 +122,8 @@ impl Limits {
     pub const TOP_LEVEL_BOXES: usize = 100_000;
     /// Tracks of an MP4.
     pub const TRACKS: usize = 256;
+    /// Frames of an MP3: about 70 hours.
+    pub const MP3_FRAMES: u64 = 10_000_000;
 }
 
 #[cfg(test)]

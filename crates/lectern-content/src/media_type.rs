@@ -13,10 +13,26 @@ use crate::{FileType, MediaKind};
 pub enum MediaType {
     /// ISO base media file, `video/mp4`.
     Mp4,
+    /// `QuickTime` movie, the video of iPhones.
+    QuickTime,
+    /// ISO base media file of mobile phones.
+    ThreeGpp,
     /// Matroska subset, `video/webm`.
     WebM,
+    /// ISO base media file with sound only.
+    M4a,
+    /// MPEG audio, layer III.
+    Mp3,
+    /// JPEG picture.
+    Jpeg,
+    /// PNG picture.
+    Png,
     /// Office Open XML word processing document.
     Docx,
+    /// Office Open XML presentation.
+    Pptx,
+    /// OpenDocument text.
+    Odt,
     /// Portable Document Format.
     Pdf,
     /// Text in UTF-8, or in UTF-16 with a byte order mark.
@@ -25,7 +41,21 @@ pub enum MediaType {
 
 impl MediaType {
     /// All variants.
-    pub const ALL: [Self; 5] = [Self::Mp4, Self::WebM, Self::Docx, Self::Pdf, Self::Text];
+    pub const ALL: [Self; 13] = [
+        Self::Mp4,
+        Self::QuickTime,
+        Self::ThreeGpp,
+        Self::WebM,
+        Self::M4a,
+        Self::Mp3,
+        Self::Jpeg,
+        Self::Png,
+        Self::Docx,
+        Self::Pptx,
+        Self::Odt,
+        Self::Pdf,
+        Self::Text,
+    ];
 
     /// The registered name, such as `video/mp4`.
     pub const fn as_str(self) -> &'static str {
@@ -35,9 +65,22 @@ impl MediaType {
     /// What files of this type are to their reader.
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Mp4 | Self::WebM => MediaKind::Video,
-            Self::Docx | Self::Pdf | Self::Text => MediaKind::Document,
+            Self::Mp4 | Self::QuickTime | Self::ThreeGpp | Self::WebM => MediaKind::Video,
+            Self::M4a | Self::Mp3 => MediaKind::Audio,
+            Self::Jpeg | Self::Png => MediaKind::Picture,
+            Self::Docx | Self::Pptx | Self::Odt | Self::Pdf | Self::Text => MediaKind::Document,
         }
+    }
+
+    /// Whether files of this type are ISO base media files, which look alike from outside: which codecs are in them, and
+    /// whether there is a picture, only their index tells.
+    pub const fn is_iso_media(self) -> bool {
+        matches!(self, Self::Mp4 | Self::QuickTime | Self::ThreeGpp | Self::M4a)
+    }
+
+    /// Whether files of this type are ZIPs, whose end shows what they are: see [`crate::sniff_zip_end`].
+    pub const fn is_zip(self) -> bool {
+        matches!(self, Self::Docx | Self::Pptx | Self::Odt)
     }
 
     /// The type that a file name's extension claims. Upper and lower case are the same.
@@ -114,6 +157,7 @@ pub fn canonical(content_type: &str) -> String {
         "audio/wave" | "audio/x-wav" | "audio/vnd.wave" | "audio/x-pn-wav" => "audio/wav",
         "audio/mp3" | "audio/x-mp3" | "audio/x-mpeg" | "audio/mpeg3" | "audio/x-mpeg-3" => "audio/mpeg",
         "audio/m4a" | "audio/x-m4a" | "audio/mp4a-latm" => "audio/mp4",
+        "video/3gp" | "audio/3gpp" | "video/3gpp2" | "audio/3gpp2" => "video/3gpp",
         "audio/x-flac" => "audio/flac",
         "audio/x-matroska" => "audio/matroska",
         "video/x-matroska" => "video/matroska",

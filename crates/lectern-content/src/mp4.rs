@@ -1,4 +1,4 @@
-//! MP4 (ISO base media, ISO/IEC 14496-12): the facts of a video.
+//! MP4, `QuickTime`, 3GP and M4A (ISO base media, ISO/IEC 14496-12): the facts of a video or a recording.
 //!
 //! `re_mp4` is not used here: it allocates a table of as many samples as the file declares, and it panics if tables
 //! disagree. The tests compare this parser with it.
@@ -40,7 +40,7 @@ pub struct VideoFacts {
 /// number of top-level boxes, at most [`Limits::TOP_LEVEL_BOXES`].
 ///
 /// - `Truncated`: a box or a chunk that reaches beyond the end of the file, media without `moov`, a failing reader.
-/// - `Malformed`: no `ftyp` at the start, a box that is larger than its parent, or a table that is larger than its box.
+/// - `Malformed`: neither `ftyp` nor a box of an old `QuickTime` movie at the start, a box that is larger than its parent, or a table that is larger than its box.
 /// - `Encrypted`: protected media.
 ///
 /// Players ignore what follows the last box; so does this function. The duration of a fragmented video is that of
@@ -67,6 +67,8 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
         match &header.kind {
             b"ftyp" => has_type = true,
             b"free" | b"skip" | b"wide" | b"pdin" => {}
+            // Old QuickTime movies have no brand.
+            b"moov" | b"mdat" | b"pnot" => has_type = true,
             _ if !has_type => return Err(ContentError::malformed("it does not start like an MP4 file")),
             _ => {}
         }

@@ -10,17 +10,21 @@ pub(crate) use encoding::is_wide_text_without_mark;
 pub(crate) use zip_end::part_name;
 pub use zip_end::{ZipContent, sniff_zip_end};
 
-use crate::{MediaType, canonical, ebml};
+use crate::{FileType, MediaType, canonical, ebml, mp3, picture};
 
 /// What the first bytes of a file show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A type that Lectern accepts. Never DOCX, which only the end of a ZIP shows: see [`sniff_zip_end`].
+    /// A type that Lectern accepts. Never one of those that [`MediaType::is_iso_media`] and [`MediaType::is_zip`] name.
     Accepted(MediaType),
-    /// A ZIP, such as a DOCX.
+    /// An ISO base media file of any brand but those of pictures.
+    IsoMedia,
+    /// A ZIP, such as a DOCX. Only its end shows what is in it: see [`sniff_zip_end`].
     Zip,
-    /// An OLE compound file: a Word document that is protected with a password, or one of an old version of Word.
+    /// An OLE compound file: an Office document that is protected with a password, or one of an old version of Office.
     CompoundFile(CompoundFile),
+    /// A format that Lectern knows and does not accept.
+    Refused(FileType),
     /// Text in an encoding that Lectern does not read.
     TextInOtherEncoding,
     /// Anything else.
@@ -34,13 +38,15 @@ pub enum CompoundFile {
     Encrypted,
     /// A document of Word 97 to 2003.
     OldWord,
+    /// A presentation of `PowerPoint` 97 to 2003.
+    OldPowerPoint,
     /// The first bytes do not show which.
     Unclear,
 }
 
 /// What the first bytes show. Pass at least 4 KiB, or the whole file.
 ///
-/// An ISO base media file counts as MP4 whatever its brand, except for the brands of pictures; whether it can be played
+/// An ISO base media file counts as one whatever its brand, except for the brands of pictures; whether it can be played
 /// is decided by [`crate::mp4`].
 pub fn sniff(first_bytes: &[u8]) -> Kind {
     if first_bytes.is_empty() {
@@ -49,11 +55,12 @@ pub fn sniff(first_bytes: &[u8]) -> Kind {
     if signature::pdf_version(first_bytes) {
         return Kind::Accepted(MediaType::Pdf);
     }
-    if let Some(brand) = signature::major_brand(first_bytes) {
-        return if signature::is_image_brand(brand) { Kind::Other } else { Kind::Accepted(MediaType::Mp4) };
+    let brand = signature::major_brand(first_bytes);
+    if brand.is_some_and(|brand| !signature::is_image_brand(brand)) || signature::old_quicktime(first_bytes) {
+        return Kind::IsoMedia;
     }
-    if let Some(doc_type) = ebml::doc_type(first_bytes) {
-        return if doc_type == "webm" { Kind::Accepted(MediaType::WebM) } else { Kind::Other };
+    if ebml::doc_type(first_bytes) == Some("webm") {
+        return Kind::Accepted(MediaType::WebM);
     }
     if signature::zip(first_bytes) {
         return Kind::Zip;
@@ -61,8 +68,17 @@ pub fn sniff(first_bytes: &[u8]) -> Kind {
     if signature::compound_file(first_bytes) {
         return Kind::CompoundFile(compound_file(first_bytes));
     }
-    if Format::shown_by(first_bytes).is_some() {
-        return Kind::Other;
+    if picture::is_png_start(first_bytes) {
+        return Kind::Accepted(MediaType::Png);
+    }
+    if picture::is_jpeg_start(first_bytes) {
+        return Kind::Accepted(MediaType::Jpeg);
+    }
+    if mp3::is_start(first_bytes) {
+        return Kind::Accepted(MediaType::Mp3);
+    }
+    if let Some(format) = Format::shown_by(first_bytes) {
+        return format.refused().map_or(Kind::Other, Kind::Refused);
     }
     match encoding::encoding(first_bytes) {
         Encoding::Unicode => Kind::Accepted(MediaType::Text),
@@ -72,12 +88,20 @@ pub fn sniff(first_bytes: &[u8]) -> Kind {
     }
 }
 
+/// The media type that an OpenDocument or an e-book states at its start, for a file that is [`Kind::Zip`]. Documents that
+/// another program packed again may not state it.
+pub fn sniff_zip_start(first_bytes: &[u8]) -> Option<&str> {
+    signature::zip_mimetype(first_bytes)
+}
+
 /// Whether the bytes show which kind of compound file they are.
 pub(crate) fn compound_file(bytes: &[u8]) -> CompoundFile {
     if signature::has_entry(bytes, "EncryptedPackage") {
         CompoundFile::Encrypted
     } else if signature::has_entry(bytes, "WordDocument") {
         CompoundFile::OldWord
+    } else if signature::has_entry(bytes, "PowerPoint Document") {
+        CompoundFile::OldPowerPoint
     } else {
         CompoundFile::Unclear
     }
@@ -120,7 +144,7 @@ pub fn fits_declared_type(declared: &str, first_bytes: &[u8]) -> bool {
                     )
                 })
         }
-        text if is_text_type(text) => shown.is_none(),
+        text if is_text_type(text) => shown.is_none_or(|format| format.has_type(text)),
         other => shown.is_none_or(|format| format.has_type(other) || !Format::is_known(other)),
     }
 }

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod message;
 pub mod ports;
 pub mod record;
+pub mod safe_file;
 pub mod steps;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -44,10 +44,10 @@ pub struct Record {
     pub document_id: String,
     /// The uploaded file.
     pub source: Source,
-    /// Facts of a video.
+    /// Facts of a video, a recording or a picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media: Option<Media>,
-    /// What is said in a video.
+    /// What is said in a video or a recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Transcript>,
     /// The text of a document.
@@ -99,7 +99,7 @@ pub struct Source {
     pub received_at: String,
 }
 
-/// Facts of a video.
+/// Facts of a video, a recording or a picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Media {
@@ -124,7 +124,7 @@ pub struct Media {
     pub recorded_at: Option<String>,
 }
 
-/// What is said in a video.
+/// What is said in a video or a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transcript {
@@ -190,11 +190,11 @@ pub struct TextRange {
 pub struct Attachment {
     /// Its position among the returned files; the API gives its URL by this number.
     pub index: u32,
-    /// Its name for display, NFC.
+    /// Its name for display and download, NFC. Its extension is one of its media type.
     pub file_name: String,
     /// What it is for. A file that the record is not built from is an attachment, whatever its declared role.
     pub role: FileRole,
-    /// Its media type.
+    /// Its verified media type, or `application/octet-stream` if it is none that Lectern vouches for.
     pub media_type: String,
     /// Its size.
     pub size_bytes: u64,

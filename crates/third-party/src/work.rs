@@ -2,11 +2,12 @@
 
 mod captions;
 mod document;
-mod video;
+mod picture;
+mod recording;
 mod webm;
 
 use lectern::contract::wire::{FileRole, JobError};
-use lectern_content::{ContentError, MediaType};
+use lectern_content::{ContentError, MediaType, docx, odt, pptx, text};
 
 use crate::intake::Incoming;
 
@@ -19,14 +20,24 @@ pub(crate) struct Produced {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Makes text, findings and a report from a written document, and facts and captions from a video.
+/// Makes text, findings and a report from a written document, facts and captions from a video or a recording, and facts
+/// from a picture.
 ///
 /// # Errors
 /// The error for the callback if the document cannot be read.
 pub(crate) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {
     match media_type {
-        MediaType::Docx | MediaType::Pdf | MediaType::Text => document::process(incoming, media_type),
-        MediaType::Mp4 | MediaType::WebM => video::process(incoming, media_type),
+        MediaType::Docx => document::process(incoming, media_type, document::of(docx::extract_text)),
+        MediaType::Pptx => document::process(incoming, media_type, document::of(pptx::extract_text)),
+        MediaType::Odt => document::process(incoming, media_type, document::of(odt::extract_text)),
+        MediaType::Text => document::process(incoming, media_type, document::of(text::decode)),
+        MediaType::Pdf => document::process(incoming, media_type, document::of_pdf),
+        MediaType::Mp4 | MediaType::QuickTime | MediaType::ThreeGpp | MediaType::M4a => {
+            recording::process(incoming, media_type.kind(), recording::of_iso_media)
+        }
+        MediaType::WebM => recording::process(incoming, media_type.kind(), |file, _| webm::facts(file)),
+        MediaType::Mp3 => recording::process(incoming, media_type.kind(), recording::of_mp3),
+        MediaType::Jpeg | MediaType::Png => picture::process(incoming),
     }
 }
 
@@ -46,6 +57,15 @@ fn content_error(error: &ContentError) -> JobError {
 fn disk_error(error: &std::io::Error) -> JobError {
     tracing::error!(%error, "a document could not be read from disk");
     unreadable()
+}
+
+/// Reads a whole document, unless it is larger than `limit`, because the parsers hold a document in memory.
+fn read_whole(incoming: &Incoming, limit: u64) -> Result<Vec<u8>, JobError> {
+    if incoming.received.size_bytes > limit {
+        let message = format!("The file is larger than {} MiB and cannot be read.", limit / 1024 / 1024);
+        return Err(error("tooLarge", &message));
+    }
+    std::fs::read(&incoming.path).map_err(|error| disk_error(&error))
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lectern_content::MediaType;
 use serde_json::Value;
 
 use super::{
@@ -50,9 +51,17 @@ fn searched(expression: &str) -> Shown {
     let dimensions = names.split(',').map(|name| {
         let asked = captures(&format!(r#"\b{name}="([\w.]+)""#), expression).into_iter().next();
         // A dimension without a search value matches every value.
-        (name.to_owned(), asked.unwrap_or_else(|| lectern::telemetry::metrics::OTHER.to_owned()))
+        (name.to_owned(), asked.unwrap_or_else(|| any_value(name).to_owned()))
     });
     (namespace.to_owned(), metric, dimensions.collect())
+}
+
+/// A value that the dimension can have.
+fn any_value(dimension: &str) -> &'static str {
+    match dimension {
+        "MediaType" => MediaType::Mp4.as_str(),
+        _ => lectern::telemetry::metrics::OTHER,
+    }
 }
 
 fn all(dashboard: &Value) -> Vec<(String, Shown)> {

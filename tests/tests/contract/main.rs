@@ -11,6 +11,7 @@ mod docs;
 mod erasure;
 mod events;
 mod failure_cases;
+mod file_types;
 mod functions;
 mod http_api;
 mod invariants;

@@ -51,6 +51,52 @@ async fn webm_becomes_a_record_with_its_facts() {
 }
 
 #[tokio::test]
+async fn videos_of_phones_become_records_with_their_facts() {
+    for (name, media_type, codec) in [
+        ("phone.mov", "video/quicktime", "avc1"),
+        ("phone-hevc.mov", "video/quicktime", "hvc1"),
+        ("phone.3gp", "video/3gpp", "avc1"),
+    ] {
+        let record = record_of(name, sample(name)).await;
+        assert_eq!(record["source"]["mediaType"], media_type);
+        assert_eq!(record["media"]["videoCodec"], codec, "{record}");
+        assert!(!record["transcript"]["segments"].as_array().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn recordings_become_records_with_their_length_and_a_transcript() {
+    for (name, media_type) in [("recording.m4a", "audio/mp4"), ("recording.mp3", "audio/mpeg")] {
+        let record = record_of(name, sample(name)).await;
+        assert_eq!(record["source"]["mediaType"], media_type);
+        assert!(
+            record["media"]["durationMs"].as_u64().is_some_and(|ms| (1900..2200).contains(&ms)),
+            "{record}"
+        );
+        assert!(record["media"].get("widthPx").is_none(), "{record}");
+        assert!(!record["transcript"]["segments"].as_array().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn pictures_become_records_without_text_and_transcript() {
+    for (name, media_type) in [("board.jpg", "image/jpeg"), ("drawing.png", "image/png")] {
+        let record = record_of(name, sample(name)).await;
+        assert_eq!(record["source"]["mediaType"], media_type);
+        assert_eq!((&record["media"]["widthPx"], &record["media"]["heightPx"]), (&320.into(), &240.into()));
+        assert!(record.get("text").is_none() && record.get("transcript").is_none(), "{record}");
+        assert_eq!(record["findings"], serde_json::json!([]));
+    }
+}
+
+#[tokio::test]
+async fn slides_and_open_documents_become_records_with_their_text_and_findings() {
+    for name in ["slides.pptx", "lesson-plan.odt"] {
+        speaks_of_the_lesson_plan(&record_of(name, sample(name)).await);
+    }
+}
+
+#[tokio::test]
 async fn docx_becomes_a_record_with_its_text_and_findings() {
     speaks_of_the_lesson_plan(&record_of("lesson-plan.docx", sample("lesson-plan.docx")).await);
 }

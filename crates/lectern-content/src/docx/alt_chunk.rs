@@ -1,8 +1,7 @@
 //! Documents that are embedded in a DOCX by `altChunk` (ECMA-376, part 1, 17.17.2). Programs that turn HTML into DOCX write
 //! the whole text this way, and leave it to Word to convert it.
 
-use super::package::Package;
-use crate::{ContentError, html, sniff, text};
+use crate::{ContentError, html, package::Package, sniff, text};
 
 /// An embedded document.
 pub(super) enum Chunk {

@@ -7,7 +7,7 @@ use rstest::rstest;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::*;
-use crate::samples;
+use crate::{Limits, samples};
 
 fn docx(xml: &str) -> Vec<u8> {
     packed("word/document.xml", CompressionMethod::Deflated, xml.as_bytes())

@@ -1,15 +1,13 @@
 //! `WordprocessingML`: reads the text of a document's main part as a stream.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-use quick_xml::{
-    Reader, XmlVersion,
-    errors::IllFormedError,
-    events::{BytesStart, Event},
+use quick_xml::events::BytesStart;
+
+use crate::{
+    ContentError, Limits,
+    xml::{self, Extracted, Node},
 };
-
-use super::{package::read_error, relationships::attribute};
-use crate::{ContentError, Limits};
 
 /// Elements whose content is not part of the text: properties, deleted and moved-away runs, field codes, ruby text (the
 /// reading above the text), and the second rendering for old readers in `mc:AlternateContent`.
@@ -17,132 +15,56 @@ const SKIPPED: [&str; 10] =
     ["pPr", "rPr", "tblPr", "sectPr", "del", "moveFrom", "delText", "instrText", "rt", "Fallback"];
 
 /// The text of a part, and the documents that it embeds: where in the text, and the id of the relationship.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Body {
-    pub(super) text: String,
+    pub(super) text: Extracted,
     pub(super) chunks: Vec<(usize, String)>,
-    chars: usize,
 }
 
-/// Extracts the text. Compares names without their namespace prefix, because each program chooses its own prefix.
+/// Extracts the text.
 pub(super) fn extract(xml: impl Read) -> Result<Body, ContentError> {
-    let mut reader = Reader::from_reader(BufReader::new(xml));
     let mut out = Body::default();
-    let mut buffer = Vec::new();
-    let mut depth = 0_usize;
-    let mut skipped_from: Option<usize> = None;
-    let mut in_text = false;
-    for _ in 0..Limits::XML_EVENTS {
-        buffer.clear();
-        match reader.read_event_into(&mut buffer).map_err(|error| xml_error(&error))? {
-            Event::Start(tag) => {
-                let name = tag.local_name();
-                if depth == 0 && name.as_ref() != "document" {
-                    return Err(ContentError::malformed("it is XML, but not a Word document"));
-                }
-                depth += 1;
-                if depth > Limits::XML_DEPTH {
-                    return Err(ContentError::TooComplex);
-                }
-                if skipped_from.is_none() {
-                    if SKIPPED.contains(&name.as_ref()) {
-                        skipped_from = Some(depth);
-                    }
-                    in_text = name.as_ref() == "t";
-                    out.element(name.as_ref())?;
-                    out.chunk(&tag)?;
-                }
+    let (mut skipped, mut in_text) = (0_usize, false);
+    xml::visit(xml, "document", |node| {
+        match node {
+            Node::Open(name, _) if skipped > 0 || SKIPPED.contains(&name) => skipped += 1,
+            Node::Close(_) if skipped > 0 => skipped -= 1,
+            Node::Open(name, tag) => {
+                in_text = name == "t";
+                out.element(name, tag)?;
             }
-            Event::Empty(tag) => {
-                if skipped_from.is_none() {
-                    out.element(tag.local_name().as_ref())?;
-                    out.chunk(&tag)?;
-                    if tag.local_name().as_ref() == "p" {
-                        out.push("\n")?;
-                    }
-                }
-            }
-            Event::End(tag) => {
-                if skipped_from.is_none() && tag.local_name().as_ref() == "p" {
-                    out.push("\n")?;
-                }
-                if skipped_from == Some(depth) {
-                    skipped_from = None;
-                }
+            Node::Close(name) => {
                 in_text = false;
-                depth = depth.saturating_sub(1);
-            }
-            Event::Text(text) if in_text && skipped_from.is_none() => {
-                out.push(&text.xml_content(XmlVersion::Explicit1_0))?;
-            }
-            Event::CData(text) if in_text && skipped_from.is_none() => out.push(&text)?,
-            Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().map_err(|error| xml_error(&error))?;
-                let resolved = character.map(String::from);
-                let text = resolved.as_deref().or_else(|| predefined(&reference)).ok_or_else(|| {
-                    ContentError::malformed("its XML uses an entity that is not allowed in Word documents")
-                })?;
-                if in_text && skipped_from.is_none() {
-                    out.push(text)?;
+                if name == "p" {
+                    out.text.push("\n")?;
                 }
             }
-            Event::DocType(_) => return Err(ContentError::malformed("its XML has a DOCTYPE")),
-            Event::Eof if depth > 0 => return Err(ContentError::Truncated),
-            Event::Eof => return Ok(out),
-            Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Node::Text(text) if in_text && skipped == 0 => out.text.push(text)?,
+            Node::Text(_) => {}
         }
-    }
-    Err(ContentError::TooComplex)
-}
-
-fn predefined(name: &str) -> Option<&'static str> {
-    quick_xml::escape::resolve_predefined_entity(name)
-}
-
-pub(super) fn xml_error(error: &quick_xml::Error) -> ContentError {
-    match error {
-        quick_xml::Error::Io(error) => read_error(error),
-        quick_xml::Error::Encoding(_) => ContentError::NotUtf8,
-        quick_xml::Error::IllFormed(IllFormedError::MissingEndTag(_)) => ContentError::Truncated,
-        quick_xml::Error::Syntax(_)
-        | quick_xml::Error::IllFormed(_)
-        | quick_xml::Error::InvalidAttr(_)
-        | quick_xml::Error::Escape(_)
-        | quick_xml::Error::Namespace(_) => ContentError::malformed("its XML is broken"),
-    }
+        Ok(())
+    })?;
+    Ok(out)
 }
 
 impl Body {
-    /// Adds the character that an element stands for.
-    fn element(&mut self, name: &str) -> Result<(), ContentError> {
+    /// Adds the character that an element stands for, or notes the document that it embeds.
+    fn element(&mut self, name: &str, tag: &BytesStart<'_>) -> Result<(), ContentError> {
         match name {
-            "tab" | "ptab" => self.push("\t"),
-            "br" | "cr" => self.push("\n"),
-            "noBreakHyphen" => self.push("\u{2011}"),
+            "tab" | "ptab" => self.text.push("\t"),
+            "br" | "cr" => self.text.push("\n"),
+            "noBreakHyphen" => self.text.push("\u{2011}"),
+            "altChunk" => {
+                if let Some(id) = xml::attribute(tag, "id")? {
+                    if self.chunks.len() >= Limits::EMBEDDED_DOCUMENTS {
+                        return Err(ContentError::TooComplex);
+                    }
+                    self.chunks.push((self.text.as_str().len(), id));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
-    }
-
-    fn push(&mut self, text: &str) -> Result<(), ContentError> {
-        self.chars += text.chars().count();
-        if self.chars > Limits::EXTRACTED_CHARS {
-            return Err(ContentError::TooComplex);
-        }
-        self.text.push_str(text);
-        Ok(())
-    }
-
-    /// Notes an embedded document.
-    fn chunk(&mut self, tag: &BytesStart<'_>) -> Result<(), ContentError> {
-        if tag.local_name().as_ref() == "altChunk"
-            && let Some(id) = attribute(tag, "id")?
-        {
-            if self.chunks.len() >= Limits::EMBEDDED_DOCUMENTS {
-                return Err(ContentError::TooComplex);
-            }
-            self.chunks.push((self.text.len(), id));
-        }
-        Ok(())
     }
 }
 
@@ -182,7 +104,7 @@ mod tests {
     )]
     #[case("\n <w:p>\n <w:r>\n <w:t>a</w:t> </w:r>\n</w:p>\n", "a")]
     fn text_is_extracted_as_it_is_read(#[case] xml: &str, #[case] text: &str) {
-        assert_eq!(extract(body(xml).as_bytes()).unwrap().text.trim_end(), text);
+        assert_eq!(extract(body(xml).as_bytes()).unwrap().text.finish(), text);
     }
 
     #[rstest]
@@ -208,14 +130,14 @@ mod tests {
     #[test]
     fn case_13_elements_nested_too_deep_are_too_complex() {
         let xml = "<w:document>".repeat(Limits::XML_DEPTH + 1);
-        assert_eq!(extract(xml.as_bytes()), Err(ContentError::TooComplex));
+        assert_eq!(extract(xml.as_bytes()).unwrap_err(), ContentError::TooComplex);
     }
 
     #[test]
     fn xml_that_ends_early_is_truncated_and_other_xml_is_no_document() {
-        assert_eq!(extract(&b"<w:document><w:body>"[..]), Err(ContentError::Truncated));
+        assert_eq!(extract(&b"<w:document><w:body>"[..]).unwrap_err(), ContentError::Truncated);
         assert_eq!(extract(&b"<html></html>"[..]).unwrap_err().code(), "malformed");
-        assert_eq!(extract(&b"<w:document>\xFF</w:document>"[..]), Err(ContentError::NotUtf8));
+        assert_eq!(extract(&b"<w:document>\xFF</w:document>"[..]).unwrap_err(), ContentError::NotUtf8);
     }
 
     proptest! {

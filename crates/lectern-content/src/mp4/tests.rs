@@ -5,6 +5,8 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use time::macros::datetime;
 
+use rstest::rstest;
+
 use super::*;
 use crate::samples;
 
@@ -185,6 +187,26 @@ fn f09_zeros_at_the_end_of_the_index_are_ignored() {
         let facts = facts_of(&with_end_of_moov(&vec![0; zeros])).unwrap();
         assert_eq!(facts.duration_ms, Some(4_000), "{zeros} zeros");
     }
+}
+
+#[rstest]
+#[case::iphone(samples::PHONE_MOV, Some("avc1"), Some("mp4a"))]
+#[case::iphone_in_hevc(samples::PHONE_HEVC_MOV, Some("hvc1"), Some("mp4a"))]
+#[case::android(samples::PHONE_3GP, Some("avc1"), Some("mp4a"))]
+#[case::voice_memo(samples::RECORDING_M4A, None, Some("mp4a"))]
+fn files_of_phones_are_read(#[case] file: &[u8], #[case] video: Option<&str>, #[case] audio: Option<&str>) {
+    let facts = facts_of(file).unwrap();
+    assert_eq!((facts.video_codec.as_deref(), facts.audio_codec.as_deref()), (video, audio));
+    assert_eq!(facts.width_px.is_some(), video.is_some());
+    assert!(facts.duration_ms.is_some_and(|ms| (900..2200).contains(&ms)), "{facts:?}");
+}
+
+#[test]
+fn an_old_quicktime_movie_has_no_brand() {
+    let ftyp = usize::try_from(u32::from_be_bytes(*samples::LESSON_MP4.first_chunk().unwrap())).unwrap();
+    // The chunks' offsets stay, so that they still lie inside of the file.
+    let movie = [&samples::LESSON_MP4[ftyp..], &[0; 64]].concat();
+    assert_eq!(facts_of(&movie).unwrap().duration_ms, Some(4_000));
 }
 
 #[test]

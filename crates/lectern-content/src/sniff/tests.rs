@@ -14,7 +14,16 @@ fn mp4(brand: &str) -> Vec<u8> {
 }
 
 #[rstest]
-#[case(samples::LESSON_MP4, Kind::Accepted(MediaType::Mp4))]
+#[case(samples::LESSON_MP4, Kind::IsoMedia)]
+#[case(samples::PHONE_MOV, Kind::IsoMedia)]
+#[case(samples::PHONE_HEVC_MOV, Kind::IsoMedia)]
+#[case(samples::PHONE_3GP, Kind::IsoMedia)]
+#[case(samples::RECORDING_M4A, Kind::IsoMedia)]
+#[case(samples::RECORDING_MP3, Kind::Accepted(MediaType::Mp3))]
+#[case(samples::BOARD_JPG, Kind::Accepted(MediaType::Jpeg))]
+#[case(samples::DRAWING_PNG, Kind::Accepted(MediaType::Png))]
+#[case(samples::SLIDES_PPTX, Kind::Zip)]
+#[case(samples::LESSON_PLAN_ODT, Kind::Zip)]
 #[case(samples::LESSON_WEBM, Kind::Accepted(MediaType::WebM))]
 #[case(samples::LESSON_PLAN_PDF, Kind::Accepted(MediaType::Pdf))]
 #[case(samples::NOTES_TXT, Kind::Accepted(MediaType::Text))]
@@ -51,7 +60,7 @@ fn f03_d06_mp4_is_detected_whatever_its_brand(
     )]
     brand: &str,
 ) {
-    assert_eq!(sniff(&mp4(brand)), Kind::Accepted(MediaType::Mp4));
+    assert_eq!(sniff(&mp4(brand)), Kind::IsoMedia);
     assert!(fits_declared_type("video/mp4", &mp4(brand)));
 }
 
@@ -59,17 +68,19 @@ fn f03_d06_mp4_is_detected_whatever_its_brand(
 fn f03_pictures_in_the_container_of_mp4_are_no_videos(
     #[values("heic", "heix", "mif1", "avif", "avis", "jxl ", "crx ")] brand: &str,
 ) {
-    assert_eq!(sniff(&mp4(brand)), Kind::Other);
+    let expected = match brand {
+        "heic" | "heix" | "mif1" => refused("image/heic"),
+        "avif" | "avis" => refused("image/avif"),
+        _ => Kind::Other,
+    };
+    assert_eq!(sniff(&mp4(brand)), expected);
     assert!(!fits_declared_type("video/mp4", &mp4(brand)));
     assert!(!fits_declared_type("image/png", &mp4(brand)));
 }
 
 #[test]
 fn f03_ftyp_has_to_be_sane() {
-    assert_eq!(
-        sniff(&[b"\0\0\0\x10free\0\0\0\0\0\0\0\0", mp4("isom").as_slice()].concat()),
-        Kind::Accepted(MediaType::Mp4)
-    );
+    assert_eq!(sniff(&[b"\0\0\0\x10free\0\0\0\0\0\0\0\0", mp4("isom").as_slice()].concat()), Kind::IsoMedia);
     assert_eq!(sniff(b"\0\0\0\x08ftypisom\0\0\0\0"), Kind::Other);
     assert_eq!(sniff(b"\xFF\0\0\x14ftypisom\0\0\0\0"), Kind::Other);
     assert_eq!(sniff(b"\0\0\0\x14ftyp\0\x01\x02\x03\0\0\0\0"), Kind::Other);
@@ -78,7 +89,7 @@ fn f03_ftyp_has_to_be_sane() {
 #[test]
 fn f11_webm_is_detected_by_its_parsed_header() {
     assert_eq!(sniff(b"\x1A\x45\xDF\xA3\x8B\x42\x82\x88webm\0\0\0\0"), Kind::Accepted(MediaType::WebM));
-    assert_eq!(sniff(b"\x1A\x45\xDF\xA3\x8B\x42\x82\x88matroskawebm"), Kind::Other);
+    assert_eq!(sniff(b"\x1A\x45\xDF\xA3\x8B\x42\x82\x88matroskawebm"), refused("video/matroska"));
 }
 
 #[test]
@@ -99,7 +110,73 @@ fn f06_compound_file_says_whether_it_has_a_password() {
     let kind = |name: &str| sniff(&[&OLE[..], &entry(name)].concat());
     assert_eq!(kind("EncryptedPackage"), Kind::CompoundFile(CompoundFile::Encrypted));
     assert_eq!(kind("WordDocument"), Kind::CompoundFile(CompoundFile::OldWord));
+    assert_eq!(kind("PowerPoint Document"), Kind::CompoundFile(CompoundFile::OldPowerPoint));
     assert_eq!(kind("Workbook"), Kind::CompoundFile(CompoundFile::Unclear));
+}
+
+fn refused(media_type: &str) -> Kind {
+    Kind::Refused(FileType::of_media_type(media_type).unwrap())
+}
+
+#[rstest]
+#[case::avi(b"RIFF\0\0\0\0AVI LIST", "video/x-msvideo")]
+#[case::wav(b"RIFF\0\0\0\0WAVEfmt ", "audio/wav")]
+#[case::webp(b"RIFF\0\0\0\0WEBPVP8 ", "image/webp")]
+#[case::wmv(b"\x30\x26\xB2\x75\x8E\x66\xCF\x11\xA6\xD9", "video/x-ms-wmv")]
+#[case::ogg(b"OggS\0\x02", "audio/ogg")]
+#[case::gif(b"GIF89a\x01\0", "image/gif")]
+#[case::tiff(b"II*\0\x08\0\0\0", "image/tiff")]
+#[case::rtf(b"{\\rtf1\\ansi", "application/rtf")]
+#[case::rar(b"Rar!\x1A\x07\x01\0", "application/vnd.rar")]
+#[case::packed(b"\x1F\x8B\x08\0", "application/gzip")]
+#[case::program(b"MZ\x90\0\x03\0\0\0", "application/x-msdownload")]
+#[case::program_of_linux(b"\x7FELF\x02\x01\x01\0", "application/x-msdownload")]
+fn known_formats_are_told_by_their_row(#[case] bytes: &[u8], #[case] media_type: &str) {
+    assert_eq!(sniff(bytes), refused(media_type));
+    assert!(!fits_declared_type("text/plain", bytes) && !fits_declared_type("application/pdf", bytes));
+}
+
+#[test]
+fn a_program_of_windows_is_told_by_the_header_that_the_first_one_leads_to() {
+    let mut program = b"MZ".to_vec();
+    program.resize(0x3C, 0);
+    program.extend(0x40_u32.to_le_bytes());
+    assert_eq!(sniff(&program), Kind::Other);
+    program.extend(b"PE\0\0");
+    assert_eq!(sniff(&program), refused("application/x-msdownload"));
+    assert_eq!(sniff(b"MZ is how programs start."), Kind::Accepted(MediaType::Text));
+}
+
+#[rstest]
+#[case::index(b"\0\0\0\x20moov\0\0\0\x18mvhd")]
+#[case::media_of_64_bits(b"\0\0\0\x01mdat\0\0\0\0\0\0\x10\0")]
+#[case::media_behind_a_placeholder(b"\0\0\0\x08wide\0\0\x10\0mdat")]
+fn an_old_quicktime_movie_has_no_brand(#[case] bytes: &[u8]) {
+    assert_eq!(sniff(bytes), Kind::IsoMedia);
+}
+
+#[test]
+fn the_start_of_an_open_document_says_what_it_is() {
+    let start = |mimetype: &str| {
+        let size = u32::try_from(mimetype.len()).unwrap().to_le_bytes();
+        [
+            b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0".as_slice(),
+            &size,
+            &size,
+            b"\x08\0\0\0mimetype",
+            mimetype.as_bytes(),
+        ]
+        .concat()
+    };
+    let text = "application/vnd.oasis.opendocument.text";
+    assert_eq!(sniff_zip_start(&start(text)), Some(text));
+    assert_eq!(sniff_zip_start(&start(text)[..50]), None);
+    assert_eq!(sniff_zip_start(&start("")), None);
+    assert_eq!(sniff_zip_start(&start(&"x".repeat(200))), None);
+    assert_eq!(sniff_zip_start(samples::LESSON_PLAN_ODT), Some(text));
+    assert_eq!(sniff_zip_end(samples::LESSON_PLAN_ODT), ZipContent::OpenDocument);
+    assert_eq!(sniff_zip_end(samples::SLIDES_PPTX), ZipContent::Presentation);
+    assert_eq!(sniff_zip_start(samples::SLIDES_PPTX), None);
 }
 
 /// The end of a ZIP with these entries.
@@ -128,11 +205,19 @@ fn zip_end(names: &[&str]) -> Vec<u8> {
 #[case::another_case(&["_RELS/.rels", "Word/Document.xml"], ZipContent::Word)]
 #[case::main_part_elsewhere(&["_rels/.rels", "document.xml"], ZipContent::Word)]
 #[case::spreadsheet(&["_rels/.rels", "xl/workbook.xml"], ZipContent::Other)]
-#[case::slides(&["_rels/.rels", "ppt/presentation.xml"], ZipContent::Other)]
-#[case::slides_with_a_document_in_it(&["_rels/.rels", "ppt/embeddings/word/a.docx"], ZipContent::Other)]
+#[case::slides(&["_rels/.rels", "ppt/presentation.xml"], ZipContent::Presentation)]
+#[case::slides_with_a_document_in_it(&["_rels/.rels", "ppt/embeddings/word/a.docx"], ZipContent::Presentation)]
+#[case::slides_with_macros(&["ppt/presentation.xml", "ppt/vbaProject.bin"], ZipContent::WithMacros)]
+#[case::document_with_macros(&["word/document.xml", "word/vbaProject.bin"], ZipContent::WithMacros)]
+#[case::open_document(&["mimetype", "content.xml", "META-INF/manifest.xml"], ZipContent::OpenDocument)]
+#[case::open_document_with_a_password(
+    &["mimetype", "META-INF/manifest.xml", "encrypted-package"],
+    ZipContent::EncryptedOpenDocument
+)]
+#[case::program_of_java(&["META-INF/MANIFEST.MF", "Main.class"], ZipContent::Other)]
 #[case::photos(&["a.jpg", "b.jpg"], ZipContent::Other)]
 #[case::nothing(&[], ZipContent::Other)]
-fn f04_end_of_a_zip_says_whether_it_is_a_word_document(#[case] names: &[&str], #[case] expected: ZipContent) {
+fn f04_end_of_a_zip_says_what_is_in_it(#[case] names: &[&str], #[case] expected: ZipContent) {
     let end = zip_end(names);
     assert_eq!(sniff_zip_end(&end), expected);
     assert_eq!(sniff_zip_end(&[b"data before".as_slice(), &end, b"a comment"].concat()), expected);
@@ -196,7 +281,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512), declared in any::<String>()) {
         let _ = sniff(&bytes);
-        let _ = sniff_zip_end(&bytes);
+        let _ = (sniff_zip_end(&bytes), sniff_zip_start(&bytes));
+        let _ = sniff_zip_start(&[b"PK\x03\x04", bytes.as_slice()].concat());
         let _ = sniff_zip_end(&[b"PK\x01\x02", bytes.as_slice(), b"PK\x05\x06", &bytes].concat());
         let _ = fits_declared_type(&declared, &bytes);
         let _ = fits_declared_type("text/vtt", &bytes);

@@ -5,6 +5,14 @@
 pub enum ZipContent {
     /// A Word document, or an Office document that does not show its kind.
     Word,
+    /// A PowerPoint presentation.
+    Presentation,
+    /// A Word document or a presentation with macros.
+    WithMacros,
+    /// An OpenDocument: a text, a table or a presentation. Its start says which: see [`super::sniff_zip_start`].
+    OpenDocument,
+    /// An OpenDocument with a password.
+    EncryptedOpenDocument,
     /// Anything else: another Office document, or a ZIP of other files.
     Other,
     /// Nothing: the ZIP's end is missing.
@@ -32,14 +40,55 @@ pub fn sniff_zip_end(last_bytes: &[u8]) -> ZipContent {
         // The directory is longer than these bytes, or ZIP64 states its size elsewhere.
         _ => &last_bytes[..end],
     };
-    let (mut is_package, mut is_word, mut is_other_office) = (false, false, false);
+    let mut seen = Seen::default();
     for name in names(listed) {
-        let name = part_name(name);
-        is_package |= name == "_rels/.rels";
-        is_word |= name.starts_with("word/");
-        is_other_office |= ["xl/", "ppt/", "visio/"].iter().any(|folder| name.starts_with(folder));
+        seen.add(&part_name(name));
     }
-    if is_word || is_package && !is_other_office { ZipContent::Word } else { ZipContent::Other }
+    seen.content()
+}
+
+/// Which telling names a directory contains.
+#[derive(Default)]
+struct Seen {
+    relationships: bool,
+    word: bool,
+    slides: bool,
+    other_office: bool,
+    macros: bool,
+    manifest: bool,
+    content: bool,
+    encrypted: bool,
+}
+
+impl Seen {
+    fn add(&mut self, name: &str) {
+        self.relationships |= name == "_rels/.rels";
+        self.word |= name.starts_with("word/");
+        self.slides |= name.starts_with("ppt/");
+        self.other_office |= ["xl/", "visio/"].iter().any(|folder| name.starts_with(folder));
+        self.macros |= matches!(name, "word/vbaproject.bin" | "ppt/vbaproject.bin");
+        self.manifest |= name == "meta-inf/manifest.xml";
+        self.content |= name == "content.xml";
+        self.encrypted |= name == "encrypted-package";
+    }
+
+    fn content(&self) -> ZipContent {
+        if self.macros {
+            ZipContent::WithMacros
+        } else if self.word {
+            ZipContent::Word
+        } else if self.slides {
+            ZipContent::Presentation
+        } else if self.manifest && self.encrypted {
+            ZipContent::EncryptedOpenDocument
+        } else if self.manifest && self.content {
+            ZipContent::OpenDocument
+        } else if self.relationships && !self.other_office {
+            ZipContent::Word
+        } else {
+            ZipContent::Other
+        }
+    }
 }
 
 /// The names of the directory's entries, from the first one that is whole.

@@ -8,7 +8,8 @@ use crate::{
     document::{Document, DocumentState, JobResult, keys},
     limits,
     ports::{AuditAction, Load, ReadUrls, Records, Shown},
-    record::{Record, nfc},
+    record::Record,
+    safe_file::SafeFile,
 };
 
 /// `GET /v1/submissions/{submissionId}/documents/{documentId}/record`: the record, once the document is `Ready`.
@@ -47,16 +48,16 @@ pub async fn file_urls(
     let mut files: Vec<FileLink> = uploaded(backend, &document, is_owner).await?.into_iter().collect();
     if let (DocumentState::Ready, Some(JobResult::Succeeded(job))) = (document.state, &document.result) {
         for (index, file) in job.files.iter().enumerate() {
-            let file_name = nfc(&file.name);
+            let safe = SafeFile::returned(&file.name, &file.media_type);
             let key = keys::returned_file(&document.reference, index);
-            let Some(url) = backend.files().returned_url(&key, &file_name).await? else { continue };
+            let Some(url) = backend.files().returned_url(&key, &safe.name).await? else { continue };
             files.push(FileLink {
                 index: u32::try_from(index).ok(),
                 source: FileSource::Returned,
                 url,
                 inline_url: None,
-                file_name,
-                media_type: file.media_type.clone(),
+                file_name: safe.name,
+                media_type: safe.media_type.to_owned(),
                 expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
             });
         }
@@ -85,9 +86,9 @@ async fn uploaded(
     is_owner: bool,
 ) -> Result<Option<FileLink>, ApiError> {
     let media_type = document.media_type;
-    let file_name = nfc(&document.display_name());
+    let safe = SafeFile::uploaded(&document.display_name(), media_type);
     // A name that the teacher chose may name the teacher, so a reader downloads the file under a neutral one.
-    let download_name = if is_owner { file_name.clone() } else { neutral_name(document) };
+    let download_name = if is_owner { safe.name.clone() } else { neutral_name(document) };
     let Some(url) = backend.files().upload_url(&document.object, Shown::Download(&download_name)).await? else {
         return Ok(None);
     };
@@ -102,8 +103,8 @@ async fn uploaded(
         source: FileSource::Upload,
         url,
         inline_url,
-        file_name,
-        media_type: media_type.map_or(UNKNOWN_MEDIA_TYPE, MediaType::as_str).to_owned(),
+        file_name: safe.name,
+        media_type: safe.media_type.to_owned(),
         expires_in_s: limits::READ_URL_LIFETIME.as_secs(),
     }))
 }
@@ -122,8 +123,6 @@ fn neutral_name(document: &Document) -> String {
     format!("{kind}-{short}.{}", usual.unwrap_or(&"bin"))
 }
 
-const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
-
 /// URLs of a document's files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Files {
@@ -141,9 +140,9 @@ pub struct FileLink {
     /// Who made it.
     #[serde(rename = "kind")]
     pub source: FileSource,
-    /// Its name for display, NFC.
+    /// Its name for display, NFC. Its extension is one of the verified media type.
     pub file_name: String,
-    /// Its media type.
+    /// Its verified media type, or `application/octet-stream` if it is none that Lectern vouches for.
     pub media_type: String,
     /// Downloads the file.
     pub url: String,

@@ -133,6 +133,31 @@ async fn urls_are_given_for_the_upload_and_for_checked_files_only() {
 }
 
 #[tokio::test]
+async fn s02_links_have_names_and_types_that_are_safe_to_save() {
+    let (store, objects, _, _) = world().await;
+    let document = register(&store, "s1", "plan.docx", 2, false).await;
+    let files = [
+        record::tests::returned("report.pdf.exe", FileRole::Attachment, "application/pdf", "%PDF-1.7"),
+        record::tests::returned("setup.exe", FileRole::Attachment, "application/x-msdownload", "MZ"),
+    ];
+    let job = JobSucceeded {
+        job_id: "job".to_owned(),
+        files: files.iter().map(|(file, _)| file.clone()).collect(),
+    };
+    let now = datetime!(2026-11-20 17:00 UTC);
+    store.record_result(&document, &JobResult::Succeeded(job), now).await.unwrap();
+    store.finish(&document, FinalOutcome::Ready { record_key: "key".to_owned() }, now).await.unwrap();
+    for index in 0..files.len() {
+        objects.put_returned(&keys::returned_file(&document, index), "bytes");
+    }
+    let id = document.document_id.to_string();
+    let links = file_urls(&evaluator(), &store, &objects, "s1", &id).await.unwrap().files;
+    let shown: Vec<_> =
+        links.iter().map(|link| (link.file_name.as_str(), link.media_type.as_str())).collect();
+    assert_eq!(shown, [("report_pdf_exe.pdf", "application/pdf"), ("setup_exe", "application/octet-stream")]);
+}
+
+#[tokio::test]
 async fn a08_what_has_expired_is_gone_and_not_an_error_of_ours() {
     let (store, _, ready, _) = world().await;
     let id = ready.document_id.to_string();

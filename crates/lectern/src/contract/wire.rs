@@ -163,11 +163,11 @@ pub struct ReturnedFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileRole {
-    /// Captions of a video: `text/vtt`, `application/x-subrip` or `application/json` ([`TranscriptFile`]).
+    /// What is said in a video or a recording: `text/vtt`, `application/x-subrip` or `application/json` ([`TranscriptFile`]).
     Transcript,
     /// Findings of the proofreading: `application/json` ([`FindingsFile`]).
     Findings,
-    /// Facts of a video: `application/json` ([`MediaFile`]).
+    /// Facts of a video, a recording or a picture: `application/json` ([`MediaFile`]).
     Media,
     /// The text of a document: `text/plain`, UTF-8.
     Text,
@@ -191,10 +191,10 @@ pub struct TranscriptFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TranscriptFileSegment {
-    /// Milliseconds from the start of the video.
+    /// Milliseconds from the start of the video or recording.
     #[serde(deserialize_with = "json::whole")]
     pub start_ms: u64,
-    /// Milliseconds from the start of the video. An end before the start counts as the start.
+    /// Milliseconds from the start of the video or recording. An end before the start counts as the start.
     #[serde(deserialize_with = "json::whole")]
     pub end_ms: u64,
     /// What was said.
@@ -253,7 +253,7 @@ fn known_severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity
     Ok(known.unwrap_or(Severity::Info))
 }
 
-/// Facts of a video as JSON. Unknown facts are left out.
+/// Facts of a video, a recording or a picture as JSON. Unknown facts are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaFile {

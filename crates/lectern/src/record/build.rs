@@ -12,6 +12,7 @@ use crate::{
     document::{Document, DocumentState, JobResult, Reason},
     error::{Error, StoreError},
     limits,
+    safe_file::SafeFile,
 };
 
 /// An unfinished record, so that the caller needs only one returned file in memory at a time.
@@ -93,11 +94,12 @@ impl Draft {
     pub fn add(&mut self, file: &ReturnedFile, content: Option<&Bytes>) -> Result<(), Error> {
         let index = self.record.attachments.len();
         let role = if self.uses(file.role) { file.role } else { FileRole::Attachment };
+        let safe = SafeFile::returned(&file.name, &file.media_type);
         self.record.attachments.push(Attachment {
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            file_name: nfc(&file.name),
+            file_name: safe.name,
             role,
-            media_type: file.media_type.clone(),
+            media_type: safe.media_type.to_owned(),
             size_bytes: file.size_bytes,
             sha256: file.sha256.clone(),
         });

@@ -5,7 +5,6 @@ mod real_files;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use bytes::Bytes;
-use lectern_content::MediaKind;
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
@@ -63,8 +62,6 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             document_id: DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id),
         },
         object,
-        owner: None,
-        name: None,
         size_bytes: 12_345,
         media_type: Some(media_type),
         state: DocumentState::Normalizing,
@@ -90,10 +87,7 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
 }
 
 fn record_of(media_type: MediaType, files: &[Returned]) -> Result<Record, Error> {
-    let key = format!(
-        "submissions/s1/lesson.{}",
-        if media_type.kind() == MediaKind::Video { "mp4" } else { "docx" }
-    );
+    let key = format!("submissions/s1/lesson.{}", media_type.file_type().extension());
     let record = build(&document(&key, media_type, files), files)?;
     let value = serde_json::to_value(&record).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&json_schema()).unwrap();
@@ -154,6 +148,58 @@ fn record_of_a_video() {
         returned("Bild Schu\u{308}ler.png", FileRole::Attachment, "image/png", "not opened"),
     ];
     insta::assert_json_snapshot!(record_of(MediaType::Mp4, &files).unwrap());
+}
+
+#[test]
+fn record_of_a_recording_has_facts_and_a_transcript() {
+    let files = [
+        returned(
+            "captions.vtt",
+            FileRole::Transcript,
+            "text/vtt",
+            "WEBVTT\n\n00:01.000 --> 00:02.500\nGood morning",
+        ),
+        json_file(FileRole::Media, &json!({"durationMs": 2_500, "audioCodec": "mp3"})),
+    ];
+    let record = record_of(MediaType::Mp3, &files).unwrap();
+    assert_eq!(record.source.media_type, MediaType::Mp3);
+    let media = record.media.unwrap();
+    assert_eq!(
+        (media.duration_ms, media.width_px, media.audio_codec.as_deref()),
+        (Some(2_500), None, Some("mp3"))
+    );
+    assert_eq!(record.transcript.unwrap().segments[0].text, "Good morning");
+}
+
+#[test]
+fn record_of_a_picture_has_neither_text_nor_transcript() {
+    let facts = json_file(FileRole::Media, &json!({"widthPx": 320, "heightPx": 240}));
+    let report = returned("report.pdf", FileRole::Attachment, "application/pdf", "not opened");
+    for files in [vec![facts.clone()], vec![report.clone()], vec![facts, report]] {
+        let record = record_of(MediaType::Jpeg, &files).unwrap();
+        assert_eq!((record.text, record.transcript, record.findings), (None, None, vec![]));
+        assert_eq!(record.attachments.len(), files.len());
+    }
+}
+
+#[test]
+fn record_of_slides_has_a_text_with_findings() {
+    let files =
+        [text("The the slides"), json_file(FileRole::Findings, &json!({"findings": [finding(0, 7)]}))];
+    let record = record_of(MediaType::Pptx, &files).unwrap();
+    assert_eq!((record.text.as_deref(), record.findings.len()), (Some("The the slides"), 1));
+}
+
+#[test]
+fn s02_attachments_have_names_and_types_that_are_safe_to_save() {
+    let files = [
+        returned("report\u{202e}fdp.exe", FileRole::Attachment, "application/pdf", "%PDF-1.7"),
+        returned("page.html", FileRole::Attachment, "text/html", "<script>"),
+    ];
+    let attachments = record_of(MediaType::Docx, &files).unwrap().attachments;
+    let shown: Vec<_> =
+        attachments.iter().map(|file| (file.file_name.as_str(), file.media_type.as_str())).collect();
+    assert_eq!(shown, [("reportfdp_exe.pdf", "application/pdf"), ("page_html", "application/octet-stream")]);
 }
 
 #[test]
@@ -285,7 +331,8 @@ fn names_are_composed_and_otherwise_inert() {
     let record = build(&document, &files).unwrap();
     let composed = "=HYPERLINK(\"x\")<script>alert(1)</script>é";
     assert_eq!(record.source.file_name, "thé.docx");
-    assert_eq!(record.attachments.first().unwrap().file_name, composed);
+    let saved = "=HYPERLINK(_x_)_script_alert(1)__script_é.png";
+    assert_eq!(record.attachments.first().unwrap().file_name, saved);
     assert_eq!(record.text.as_deref(), Some(composed));
 }
 

@@ -15,6 +15,7 @@ use crate::{
     limits::MAX_RETURNED_FILE_BYTES,
     message::Envelope,
     ports::{Fetch, Load, Promoted, ReturnedFiles, StreamFacts},
+    safe_file::SafeFile,
 };
 
 /// The task's input: the [`Envelope`] with `{"index"}`.
@@ -83,7 +84,7 @@ impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
         if self.store.load(&input.envelope.document).await?.and_then(|document| document.result) != result {
             return Err(mismatch("noResult", "The document does not have this result any more."));
         }
-        self.files.promote(&quarantine_key, &facts, &key, &file.media_type).await?;
+        self.files.promote(&quarantine_key, &facts, &key, safe_type(file)).await?;
         tracing::info!(
             index = input.index,
             sizeBytes = facts.size_bytes,
@@ -97,7 +98,12 @@ impl<S: Load, P: Fetch, F: ReturnedFiles> Ports<'_, S, P, F> {
 fn is_declared(file: &ReturnedFile, promoted: &Promoted) -> bool {
     promoted.size_bytes == file.size_bytes
         && promoted.sha256.eq_ignore_ascii_case(&file.sha256)
-        && promoted.media_type == file.media_type
+        && promoted.media_type == safe_type(file)
+}
+
+/// The media type with which the file is stored and served.
+fn safe_type(file: &ReturnedFile) -> &'static str {
+    SafeFile::returned(&file.name, &file.media_type).media_type
 }
 
 fn check_declaration(file: &ReturnedFile) -> Result<(), Error> {

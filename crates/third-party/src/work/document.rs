@@ -3,25 +3,39 @@
 use std::fmt::Write as _;
 
 use lectern::contract::wire::{FileFinding, FileRole, FindingsFile, JobError};
-use lectern_content::{MediaType, docx, text};
+use lectern_content::{ContentError, MediaType};
 
-use super::{Produced, content_error, disk_error, error, json};
+use super::{Produced, content_error, json, read_whole};
 use crate::{intake::Incoming, pdf, proofread};
 
-/// Larger documents are refused, because the parsers hold a document in memory.
+/// Larger documents are refused.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
-pub(super) fn process(incoming: &Incoming, media_type: MediaType) -> Result<Vec<Produced>, JobError> {
-    if incoming.received.size_bytes > MAX_BYTES {
-        return Err(error("tooLarge", "The document is larger than 32 MiB and cannot be proofread."));
-    }
-    let bytes = std::fs::read(&incoming.path).map_err(|error| disk_error(&error))?;
-    let (text, pages) = match media_type {
-        MediaType::Docx => docx::extract_text(&bytes).map(|text| (text, None)),
-        MediaType::Pdf => pdf::extract_text(&bytes).map(|found| (found.text, Some(found.pages))),
-        MediaType::Text | MediaType::Mp4 | MediaType::WebM => text::decode(&bytes).map(|text| (text, None)),
-    }
-    .map_err(|error| content_error(&error))?;
+/// The text of a document, and how many pages it has, if the format tells.
+pub(super) struct Extracted {
+    text: String,
+    pages: Option<usize>,
+}
+
+/// The text that a parser extracts from a format without pages.
+pub(super) fn of(
+    extract_text: fn(&[u8]) -> Result<String, ContentError>,
+) -> impl FnOnce(&[u8]) -> Result<Extracted, ContentError> {
+    move |bytes| extract_text(bytes).map(|text| Extracted { text, pages: None })
+}
+
+/// The text of a PDF.
+pub(super) fn of_pdf(bytes: &[u8]) -> Result<Extracted, ContentError> {
+    pdf::extract_text(bytes).map(|found| Extracted { text: found.text, pages: Some(found.pages) })
+}
+
+pub(super) fn process(
+    incoming: &Incoming,
+    media_type: MediaType,
+    extract: impl FnOnce(&[u8]) -> Result<Extracted, ContentError>,
+) -> Result<Vec<Produced>, JobError> {
+    let bytes = read_whole(incoming, MAX_BYTES)?;
+    let Extracted { text, pages } = extract(&bytes).map_err(|error| content_error(&error))?;
     let findings = proofread::proofread(&text);
     let mut report = report(incoming, media_type, &text, &findings);
     if let Some(pages) = pages {

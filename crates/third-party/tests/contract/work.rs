@@ -40,7 +40,12 @@ async fn text_is_returned_with_findings_that_point_into_it() {
 
 #[tokio::test]
 async fn the_sample_documents_are_read() {
-    for (name, media_type) in [("lesson-plan.docx", DOCX), ("lesson-plan.pdf", "application/pdf")] {
+    for (name, media_type) in [
+        ("lesson-plan.docx", DOCX),
+        ("lesson-plan.pdf", "application/pdf"),
+        ("lesson-plan.odt", "application/vnd.oasis.opendocument.text"),
+        ("slides.pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+    ] {
         let harness = Harness::start().await;
         let result = result(&harness, media_type, sample(name)).await;
         let text = file(&harness, &result, FileRole::Text).await;
@@ -50,7 +55,13 @@ async fn the_sample_documents_are_read() {
 
 #[tokio::test]
 async fn the_sample_videos_have_facts_and_captions() {
-    for (name, media_type) in [("lesson.mp4", "video/mp4"), ("lesson.webm", "video/webm")] {
+    for (name, media_type) in [
+        ("lesson.mp4", "video/mp4"),
+        ("lesson.webm", "video/webm"),
+        ("phone.mov", "video/quicktime"),
+        ("phone-hevc.mov", "video/quicktime"),
+        ("phone.3gp", "video/3gpp"),
+    ] {
         let harness = Harness::start().await;
         let result = result(&harness, media_type, sample(name)).await;
         let facts: MediaFile = serde_json::from_str(&file(&harness, &result, FileRole::Media).await).unwrap();
@@ -65,6 +76,37 @@ async fn the_sample_videos_have_facts_and_captions() {
 }
 
 #[tokio::test]
+async fn the_sample_recordings_have_a_length_and_captions() {
+    for (name, media_type, codec) in
+        [("recording.m4a", "audio/mp4", "mp4a"), ("recording.mp3", "audio/mpeg", "mp3")]
+    {
+        let harness = Harness::start().await;
+        let result = result(&harness, media_type, sample(name)).await;
+        let facts: MediaFile = serde_json::from_str(&file(&harness, &result, FileRole::Media).await).unwrap();
+        assert!(facts.duration_ms.is_some_and(|ms| (1900..2200).contains(&ms)), "{name}: {facts:?}");
+        assert_eq!(facts.audio_codec.as_ref().map(|codec| codec.as_str()), Some(codec), "{name}");
+        let captions = file(&harness, &result, FileRole::Transcript).await;
+        let cues = lectern_content::vtt::parse(captions.as_bytes()).unwrap().cues;
+        assert!(cues[0].text.starts_with("Recording, second 1 of "), "{name}: {captions}");
+    }
+}
+
+#[tokio::test]
+async fn pictures_return_their_size_and_neither_transcript_nor_findings() {
+    for (name, media_type) in [("board.jpg", "image/jpeg"), ("drawing.png", "image/png")] {
+        let harness = Harness::start().await;
+        let result = result(&harness, media_type, sample(name)).await;
+        assert_eq!(
+            result.files.iter().map(|file| file.role).collect::<Vec<_>>(),
+            [FileRole::Media],
+            "{name}"
+        );
+        let facts: MediaFile = serde_json::from_str(&file(&harness, &result, FileRole::Media).await).unwrap();
+        assert_eq!((facts.width_px, facts.height_px), (Some(320), Some(240)), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_unreadable_document_fails_its_job_with_a_code() {
     let truncated = sample("lesson.mp4");
     for (media_type, bytes, codes) in [
@@ -73,6 +115,10 @@ async fn an_unreadable_document_fails_its_job_with_a_code() {
         (DOCX, b"PK\x03\x04 and nothing else".to_vec(), ["malformed", "truncated"]),
         ("text/plain", b"Gr\xFC\xDFe".to_vec(), ["notUtf8", "notUtf8"]),
         ("video/webm", b"no video".to_vec(), ["malformed", "malformed"]),
+        ("audio/mpeg", b"no recording".to_vec(), ["malformed", "malformed"]),
+        ("image/png", sample("drawing.png")[..900].to_vec(), ["truncated", "truncated"]),
+        ("image/jpeg", sample("drawing.png")[1..].to_vec(), ["malformed", "malformed"]),
+        ("application/vnd.oasis.opendocument.text", sample("slides.pptx"), ["malformed", "malformed"]),
     ] {
         let harness = Harness::start().await;
         harness.push(media_type, bytes).send().await.unwrap();

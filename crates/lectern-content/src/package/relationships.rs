@@ -1,52 +1,37 @@
 //! Relationships of a package or of a part: XML that names other parts.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-use quick_xml::{
-    Reader, XmlVersion,
-    events::{BytesStart, Event},
+use quick_xml::events::BytesStart;
+
+use crate::{
+    ContentError, Limits,
+    xml::{self, Node, attribute},
 };
-
-use super::word_xml::xml_error;
-use crate::{ContentError, Limits};
 
 /// A relationship to another part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Relationship {
-    pub(super) id: String,
+pub(crate) struct Relationship {
+    pub(crate) id: String,
     /// A URL that ends with the kind, such as `…/officeDocument`.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// The name of the other part; `None` if the target is outside of the package.
-    pub(super) target: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// Reads the relationships of a part in this folder.
 pub(super) fn read(xml: impl Read, folder: &str) -> Result<Vec<Relationship>, ContentError> {
-    let mut reader = Reader::from_reader(BufReader::new(xml));
-    let (mut found, mut buffer) = (Vec::new(), Vec::new());
-    for _ in 0..Limits::XML_EVENTS {
-        buffer.clear();
-        match reader.read_event_into(&mut buffer).map_err(|error| xml_error(&error))? {
-            Event::Start(tag) | Event::Empty(tag) if tag.local_name().as_ref() == "Relationship" => {
-                if found.len() >= Limits::ZIP_ENTRIES {
-                    return Err(ContentError::TooComplex);
-                }
-                found.push(relationship(&tag, folder)?);
+    let mut found = Vec::new();
+    xml::visit(xml, "Relationships", |node| {
+        if let Node::Open("Relationship", tag) = node {
+            if found.len() >= Limits::ZIP_ENTRIES {
+                return Err(ContentError::TooComplex);
             }
-            Event::DocType(_) => return Err(ContentError::malformed("its XML has a DOCTYPE")),
-            Event::Eof => return Ok(found),
-            Event::Start(_)
-            | Event::Empty(_)
-            | Event::End(_)
-            | Event::Text(_)
-            | Event::CData(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::GeneralRef(_) => {}
+            found.push(relationship(tag, folder)?);
         }
-    }
-    Err(ContentError::TooComplex)
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn relationship(tag: &BytesStart<'_>, folder: &str) -> Result<Relationship, ContentError> {
@@ -54,19 +39,6 @@ fn relationship(tag: &BytesStart<'_>, folder: &str) -> Result<Relationship, Cont
     let is_external = value("TargetMode")?.eq_ignore_ascii_case("External");
     let target = (!is_external).then_some(value("Target")?).map(|target| resolved(folder, &target));
     Ok(Relationship { id: value("Id")?, kind: value("Type")?, target })
-}
-
-/// The value of an attribute, whatever its namespace prefix.
-pub(super) fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, ContentError> {
-    let broken = |_| ContentError::malformed("its XML is broken");
-    for attribute in tag.attributes().with_checks(false) {
-        let attribute = attribute.map_err(broken)?;
-        if attribute.key.local_name().as_ref() == name {
-            let value = attribute.normalized_value(XmlVersion::Explicit1_0);
-            return Ok(Some(value.map_err(|error| xml_error(&error))?.into_owned()));
-        }
-    }
-    Ok(None)
 }
 
 /// The name of the part that a relationship in this folder refers to.
