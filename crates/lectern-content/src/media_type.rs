@@ -31,7 +31,7 @@ pub enum MediaType {
     Docx,
     /// Office Open XML presentation.
     Pptx,
-    /// OpenDocument text.
+    /// `OpenDocument` text.
     Odt,
     /// Portable Document Format.
     Pdf,

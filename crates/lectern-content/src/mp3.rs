@@ -100,7 +100,7 @@ fn skip_padding(reader: &mut impl Read) -> Result<u64, ContentError> {
     Ok(padding)
 }
 
-/// An ID3v2 tag (<https://id3.org/id3v2.4.0-structure>).
+/// An `ID3v2` tag (<https://id3.org/id3v2.4.0-structure>).
 struct Tag {
     /// With its header and footer.
     bytes: u64,
@@ -142,6 +142,7 @@ struct Frame {
 }
 
 impl Frame {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the callers have slices")]
     fn parse(header: &[u8; HEADER_BYTES]) -> Option<Self> {
         const KBIT_PER_S: [[u32; 16]; 2] = [
             [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0],

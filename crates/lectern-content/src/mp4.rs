@@ -65,10 +65,9 @@ pub fn facts(mut reader: impl Read + Seek, size_bytes: u64) -> Result<VideoFacts
             header => header?,
         };
         match &header.kind {
-            b"ftyp" => has_type = true,
             b"free" | b"skip" | b"wide" | b"pdin" => {}
             // Old QuickTime movies have no brand.
-            b"moov" | b"mdat" | b"pnot" => has_type = true,
+            b"ftyp" | b"moov" | b"mdat" | b"pnot" => has_type = true,
             _ if !has_type => return Err(ContentError::malformed("it does not start like an MP4 file")),
             _ => {}
         }

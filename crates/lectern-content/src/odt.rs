@@ -1,4 +1,4 @@
-//! ODT: the text of an OpenDocument text (ISO/IEC 26300).
+//! ODT: the text of an `OpenDocument` text (ISO/IEC 26300).
 
 use std::io::Read;
 
@@ -35,7 +35,7 @@ fn not_a_text() -> ContentError {
 }
 
 /// Whether the document has a password. The manifest then tells for each part how it is encrypted. Since version 24.8,
-/// LibreOffice encrypts all parts together.
+/// `LibreOffice` encrypts all parts together.
 fn is_encrypted(package: &mut Package<'_>) -> Result<bool, ContentError> {
     const MARK: &[u8] = b"encryption-data";
 

@@ -1,5 +1,5 @@
 //! The ZIP of an office document and its parts, within the limits on inflated bytes: a package of XML parts by the Open
-//! Packaging Conventions (ECMA-376, part 2), or an OpenDocument (ISO/IEC 26300, part 2).
+//! Packaging Conventions (ECMA-376, part 2), or an `OpenDocument` (ISO/IEC 26300, part 2).
 
 mod relationships;
 

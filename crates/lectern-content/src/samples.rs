@@ -22,7 +22,7 @@ pub const BOARD_JPG: &[u8] = include_bytes!("../../../samples/board.jpg");
 pub const DRAWING_PNG: &[u8] = include_bytes!("../../../samples/drawing.png");
 /// Slides of a lesson, with mistakes and speaker's notes.
 pub const SLIDES_PPTX: &[u8] = include_bytes!("../../../samples/slides.pptx");
-/// A lesson plan with mistakes, as an OpenDocument text.
+/// A lesson plan with mistakes, as an `OpenDocument` text.
 pub const LESSON_PLAN_ODT: &[u8] = include_bytes!("../../../samples/lesson-plan.odt");
 /// A lesson plan with mistakes.
 pub const LESSON_PLAN_DOCX: &[u8] = include_bytes!("../../../samples/lesson-plan.docx");

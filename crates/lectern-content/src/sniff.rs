@@ -88,7 +88,7 @@ pub fn sniff(first_bytes: &[u8]) -> Kind {
     }
 }
 
-/// The media type that an OpenDocument or an e-book states at its start, for a file that is [`Kind::Zip`]. Documents that
+/// The media type that an `OpenDocument` or an e-book states at its start, for a file that is [`Kind::Zip`]. Documents that
 /// another program packed again may not state it.
 pub fn sniff_zip_start(first_bytes: &[u8]) -> Option<&str> {
     signature::zip_mimetype(first_bytes)

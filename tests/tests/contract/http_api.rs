@@ -46,8 +46,7 @@ fn routes_are_those_that_the_description_promises() {
 fn every_route_but_the_webhook_asks_for_a_token() {
     let template = Template::load();
     for (key, route) in routes(&template) {
-        let integration =
-            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
+        let integration = if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
         assert_eq!(route["Target"], json!({"Fn::Sub": format!("integrations/${{{integration}}}")}), "{key}");
         if key == CALLBACK {
             assert_eq!(route["AuthorizationType"], "NONE", "its signature is checked by receive-callback");

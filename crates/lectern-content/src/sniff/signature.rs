@@ -69,7 +69,7 @@ pub(super) fn is_image_brand(brand: [u8; 4]) -> bool {
     IMAGES.contains(&brand)
 }
 
-/// The media type that an OpenDocument or an e-book states in its first entry, which is stored uncompressed.
+/// The media type that an `OpenDocument` or an e-book states in its first entry, which is stored uncompressed.
 pub(super) fn zip_mimetype(first_bytes: &[u8]) -> Option<&str> {
     const LONGEST: usize = 100;
 

@@ -5,13 +5,13 @@
 pub enum ZipContent {
     /// A Word document, or an Office document that does not show its kind.
     Word,
-    /// A PowerPoint presentation.
+    /// A `PowerPoint` presentation.
     Presentation,
     /// A Word document or a presentation with macros.
     WithMacros,
-    /// An OpenDocument: a text, a table or a presentation. Its start says which: see [`super::sniff_zip_start`].
+    /// An `OpenDocument`: a text, a table or a presentation. Its start says which: see [`super::sniff_zip_start`].
     OpenDocument,
-    /// An OpenDocument with a password.
+    /// An `OpenDocument` with a password.
     EncryptedOpenDocument,
     /// Anything else: another Office document, or a ZIP of other files.
     Other,
@@ -49,6 +49,7 @@ pub fn sniff_zip_end(last_bytes: &[u8]) -> ZipContent {
 
 /// Which telling names a directory contains.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each telling name")]
 struct Seen {
     relationships: bool,
     word: bool,

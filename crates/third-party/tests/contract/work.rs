@@ -84,7 +84,11 @@ async fn the_sample_recordings_have_a_length_and_captions() {
         let result = result(&harness, media_type, sample(name)).await;
         let facts: MediaFile = serde_json::from_str(&file(&harness, &result, FileRole::Media).await).unwrap();
         assert!(facts.duration_ms.is_some_and(|ms| (1900..2200).contains(&ms)), "{name}: {facts:?}");
-        assert_eq!(facts.audio_codec.as_ref().map(|codec| codec.as_str()), Some(codec), "{name}");
+        assert_eq!(
+            facts.audio_codec.as_ref().map(lectern::display_text::Label::as_str),
+            Some(codec),
+            "{name}"
+        );
         let captions = file(&harness, &result, FileRole::Transcript).await;
         let cues = lectern_content::vtt::parse(captions.as_bytes()).unwrap().cues;
         assert!(cues[0].text.starts_with("Recording, second 1 of "), "{name}: {captions}");

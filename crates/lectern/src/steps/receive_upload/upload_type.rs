@@ -57,12 +57,13 @@ pub(super) fn check(claimed: MediaType, first_bytes: &[u8], zip: Option<ZipConte
             "The text is in an old encoding. Open it in a text editor, save it with the encoding UTF-8 and upload it \
              again.",
         )),
-        // A text is often a page with an error message, saved instead of the file.
-        Kind::Accepted(MediaType::Text) => Err(other_content()),
-        Kind::Accepted(shown) => Err(misnamed(shown)),
+        // A text is often a page with an error message, saved instead of the file, so no new name helps.
+        Kind::Accepted(shown) if shown != MediaType::Text => Err(misnamed(shown)),
         Kind::IsoMedia => Err(misnamed(MediaType::Mp4)),
         Kind::Refused(row) => Err(mismatch(&refusal(&row))),
-        Kind::Zip | Kind::CompoundFile(_) | Kind::TextInOtherEncoding | Kind::Other => Err(other_content()),
+        Kind::Accepted(_) | Kind::Zip | Kind::CompoundFile(_) | Kind::TextInOtherEncoding | Kind::Other => {
+            Err(other_content())
+        }
     }
 }
 
