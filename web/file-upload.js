@@ -7,6 +7,8 @@ import { active, uploadChanges, uploads } from "./uploads.js";
 
 /** Requests with file content at the same time, over all files. */
 const PARALLEL = 4;
+/** Files up to this size are sent in one request. */
+const SMALL_BYTES = 8 * 1024 * 1024;
 /** A request that has sent nothing for so long is ended and repeated. */
 const STALL_MS = 30_000;
 /** How often one request is repeated before the upload stops with an error; about four minutes in all. */
@@ -64,8 +66,7 @@ export class FileUpload {
     this.error = "";
     this.#show("waiting");
     try {
-      /** @type {UploadPlan} */
-      const plan = await this.#repeat(signal, () => post(`${this.path}/upload`, {}, signal));
+      const plan = await this.#begin(signal);
       if (plan.method === "post") await this.#sendWhole(plan, signal);
       else await this.#sendParts(plan, signal);
       this.#show("done");
@@ -91,13 +92,19 @@ export class FileUpload {
     uploads.delete(this.fileId);
   }
 
+  /** Begins or continues. The API signs the checksum of a small file, so the bucket refuses any other content. @param {AbortSignal} signal */
+  async #begin(signal) {
+    const body = this.file.size <= SMALL_BYTES ? { checksumSha256: await sha256(this.file) } : {};
+    return /** @type {UploadPlan} */ (await this.#repeat(signal, () => post(`${this.path}/upload`, body, signal)));
+  }
+
   /** @param {Extract<UploadPlan, {method: "post"}>} first @param {AbortSignal} signal */
   async #sendWhole(first, signal) {
     /** @type {Extract<UploadPlan, {method: "post"}> | undefined} */
     let plan = first;
     await this.#transfer(1, this.file.size, signal, async () => {
       // Each attempt after the first has a new signature.
-      const { url, fields } = plan ?? /** @type {Extract<UploadPlan, {method: "post"}>} */ (await post(`${this.path}/upload`, {}, signal));
+      const { url, fields } = plan ?? /** @type {Extract<UploadPlan, {method: "post"}>} */ (await this.#begin(signal));
       plan = undefined;
       const body = new FormData();
       for (const [name, value] of Object.entries(fields)) body.append(name, value);
@@ -173,6 +180,8 @@ export class FileUpload {
       return [];
     } catch (error) {
       if (error instanceof Problem && error.kind === "incomplete-upload") return error.members.missing ?? [];
+      // The answer to an earlier request was lost, and the upload has become a document since.
+      if (error instanceof Problem && error.kind === "not-found") return [];
       throw error;
     }
   }

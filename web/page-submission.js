@@ -93,7 +93,7 @@ class SubmissionPage extends View {
     this.#refused = check.refusal ? [{ file, check }] : [];
     if (check.refusal) return this.update();
     await this.#change(async () =>
-      this.#send(await post(`${this.#path}/files/${document.fileId}/replace`, { name: file.name, sizeBytes: file.size }), file));
+      this.#send(await post(`${this.#path}/documents/${document.documentId}/replace`, { name: file.name, sizeBytes: file.size }), file));
   }
 
   /** Goes on with a file of which another page may have sent parts. @param {PendingFile} pending */
@@ -122,16 +122,16 @@ class SubmissionPage extends View {
     });
   }
 
-  /** @param {string} fileId @param {string} name @param {string} what */
-  async #remove(fileId, name, what) {
+  /** @param {string} path of the pending file or the document @param {string} name @param {string} what @param {() => void} [end] ends its upload */
+  async #remove(path, name, what, end) {
     const answer = await ask({
       title: `${what}?`,
       body: html`<p><strong>${visibleName(name)}</strong> is taken out of this lesson. You can add it again later.</p>`,
       actions: [{ value: "", label: "Keep it" }, { value: "remove", label: what, style: "danger" }],
     });
     if (!answer) return;
-    uploads.get(fileId)?.cancel();
-    await this.#change(() => call("DELETE", `${this.#path}/files/${fileId}`));
+    end?.();
+    await this.#change(() => call("DELETE", `${this.#path}/${path}`));
   }
 
   #withdraw = async () => {
@@ -191,7 +191,7 @@ class SubmissionPage extends View {
     const name = visibleName(pending.name);
     const isDone = upload?.phase === "done";
     const cancel = isDone ? nothing : html`<button class="quiet square" aria-label="Remove ${name}"
-      @click=${() => this.#remove(pending.fileId, pending.name, upload ? "Cancel the upload" : "Remove the file")}>${icon("close")}</button>`;
+      @click=${() => this.#remove(`files/${pending.fileId}`, pending.name, upload ? "Cancel the upload" : "Remove the file", () => upload?.cancel())}>${icon("close")}</button>`;
     return html`<li class="card row"><span class="medallion">${icon(pending.kind)}</span>
       <div class="grow"><strong class="name">${name}</strong>
         <span class="muted meta"><span>${size(pending.sizeBytes)}</span>${pending.replaces ? html`<span>Replaces an earlier file</span>` : nothing}</span>
@@ -229,7 +229,7 @@ class SubmissionPage extends View {
 
   /** @param {DocumentSummary} document @param {PendingFile[]} pending */
   #documentRow(document, pending) {
-    const { fileId, kind, documentId } = document;
+    const { kind, documentId } = document;
     const [tone, words] = documentState(document);
     const name = visibleName(document.fileName);
     const isReplaced = pending.some(({ replaces }) => replaces === documentId);
@@ -244,10 +244,10 @@ class SubmissionPage extends View {
       ${badge(tone, words)}
       <div class="bar">
         ${document.state === "Ready" ? html`<a class="button" href="#/read/${this.submissionId}/${documentId}">${icon("read")}Open</a>` : nothing}
-        ${fileId && isFinal(document) && !isReplaced
+        ${isFinal(document) && !isReplaced
           ? html`<button class=${isRefused ? "" : "quiet"} aria-label="Replace ${name}" @click=${() => this.#replace(document)}>${icon("repeat")}Replace</button>` : nothing}
-        ${fileId && isRefused && !isReplaced
-          ? html`<button class="quiet square" aria-label="Remove ${name}" @click=${() => this.#remove(fileId, document.fileName, "Remove the file")}>${icon("trash")}</button>` : nothing}
+        ${isRefused && !isReplaced
+          ? html`<button class="quiet square" aria-label="Remove ${name}" @click=${() => this.#remove(`documents/${documentId}`, document.fileName, "Remove the file")}>${icon("trash")}</button>` : nothing}
       </div></li>`;
   }
 }

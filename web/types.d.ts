@@ -71,7 +71,6 @@ export interface Reason {
 
 export interface DocumentSummary {
   documentId: string;
-  fileId?: string;
   fileName: string;
   mediaType?: string;
   kind?: Kind;

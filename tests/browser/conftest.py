@@ -27,7 +27,7 @@ class Stack:
     """The addresses and sign-ins of a running stack, as `stack.json` holds them."""
 
     pages_url: str
-    users: dict[str, dict[str, str]]
+    people: dict[str, dict[str, str]]
 
     @property
     def origin(self) -> str:
@@ -39,7 +39,7 @@ def stack() -> Stack:
     path = os.environ.get("LECTERN_STACK")
     assert path, "LECTERN_STACK must name the stack.json of a running stack; `make browser` starts one."
     content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return Stack(content["pagesUrl"], content["users"])
+    return Stack(content["pagesUrl"], content["people"])
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ class Person:
         )
 
     def sign_in(self, role: str) -> None:
-        user = self.stack.users[role]
+        user = self.stack.people[role]
         self.page.goto(self.stack.pages_url)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.locator("input[name=username]").fill(user["username"])
