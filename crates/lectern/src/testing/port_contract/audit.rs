@@ -21,7 +21,7 @@ suite! {
 fn entry(action: AuditAction, later: Duration) -> AuditEntry {
     AuditEntry {
         at: START + later,
-        subject: "teacher-7".parse()?,
+        subject,
         action,
         document_id: None,
         file: None,
