@@ -15,6 +15,7 @@ mod audit;
 mod browse;
 mod erasure;
 mod items;
+mod operations;
 mod register;
 mod reopen;
 mod results;

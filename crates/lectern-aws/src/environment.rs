@@ -2,7 +2,8 @@
 
 use crate::{
     AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty,
-    ObjectsOfSubmissions, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine, UploadsBucket,
+    ObjectsOfSubmissions, ObservedQueues, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine,
+    UploadsBucket,
     config::ConfigError,
     http_third_party::ReturnedFileFetcher,
     logging,
@@ -93,6 +94,11 @@ impl Environment {
     pub fn objects_of_submissions(&self) -> Result<ObjectsOfSubmissions, ConfigError> {
         let (uploads, returned) = (self.config.uploads_bucket()?, self.config.returned_bucket()?);
         Ok(ObjectsOfSubmissions::new(self.clients.s3(), uploads, returned))
+    }
+
+    /// The queues of the stack, for operators.
+    pub fn observed_queues(&self) -> Result<ObservedQueues, ConfigError> {
+        Ok(ObservedQueues::new(self.clients.sqs(), self.config.observed_queues()?))
     }
 
     /// The queue of `admit-document`.

@@ -31,4 +31,4 @@ pub use http_third_party::HttpThirdParty;
 pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
 pub use sfn::StateMachine;
-pub use sqs::{AdmissionQueue, SourceQueue};
+pub use sqs::{AdmissionQueue, ObservedQueue, ObservedQueues, SourceQueue};

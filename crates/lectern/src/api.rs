@@ -6,6 +6,7 @@
 
 mod access;
 mod cursor;
+pub mod operations;
 mod problem;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ mod audit;
 mod documents;
 mod erasure;
 mod machine;
+mod operations;
 mod returned;
 mod third_party;
 mod uploads;
@@ -30,7 +31,11 @@ pub use self::{
         Withdrawing,
     },
     erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
-    machine::{Executions, Resume, StartExecution, StopExecutions, Tasks, TokenUse},
+    machine::{
+        ExecutionStatus, Executions, FindExecution, Resume, StartExecution, StopExecutions, Tasks, TokenUse,
+        execution_name,
+    },
+    operations::{Operations, QueueDepth, Queues},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, StreamFacts},
     third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
     uploads::{ObjectHead, Protection, UploadReader, Uploads},

@@ -1,6 +1,9 @@
 //! Reads for the records API: lists of submissions, and one submission with its documents.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes},
+};
 use lectern::{
     document::submission::{Submission, SubmissionState},
     document::{Document, SubmissionId},
@@ -57,9 +60,9 @@ impl Browse for DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// All documents of a submission, oldest first and without their results.
-    pub(super) async fn documents_of(&self, id: &SubmissionId) -> Result<Vec<Document>, Error> {
-        let mut pages = self
+    /// A consistent query of a submission's documents without their results.
+    pub(super) fn query_documents(&self, id: &SubmissionId) -> QueryFluentBuilder {
+        self
             .client
             .query()
             .table_name(&self.table)
@@ -78,9 +81,11 @@ impl DynamoDbStore {
             .expression_attribute_names("#times", "times")
             .expression_attribute_names("#round", "round")
             .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
+    }
+
+    /// All documents of a submission, oldest first and without their results.
+    pub(super) async fn documents_of(&self, id: &SubmissionId) -> Result<Vec<Document>, Error> {
+        let mut pages = self.query_documents(id).into_paginator().items().send();
         let mut documents = Vec::new();
         while let Some(item) = pages.next().await {
             let stored: StoredDocument = from_item(item.map_err(|error| failed("Query", error))?)?;

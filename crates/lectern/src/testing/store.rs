@@ -13,13 +13,15 @@ use crate::{
     document::submission::{CountChange, Counts, Submission, SubmissionState},
     document::transitions,
     document::{
-        Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Round,
+        SubmissionId, TaskToken,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
         Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Erasure,
-        ErasureState, Erasures, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded, Register,
-        Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers, Withdrawing,
+        ErasureState, Erasures, FinalOutcome, Finish, Finishing, Load, NewDocument, Operations, Recorded,
+        Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer, Transfers,
+        Withdrawing,
     },
 };
 
@@ -458,6 +460,27 @@ impl Audit for MemoryStore {
             let last = page.last().map(|(position, _)| AuditCursor(position.clone()));
             let next = found.peek().and(last);
             AuditPage { entries: page.into_iter().map(|(_, entry)| entry).collect(), next }
+        })
+    }
+}
+
+impl Operations for MemoryStore {
+    async fn count_submissions(&self, state: SubmissionState, most: usize) -> Result<usize, Error> {
+        self.faults.run("count_submissions", || lock(&self.state).listed(Some(state)).len().min(most))
+    }
+
+    async fn documents_after(
+        &self,
+        submission: &SubmissionId,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<Document>, Error> {
+        self.faults.run("documents_after", || {
+            let mut documents = lock(&self.state).documents_of(submission);
+            documents.sort_by_key(|document| document.reference.document_id);
+            documents.retain(|document| after.is_none_or(|after| document.reference.document_id > after));
+            documents.truncate(limit);
+            documents
         })
     }
 }
