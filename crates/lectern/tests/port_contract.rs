@@ -75,6 +75,11 @@ async fn browse_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn operations_keeps_its_contract() {
+    keeps(documents::operations(&store()).await);
+}
+
+#[tokio::test]
 async fn retention_keeps_its_contract() {
     keeps(erasure::retention(&store().with_retention(erasure::RETENTION)).await);
 }

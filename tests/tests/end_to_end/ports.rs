@@ -87,6 +87,11 @@ async fn browse_on_dynamodb_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn operations_on_dynamodb_keeps_its_contract() {
+    keeps(documents::operations(&store().await).await);
+}
+
+#[tokio::test]
 async fn retention_on_dynamodb_keeps_its_contract() {
     keeps(erasure::retention(&store().await.with_retention(erasure::RETENTION)).await);
 }

@@ -1,6 +1,9 @@
 //! Reads for the API and the operator's command: lists of submissions, and one submission with its documents.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes},
+};
 use lectern::{
     document::submission::{Submission, SubmissionState},
     document::{Document, DocumentId, SubmissionId},
