@@ -141,7 +141,7 @@ impl DynamoDbStore {
         Ok(documents)
     }
 
-    fn documents_query(&self, id: &SubmissionId) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
+    fn documents_query(&self, id: &SubmissionId) -> QueryFluentBuilder {
         let names = RESERVED.into_iter().map(|name| (format!("#{name}"), name.to_owned())).collect();
         self.client
             .query()
