@@ -92,6 +92,8 @@ pub(crate) fn document() -> Document {
     Document {
         reference: reference(),
         object: object(),
+        owner: None,
+        name: None,
         size_bytes: 12,
         media_type: Some(MediaType::Text),
         state: DocumentState::Processing,

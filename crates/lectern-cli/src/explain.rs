@@ -9,7 +9,7 @@ mod tests;
 mod timeline;
 
 use lectern::{
-    document::{Document, DocumentState, SubmissionId, keys},
+    document::{Document, DocumentState, SubmissionId},
     ports::{Browse as _, Clock as _, Load as _},
 };
 use lectern_aws::SystemClock;
@@ -103,7 +103,7 @@ async fn admission(cloud: &Cloud, document: &Document, now: OffsetDateTime) -> R
 
 /// Removes the file's name, which the third party's message may quote.
 fn without_name(text: &str, document: &Document) -> String {
-    let name = keys::file_name(&document.object.key);
+    let name = document.display_name();
     if name.len() < 3 { text.to_owned() } else { text.replace(name.as_str(), "(the file)") }
 }
 

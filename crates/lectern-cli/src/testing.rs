@@ -167,6 +167,8 @@ pub(crate) fn document(state: DocumentState) -> Document {
     Document {
         reference: DocumentRef { submission_id: "s1".parse().unwrap(), document_id },
         object,
+        owner: None,
+        name: None,
         size_bytes: 12_345,
         media_type: Some(MediaType::Text),
         state,

@@ -91,7 +91,7 @@ pub async fn file_urls(
 ) -> Result<Files, ApiError> {
     let reference = parse_document(submission_id, document_id)?;
     let document = store.load(&reference).await?.ok_or(ApiError::NotFound)?;
-    let file_name = nfc(&keys::file_name(&document.object.key));
+    let file_name = nfc(&document.display_name());
     let mut files = Vec::new();
     if let Some(url) = urls.upload_url(&document.object, &file_name).await? {
         files.push(FileLink {
@@ -256,7 +256,7 @@ impl From<Document> for DocumentSummary {
     fn from(document: Document) -> Self {
         Self {
             document_id: document.reference.document_id,
-            file_name: nfc(&keys::file_name(&document.object.key)),
+            file_name: nfc(&document.display_name()),
             media_type: document.media_type,
             size_bytes: document.size_bytes,
             state: document.state,

@@ -1,6 +1,7 @@
 //! A document (one version of one uploaded object): its identity, its states and its stored data.
 
 pub mod keys;
+pub mod metadata;
 pub mod retention;
 pub mod submission;
 pub mod transitions;
@@ -15,9 +16,10 @@ use lectern_content::MediaType;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::metadata::{FileName, Owner};
 use crate::{
     contract::wire,
-    display_text::Sentence,
+    display_text::{Label, Sentence},
     telemetry::trace::{self, TraceParent},
 };
 
@@ -346,6 +348,12 @@ pub struct Document {
     /// The uploaded object.
     #[serde(flatten)]
     pub object: ObjectVersion,
+    /// The teacher who owns it; `None` for an object that an operator copied into the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// What the teacher calls the file, if the upload says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<FileName>,
     /// Its size.
     pub size_bytes: u64,
     /// Its media type; unknown if the upload was rejected before its type was detected.
@@ -401,6 +409,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// The file's name for display: what the teacher calls it, or the last part of the object's key.
+    pub fn display_name(&self) -> Label {
+        let key = || Label::new(self.object.key.rsplit('/').next().unwrap_or_default());
+        self.name.as_ref().map_or_else(key, |name| name.as_label().clone())
+    }
+
     /// Whether a result with this job id can be this document's (S07). A signature covers neither the callback URL nor
     /// the document, so a signed result of another document's job could be sent to this document's URL.
     ///

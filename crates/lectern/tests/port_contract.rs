@@ -153,6 +153,8 @@ fn new_document() -> NewDocument {
         reference: DocumentRef { submission_id: "s1".parse().unwrap(), document_id },
         object,
         sequencer: Sequencer::new("1"),
+        owner: None,
+        name: None,
         size_bytes: 7,
         media_type: None,
         rejected: None,

@@ -36,6 +36,8 @@ fn document(state: DocumentState, result: Option<JobResult>, times: BTreeMap<Str
             key: "submissions/s1/plan.txt".to_owned(),
             version_id: "v1".to_owned(),
         },
+        owner: None,
+        name: None,
         size_bytes: 12,
         media_type: Some(MediaType::Text),
         state,

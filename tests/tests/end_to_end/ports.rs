@@ -8,6 +8,7 @@ use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionOutput, types:
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use lectern::{
+    document::metadata::{NAME, OWNER},
     document::{DocumentRef, ObjectVersion, TaskToken},
     message,
     steps::admit_document::Input,
@@ -174,6 +175,13 @@ impl UploadsSetup for OwnBucket {
     async fn add_version(&self, key: &str, content_type: Option<&str>, bytes: Bytes) -> ObjectVersion {
         let request = self.client.put_object().bucket(&self.name).key(key).body(bytes.into());
         let stored = request.set_content_type(content_type.map(str::to_owned)).send().await.unwrap();
+        let version_id = stored.version_id.unwrap();
+        ObjectVersion { bucket: self.name.clone(), key: key.to_owned(), version_id }
+    }
+
+    async fn add_version_with_metadata(&self, key: &str, owner: &str, name: &str) -> ObjectVersion {
+        let request = self.client.put_object().bucket(&self.name).key(key).body(Bytes::from("Text.").into());
+        let stored = request.metadata(OWNER, owner).metadata(NAME, name).send().await.unwrap();
         let version_id = stored.version_id.unwrap();
         ObjectVersion { bucket: self.name.clone(), key: key.to_owned(), version_id }
     }

@@ -70,13 +70,15 @@ impl DynamoDbStore {
             .projection_expression(
                 "pk, sk, revision, submissionId, documentId, #bucket, #key, versionId, sizeBytes, mediaType, #state, \
                  reason, #times, supersededBy, callbackId, attempt, #round, jobId, earlierJobs, redrives, \
-                 abandonedJobs, recordKey, traceparent, expiresAt, isWithdrawn",
+                 abandonedJobs, recordKey, traceparent, expiresAt, isWithdrawn, #owner, #name",
             )
             .expression_attribute_names("#bucket", "bucket")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#times", "times")
             .expression_attribute_names("#round", "round")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#name", "name")
             .consistent_read(true)
             .into_paginator()
             .items()

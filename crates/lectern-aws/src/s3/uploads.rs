@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use lectern::{
     document::ObjectVersion,
+    document::metadata::{FileName, NAME, OWNER},
     error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
     ports::{ByteStream, ObjectHead, Protection, UploadReader, Uploads},
@@ -42,6 +43,8 @@ impl UploadsBucket {
         match request.send().await {
             Ok(head) => Ok(Some(ObjectHead {
                 protection: protection(&head),
+                owner: metadata(&head, OWNER).and_then(|owner| owner.parse().ok()),
+                name: metadata(&head, NAME).and_then(FileName::decode),
                 version_id: head.version_id.unwrap_or_else(|| "null".to_owned()),
                 size_bytes: head
                     .content_length
@@ -55,6 +58,8 @@ impl UploadsBucket {
                 version_id: version.unwrap_or("null").to_owned(),
                 size_bytes: 0,
                 content_type: None,
+                owner: None,
+                name: None,
                 protection: Protection::CustomerKey,
             })),
             Err(error) => Err(failed("HeadObject", error)),
@@ -88,6 +93,10 @@ impl UploadsBucket {
 
 fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
+}
+
+fn metadata<'h>(head: &'h HeadObjectOutput, name: &str) -> Option<&'h str> {
+    head.metadata.as_ref()?.get(name).map(String::as_str)
 }
 
 fn protection(head: &HeadObjectOutput) -> Protection {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lectern::{document::Document, document::submission::Submission};
+use lectern::{display_text::Label, document::Document, document::submission::Submission};
 use serde::Serialize;
 
 use super::{advice::Conclusion, timeline::Entry};
@@ -18,6 +18,7 @@ pub(super) struct DocumentReport {
     #[serde(flatten)]
     document: Row,
     version_id: String,
+    file_name: Option<Label>,
     key: Option<String>,
     size_bytes: u64,
     media_type: Option<&'static str>,
@@ -41,6 +42,7 @@ impl DocumentReport {
         Self {
             document: Row::new(document),
             version_id: document.object.version_id.clone(),
+            file_name: show_names.then(|| document.display_name()),
             key: show_names.then(|| document.object.key.clone()),
             size_bytes: document.size_bytes,
             media_type: document.media_type.map(lectern_content::MediaType::as_str),
@@ -70,8 +72,8 @@ impl Report for DocumentReport {
         } else if self.keeps_result && *redrives > 0 {
             writeln!(out, "Redriven with the stored result.")?;
         }
-        if let Some(key) = &self.key {
-            writeln!(out, "{key:?}, version {}", self.version_id)?;
+        if let (Some(name), Some(key)) = (&self.file_name, &self.key) {
+            writeln!(out, "{:?}, key {key:?}, version {}", name.as_str(), self.version_id)?;
         }
         writeln!(out)?;
         let mut before: Option<time::OffsetDateTime> = None;

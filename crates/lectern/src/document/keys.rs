@@ -2,10 +2,7 @@
 
 use percent_encoding::percent_decode;
 
-use crate::{
-    display_text::Label,
-    document::{DocumentRef, Reason, SubmissionId},
-};
+use crate::document::{DocumentRef, Reason, SubmissionId};
 
 /// The prefix of uploads.
 pub const UPLOADS_PREFIX: &str = "submissions/";
@@ -123,11 +120,6 @@ pub fn uploads_of(submission: &SubmissionId) -> String {
 /// The prefixes of all other objects of a submission, in the bucket of returned files.
 pub fn returned_of(submission: &SubmissionId) -> [String; 3] {
     ["returned", "records", "quarantine"].map(|kind| format!("{kind}/{submission}/"))
-}
-
-/// The file name of an upload's key, for display.
-pub fn file_name(key: &str) -> Label {
-    Label::new(key.rsplit('/').next().unwrap_or(key))
 }
 
 /// The key of a verified returned file. The key never contains the file name that the third party gave.

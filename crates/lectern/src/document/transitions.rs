@@ -35,6 +35,8 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
         reference,
         object,
         sequencer,
+        owner,
+        name,
         size_bytes,
         media_type,
         rejected,
@@ -57,6 +59,8 @@ pub fn register(new: NewDocument, current: Option<(Document, Sequencer)>) -> Reg
     let mut document = Document {
         reference,
         object,
+        owner,
+        name,
         size_bytes,
         media_type,
         state,

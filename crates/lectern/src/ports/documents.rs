@@ -6,6 +6,7 @@ use lectern_content::MediaType;
 use time::OffsetDateTime;
 
 use crate::{
+    document::metadata::{FileName, Owner},
     document::submission::{Submission, SubmissionState},
     document::{
         Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
@@ -24,6 +25,10 @@ pub struct NewDocument {
     pub object: ObjectVersion,
     /// Orders the versions of one key; larger is newer.
     pub sequencer: Sequencer,
+    /// Its owner, if it has one.
+    pub owner: Option<Owner>,
+    /// What the teacher calls the file, if the upload says so.
+    pub name: Option<FileName>,
     /// Its size.
     pub size_bytes: u64,
     /// Its media type, if it was detected.

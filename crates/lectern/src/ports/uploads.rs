@@ -5,7 +5,11 @@ use std::{future::Future, ops::Range};
 use bytes::Bytes;
 
 use super::ByteStream;
-use crate::{document::ObjectVersion, error::Error};
+use crate::{
+    document::ObjectVersion,
+    document::metadata::{FileName, Owner},
+    error::Error,
+};
 
 /// The metadata of an object, from `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,10 @@ pub struct ObjectHead {
     pub size_bytes: u64,
     /// The `Content-Type` that the uploader declared.
     pub content_type: Option<String>,
+    /// Its owner, if its metadata names a valid one.
+    pub owner: Option<Owner>,
+    /// What the teacher calls the file, if its metadata says so.
+    pub name: Option<FileName>,
     /// What may prevent reading it.
     pub protection: Protection,
 }

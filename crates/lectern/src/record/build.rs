@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     contract::wire::{FileFinding, FileRole, ReturnedFile},
-    document::keys,
     document::{Document, DocumentState, JobResult, Reason},
     error::{Error, StoreError},
     limits,
@@ -47,7 +46,7 @@ impl Draft {
             submission_id: document.reference.submission_id.to_string(),
             document_id: document.reference.document_id.to_string(),
             source: Source {
-                file_name: nfc(&keys::file_name(&document.object.key)),
+                file_name: nfc(&document.display_name()),
                 media_type: document.media_type.ok_or_else(|| lost("media type"))?,
                 size_bytes: document.size_bytes,
                 received_at: received_at.clone(),

@@ -17,12 +17,13 @@ use tracing::Instrument as _;
 
 use crate::{
     document::keys::UploadKey,
+    document::metadata::{FileName, Owner},
     document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId},
     error::{Error, StoreError},
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
     ports::{
-        Clock, Executions, NewDocument, Protection, Random, Register, Registration, Sequencer,
+        Clock, Executions, NewDocument, ObjectHead, Protection, Random, Register, Registration, Sequencer,
         StartExecution, Uploads, Withdrawing,
     },
     telemetry::metrics,
@@ -84,7 +85,7 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
     async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Option<Document>, Error> {
         let has_valid_key = found.invalid_key.is_none();
         let judged = match found.invalid_key {
-            Some(reason) => Judged { size_bytes: 0, media_type: None, rejected: Some(reason) },
+            Some(reason) => Judged::unseen(reason),
             None => self.judge(&found.object).await?,
         };
         let still_exists = judged.rejected.as_ref().is_none_or(|reason| reason.code != SOURCE_GONE);
@@ -92,6 +93,8 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
             reference: found.reference,
             object: found.object,
             sequencer: found.sequencer,
+            owner: judged.owner,
+            name: judged.name,
             size_bytes: judged.size_bytes,
             media_type: judged.media_type,
             rejected: judged.rejected,
@@ -161,31 +164,44 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
     }
 
     async fn judge(&self, object: &ObjectVersion) -> Result<Judged, Error> {
-        let max_upload_bytes = self.max_upload_bytes;
         let Some(head) = self.uploads.head(object).await? else {
-            let reason = Reason::new(SOURCE_GONE, "The file was deleted before it could be looked at.");
-            return Ok(Judged { size_bytes: 0, media_type: None, rejected: Some(reason) });
+            let message = "The file was deleted before it could be looked at.";
+            return Ok(Judged::unseen(Reason::new(SOURCE_GONE, message)));
         };
-        let size_bytes = head.size_bytes;
-        let rejected = |reason| Judged { size_bytes, media_type: None, rejected: Some(reason) };
+        let (media_type, rejected) = match self.check(object, &head).await? {
+            Ok(media_type) => (Some(media_type), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let ObjectHead { owner, name, size_bytes, .. } = head;
+        Ok(Judged { owner, name, size_bytes, media_type, rejected })
+    }
+
+    /// The type of an upload, or the reason for rejecting the upload.
+    async fn check(
+        &self,
+        object: &ObjectVersion,
+        head: &ObjectHead,
+    ) -> Result<Result<MediaType, Reason>, Error> {
+        let (max_upload_bytes, size_bytes) = (self.max_upload_bytes, head.size_bytes);
         if let Some(reason) = unreadable(head.protection) {
-            return Ok(rejected(reason));
+            return Ok(Err(reason));
         }
         if size_bytes == 0 {
-            return Ok(rejected(Reason::new("empty", "The file is empty. Upload it again.")));
+            return Ok(Err(Reason::new("empty", "The file is empty. Upload it again.")));
         }
         if size_bytes > max_upload_bytes {
             let message = format!("The file is larger than {max_upload_bytes} bytes. Upload a smaller one.");
-            return Ok(rejected(Reason::new("tooLarge", message)));
+            return Ok(Err(Reason::new("tooLarge", message)));
         }
-        let claimed = match upload_type::claimed(&object.key, &head.content_type.unwrap_or_default()) {
+        let declared = head.content_type.as_deref().unwrap_or_default();
+        let claimed = match upload_type::claimed(&object.key, declared) {
             Ok(claimed) => claimed,
-            Err(reason) => return Ok(rejected(reason)),
+            Err(reason) => return Ok(Err(reason)),
         };
         let first_bytes = match self.uploads.read(object, 0..SNIFF_BYTES).await {
             Err(Error::Store(StoreError::Defect { what, .. })) if head.protection == Protection::KmsKey => {
                 tracing::warn!(detail = what, "An upload is encrypted with a key that Lectern may not use.");
-                return Ok(rejected(Reason::new(
+                return Ok(Err(Reason::new(
                     "unreadableUpload",
                     "The file is encrypted with a key that Lectern may not use. Upload it again without a key.",
                 )));
@@ -198,10 +214,7 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
         } else {
             None
         };
-        Ok(match upload_type::check(claimed, &first_bytes, zip) {
-            Ok(()) => Judged { size_bytes, media_type: Some(claimed), rejected: None },
-            Err(reason) => rejected(reason),
-        })
+        Ok(upload_type::check(claimed, &first_bytes, zip).map(|()| claimed))
     }
 }
 
@@ -370,9 +383,18 @@ impl Found {
 }
 
 struct Judged {
+    owner: Option<Owner>,
+    name: Option<FileName>,
     size_bytes: u64,
     media_type: Option<MediaType>,
     rejected: Option<Reason>,
+}
+
+impl Judged {
+    /// An object of which nothing was read.
+    fn unseen(reason: Reason) -> Self {
+        Self { owner: None, name: None, size_bytes: 0, media_type: None, rejected: Some(reason) }
+    }
 }
 
 #[cfg(test)]

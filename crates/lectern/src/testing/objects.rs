@@ -20,6 +20,7 @@ use super::{
     world::BUCKET,
 };
 use crate::{
+    document::metadata::FileName,
     document::{ObjectVersion, SubmissionId, keys},
     error::{Error, StoreError},
     ports::{
@@ -43,6 +44,8 @@ pub struct MemoryObjects {
 struct Version {
     id: String,
     content_type: Option<String>,
+    /// The metadata `owner` and `name`, as they were sent.
+    metadata: [Option<String>; 2],
     /// `None` is a delete marker.
     bytes: Option<Bytes>,
 }
@@ -62,12 +65,23 @@ impl MemoryObjects {
 
     /// Uploads a new version. S3 declares a type if the uploader does not.
     pub fn upload(&self, object: &ObjectVersion, content_type: Option<&str>, bytes: impl Into<Bytes>) {
-        self.push(object, Some(bytes.into()), Some(content_type.unwrap_or("binary/octet-stream")));
+        self.push(object, Some(bytes.into()), content_type, [None; 2]);
+    }
+
+    /// Uploads a new version with the metadata that the API signs into an upload.
+    pub fn upload_with_metadata(
+        &self,
+        object: &ObjectVersion,
+        owner: &str,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) {
+        self.push(object, Some(bytes.into()), None, [Some(owner), Some(name)]);
     }
 
     /// Puts a delete marker on the key.
     pub fn delete(&self, object: &ObjectVersion) {
-        self.push(object, None, None);
+        self.push(object, None, None, [None; 2]);
     }
 
     /// Breaks off the next upload that is read, after all its bytes but the last.
@@ -96,15 +110,31 @@ impl MemoryObjects {
         lock(&self.returned).insert(key.to_owned(), returned);
     }
 
-    fn push(&self, object: &ObjectVersion, bytes: Option<Bytes>, content_type: Option<&str>) {
-        let version =
-            Version { id: object.version_id.clone(), content_type: content_type.map(str::to_owned), bytes };
+    fn push(
+        &self,
+        object: &ObjectVersion,
+        bytes: Option<Bytes>,
+        content_type: Option<&str>,
+        metadata: [Option<&str>; 2],
+    ) {
+        let version = Version {
+            id: object.version_id.clone(),
+            content_type: bytes.is_some().then(|| content_type.unwrap_or("binary/octet-stream").to_owned()),
+            metadata: metadata.map(|value| value.map(str::to_owned)),
+            bytes,
+        };
         lock(&self.uploads).entry((object.bucket.clone(), object.key.clone())).or_default().push(version);
     }
 
     /// Protects a version, so that it cannot be read.
     pub fn protect(&self, object: &ObjectVersion, protection: Protection) {
         lock(&self.protections).insert(object.clone(), protection);
+    }
+
+    fn next_version(&self, key: &str) -> ObjectVersion {
+        let (bucket, key) = (BUCKET.to_owned(), key.to_owned());
+        let count = lock(&self.uploads).get(&(bucket.clone(), key.clone())).map_or(0, Vec::len);
+        ObjectVersion { bucket, key, version_id: format!("v{count}") }
     }
 
     fn version(&self, object: &ObjectVersion) -> Option<Version> {
@@ -117,11 +147,15 @@ impl MemoryObjects {
 impl Uploads for MemoryObjects {
     async fn head(&self, object: &ObjectVersion) -> Result<Option<ObjectHead>, Error> {
         self.faults.run("head", || {
-            self.version(object).map(|version| ObjectHead {
-                version_id: version.id,
-                size_bytes: version.bytes.map_or(0, |bytes| bytes.len() as u64),
-                content_type: version.content_type,
-                protection: lock(&self.protections).get(object).copied().unwrap_or_default(),
+            self.version(object).map(|Version { id, content_type, metadata: [owner, name], bytes }| {
+                ObjectHead {
+                    version_id: id,
+                    size_bytes: bytes.map_or(0, |bytes| bytes.len() as u64),
+                    content_type,
+                    owner: owner.and_then(|owner| owner.parse().ok()),
+                    name: name.as_deref().and_then(FileName::decode),
+                    protection: lock(&self.protections).get(object).copied().unwrap_or_default(),
+                }
             })
         })
     }
@@ -154,10 +188,14 @@ impl Uploads for MemoryObjects {
 
 impl UploadsSetup for MemoryObjects {
     async fn add_version(&self, key: &str, content_type: Option<&str>, bytes: Bytes) -> ObjectVersion {
-        let (bucket, key) = (BUCKET.to_owned(), key.to_owned());
-        let count = lock(&self.uploads).get(&(bucket.clone(), key.clone())).map_or(0, Vec::len);
-        let object = ObjectVersion { bucket, key, version_id: format!("v{count}") };
+        let object = self.next_version(key);
         self.upload(&object, content_type, bytes);
+        object
+    }
+
+    async fn add_version_with_metadata(&self, key: &str, owner: &str, name: &str) -> ObjectVersion {
+        let object = self.next_version(key);
+        self.upload_with_metadata(&object, owner, name, "Text.");
         object
     }
 

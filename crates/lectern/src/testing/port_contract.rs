@@ -144,6 +144,8 @@ fn new_document(submission: &str, file: &str, version: u32) -> Outcome<NewDocume
         reference: DocumentRef { submission_id: submission.parse()?, document_id },
         object,
         sequencer: Sequencer::new(&format!("{version:016X}")),
+        owner: None,
+        name: None,
         size_bytes: 7,
         media_type: Some(MediaType::Pdf),
         rejected: None,

@@ -113,6 +113,8 @@ impl Model {
             reference: self.reference(which),
             object: self.object(which),
             sequencer: Sequencer::new(VERSIONS[which % VERSIONS.len()].0),
+            owner: None,
+            name: None,
             size_bytes: 7,
             media_type: seen.then_some(MediaType::Pdf),
             rejected: None,
@@ -446,6 +448,8 @@ impl Model {
         let expected = Document {
             reference: self.reference(which),
             object: self.object(which),
+            owner: None,
+            name: None,
             size_bytes: 7,
             media_type: known.seen.then_some(MediaType::Pdf),
             state: known.state,

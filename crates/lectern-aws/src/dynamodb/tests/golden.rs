@@ -146,6 +146,8 @@ async fn written() -> Set {
         reference: reference(),
         object: object(),
         sequencer: Sequencer::new("0055AED6DCD90281E5"),
+        owner: None,
+        name: None,
         size_bytes: 12,
         media_type: document().media_type,
         rejected: None,

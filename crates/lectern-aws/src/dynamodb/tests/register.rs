@@ -20,6 +20,8 @@ pub(super) fn new() -> NewDocument {
         reference: reference(),
         object: object(),
         sequencer: Sequencer::new("0A"),
+        owner: None,
+        name: None,
         size_bytes: 12,
         media_type: Some(MediaType::Text),
         rejected: None,

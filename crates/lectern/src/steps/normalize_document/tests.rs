@@ -52,6 +52,8 @@ impl World {
             reference: sample.reference,
             object: sample.object,
             sequencer: Sequencer::new("1"),
+            owner: sample.owner,
+            name: sample.name,
             size_bytes: sample.size_bytes,
             media_type: sample.media_type,
             rejected: None,

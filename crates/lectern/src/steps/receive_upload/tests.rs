@@ -54,6 +54,27 @@ async fn good_upload_is_registered_and_its_execution_started() {
 }
 
 #[tokio::test]
+async fn document_has_the_owner_and_the_name_of_its_upload_also_if_it_is_rejected() {
+    let world = MemoryWorld::default();
+    for (bytes, state) in [(PDF, DocumentState::Received), (b"", DocumentState::Rejected)] {
+        let object = object("0123456789abcdef.pdf", state.as_str());
+        world.objects.upload_with_metadata(&object, "teacher-1", "Plan%201.pdf", bytes);
+        world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
+        let document = world.document(&object).unwrap();
+        assert_eq!((document.state, document.owner.as_ref().unwrap().expose()), (state, "teacher-1"));
+        assert_eq!(document.display_name(), "Plan 1.pdf");
+    }
+}
+
+#[tokio::test]
+async fn document_without_metadata_has_no_owner_and_the_name_in_its_key() {
+    let world = MemoryWorld::default();
+    let document = upload(&world, &object("lesson.pdf", "v1"), "01", PDF).await;
+    assert_eq!((document.owner.as_ref(), document.name.as_ref()), (None, None));
+    assert_eq!(document.display_name(), "lesson.pdf");
+}
+
+#[tokio::test]
 async fn case_01_duplicate_event_is_one_document_and_one_execution() {
     let world = MemoryWorld::default();
     let object = object("lesson.pdf", "v1");

@@ -3,6 +3,7 @@
 use super::{Outcome, at_once, new_document, retried, suite};
 use crate::{
     contract::wire::{JobError, JobFailed, JobSucceeded},
+    document::metadata::FileName,
     document::submission::{Counts, SubmissionState},
     document::{
         Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, Reason, Round, SubmissionId,
@@ -81,6 +82,7 @@ suite! {
     browse<S: Browse + Results + Register> {
         submission_without_documents_is_unknown,
         a10_documents_of_a_submission_come_without_their_results,
+        documents_of_a_submission_come_with_their_owner_and_name,
         pages_of_submissions_of_the_same_moment_leave_none_out,
     }
 }
@@ -373,6 +375,23 @@ async fn a10_documents_of_a_submission_come_without_their_results<S: Browse + Re
     store.record_result(&document.reference, &JobResult::Failed(failed), START).await?;
     let found = store.submission(&document.reference.submission_id).await?;
     Ok(same("documents", &Some(vec![document]), &found.map(|(_, documents)| documents))?)
+}
+
+async fn documents_of_a_submission_come_with_their_owner_and_name<S: Browse + Results + Register>(
+    store: &S,
+) -> Outcome {
+    let (owner, name) = (Some("teacher-1".parse()?), FileName::new("教案 1.pdf"));
+    let new = NewDocument {
+        owner: owner.clone(),
+        name: name.clone(),
+        ..new_document("owned", "0123456789abcdef.pdf", 1)?
+    };
+    let id = new.reference.submission_id.clone();
+    let document = registered(store, new).await?;
+    same("display name", &"教案 1.pdf", &document.display_name().as_str())?;
+    let found = store.submission(&id).await?.into_iter().flat_map(|(_, documents)| documents);
+    let found: Vec<_> = found.map(|document| (document.owner, document.name)).collect();
+    Ok(same("owner and name", &vec![(owner, name)], &found)?)
 }
 
 async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Register>(store: &S) -> Outcome {

@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Outcome, conflicts, fails, suite};
 use crate::{
     document::ObjectVersion,
+    document::metadata::FileName,
     ports::{
         ByteStream, ObjectHead, Promoted, Protection, Records, ReturnedFiles, StreamFacts, UploadReader,
         Uploads,
@@ -25,6 +26,14 @@ pub trait UploadsSetup: Send + Sync {
         bytes: Bytes,
     ) -> impl Future<Output = ObjectVersion> + Send;
 
+    /// Uploads a version of this key with the metadata `owner` and `name`.
+    fn add_version_with_metadata(
+        &self,
+        key: &str,
+        owner: &str,
+        name: &str,
+    ) -> impl Future<Output = ObjectVersion> + Send;
+
     /// Deletes the object as a teacher does: its versions stay behind a delete marker.
     fn add_delete_marker(&self, object: &ObjectVersion) -> impl Future<Output = ()> + Send;
 
@@ -36,6 +45,7 @@ suite! {
     /// [`Uploads`]
     uploads<U: Uploads, B: UploadsSetup> {
         head_is_of_the_named_version,
+        head_tells_a_valid_owner_and_a_readable_name,
         current_version_is_the_newest_one,
         deleted_object_has_no_current_version_and_keeps_its_versions,
         removed_version_is_gone,
@@ -86,6 +96,8 @@ async fn head_is_of_the_named_version<U: Uploads, B: UploadsSetup>(uploads: &U, 
             version_id: object.version_id.clone(),
             size_bytes: bytes.len() as u64,
             content_type: Some(content_type.to_owned()),
+            owner: None,
+            name: None,
             protection: Protection::None,
         };
         same("head", &Some(expected), &uploads.head(&object).await?)?;
@@ -95,6 +107,25 @@ async fn head_is_of_the_named_version<U: Uploads, B: UploadsSetup>(uploads: &U, 
         uploads.head(&undeclared).await?.and_then(|head| head.content_type).unwrap_or_default();
     // S3 says binary/octet-stream, the local cloud application/octet-stream; receive-upload takes both for no declaration.
     Ok(same("type of an undeclared object", &true, &content_type.ends_with("/octet-stream"))?)
+}
+
+async fn head_tells_a_valid_owner_and_a_readable_name<U: Uploads, B: UploadsSetup>(
+    uploads: &U,
+    bucket: &B,
+) -> Outcome {
+    for (owner, name, expected) in [
+        (
+            "teacher-1",
+            "%E6%95%99%E6%A1%88%201.docx",
+            (Some("teacher-1".parse()?), FileName::new("教案 1.docx")),
+        ),
+        ("two words", "%FF%FE", (None, None)),
+    ] {
+        let object = bucket.add_version_with_metadata("submissions/s1/named.docx", owner, name).await;
+        let head = uploads.head(&object).await?;
+        same("metadata", &Some(expected), &head.map(|head| (head.owner, head.name)))?;
+    }
+    Ok(())
 }
 
 async fn current_version_is_the_newest_one<U: Uploads, B: UploadsSetup>(uploads: &U, bucket: &B) -> Outcome {

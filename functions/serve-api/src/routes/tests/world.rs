@@ -60,6 +60,8 @@ impl World {
             traceparent: TraceParent::new(&SequentialRandom::default()),
             object,
             sequencer: Sequencer::new("1"),
+            owner: None,
+            name: None,
             size_bytes: 10,
             media_type: (!rejected).then_some(MediaType::Docx),
             rejected: rejected.then(|| Reason::new("empty", "The file is empty.")),
