@@ -56,11 +56,12 @@ impl Executions for StateMachine {
 
 /// The input of an execution. `resume` is absent if the workflow starts at its beginning.
 pub fn execution_input(execution: &StartExecution) -> Value {
-    let StartExecution { document, traceparent, redrives, resume, round, attempt } = execution;
+    let StartExecution { document, traceparent, lane, redrives, resume, round, attempt } = execution;
     let mut input = json!({
         "schemaVersion": SCHEMA_VERSION,
         "submissionId": document.submission_id,
         "documentId": document.document_id,
+        "lane": lane,
         "redrives": redrives,
         "round": round,
         "attempt": attempt,

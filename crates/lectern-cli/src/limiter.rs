@@ -144,7 +144,7 @@ mod tests {
     use std::time::Duration;
 
     use lectern::{
-        admission::{Limits, Permit, Report, WaitingDocument},
+        admission::{Lane, Limits, Permit, Report, WaitingDocument},
         document::{DocumentRef, DocumentState, TaskToken},
     };
     use time::macros::datetime;
@@ -198,7 +198,8 @@ mod tests {
         for number in [1, 2] {
             granted(&mut state, number, NOW);
         }
-        state.enqueue(&waiting(3, NOW));
+        let waiting = waiting(3, NOW);
+        state.enqueue(&waiting, &Lane::of(None, &waiting.document.submission_id));
         let limiter = Limiter::of(&state, Some(2), NOW);
         assert!(limiter.is_full() && limiter.breaker.is_none());
         assert_eq!(

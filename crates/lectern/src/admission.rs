@@ -10,10 +10,11 @@
 //!   token bucket of rate `1 / interval` and depth `burst`, less one token for the time that a request travels.
 //! - **In flight**: a lease belongs to one attempt and ends by itself. It is released as soon as it is known that the
 //!   third party has no job of that attempt.
-//! - **Fairness**: the queues of all submissions are served in turn, so every waiting document is served after a
-//!   bounded number of permits. Leases end within a bounded time, whatever the outcome of their attempts.
+//! - **Fairness**: the lanes of all teachers are served in turn, and so are the queues of each lane, so every waiting
+//!   document is served after a bounded number of permits. Leases end within a bounded time, whatever the outcome of their attempts.
 
 mod breaker;
+pub(crate) mod lane;
 mod queues;
 mod rate_limiter;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use time::OffsetDateTime;
 
 pub use self::{
     breaker::{Cause, CircuitBreaker},
+    lane::Lane,
     queues::{QueuePosition, SubmissionQueues},
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
@@ -251,9 +253,9 @@ impl AdmissionState {
         }
     }
 
-    /// Puts a document at the end of its queue.
-    pub fn enqueue(&mut self, waiting: &WaitingDocument) -> QueuePosition {
-        self.queues.push(&waiting.document.submission_id, waiting.failed_transfers > 0)
+    /// Puts a document at the end of its queue, which is in this lane.
+    pub fn enqueue(&mut self, waiting: &WaitingDocument, lane: &Lane) -> QueuePosition {
+        self.queues.push(lane, &waiting.document.submission_id, waiting.failed_transfers > 0)
     }
 
     /// The document that would be served next, if a permit may be granted now. The caller takes it out of its queue

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use lectern::{
+    admission::Lane,
     contract::wire::JobSucceeded,
     document::{Attempt, DocumentRef, DocumentState, JobResult, Round, TaskToken},
     message::{self, Envelope},
@@ -53,6 +54,7 @@ fn orders() -> [(&'static str, BTreeSet<String>); 6] {
             order(admit_document::Order::Request {
                 task_token: TaskToken::new("t"),
                 failed_transfers: 0,
+                lane: Some(Lane::of(None, &document().submission_id)),
                 repeats: 0,
             }),
         ),
@@ -179,6 +181,7 @@ fn execution_reads_only_what_starting_it_gives_and_asks_for_what_may_be_missing(
     let execution = |resume, traceparent| StartExecution {
         document: document(),
         traceparent,
+        lane: Lane::of(None, &document().submission_id),
         redrives: 1,
         resume,
         round: Round(2),

@@ -58,8 +58,9 @@ enum Kind {
 ///          + (permits / 10 + 2 + bad) × (MAX_PAUSE + GATEWAY)
 /// ```
 ///
-/// - All `queues` (two for each submission) are served in turn. With `ahead` documents before it in its own queue, the
-///   document gets one of the next `permits` permits. The rate limiter spaces them by its interval.
+/// - The lanes are served in turn, and so are the queues of each lane. Here each submission is a lane with two queues, so
+///   all `queues` have their turns equally often. With `ahead` documents before it in its own queue, the document gets one
+///   of the next `permits` permits. The rate limiter spaces them by its interval.
 /// - Each of the `max_in_flight` leases is free again within `holding`, the longest time that an attempt of these
 ///   documents has a lease. If probes get no answer, that is the full lease.
 /// - The circuit breaker opens at most once in ten permits, and a half-open trial may be in progress at the beginning.
@@ -98,8 +99,19 @@ impl Population {
         Self { simulation, uploads: BTreeMap::new() }
     }
 
-    /// Uploads `count` documents of a kind, one in each interval of `every`.
+    /// Uploads `count` documents of a kind, one in each interval of `every`, without an owner.
     fn upload(&mut self, submission: &str, kind: Kind, count: usize, every: Duration) {
+        self.upload_of(None, submission, kind, count, every);
+    }
+
+    fn upload_of(
+        &mut self,
+        owner: Option<&str>,
+        submission: &str,
+        kind: Kind,
+        count: usize,
+        every: Duration,
+    ) {
         let mut at = START;
         for number in 0..count {
             let object = ObjectVersion {
@@ -108,7 +120,12 @@ impl Population {
                 version_id: "v1".to_owned(),
             };
             let id = DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id);
-            self.simulation.world.objects.upload(&object, None, PDF);
+            match owner {
+                None => self.simulation.world.objects.upload(&object, None, PDF),
+                Some(owner) => {
+                    self.simulation.world.objects.upload_with_metadata(&object, owner, "Plan", PDF)
+                }
+            }
             let document = DocumentRef { submission_id: submission.parse().unwrap(), document_id: id };
             self.simulation.announce_at(at, document, &object);
             self.uploads.insert(id, (kind, at));
@@ -241,6 +258,27 @@ fn d01_good_documents_are_served_within_a_bound_whatever_the_others_do(
         let bad = if uploaded == START { 60 } else { 0 };
         Bound { ahead: bad + good, queues, bad, holding }
     });
+}
+
+/// One teacher hands in fifty submissions at once, whose documents keep all leases for an hour each. The other teacher's
+/// documents get every second permit until all of them are served.
+#[test]
+fn teacher_with_one_submission_gets_as_many_permits_as_one_with_fifty() {
+    let mut population = Population::new(13);
+    for number in 0..50 {
+        population.upload_of(Some("crowd"), &format!("crowd-{number}"), Kind::Slow, 6, Duration::ZERO);
+    }
+    population.upload_of(Some("single"), "single", Kind::Good, 60, Duration::from_millis(1));
+    population.run_until_served();
+    let accepted = population.accepted();
+    let mut order: Vec<(OffsetDateTime, Kind)> =
+        accepted.iter().map(|(id, at)| (*at, population.uploads[id].0)).collect();
+    order.sort_by_key(|(at, _)| *at);
+    assert_eq!(order.len(), 360);
+    // The leases that were free at the beginning went to whoever came first.
+    let free = LIMITS.max_in_flight as usize;
+    let last = order.iter().rposition(|(_, kind)| *kind == Kind::Good).unwrap();
+    assert!(last <= free + 2 * 60, "the last document of the single submission is number {last}");
 }
 
 /// All kinds at once, in one submission and in several, in another order for each seed.

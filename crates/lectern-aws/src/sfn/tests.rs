@@ -7,6 +7,7 @@ use aws_sdk_sfn::operation::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
+    admission::Lane,
     document::{Attempt, Reason, Round},
     testing::port_contract::faults::token_that_nobody_waits_for_is_not_awaited,
 };
@@ -22,6 +23,7 @@ fn execution() -> StartExecution {
     StartExecution {
         document: reference(),
         traceparent: Some(traceparent()),
+        lane: Lane::of(None, &reference().submission_id),
         redrives: 0,
         resume: Resume::Transfer,
         round: Round::FIRST,
@@ -55,7 +57,7 @@ async fn execution_is_started_under_the_documents_id() {
         input,
         json!({
             "schemaVersion": 2, "submissionId": "s1", "documentId": reference().document_id,
-            "redrives": 0, "round": 1, "attempt": 0,
+            "lane": "e8bc163c82eee187", "redrives": 0, "round": 1, "attempt": 0,
             "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         })
     );
@@ -84,14 +86,8 @@ async fn case_48_redrive_is_an_execution_of_its_own_that_resumes_with_the_docume
     let machine = StateMachine::new(client!(aws_sdk_sfn, first, rule), "arn:m".to_owned());
     let attempt = Attempt(1_000_007);
     for _ in 0..2 {
-        let start = StartExecution {
-            redrives,
-            resume,
-            round: Round(4),
-            attempt,
-            traceparent: None,
-            document: reference(),
-        };
+        let start =
+            StartExecution { redrives, resume, round: Round(4), attempt, traceparent: None, ..execution() };
         machine.start(&start).await.unwrap();
     }
     let request = seen.all().remove(0);
@@ -99,8 +95,10 @@ async fn case_48_redrive_is_an_execution_of_its_own_that_resumes_with_the_docume
     assert_eq!(request.name(), Some(name.as_str()));
     assert!(name.len() <= 80, "as long as a name may be");
     let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
-    let mut expected =
-        json!({"schemaVersion": SCHEMA_VERSION, "submissionId": "s1", "documentId": reference().document_id});
+    let mut expected = json!({
+        "schemaVersion": SCHEMA_VERSION, "submissionId": "s1", "documentId": reference().document_id,
+        "lane": "e8bc163c82eee187",
+    });
     expected.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_eq!(input, expected);
 }

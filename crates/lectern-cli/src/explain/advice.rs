@@ -261,9 +261,10 @@ fn awaits_permit(admission: &Admission, place: String, waited: Duration, now: Of
     } else if limiter.breaker.is_some() {
         limiter.breaker_text(now)
     } else if limiter.is_full() {
-        "All leases are held; the submissions are served in turn as jobs end.".to_owned()
+        "All leases are held; the teachers are served in turn as jobs end.".to_owned()
     } else if *standpoint == Standpoint::Queued {
-        "It waits in its submission's queue; the submissions are served in turn.".to_owned()
+        "It waits in its submission's queue; the teachers are served in turn, then their submissions."
+            .to_owned()
     } else {
         "admit-document is handling its request for a permit.".to_owned()
     };

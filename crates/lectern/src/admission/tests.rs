@@ -39,6 +39,15 @@ fn waiting(document: &DocumentRef, failed_transfers: u32) -> WaitingDocument {
     }
 }
 
+/// Puts a document without an owner into its queue.
+fn enqueue(state: &mut AdmissionState, waiting: &WaitingDocument) -> QueuePosition {
+    state.enqueue(waiting, &lane_of(&waiting.document))
+}
+
+fn lane_of(document: &DocumentRef) -> Lane {
+    Lane::of(None, &document.submission_id)
+}
+
 /// Grants a permit to a new document at once.
 fn granted(state: &mut AdmissionState, number: usize, now: OffsetDateTime) -> Permit {
     state.advance_to(now);
@@ -90,7 +99,7 @@ fn permit_expires_when_the_burst_no_longer_absorbs_its_delay() {
 fn no_more_leases_are_held_than_jobs_are_allowed_in_flight() {
     let mut state = AdmissionState::default();
     for number in 0..5 {
-        state.enqueue(&waiting(&document("s1", number), 0));
+        enqueue(&mut state, &waiting(&document("s1", number), 0));
     }
     for number in 0..3 {
         serve(&mut state, waiting(&document("s1", number), 0), &LIMITS, START);
@@ -185,7 +194,7 @@ fn job_that_is_at_work_after_its_lease_ended_gets_a_lease_although_all_are_taken
     assert!(state.lease(old).is_none());
     state.renew(old, &LIMITS, late);
     assert_eq!(state.snapshot().leases, 4, "the job is in flight all the same");
-    state.enqueue(&waiting(&document("s1", 9), 0));
+    enqueue(&mut state, &waiting(&document("s1", 9), 0));
     assert_eq!(state.next(&LIMITS), None);
     state.advance_to(late + LIMITS.lease + Span::seconds(1));
     assert_eq!(state.snapshot().leases, 0);
@@ -214,18 +223,18 @@ fn d01_admission_is_stalled_while_no_document_that_has_not_failed_is_served() {
     decided(&mut state, 0.0);
     assert_eq!(stalled(&state, 100.0), 0, "no document waits");
     let (new, failed) = (waiting(&document("s1", 1), 0), waiting(&document("s1", 2), 3));
-    state.enqueue(&new);
+    enqueue(&mut state, &new);
     decided(&mut state, 100.0);
     assert_eq!([100.0, 160.0].map(|now| stalled(&state, now)), [0, 60]);
     state.grant(failed.clone(), &ROOMY, at(200.0));
     decided(&mut state, 200.0);
     assert_eq!(stalled(&state, 300.0), 200, "a permit for a document that has failed before is no progress");
     serve(&mut state, new.clone(), &ROOMY, at(400.0));
-    state.enqueue(&failed);
+    enqueue(&mut state, &failed);
     decided(&mut state, 400.0);
     assert_eq!([400.0, 410.0].map(|now| stalled(&state, now)), [0, 10]);
     serve(&mut state, failed.clone(), &ROOMY, at(500.0));
-    state.enqueue(&failed);
+    enqueue(&mut state, &failed);
     decided(&mut state, 500.0);
     assert_eq!(
         stalled(&state, 510.0),
@@ -249,8 +258,8 @@ fn d01_half_open_trials_are_no_progress() {
     for number in 1..=20 {
         state.clear_granted();
         let new = waiting(&document("s1", number), 0);
-        state.enqueue(&new);
-        state.enqueue(&new);
+        enqueue(&mut state, &new);
+        enqueue(&mut state, &new);
         serve(&mut state, new, &ROOMY, now);
         state.note_progress(now);
         let trial = state.granted()[0].clone();
@@ -266,7 +275,7 @@ fn admission_state_is_stored_and_read_back_whole_and_an_empty_one_is_a_new_one()
     let mut state = AdmissionState::default();
     let first = granted(&mut state, 0, START);
     granted(&mut state, 1, START);
-    state.enqueue(&waiting(&document("s2", 2), 1));
+    enqueue(&mut state, &waiting(&document("s2", 2), 1));
     reported(&mut state, &first, Report::RateLimited(Some(at(9.0))), START);
     let other = granted(&mut state, 3, START);
     reported(&mut state, &other, Report::Unauthorized, START);

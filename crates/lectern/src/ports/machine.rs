@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::{
+    admission::Lane,
     document::{Attempt, Document, DocumentRef, DocumentState, Round, TaskToken},
     error::Error,
     telemetry::trace::TraceParent,
@@ -15,6 +16,8 @@ pub struct StartExecution {
     pub document: DocumentRef,
     /// The document's trace, if it has one.
     pub traceparent: Option<TraceParent>,
+    /// The document's lane in admission control.
+    pub lane: Lane,
     /// The number of redrives of the document. Each redrive is an execution of its own.
     pub redrives: u32,
     /// Where the workflow resumes.
@@ -42,6 +45,7 @@ impl StartExecution {
         Self {
             document: document.reference.clone(),
             traceparent: document.traceparent,
+            lane: Lane::of(document.owner.as_ref(), &document.reference.submission_id),
             redrives: document.redrives,
             resume: if document.redrives > 0 && document.state == DocumentState::Processing {
                 Resume::Probe

@@ -20,7 +20,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::Instrument as _;
 
 use crate::{
-    admission::{AdmissionState, LimiterSnapshot, Limits, Permit, QueuePosition, Report, WaitingDocument},
+    admission::lane,
+    admission::{
+        AdmissionState, Lane, LimiterSnapshot, Limits, Permit, QueuePosition, Report, WaitingDocument,
+    },
     document::{DocumentRef, TaskToken},
     error::{Error, StoreError, rfc3339},
     message::Envelope,
@@ -51,6 +54,9 @@ pub enum Order {
         task_token: TaskToken,
         /// How many attempts of this execution have failed.
         failed_transfers: u32,
+        /// The document's lane, if the execution was started with one; otherwise it is that of the submission.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lane::optional")]
+        lane: Option<Lane>,
         /// How often this execution has repeated a request. If it has, the document may already have a position.
         repeats: u32,
     },
@@ -213,13 +219,14 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
     async fn take(&mut self, Input { envelope, order }: Input) -> Result<(), Error> {
         let Envelope { document, attempt, traceparent, .. } = envelope;
         match order {
-            Order::Request { task_token, failed_transfers, repeats } => {
+            Order::Request { task_token, failed_transfers, lane, repeats } => {
                 self.tokens.insert(task_token.expose().to_owned());
+                let lane = lane.unwrap_or_else(|| Lane::of(None, &document.submission_id));
                 let enqueued_at = self.now.into();
                 let waiting =
                     WaitingDocument { document, traceparent, task_token, failed_transfers, enqueued_at };
                 if repeats == 0 || !self.repeat(&waiting).await? {
-                    self.enqueue(waiting);
+                    self.enqueue(waiting, &lane);
                 }
             }
             Order::Report { error, cause } => {
@@ -240,8 +247,8 @@ impl<S: AdmissionStore> AdmissionBatch<'_, S> {
         Ok(true)
     }
 
-    fn enqueue(&mut self, waiting: WaitingDocument) {
-        let position = self.state.enqueue(&waiting);
+    fn enqueue(&mut self, waiting: WaitingDocument, lane: &Lane) {
+        let position = self.state.enqueue(&waiting, lane);
         self.added.insert(position.clone());
         self.changes.positions.insert(waiting.document.clone(), Some(position.clone()));
         self.changes.waiting.insert(position, Some(waiting));

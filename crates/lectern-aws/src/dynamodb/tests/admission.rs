@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_smithy_mocks::mock;
 use lectern::{
-    admission::{AdmissionState, Limits, Permit, QueuePosition, Report, WaitingDocument},
+    admission::{AdmissionState, Lane, Limits, Permit, QueuePosition, Report, WaitingDocument},
     document::{DocumentId, DocumentRef, TaskToken},
     error::Error,
     ports::AdmissionStore as _,
@@ -46,7 +46,7 @@ pub(super) fn state() -> AdmissionState {
     for (permit, report) in granted.iter().zip([Report::RateLimited(Some(NOW)), Report::Unauthorized]) {
         state.report(permit.attempt, report, NOW);
     }
-    state.enqueue(&waiting("s2", 1, "token"));
+    state.enqueue(&waiting("s2", 1, "token"), &Lane::of(None, &"s2".parse().unwrap()));
     state.note_progress(NOW);
     state
 }
@@ -260,10 +260,9 @@ async fn largest_state_stays_far_below_what_an_item_may_have() {
     }
     for number in 0..2_000 {
         let failed_transfers = u32::from(number % 2 == 0);
-        state.enqueue(&WaitingDocument {
-            failed_transfers,
-            ..waiting(&submission(9_000 + number), number, &token)
-        });
+        let waiting =
+            WaitingDocument { failed_transfers, ..waiting(&submission(9_000 + number), number, &token) };
+        state.enqueue(&waiting, &Lane::of(None, &waiting.document.submission_id));
     }
     assert_eq!((state.granted().len(), state.snapshot().leases), (35, 1_000));
     let seen = Seen::new();

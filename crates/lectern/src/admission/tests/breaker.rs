@@ -13,7 +13,7 @@ fn opened() -> AdmissionState {
 /// Whether a waiting document could get a permit.
 fn allows_request(state: &AdmissionState) -> bool {
     let mut state = state.clone();
-    state.enqueue(&waiting(&document("s9", 99), 0));
+    enqueue(&mut state, &waiting(&document("s9", 99), 0));
     state.next(&ROOMY).is_some()
 }
 
@@ -173,15 +173,16 @@ fn trial_that_is_never_reported_is_replaced() {
 fn d01_half_open_trial_prefers_a_document_that_has_not_failed() {
     let mut state = opened();
     for number in 0..5 {
-        state.enqueue(&waiting(&document("s1", number), 1));
+        enqueue(&mut state, &waiting(&document("s1", number), 1));
     }
-    assert_eq!(state.next(&ROOMY).unwrap().queue, "s1!", "no other document waits");
+    let next = |state: &AdmissionState| state.next(&ROOMY).unwrap().queue;
+    assert!(next(&state).ends_with("/s1!"), "no other document waits");
     state.clear_granted();
     let good = waiting(&document("s2", 9), 0);
-    state.enqueue(&good);
-    assert_eq!(state.next(&ROOMY).unwrap().queue, "s2");
+    enqueue(&mut state, &good);
+    assert!(next(&state).ends_with("/s2"));
     serve(&mut state, good, &ROOMY, START);
     let trial = state.granted()[0].clone();
     reported(&mut state, &trial, Report::Accepted, at(16.0));
-    assert_eq!(state.next(&ROOMY).unwrap().queue, "s1!", "retrying documents have their turn again");
+    assert!(next(&state).ends_with("/s1!"), "retrying documents have their turn again");
 }

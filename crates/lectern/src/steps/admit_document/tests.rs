@@ -34,12 +34,14 @@ struct Orders {
     world: MemoryWorld,
     queue: VecDeque<Input>,
     requests: usize,
+    /// The lane of the next requests; without one, it is that of the submission.
+    lane: Option<Lane>,
 }
 
 impl Orders {
     fn with_leases(max_in_flight: u32) -> Self {
         let world = MemoryWorld { limits: limits(max_in_flight), ..MemoryWorld::default() };
-        Self { world, queue: VecDeque::new(), requests: 0 }
+        Self { world, queue: VecDeque::new(), requests: 0, lane: None }
     }
 
     fn order(&mut self, document: &DocumentRef, attempt: Attempt, order: Order) {
@@ -52,7 +54,12 @@ impl Orders {
         self.order(
             document,
             Attempt(0),
-            Order::Request { task_token: task_token.clone(), failed_transfers, repeats },
+            Order::Request {
+                task_token: task_token.clone(),
+                failed_transfers,
+                lane: self.lane.clone(),
+                repeats,
+            },
         );
         task_token
     }
@@ -156,8 +163,16 @@ async fn starts_are_whole_seconds_that_are_never_early() {
 
 #[rstest]
 #[case::request(
+    json!({ "kind": "request", "taskToken": "sesame", "failedTransfers": 3, "lane": "0123456789abcdef", "repeats": 2 }),
+    request("0123456789abcdef".parse().ok())
+)]
+#[case::request_of_an_execution_that_was_started_before_lanes(
     json!({ "kind": "request", "taskToken": "sesame", "failedTransfers": 3, "repeats": 2 }),
-    Order::Request { task_token: TaskToken::new("sesame"), failed_transfers: 3, repeats: 2 }
+    request(None)
+)]
+#[case::request_of_an_execution_without_a_lane(
+    json!({ "kind": "request", "taskToken": "sesame", "failedTransfers": 3, "lane": "", "repeats": 2 }),
+    request(None)
 )]
 #[case::success(
     json!({ "kind": "report", "error": "" }),
@@ -178,6 +193,10 @@ fn orders_are_read_and_print_no_token(#[case] mut body: Value, #[case] order: Or
     let input: Input = crate::message::parse(&body.to_string()).unwrap();
     assert_eq!(input, Input { envelope: Envelope::new(document, Attempt(7)), order });
     assert!(!format!("{input:?}").contains("sesame"));
+}
+
+fn request(lane: Option<Lane>) -> Order {
+    Order::Request { task_token: TaskToken::new("sesame"), failed_transfers: 3, lane, repeats: 2 }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::{Outcome, at_once, conflicts, new_document, suite};
 use crate::{
-    admission::{AdmissionState, QueuePosition, Timestamp, WaitingDocument},
+    admission::{AdmissionState, Lane, QueuePosition, Timestamp, WaitingDocument},
     document::{Attempt, TaskToken},
     message::Envelope,
     ports::{AdmissionStore, Orders},
@@ -53,7 +53,8 @@ fn waiting(submission: &str, number: u64) -> Outcome<WaitingDocument> {
 fn enqueue(state: &mut AdmissionState, documents: Vec<WaitingDocument>) -> QueueChanges {
     let mut changes = QueueChanges::default();
     for waiting in documents {
-        let position = state.enqueue(&waiting);
+        let lane = Lane::of(None, &waiting.document.submission_id);
+        let position = state.enqueue(&waiting, &lane);
         changes.positions.insert(waiting.document.clone(), Some(position.clone()));
         changes.waiting.insert(position, Some(waiting));
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, new_document, suite};
 use crate::{
+    admission::Lane,
     document::{Attempt, DocumentRef, Reason, Round, TaskToken},
     error::Error,
     ports::{Executions, Resume, StartExecution, Tasks, TokenUse},
@@ -49,6 +50,7 @@ suite! {
 fn start(document: &DocumentRef, redrives: u32, resume: Resume) -> StartExecution {
     StartExecution {
         document: document.clone(),
+        lane: Lane::of(None, &document.submission_id),
         traceparent: None,
         redrives,
         resume,

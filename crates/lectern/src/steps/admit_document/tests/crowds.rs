@@ -27,6 +27,32 @@ async fn submission_of_thousands_delays_the_single_document_of_another_by_two_pe
 }
 
 #[tokio::test]
+async fn teacher_with_fifty_submissions_delays_each_document_of_another_teacher_by_one_permit() {
+    let mut orders = Orders::with_leases(1);
+    let owner = |name: &str| Some(Lane::of(Some(&name.parse().unwrap()), &"s".parse().unwrap()));
+    orders.lane = owner("crowd");
+    let crowd: Vec<DocumentRef> =
+        (0..200).map(|number| document(&format!("crowd-{}", number % 50), number)).collect();
+    let mut tokens: Vec<_> =
+        crowd.iter().map(|document| (orders.request(document), document.clone())).collect();
+    orders.lane = owner("single");
+    let single: Vec<DocumentRef> = (0..20).map(|number| document("single", number)).collect();
+    tokens.extend(single.iter().map(|document| (orders.request(document), document.clone())));
+    orders.deliver().await;
+    let mut served = Vec::new();
+    while let Some(index) = tokens.iter().position(|(token, _)| orders.answer(token).is_some()) {
+        let (token, document) = tokens.swap_remove(index);
+        served.push(document.submission_id.as_str() == "single");
+        orders.release(&document, &token);
+        orders.deliver().await;
+    }
+    assert_eq!(served.len(), 220);
+    // The first permit was granted before the other teacher came, who then waited for one turn.
+    let turns: Vec<bool> = (0..40).map(|number| number % 2 == 1).collect();
+    assert_eq!(served[1..=40], turns, "the teachers are served in turn");
+}
+
+#[tokio::test]
 async fn ten_thousand_documents_that_request_at_once_get_one_permit_each() {
     let leases = 50;
     let mut orders = Orders::with_leases(leases);
