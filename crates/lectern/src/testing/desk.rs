@@ -78,6 +78,8 @@ impl SignUploads for MemoryDesk {
     }
 
     async fn begin(&self, upload: &Upload<'_>) -> Result<String, Error> {
+        // Another request may begin the same upload meanwhile.
+        tokio::task::yield_now().await;
         self.faults.run("begin", || {
             let mut state = lock(&self.state);
             state.begun += 1;
