@@ -6,8 +6,9 @@ mod read;
 use std::collections::HashMap;
 
 use crate::{
+    contract::wire::FileRole,
     document::{DocumentRef, Reason},
-    testing::{Cut, MemoryBackend},
+    testing::{Cut, MemoryBackend, world::returned_file},
 };
 
 use super::*;
@@ -47,6 +48,13 @@ async fn arrived(backend: &MemoryBackend, by: &Caller, name: &str, rejected: Opt
     let created = created(backend, by, &[(name, 10)]).await;
     let id = created.submission.submission_id;
     backend.arrive(&id, created.pending[0].file_id, rejected).await.unwrap()
+}
+
+/// Makes a document `Ready`.
+async fn make_ready(backend: &MemoryBackend, document: &DocumentRef) {
+    let content: &[u8] = b"%PDF-1.7";
+    let file = returned_file("report.pdf", FileRole::Attachment, "application/pdf", content);
+    backend.make_ready(document, &[(file, content.into())]).await.unwrap();
 }
 
 fn damaged() -> Option<Reason> {
@@ -96,7 +104,7 @@ async fn call(number: usize, fails: bool) -> (MemoryBackend, SubmissionId, Vec<&
     let id = created.submission.submission_id.clone();
     let upload = |name: &str| created.pending.iter().find(|file| file.name == name).unwrap().file_id;
     let ready = backend.arrive(&id, upload("a.docx"), None).await.unwrap();
-    backend.make_ready(&ready, &[]).await.unwrap();
+    make_ready(&backend, &ready).await;
     let rejected = backend.arrive(&id, upload("b.pdf"), damaged()).await.unwrap();
     let [ready, rejected] = [ready, rejected].map(|document| document.document_id.to_string());
     let large = upload("c.mp4").to_string();

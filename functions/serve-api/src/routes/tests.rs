@@ -44,7 +44,9 @@ async fn teacher_hands_in_and_sees_the_submission_become_ready() {
     let backend = &world.app.backend;
     let submission = id.parse().unwrap();
     let document = backend.arrive(&submission, file("plan.docx").parse().unwrap(), None).await.unwrap();
-    backend.make_ready(&document, &[]).await.unwrap();
+    let content: &[u8] = b"%PDF-1.7";
+    let report = lectern::testing::world::returned_file("report.pdf", lectern::contract::wire::FileRole::Attachment, "application/pdf", content);
+    backend.make_ready(&document, &[(report, content.into())]).await.unwrap();
     let read = world.get(&path, Some(TEACHER)).await.body;
     assert_eq!((&read["submission"]["state"], &read["submission"]["ready"]), (&"Ready".into(), &1.into()));
     assert_eq!(read["pending"].as_array().unwrap().len(), 1, "the film has not arrived");

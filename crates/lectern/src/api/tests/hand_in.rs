@@ -41,7 +41,7 @@ async fn s01_teacher_has_a_limited_number_of_unfinished_submissions() {
     let second = arrived(&backend, &teacher, "a.pdf", None).await;
     assert_used_up(create_submission(&backend, &teacher, &submission_of(&[])).await, "withdraw one");
     created(&backend, &person("another", "teachers"), &[]).await;
-    backend.make_ready(&second, &[]).await.unwrap();
+    make_ready(&backend, &second).await;
     created(&backend, &teacher, &[]).await;
     assert_used_up(create_submission(&backend, &teacher, &submission_of(&[])).await, "2 submissions");
 }
@@ -279,7 +279,7 @@ async fn parts_are_signed_and_completed_only_after_the_upload_has_begun() {
 async fn late_file_joins_a_submission_that_is_ready() {
     let backend = MemoryBackend::default();
     let first = arrived(&backend, &teacher(), "lesson.mp4", None).await;
-    backend.make_ready(&first, &[]).await.unwrap();
+    make_ready(&backend, &first).await;
     let id = &first.submission_id;
     let state = async || {
         let read = read_submission(&backend, &teacher(), id.as_str()).await.unwrap();
@@ -290,7 +290,7 @@ async fn late_file_joins_a_submission_that_is_ready() {
     assert_eq!(state().await, (SubmissionState::Ready, 1, 1));
     let late = backend.arrive(id, late.file_id, None).await.unwrap();
     assert_eq!(state().await, (SubmissionState::InProgress, 0, 2));
-    backend.make_ready(&late, &[]).await.unwrap();
+    make_ready(&backend, &late).await;
     assert_eq!(state().await, (SubmissionState::Ready, 0, 2));
 }
 
@@ -329,7 +329,7 @@ async fn only_a_file_that_was_rejected_or_has_failed_is_removed_alone() {
     let backend = MemoryBackend::default();
     let open = arrived(&backend, &teacher(), "a.pdf", None).await;
     let ready = arrived(&backend, &teacher(), "b.pdf", None).await;
-    backend.make_ready(&ready, &[]).await.unwrap();
+    make_ready(&backend, &ready).await;
     let remove = async |document: &DocumentRef| {
         let id = document.document_id.to_string();
         remove_document(&backend, &teacher(), document.submission_id.as_str(), &id).await
@@ -346,7 +346,7 @@ async fn only_a_file_that_was_rejected_or_has_failed_is_removed_alone() {
 #[tokio::test]
 async fn removed_pending_file_is_gone_with_its_upload() {
     let upload = InParts::begun().await;
-    let remove = || remove_file(&upload.backend, &teacher(), &upload.submission, &upload.upload);
+    let remove = async || remove_file(&upload.backend, &teacher(), &upload.submission, &upload.upload).await;
     remove().await.unwrap();
     assert_eq!(upload.backend.desk.open_uploads(), 0);
     let read = read_submission(&upload.backend, &teacher(), &upload.submission).await.unwrap();
@@ -395,7 +395,7 @@ async fn failing_store_while_a_submission_is_created_leaves_nothing() {
 async fn document_of_a_replaced_key_keeps_its_state_until_then() {
     let backend = MemoryBackend::default();
     let ready = arrived(&backend, &teacher(), "a.pdf", None).await;
-    backend.make_ready(&ready, &[]).await.unwrap();
+    make_ready(&backend, &ready).await;
     let (id, document) = (ready.submission_id.as_str(), ready.document_id.to_string());
     let newer = replace_document(&backend, &teacher(), id, &document, &file("a.pdf", 5)).await.unwrap();
     let stored = backend.store.pending_file(&ready.submission_id, &newer.file_id).await.unwrap().unwrap();

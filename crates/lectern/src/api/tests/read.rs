@@ -64,7 +64,7 @@ async fn one_of_three_files_fails_alone() {
     for (number, file) in created.pending.iter().enumerate() {
         let document = backend.arrive(&id, file.file_id, (number == 1).then(damaged).flatten()).await.unwrap();
         if number != 1 {
-            backend.make_ready(&document, &[]).await.unwrap();
+            make_ready(&backend, &document).await;
         }
     }
     let read = read_submission(&backend, &teacher(), id.as_str()).await.unwrap().submission;
@@ -247,7 +247,7 @@ async fn lists_are_filtered_by_state_type_and_time() {
     for name in ["a.mp4", "b.pdf", "c.jpg", "d.mp4"] {
         let document = arrived(&backend, &teacher(), name, (name == "b.pdf").then(damaged).flatten()).await;
         if name == "d.mp4" {
-            backend.make_ready(&document, &[]).await.unwrap();
+            make_ready(&backend, &document).await;
         }
         created_at.push((document.submission_id.to_string(), crate::error::rfc3339(backend.clock.now())));
         backend.clock.advance(Duration::from_hours(24));
