@@ -24,7 +24,7 @@ mod test_support;
 
 pub use clients::Clients;
 pub use clock::{SystemClock, SystemRandom};
-pub use config::{Config, ConfigError, SignIn};
+pub use config::{Config, ConfigError, Endpoints, SignIn};
 pub use dynamodb::{AuditTrail, DynamoDbStore};
 pub use environment::Environment;
 pub use http_third_party::HttpThirdParty;

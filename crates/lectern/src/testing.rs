@@ -4,6 +4,7 @@
 //! store's writes are the pure functions of [`crate::document::transitions`], like those of the store on `DynamoDB`.
 
 mod admission;
+mod backend;
 mod desk;
 pub mod golden;
 pub mod model;
@@ -17,6 +18,7 @@ pub mod world;
 
 use std::{collections::BTreeMap, sync::Mutex};
 
+pub use backend::MemoryBackend;
 pub use desk::MemoryDesk;
 pub use objects::MemoryObjects;
 pub use outside::{MemoryClock, MemoryQueues, MemoryStates, MemoryThirdParty, SequentialRandom};

@@ -13,11 +13,11 @@ use lectern::{
     steps::admit_document::QueueChanges,
     telemetry::trace::TraceParent,
     testing::{
-        Cut, Faults, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
+        Cut, Faults, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
         port_contract::{
             admission, audit, documents, erasure,
             faults::{self, write_that_meets_another_writer_can_be_repeated as repeated},
-            machine,
+            hand_in, machine,
             objects::{self, UploadsSetup as _},
         },
         world::{START, failed_for, object},
@@ -77,6 +77,22 @@ async fn browse_keeps_its_contract() {
 #[tokio::test]
 async fn operations_keeps_its_contract() {
     keeps(documents::operations(&store()).await);
+}
+
+#[tokio::test]
+async fn hand_in_keeps_its_contract() {
+    keeps(hand_in::hand_in(&store()).await);
+}
+
+#[tokio::test]
+async fn lists_keep_their_contract() {
+    keeps(hand_in::lists(&store()).await);
+}
+
+#[tokio::test]
+async fn sign_uploads_keeps_its_contract() {
+    let desk = MemoryDesk::default();
+    keeps(hand_in::sign_uploads(&desk, &desk).await);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use axum::{
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::map_response_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -65,31 +66,25 @@ impl Pages {
 /// The routes that need no token.
 pub(crate) fn router(pages: Arc<Pages>) -> Router {
     Router::new()
-        .route("/", get(index))
+        .route("/", get(|headers: HeaderMap| async move { serve("index.html", &headers) }))
         .route("/web/config.json", get(config))
         .route("/web/openapi.json", get(description))
-        .route("/web/{*file}", get(file))
+        .route("/web/{*file}", get(|Path(file): Path<String>, headers: HeaderMap| async move { serve(&file, &headers) }))
+        .method_not_allowed_fallback(|| async { Refusal::from(ApiError::MethodNotAllowed) })
+        .layer(map_response_with_state(pages.clone(), with_headers))
         .with_state(pages)
 }
 
-async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response {
-    serve("index.html", &pages, &headers)
-}
-
-async fn file(State(pages): State<Arc<Pages>>, Path(file): Path<String>, headers: HeaderMap) -> Response {
-    serve(&file, &pages, &headers)
-}
-
 async fn config(State(pages): State<Arc<Pages>>) -> Response {
-    with_headers([(header::CONTENT_TYPE, "application/json")].into_response(), &pages, pages.config.clone())
+    ([(header::CONTENT_TYPE, "application/json")], pages.config.clone()).into_response()
 }
 
-async fn description(State(pages): State<Arc<Pages>>) -> Response {
-    let json = Bytes::from_static(include_bytes!("../../../docs/api.openapi.json"));
-    with_headers([(header::CONTENT_TYPE, "application/json")].into_response(), &pages, json)
+async fn description() -> Response {
+    let json = include_bytes!("../../../docs/api.openapi.json");
+    ([(header::CONTENT_TYPE, "application/json")], json.as_slice()).into_response()
 }
 
-fn serve(file: &str, pages: &Pages, headers: &HeaderMap) -> Response {
+fn serve(file: &str, headers: &HeaderMap) -> Response {
     let Some((file, content_type)) = Web::get(file).zip(content_type(file)) else {
         return Refusal::from(ApiError::NotFound).into_response();
     };
@@ -97,14 +92,13 @@ fn serve(file: &str, pages: &Pages, headers: &HeaderMap) -> Response {
     let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{tag}\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-        return with_headers((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response(), pages, Bytes::new());
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
-    let answer = [(header::ETAG, tag), (header::CONTENT_TYPE, content_type.to_owned())].into_response();
-    with_headers(answer, pages, file.data.into_owned().into())
+    let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, content_type.to_owned())];
+    (headers, Bytes::from_owner(file.data)).into_response()
 }
 
-fn with_headers(answer: Response, pages: &Pages, body: Bytes) -> Response {
-    let mut answer = answer.map(|_| body.into());
+async fn with_headers(State(pages): State<Arc<Pages>>, mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, pages.policy.clone());
     let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));

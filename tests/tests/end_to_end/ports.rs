@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::{
+    config::{Credentials, SharedCredentialsProvider},
+    types::{BucketVersioningStatus, ChecksumAlgorithm, VersioningConfiguration},
+};
 use aws_sdk_sfn::{operation::describe_execution::DescribeExecutionOutput, types::ExecutionStatus};
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
@@ -16,20 +19,21 @@ use lectern::{
         admission::{self, OrdersSetup},
         audit, documents,
         erasure::{self, ObjectsSetup},
+        hand_in::{self, PartsSetup},
         machine::{self, ErasuresSetup, ExecutionsSetup, TaskOutcome, TasksSetup},
         objects::{self, UploadsSetup},
     },
 };
 use lectern_aws::{
     AdmissionQueue, AuditTrail, DynamoDbStore, ObjectsOfSubmissions, ReturnedBucket, StateMachine,
-    UploadsBucket,
+    UploadDesk, UploadsBucket,
     sfn::{ErasureStateMachine, TaskTokens},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    stack::Stack,
+    stack::{Description, Stack},
     store_model::like_the_stacks_table,
     wait::{SOON, eventually},
 };
@@ -89,6 +93,26 @@ async fn browse_on_dynamodb_keeps_its_contract() {
 #[tokio::test]
 async fn operations_on_dynamodb_keeps_its_contract() {
     keeps(documents::operations(&store().await).await);
+}
+
+#[tokio::test]
+async fn hand_in_on_dynamodb_keeps_its_contract() {
+    keeps(hand_in::hand_in(&store().await).await);
+}
+
+#[tokio::test]
+async fn lists_on_dynamodb_keep_their_contract() {
+    keeps(hand_in::lists(&store().await).await);
+}
+
+#[tokio::test]
+async fn sign_uploads_on_s3_keeps_its_contract() {
+    let (stack, bucket) = (Stack::open(), OwnBucket::create().await);
+    let Description { region, access_key_id, secret_access_key, .. } = stack.is;
+    let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "stack.json");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    let desk = UploadDesk::new(bucket.client.clone(), bucket.name.clone(), region, credentials);
+    keeps(hand_in::sign_uploads(&desk, &bucket).await);
 }
 
 #[tokio::test]
@@ -213,6 +237,14 @@ impl UploadsSetup for OwnBucket {
     async fn remove_version(&self, object: &ObjectVersion) {
         let request = self.client.delete_object().bucket(&self.name).key(&object.key);
         request.version_id(&object.version_id).send().await.unwrap();
+    }
+}
+
+impl PartsSetup for OwnBucket {
+    async fn send_part(&self, key: &str, multipart_id: &str, part_number: u32, bytes: Bytes) {
+        let request = self.client.upload_part().bucket(&self.name).key(key).upload_id(multipart_id);
+        let request = request.part_number(part_number.try_into().unwrap()).body(bytes.into());
+        request.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await.unwrap();
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) fn document(key: &str, media_type: MediaType, files: &[Returned]) -> 
             document_id: DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id),
         },
         object,
+        owner: None,
+        name: None,
         size_bytes: 12_345,
         media_type: Some(media_type),
         state: DocumentState::Normalizing,

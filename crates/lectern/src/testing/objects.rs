@@ -312,13 +312,17 @@ impl ReturnedFiles for MemoryObjects {
 }
 
 impl ReadUrls for MemoryObjects {
-    async fn upload_url(&self, object: &ObjectVersion, _shown: Shown<'_>) -> Result<Option<String>, Error> {
-        let url = |version: Version| format!("https://uploads.example/{}", version.id);
+    async fn upload_url(&self, object: &ObjectVersion, shown: Shown<'_>) -> Result<Option<String>, Error> {
+        let shown = match shown {
+            Shown::Download(file_name) => format!("attachment={file_name}"),
+            Shown::Inline(media_type) => format!("inline={media_type}"),
+        };
+        let url = |version: Version| format!("https://uploads.example/{}?{shown}", version.id);
         self.faults.run("upload_url", || self.version(object).map(url))
     }
 
-    async fn returned_url(&self, key: &str, _file_name: &str) -> Result<Option<String>, Error> {
-        let url = |_| format!("https://returned.example/{key}");
+    async fn returned_url(&self, key: &str, file_name: &str) -> Result<Option<String>, Error> {
+        let url = |_| format!("https://returned.example/{key}?attachment={file_name}");
         self.faults.run("returned_url", || self.returned(key).map(url))
     }
 }

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod documents;
 pub mod erasure;
 pub mod faults;
+pub mod hand_in;
 pub mod machine;
 pub mod objects;
 

@@ -54,6 +54,7 @@ impl World {
             sequencer: Sequencer::new("1"),
             owner: sample.owner,
             name: sample.name,
+            upload: None,
             size_bytes: sample.size_bytes,
             media_type: sample.media_type,
             rejected: None,

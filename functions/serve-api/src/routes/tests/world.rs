@@ -1,111 +1,75 @@
-//! The router with in-memory ports that contain one submission.
+//! The router with in-memory ports that contain a submission of each of two teachers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Method, Request, StatusCode},
+    http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use lambda_http::request::RequestContext;
 use lectern::{
-    contract::wire::{FileRole, JobSucceeded, ReturnedFile},
-    document::{CallbackId, DocumentId, DocumentRef, JobResult, ObjectVersion, Reason},
-    error::rfc3339,
-    ports::{
-        FinalOutcome, Finishing as _, NewDocument, Records as _, Register as _, Results as _, Sequencer,
-    },
-    record::Draft,
-    telemetry::trace::TraceParent,
-    testing::{Faults, MemoryObjects, MemoryStore, SequentialRandom},
+    api::{Caller, CreateSubmission, begin_upload, create_submission},
+    contract::wire::FileRole,
+    document::{DocumentRef, Reason, SubmissionId, UploadId},
+    testing::{MemoryBackend, world::returned_file},
 };
-use lectern_content::MediaType;
 use serde_json::{Value, json};
-use time::macros::datetime;
 use tower::ServiceExt as _;
 
-/// The claims of an evaluator's token, as the HTTP API's authorizer passes them on.
-pub(super) const EVALUATOR: &str = r#"{"sub":"1","cognito:groups":"[evaluators teachers]"}"#;
+use super::{super::App, contract::assert_described};
 
-/// A submission `s1` with a document that is ready and one that was rejected.
-pub(super) struct World {
-    pub(super) faults: Arc<Faults>,
+/// The claims of access tokens, as the HTTP API's authorizer passes them on.
+pub(super) const TEACHER: &str = r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"access"}"#;
+pub(super) const EVALUATOR: &str = r#"{"sub":"evaluator","cognito:groups":"[evaluators]","token_use":"access"}"#;
+pub(super) const OPERATOR: &str = r#"{"sub":"operator","cognito:groups":"[operators]","token_use":"access"}"#;
+
+/// What a teacher has handed in: a document that is ready, one that was rejected, and two pending files, of which the
+/// second one is uploaded in parts.
+#[derive(Clone, Debug)]
+pub(super) struct HandedIn {
+    pub(super) id: SubmissionId,
     pub(super) ready: DocumentRef,
     pub(super) rejected: DocumentRef,
-    store: Arc<MemoryStore>,
-    objects: Arc<MemoryObjects>,
+    pub(super) in_one_request: UploadId,
+    pub(super) in_parts: UploadId,
+}
+
+/// The submission of [`TEACHER`], that of another teacher, and the router.
+pub(super) struct World {
+    pub(super) app: Arc<App<MemoryBackend>>,
+    pub(super) own: HandedIn,
+    pub(super) foreign: HandedIn,
     router: Router,
 }
 
 impl World {
     pub(super) async fn new() -> Self {
-        let faults = Arc::new(Faults::default());
-        let store = Arc::new(MemoryStore::new(faults.clone()));
-        let objects = Arc::new(MemoryObjects::new(faults.clone()));
-        let router = super::super::router(store.clone(), objects.clone());
-        let reference = |file: &str| reference(&object("s1", file));
-        let (ready, rejected) = (reference("lesson.docx"), reference("empty.pdf"));
-        let world = Self { faults, ready, rejected, store, objects, router };
-        world.register("s1", "lesson.docx", 0, false).await;
-        world.register("s1", "empty.pdf", 1, true).await;
-        world.finish().await;
-        world
-    }
-
-    pub(super) async fn register(&self, submission: &str, file: &str, at_s: u64, rejected: bool) {
-        let object = object(submission, file);
-        let new = NewDocument {
-            reference: reference(&object),
-            callback_id: CallbackId::new(&object.key),
-            traceparent: TraceParent::new(&SequentialRandom::default()),
-            object,
-            sequencer: Sequencer::new("1"),
-            owner: None,
-            name: None,
-            upload: None,
-            size_bytes: 10,
-            media_type: (!rejected).then_some(MediaType::Docx),
-            rejected: rejected.then(|| Reason::new("empty", "The file is empty.")),
-            now: datetime!(2026-11-20 16:00 UTC) + Duration::from_secs(at_s),
-        };
-        self.objects.upload(&new.object, None, &b"bytes"[..]);
-        self.store.register(new).await.unwrap();
-    }
-
-    async fn finish(&self) {
-        let text = "the the lesson";
-        let findings = json!({"findings": [{"start": 0, "end": 7, "rule": "doubledWord", "message": "Twice.",
-                                            "suggestion": "the", "severity": "warning"}]})
-        .to_string();
-        let files = [
-            returned("text.txt", FileRole::Text, "text/plain", text),
-            returned("findings.json", FileRole::Findings, "application/json", &findings),
-        ];
-        let contents = [text.to_owned(), findings].map(Bytes::from);
-        let job = JobSucceeded { job_id: "job".to_owned(), files: files.to_vec() };
-        let now = datetime!(2026-11-20 17:00 UTC);
-        self.store.record_result(&self.ready, &JobResult::Succeeded(job), now).await.unwrap();
-        let mut draft = Draft::new(&self.store.get(&self.ready).unwrap(), "house").unwrap();
-        for (index, (file, content)) in files.iter().zip(&contents).enumerate() {
-            self.objects
-                .put_returned(&lectern::document::keys::returned_file(&self.ready, index), content.clone());
-            draft.add(file, Some(content)).unwrap();
-        }
-        let record = draft.finish(rfc3339(now)).unwrap();
-        let (record_key, json) = record.to_object(&self.ready).unwrap();
-        self.objects.put_record(&record_key, json).await.unwrap();
-        self.store.finish(&self.ready, FinalOutcome::Ready { record_key }, now).await.unwrap();
+        let backend = MemoryBackend::default();
+        let own = hand_in(&backend, "teacher").await;
+        let foreign = hand_in(&backend, "another-teacher").await;
+        let app = Arc::new(App { backend, groups_claim: "cognito:groups".to_owned() });
+        Self { router: super::super::router(app.clone()), app, own, foreign }
     }
 
     pub(super) async fn get(&self, path: &str, claims: Option<&str>) -> Answer {
-        self.send(request(Method::GET, path, claims)).await
+        self.send(request(Method::GET, path, claims, None)).await
     }
 
+    pub(super) async fn post(&self, path: &str, claims: &str, body: &Value) -> Answer {
+        self.send(request(Method::POST, path, Some(claims), Some(body))).await
+    }
+
+    /// Sends a request. Every answer of a described route has to be as the description says.
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        Answer { status: parts.status, headers: parts.headers, body: serde_json::from_slice(&bytes).unwrap() }
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        assert_described(&method, &path, &answer);
+        answer
     }
 }
 
@@ -122,10 +86,11 @@ impl Answer {
     }
 }
 
-/// A request as `lambda_http` passes it to the router. `claims` is JSON; `None` if the request did not pass the
-/// authorizer.
-pub(super) fn request(method: Method, path: &str, claims: Option<&str>) -> Request<Body> {
-    let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+/// A request as `lambda_http` passes it to the router. `claims` is JSON; `None` if the request did not pass the authorizer.
+pub(super) fn request(method: Method, path: &str, claims: Option<&str>, body: Option<&Value>) -> Request<Body> {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let mut request = request.body(body.map_or_else(Body::empty, |body| body.to_string().into())).unwrap();
     let context: RequestContext = serde_json::from_value(context(claims.unwrap_or("null"))).unwrap();
     request.extensions_mut().insert(context);
     request
@@ -142,28 +107,33 @@ pub(super) fn context(claims: &str) -> Value {
     context
 }
 
-fn object(submission: &str, file: &str) -> ObjectVersion {
-    ObjectVersion {
-        bucket: "uploads".to_owned(),
-        key: format!("submissions/{submission}/{file}"),
-        version_id: "v1".to_owned(),
-    }
-}
-
-fn reference(object: &ObjectVersion) -> DocumentRef {
-    DocumentRef {
-        submission_id: object.key.split('/').nth(1).unwrap().parse().unwrap(),
-        document_id: DocumentId::of(&object.bucket, object.key.as_bytes(), &object.version_id),
-    }
-}
-
-fn returned(name: &str, role: FileRole, media_type: &str, content: &str) -> ReturnedFile {
-    ReturnedFile {
-        name: name.into(),
-        role,
-        url: "https://third-party.example/file".to_owned(),
-        size_bytes: content.len() as u64,
-        sha256: "0".repeat(64),
-        media_type: media_type.to_owned(),
-    }
+async fn hand_in(backend: &MemoryBackend, teacher: &str) -> HandedIn {
+    let claims = [("sub", teacher), ("cognito:groups", "[teachers]")];
+    let claims = claims.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    let caller = Caller::from_claims(&claims, "cognito:groups").unwrap();
+    let files = json!([
+        {"name": "lesson.docx", "sizeBytes": 5}, {"name": "broken.pdf", "sizeBytes": 5},
+        {"name": "later.pdf", "sizeBytes": 5}, {"name": "lesson.mp4", "sizeBytes": 20_000_000},
+    ]);
+    let request: CreateSubmission =
+        serde_json::from_value(json!({"title": "The water cycle", "files": files})).unwrap();
+    let created = create_submission(backend, &caller, &request).await.unwrap();
+    let file = |name: &str| created.pending.iter().find(|file| file.name == name).unwrap().file_id;
+    let id = created.submission.submission_id;
+    let ready = backend.arrive(&id, file("lesson.docx"), None).await.unwrap();
+    let text = "the the lesson";
+    let findings = json!({"findings": [{"start": 0, "end": 7, "rule": "doubledWord", "message": "Twice.",
+                                        "suggestion": "the", "severity": "warning"}]})
+    .to_string();
+    let returned = [
+        ("text.txt", FileRole::Text, "text/plain", Bytes::from(text)),
+        ("findings.json", FileRole::Findings, "application/json", findings.into()),
+    ]
+    .map(|(name, role, media_type, content)| (returned_file(name, role, media_type, &content), content));
+    backend.make_ready(&ready, &returned).await.unwrap();
+    let reason = Reason::new("damaged", "The file is damaged.");
+    let rejected = backend.arrive(&id, file("broken.pdf"), Some(reason)).await.unwrap();
+    let in_parts = file("lesson.mp4");
+    begin_upload(backend, &caller, id.as_str(), &in_parts.to_string(), &Default::default()).await.unwrap();
+    HandedIn { id, ready, rejected, in_one_request: file("later.pdf"), in_parts }
 }
