@@ -1,15 +1,16 @@
 //! The API's ports in memory, and what happens to a submission between two requests: an upload arrives, and its document
 //! becomes `Ready`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, SequentialRandom,
+    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore, SequentialRandom,
     world::{BUCKET, START},
 };
 use crate::{
+    admission::Limits,
     api::{Backend, Quota},
     contract::wire::{JobSucceeded, ReturnedFile},
     document::{
@@ -36,8 +37,12 @@ pub struct MemoryBackend {
     pub desk: MemoryDesk,
     /// Both buckets, for readers.
     pub objects: MemoryObjects,
-    /// The state machine that erases submissions.
+    /// The state machines: that of documents, and the one that erases submissions.
     pub states: MemoryStates,
+    /// The queues of the stack.
+    pub queues: MemoryQueues,
+    /// The third party's limits.
+    pub limits: Limits,
     /// The time.
     pub clock: MemoryClock,
     /// The source of ids.
@@ -54,6 +59,13 @@ impl Default for MemoryBackend {
             desk: MemoryDesk::new(faults.clone()),
             objects: MemoryObjects::new(faults.clone()),
             states: MemoryStates::new(faults.clone()),
+            queues: MemoryQueues::new(Vec::new()),
+            limits: Limits {
+                interval: Duration::from_millis(200),
+                burst: 25,
+                max_in_flight: 50,
+                lease: Duration::from_hours(6),
+            },
             clock: MemoryClock::at(START),
             random: SequentialRandom::default(),
             quota: Quota {
@@ -136,6 +148,9 @@ impl Backend for MemoryBackend {
     type Uploads = MemoryDesk;
     type Files = MemoryObjects;
     type Erasures = MemoryStates;
+    type Queues = MemoryQueues;
+    type Runs = MemoryStates;
+    type Machine = MemoryStates;
     type Clock = MemoryClock;
     type Random = SequentialRandom;
 
@@ -157,6 +172,22 @@ impl Backend for MemoryBackend {
 
     fn erasures(&self) -> &MemoryStates {
         &self.states
+    }
+
+    fn queues(&self) -> &MemoryQueues {
+        &self.queues
+    }
+
+    fn runs(&self) -> &MemoryStates {
+        &self.states
+    }
+
+    fn machine(&self) -> &MemoryStates {
+        &self.states
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn quota(&self) -> Quota {
