@@ -382,7 +382,6 @@ pub(crate) async fn file_urls<B: Backend>(
 /// Stands for the record's schema in the description of the API; `record::json_schema` gives.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Record)]
-#[expect(dead_code, reason = "only its name is used")]
 struct RecordSchema {}
 
 /// Answers that every route has.
