@@ -21,7 +21,7 @@ class Documents(Evaluator):
 
     def __init__(self, stage: Stage, run_id: str) -> None:
         self.stage = stage
-        self.base = stage.outputs["ApiUrl"]
+        self.base = f"{stage.outputs['ApiUrl']}/v1"
         self.user = f"{run_id}@{DOMAIN}"
         self.token = ""
         # A local cloud is on the loopback interface, so the proxies of the caller's environment do not apply to it.
