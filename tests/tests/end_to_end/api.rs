@@ -45,7 +45,7 @@ impl Stack {
     }
 
     /// Sends a request with this token.
-    pub(crate) async fn send(&self, token: Option<&str>, method: Method, path: &str, body: &Value) -> Response {
+    pub(crate) async fn send_as(&self, token: Option<&str>, method: Method, path: &str, body: &Value) -> Response {
         let request = self.http.request(method, format!("{}{path}", self.is.api_url_local));
         let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
         let request = if body.is_null() { request } else { request.json(body) };
@@ -55,7 +55,7 @@ impl Stack {
     /// Sends a request as a person.
     pub(crate) async fn request(&self, person: Person, method: Method, path: &str, body: &Value) -> Response {
         let token = self.tokens(person).await.map(|tokens| tokens.access.as_str());
-        self.send(token, method, path, body).await
+        self.send_as(token, method, path, body).await
     }
 
     pub(crate) async fn get(&self, person: Person, path: &str) -> Response {

@@ -107,10 +107,10 @@ async fn s01_only_an_access_token_of_the_pool_for_the_api_is_taken() {
     ];
     for (method, path, request) in &routes {
         for (what, token) in &tokens {
-            let answer = stack.send(token.as_deref(), method.clone(), path, request).await;
+            let answer = stack.send_as(token.as_deref(), method.clone(), path, request).await;
             assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{what}: {method} {path}");
         }
-        let answer = stack.send(Some(&genuine.access), method.clone(), path, request).await;
+        let answer = stack.send_as(Some(&genuine.access), method.clone(), path, request).await;
         assert!(answer.status().is_success(), "the genuine one: {method} {path}");
     }
 }
