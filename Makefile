@@ -25,7 +25,7 @@ E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
 	ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=250 \
 	TransferTimeoutSeconds=40 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
-	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30 StoppedDocumentSeconds=5
+	NormalizeTimeoutSeconds=25 NormalizeVisibilitySeconds=30 StoppedDocumentSeconds=2
 # Parameters of the load and chaos tests' stack: limits that a run of a minute reaches. tests/…/paced/load.rs repeats them.
 PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyMaxInFlight=16 \
 	CallbackTimeoutSeconds=20 ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \

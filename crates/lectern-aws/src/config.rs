@@ -14,6 +14,8 @@ use lectern::{
 use serde::Serialize;
 use tracing_subscriber::filter::Targets;
 
+use crate::sqs::ObservedQueue;
+
 #[cfg(test)]
 mod tests;
 
@@ -205,6 +207,22 @@ impl Config {
     /// The dead-letter queue of the queue that invokes the function.
     pub fn dead_letter_queue_url(self) -> Result<String, ConfigError> {
         text("DEAD_LETTER_QUEUE_URL")
+    }
+
+    /// The queues whose depths operators see. For each queue: the function's name, the queue's URL and that of its
+    /// dead-letter queue, all separated by spaces.
+    pub fn observed_queues(self) -> Result<Vec<ObservedQueue>, ConfigError> {
+        let list = text("OBSERVED_QUEUES")?;
+        let words: Vec<&str> = list.split_whitespace().collect();
+        let (queues, []) = words.as_chunks() else {
+            return Err(problem("OBSERVED_QUEUES", "must have a name and two URLs for each queue"));
+        };
+        let queue = |[name, url, dead_letter_url]: &[&str; 3]| ObservedQueue {
+            name: (*name).to_owned(),
+            url: (*url).to_owned(),
+            dead_letter_url: (*dead_letter_url).to_owned(),
+        };
+        Ok(queues.iter().map(queue).collect())
     }
 
     /// The third party's name in records.

@@ -16,6 +16,7 @@ mod browse;
 mod erasure;
 mod hand_in;
 mod items;
+mod operations;
 mod register;
 mod reopen;
 mod results;

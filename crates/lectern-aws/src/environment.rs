@@ -1,10 +1,10 @@
 //! Builds the clients and ports of the functions from their settings, once for each process.
 
-use lectern::api::Quota;
+use lectern::{admission::Limits, api::Quota};
 
 use crate::{
     AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty,
-    ObjectsOfSubmissions, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket,
+    ObjectsOfSubmissions, ObservedQueues, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket,
     config::{ConfigError, SignIn},
     http_third_party::ReturnedFileFetcher,
     logging,
@@ -73,6 +73,11 @@ impl Environment {
         Ok(UploadDesk::new(self.clients.s3(), self.config.uploads_bucket()?, region, credentials))
     }
 
+    /// The third party's limits.
+    pub fn limits(&self) -> Result<Limits, ConfigError> {
+        self.config.third_party_limits()
+    }
+
     /// What one teacher may have open at once.
     pub fn quota(&self) -> Result<Quota, ConfigError> {
         self.config.quota()
@@ -117,6 +122,11 @@ impl Environment {
     pub fn objects_of_submissions(&self) -> Result<ObjectsOfSubmissions, ConfigError> {
         let (uploads, returned) = (self.config.uploads_bucket()?, self.config.returned_bucket()?);
         Ok(ObjectsOfSubmissions::new(self.clients.s3(), uploads, returned))
+    }
+
+    /// The queues of the stack, for operators.
+    pub fn observed_queues(&self) -> Result<ObservedQueues, ConfigError> {
+        Ok(ObservedQueues::new(self.clients.sqs(), self.config.observed_queues()?))
     }
 
     /// The queue of `admit-document`.

@@ -30,5 +30,5 @@ pub use environment::Environment;
 pub use http_third_party::HttpThirdParty;
 pub use s3::{ObjectsOfSubmissions, ReturnedBucket, UploadDesk, UploadsBucket};
 pub use secrets::{CachedSecret, SigningSecretsSource};
-pub use sfn::{ErasureStateMachine, StateMachine};
-pub use sqs::{AdmissionQueue, SourceQueue};
+pub use sfn::{DocumentExecutions, ErasureStateMachine, StateMachine};
+pub use sqs::{AdmissionQueue, ObservedQueue, ObservedQueues, SourceQueue};

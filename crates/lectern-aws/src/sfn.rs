@@ -9,7 +9,10 @@ use lectern::{
     document::{DocumentRef, SubmissionId, TaskToken},
     error::Error,
     message::SCHEMA_VERSION,
-    ports::{Executions, Resume, StartErasure, StartExecution, StopExecutions, Tasks, TokenUse},
+    ports::{
+        ExecutionStatus, Executions, FindExecution, Resume, StartErasure, StartExecution, StopExecutions,
+        Tasks, TokenUse, execution_name,
+    },
     steps::erase_submission,
     telemetry::trace::{TRACEPARENT, TraceParent},
 };
@@ -72,14 +75,6 @@ pub fn execution_input(execution: &StartExecution) -> Value {
     input
 }
 
-/// The name of a document's execution: its id, and from the first redrive on the number of redrives.
-pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
-    match redrives {
-        0 => document.document_id.to_string(),
-        number => format!("{}-redrive-{number}", document.document_id),
-    }
-}
-
 /// The ARN of an execution of a state machine. The first ARN may be that of an alias: AWS names an execution after the
 /// state machine also if an alias started it.
 pub fn execution_arn(state_machine_arn: &str, name: &str) -> String {
@@ -98,6 +93,28 @@ impl DocumentExecutions {
     /// The executions of this state machine, given by its ARN or by that of an alias.
     pub fn new(client: Client, state_machine_arn: &str) -> Self {
         Self { client, state_machine_arn: state_machine_arn.to_owned() }
+    }
+}
+
+impl FindExecution for DocumentExecutions {
+    async fn find(&self, document: &DocumentRef, redrives: u32) -> Result<Option<ExecutionStatus>, Error> {
+        let arn = execution_arn(&self.state_machine_arn, &execution_name(document, redrives));
+        match self.client.describe_execution().execution_arn(arn).send().await {
+            Ok(found) => Ok(Some(status(&found.status))),
+            Err(error) if error.code() == Some("ExecutionDoesNotExist") => Ok(None),
+            Err(error) => Err(failed("DescribeExecution", error)),
+        }
+    }
+}
+
+/// The status as AWS names it. An unknown one, such as `PENDING_REDRIVE`, counts as running.
+pub fn status(status: &aws_sdk_sfn::types::ExecutionStatus) -> ExecutionStatus {
+    match status.as_str() {
+        "SUCCEEDED" => ExecutionStatus::Succeeded,
+        "FAILED" => ExecutionStatus::Broken("failed"),
+        "TIMED_OUT" => ExecutionStatus::Broken("timed out"),
+        "ABORTED" => ExecutionStatus::Broken("was aborted"),
+        _ => ExecutionStatus::Running,
     }
 }
 

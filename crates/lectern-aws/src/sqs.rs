@@ -1,9 +1,13 @@
 //! SQS: orders to `admit-document`, redeliveries and dead-letter queues.
 
 use aws_lambda_events::sqs::SqsMessage;
-use aws_sdk_sqs::Client;
-
-use lectern::{error::Error, ports::Orders, steps::admit_document::Input};
+use aws_sdk_sqs::{Client, types::QueueAttributeName};
+use futures_util::future::{try_join, try_join_all};
+use lectern::{
+    error::{Error, StoreError},
+    ports::{Orders, QueueDepth, Queues},
+    steps::admit_document::Input,
+};
 
 use crate::{
     error::{defect, failed},
@@ -56,6 +60,67 @@ impl Orders for AdmissionQueue {
         let request = self.client.send_message().queue_url(&self.url).message_group_id(Self::GROUP);
         let sent = request.message_body(body).send().await;
         sent.map(drop).map_err(|error| failed("SendMessage", error))
+    }
+}
+
+/// A queue whose depth operators see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedQueue {
+    /// The function that the queue invokes, such as `transfer-document`.
+    pub name: String,
+    /// The queue's URL.
+    pub url: String,
+    /// The URL of its dead-letter queue.
+    pub dead_letter_url: String,
+}
+
+/// The queues of the stack.
+#[derive(Clone, Debug)]
+pub struct ObservedQueues {
+    client: Client,
+    queues: Vec<ObservedQueue>,
+}
+
+impl ObservedQueues {
+    /// Reads the attributes of these queues.
+    pub fn new(client: Client, queues: Vec<ObservedQueue>) -> Self {
+        Self { client, queues }
+    }
+
+    /// The numbers of messages that wait, that are delayed, and that are in flight.
+    async fn counts(&self, url: &str) -> Result<[u64; 3], Error> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let request = self.client.get_queue_attributes().queue_url(url);
+        let request = request.set_attribute_names(Some(names.to_vec()));
+        let answer = request.send().await.map_err(|error| failed("GetQueueAttributes", error))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let number = |name| attributes.get(name).and_then(|text| text.parse().ok());
+        let counts = names.each_ref().map(number);
+        match counts {
+            [Some(waiting), Some(delayed), Some(in_flight)] => Ok([waiting, delayed, in_flight]),
+            _ => Err(StoreError::defect("GetQueueAttributes: an attribute is missing").into()),
+        }
+    }
+
+    async fn depth(&self, queue: &ObservedQueue) -> Result<QueueDepth, Error> {
+        let counts = try_join(self.counts(&queue.url), self.counts(&queue.dead_letter_url)).await?;
+        let ([waiting, delayed, in_flight], dead) = counts;
+        Ok(QueueDepth {
+            name: queue.name.clone(),
+            waiting: waiting + delayed,
+            in_flight,
+            dead_letters: dead.iter().sum(),
+        })
+    }
+}
+
+impl Queues for ObservedQueues {
+    async fn depths(&self) -> Result<Vec<QueueDepth>, Error> {
+        try_join_all(self.queues.iter().map(|queue| self.depth(queue))).await
     }
 }
 

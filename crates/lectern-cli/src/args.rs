@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -13,6 +14,8 @@ Exit codes:
   4  a person has to act: something was refused, stopped, or only partly done
 
 Examples:
+  lectern --url https://lectern.example.com login            hand in and read, without AWS credentials
+  lectern upload lesson.mp4 plan.docx --title 'Fractions, part 2'
   lectern --stack lectern-prod status
   lectern --local explain 6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f
   lectern --stack lectern-prod dlq list
@@ -21,7 +24,7 @@ Examples:
   lectern --stack lectern-prod redrive --failed --reason overdue --yes
   AWS_PROFILE=ops LECTERN_STACK_NAME=lectern-prod lectern reconcile --json";
 
-/// Lectern's command for the engineer on call: shows where a file is, why, and what to do.
+/// Lectern's command: hands in files and reads records, and shows the engineer on call where a file is, why, and what to do.
 #[derive(Debug, Parser)]
 #[command(name = "lectern", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -42,6 +45,12 @@ pub(crate) struct Common {
     /// The description of a local cloud that tools/local.py wrote
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "local")]
     pub(crate) stack_file: Option<PathBuf>,
+    /// The address of the stack's pages, for people without AWS credentials; it stands in for --stack where you sign in
+    #[arg(long, global = true, env = "LECTERN_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The folder that keeps sign-ins; the default is lectern in the user's state directory
+    #[arg(long, global = true, env = "LECTERN_STATE_DIR", value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Print the answer as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -59,6 +68,24 @@ pub(crate) enum Command {
     Erase(Erase),
     Audit(Audit),
     Reconcile(Reconcile),
+    /// Sign in with a browser on this machine, as a teacher, evaluator or operator
+    ///
+    /// Prints the address of the sign-in page, opens it where there is a display, and waits for the browser at
+    /// http://localhost:8976/. The sign-in is kept in a private file until `lectern logout`. If it is the only one, the
+    /// other commands need neither --url nor --stack.
+    #[command(after_help = "\
+Examples:
+  lectern --url https://lectern.example.com login
+  lectern --local login
+  ssh -L 8976:localhost:8976 server    sign in on a server, with the browser of this machine")]
+    Login,
+    /// Delete the sign-in that `lectern login` has kept
+    Logout,
+    Upload(Upload),
+    Watch(Watch),
+    Submissions(Submissions),
+    Record(Record),
+    Completions(Completions),
 }
 
 /// Show one document's timeline from upload to record: where it is, why, and what to do
@@ -239,6 +266,98 @@ pub(crate) struct Reconcile {
     pub(crate) rate: f64,
 }
 
+/// Hand in files: create a submission, or add files to one
+///
+/// Folders are searched for files. Files that programs keep beside a teacher's (.DS_Store, Thumbs.db, ~$plan.docx) are
+/// skipped. A file that Lectern does not accept is named with the reason, and the others are handed in. An upload that broke
+/// off continues when the command runs again with --submission: only what is missing is sent.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("to").required(true).args(["title", "submission"])), after_help = "\
+Examples:
+  lectern upload lesson.mp4 plan.docx --title 'Fractions, part 2'
+  lectern upload captions.vtt --submission 0af7651916cd43dd8448eb211c80319c
+  lectern upload lesson-folder --submission 0af7651916cd43dd8448eb211c80319c    continue an upload that broke off")]
+pub(crate) struct Upload {
+    /// Files and folders
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Create a submission with this title
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Add the files to this submission of your own
+    #[arg(long, value_name = "ID")]
+    pub(crate) submission: Option<String>,
+}
+
+/// Show each change of a submission's files until all are ready, rejected or failed
+///
+/// Exits with 0 if all files are ready, and with 4 if a file was rejected or has failed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern watch 0af7651916cd43dd8448eb211c80319c")]
+pub(crate) struct Watch {
+    /// The submission's id
+    pub(crate) submission: String,
+}
+
+/// List submissions, newest first: your own as a teacher, all as an evaluator or operator
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern submissions --state Ready --type video
+  lectern submissions --from 2026-11-01 --limit 100 --json")]
+pub(crate) struct Submissions {
+    /// Only your own
+    #[arg(long)]
+    pub(crate) mine: bool,
+    /// Only submissions in this state: Draft (of your own), InProgress, Ready or NeedsAttention
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only submissions with a file of this kind: video, audio, document or picture
+    #[arg(long = "type", value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Only submissions created at this time or later: RFC 3339, or a date in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only submissions created before this time: RFC 3339, or a date in UTC
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Maximum number of submissions
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) limit: u32,
+}
+
+/// Print a document's record: what is said in it, or its text with the findings
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern record 0af7651916cd43dd8448eb211c80319c/6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f
+  lectern record 0af7651916cd43dd8448eb211c80319c/6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f --vtt >lesson.vtt
+  lectern record 0af7651916cd43dd8448eb211c80319c/6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f --json")]
+pub(crate) struct Record {
+    /// `<submission id>/<document id>`
+    pub(crate) document: String,
+    /// The transcript as WebVTT captions
+    #[arg(long, conflicts_with_all = ["text", "json"])]
+    pub(crate) vtt: bool,
+    /// The transcript or the text with its findings, as plain text (the default)
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) text: bool,
+}
+
+/// Print the completions of a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern completions bash >~/.local/share/bash-completion/completions/lectern
+  lectern completions zsh >\"${fpath[1]}/_lectern\"
+  lectern completions fish >~/.config/fish/completions/lectern.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.01..=1000.0).contains(&rate) => Ok(rate),
@@ -267,6 +386,10 @@ mod tests {
     #[case::no_rate(&["dlq", "redrive", "--all", "--rate", "0"])]
     #[case::two_places(&["--local", "--stack-file", "x", "dlq", "list"])]
     #[case::show_and_erase(&["erase", "s1", "--show", "--yes"])]
+    #[case::no_title_and_no_submission(&["upload", "x"])]
+    #[case::title_and_submission(&["upload", "x", "--title", "T", "--submission", "s1"])]
+    #[case::no_files(&["upload", "--title", "T"])]
+    #[case::vtt_and_json(&["record", "s1/d1", "--vtt", "--json"])]
     #[case::both_ways(&["redrive", "--failed", "--yes", "--dry-run"])]
     fn contradictory_options_are_refused(#[case] arguments: &[&str]) {
         let all = [&["lectern"], arguments].concat();
@@ -280,7 +403,7 @@ mod tests {
         }
         let help = Cli::command().render_long_help().to_string();
         for expected in
-            ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "audit", "reconcile"]
+            ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "audit", "reconcile", "upload", "login"]
         {
             assert!(help.contains(expected), "{expected} is not in:\n{help}");
         }

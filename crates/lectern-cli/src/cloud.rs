@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use aws_sdk_cloudformation::error::ProvideErrorMetadata as _;
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use lectern::{
     document::{
@@ -24,7 +24,7 @@ use crate::{
     stack::{Resource, Stack, StackFile},
 };
 
-const LOCAL_FILE: &str = ".local/stack.json";
+pub(crate) const LOCAL_FILE: &str = ".local/stack.json";
 /// With the SDK's exponential backoff and jitter, these attempts take about ten seconds.
 const MAX_ATTEMPTS: u32 = 5;
 /// How long one request to the third party may take.
@@ -53,7 +53,7 @@ impl Cloud {
         let local = common.local.then(|| PathBuf::from(LOCAL_FILE));
         let (clients, name) = match common.stack_file.clone().or(local) {
             Some(file) => {
-                let StackFile { endpoint, region, access_key_id, secret_access_key, stack_name } =
+                let StackFile { endpoint, region, access_key_id, secret_access_key, stack_name, .. } =
                     StackFile::read(&file)?;
                 (Clients::at(&endpoint, &region, &access_key_id, &secret_access_key), stack_name)
             }
@@ -184,6 +184,32 @@ impl Cloud {
     }
 }
 
+/// The address of the pages of a deployed stack, from its outputs.
+pub(crate) async fn pages_url(name: &str) -> Result<String, Problem> {
+    let (clients, name) = remote(Some(name)).await?;
+    let formation = aws_sdk_cloudformation::Client::new(clients.with_max_attempts(MAX_ATTEMPTS).shared());
+    let answer = formation.describe_stacks().stack_name(&name).send().await;
+    let answer = answer.map_err(|error| no_stack_or("DescribeStacks", &name, error))?;
+    let outputs = answer.stacks.unwrap_or_default().into_iter().filter_map(|stack| stack.outputs).flatten();
+    let url = outputs.into_iter().find(|output| output.output_key() == Some("PagesUrl"));
+    url.and_then(|output| output.output_value).ok_or_else(|| {
+        Problem::new(
+            format!("the stack {name} has no output PagesUrl"),
+            "Give a stack that was deployed from this version of Lectern's template.yaml.",
+        )
+    })
+}
+
+fn no_stack_or<E: ProvideErrorMetadata>(call: &str, name: &str, error: SdkError<E>) -> Problem {
+    match error.code() {
+        Some("ValidationError") => Problem::not_found(
+            format!("there is no stack {name}"),
+            "Check --stack, the region and the account (AWS_PROFILE).",
+        ),
+        _ => Problem::aws(call)(error),
+    }
+}
+
 async fn remote(name: Option<&str>) -> Result<(Clients, String), Problem> {
     let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
         Problem::new(
@@ -205,13 +231,7 @@ async fn resources(formation: &aws_sdk_cloudformation::Client, name: &str) -> Re
     let mut pages = formation.list_stack_resources().stack_name(name).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| match error.code() {
-            Some("ValidationError") => Problem::not_found(
-                format!("there is no stack {name}"),
-                "Check --stack, the region and the account (AWS_PROFILE).",
-            ),
-            _ => Problem::aws("ListStackResources")(error),
-        })?;
+        let page = page.map_err(|error| no_stack_or("ListStackResources", name, error))?;
         all.extend(page.stack_resource_summaries.unwrap_or_default().into_iter().filter_map(|resource| {
             Some(Resource {
                 logical_id: resource.logical_resource_id?,

@@ -71,19 +71,45 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// Writes one line of a report that grows while the command runs.
+    pub(crate) fn line(&mut self, text: &str) -> anyhow::Result<()> {
+        self.raw(format!("{}\n", lines(text)).as_bytes())
+    }
+
+    /// Writes bytes as they are: a file's format, which nobody else has written.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells a person something that is not part of the answer.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.say(&lines(text));
+    }
+
     /// A progress bar, shown on a terminal only.
     pub(crate) fn progress(&self, length: Option<u64>, what: &str) -> ProgressBar {
+        let template = match length {
+            Some(_) => "{msg} [{wide_bar}] {pos}/{len} {eta}",
+            None => "{spinner} {msg} {pos}",
+        };
+        self.bar(length, template).with_message(what.to_owned())
+    }
+
+    /// A progress bar for so many bytes, shown on a terminal only.
+    pub(crate) fn progress_of_bytes(&self, bytes: u64) -> ProgressBar {
+        self.bar(Some(bytes), "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}")
+    }
+
+    fn bar(&self, length: Option<u64>, template: &str) -> ProgressBar {
         let target = if self.is_terminal && !self.json {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = match length {
-            Some(length) => ProgressBar::with_draw_target(Some(length), target)
-                .with_style(style("{msg} [{wide_bar}] {pos}/{len} {eta}")),
-            None => ProgressBar::with_draw_target(None, target).with_style(style("{spinner} {msg} {pos}")),
-        };
-        bar.with_message(what.to_owned())
+        ProgressBar::with_draw_target(length, target).with_style(style(template))
     }
 
     pub(crate) fn failed(&mut self, error: &anyhow::Error) -> Exit {

@@ -4,10 +4,14 @@ use aws_sdk_sfn::{
     Client,
     error::SdkError,
     operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput},
-    types::ExecutionStatus,
+    types::ExecutionStatus as AwsStatus,
 };
-use lectern::document::{DocumentId, DocumentRef, SubmissionId};
-use lectern_aws::sfn::{DocumentExecutions, execution_arn, execution_name};
+pub(crate) use lectern::ports::ExecutionStatus as Status;
+use lectern::{
+    document::{DocumentId, DocumentRef, SubmissionId},
+    ports::execution_name,
+};
+use lectern_aws::sfn::{DocumentExecutions, execution_arn, status};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -21,14 +25,6 @@ mod tests;
 pub(crate) struct Executions {
     client: Client,
     state_machine: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Running,
-    Succeeded,
-    /// The execution ended without success: "failed", "timed out" or "was aborted".
-    Broken(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +76,7 @@ impl Executions {
     }
 
     /// The names of the newest executions with this status, at most `most`.
-    pub(crate) async fn newest(&self, status: ExecutionStatus, most: i32) -> Result<Vec<String>, Problem> {
+    pub(crate) async fn newest(&self, status: AwsStatus, most: i32) -> Result<Vec<String>, Problem> {
         let request = self.client.list_executions().state_machine_arn(&self.state_machine);
         let answer = request.status_filter(status).max_results(most).send().await;
         let answer = answer.map_err(Problem::aws("ListExecutions"))?;
@@ -108,16 +104,5 @@ impl Executions {
             }
             Err(error) => Err(Problem::aws("DescribeExecution")(error)),
         }
-    }
-}
-
-/// An unknown status, such as `PENDING_REDRIVE`, counts as running.
-fn status(status: &ExecutionStatus) -> Status {
-    match status.as_str() {
-        "SUCCEEDED" => Status::Succeeded,
-        "FAILED" => Status::Broken("failed"),
-        "TIMED_OUT" => Status::Broken("timed out"),
-        "ABORTED" => Status::Broken("was aborted"),
-        _ => Status::Running,
     }
 }

@@ -1,9 +1,14 @@
-//! The command `lectern` for the engineer on call: shows where a file is, why, and what to do.
+//! The command `lectern`. For the engineer on call it shows where a file is, why, and what to do; for teachers and
+//! evaluators it hands in files and reads records.
 //!
-//! The command works with AWS and with the local cloud, and gets the stack's resources from `CloudFormation`. Bulk
-//! changes show a plan first and have a rate limit, and every command may be interrupted and run again. The output
+//! The engineer's commands work with AWS and with the local cloud, and get the stack's resources from `CloudFormation`. Bulk
+//! changes show a plan first and have a rate limit, and every command may be interrupted and run again. Their output
 //! contains no task tokens, URLs or callback ids. It contains object keys, and so file names, only with `--show-names`.
+//!
+//! The commands for teachers and evaluators use the stack's HTTP API ([`api`]) as the person who signed in with
+//! `lectern login`, and need no AWS credentials.
 
+mod api;
 mod args;
 mod audit;
 mod cloud;
@@ -14,19 +19,25 @@ mod executions;
 mod explain;
 mod ids;
 mod limiter;
+mod login;
 mod pace;
 mod problem;
 mod reconcile;
+mod record;
 mod redrive;
 mod stack;
 mod status;
+mod submissions;
 #[cfg(test)]
 mod testing;
 mod text;
+mod upload;
+mod watch;
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::Shell;
 
 use self::args::{Cli, Command};
 pub use self::console::{Console, Exit};
@@ -50,14 +61,28 @@ where
 }
 
 async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
-    let cloud = Cloud::open(&cli.common).await?;
+    let common = &cli.common;
     match &cli.command {
-        Command::Explain(options) => explain::run(&cloud, options, console).await,
-        Command::Status => status::run(&cloud, console).await,
-        Command::Dlq(options) => dlq::run(&cloud, options, console).await,
-        Command::Redrive(options) => redrive::run(&cloud, options, console).await,
-        Command::Audit(options) => audit::run(&cloud, options, console).await,
-        Command::Erase(options) => erase::run(&cloud, options, console).await,
-        Command::Reconcile(options) => reconcile::run(&cloud, options, console).await,
+        Command::Login => login::login(common, console).await,
+        Command::Logout => login::logout(common, console).await,
+        Command::Upload(options) => upload::run(common, options, console).await,
+        Command::Watch(options) => watch::run(common, options, console).await,
+        Command::Submissions(options) => submissions::run(common, options, console).await,
+        Command::Record(options) => record::run(common, options, console).await,
+        Command::Completions(options) => completions(options.shell, console),
+        Command::Explain(options) => explain::run(&Cloud::open(common).await?, options, console).await,
+        Command::Status => status::run(&Cloud::open(common).await?, console).await,
+        Command::Dlq(options) => dlq::run(&Cloud::open(common).await?, options, console).await,
+        Command::Redrive(options) => redrive::run(&Cloud::open(common).await?, options, console).await,
+        Command::Audit(options) => audit::run(&Cloud::open(common).await?, options, console).await,
+        Command::Erase(options) => erase::run(&Cloud::open(common).await?, options, console).await,
+        Command::Reconcile(options) => reconcile::run(&Cloud::open(common).await?, options, console).await,
     }
+}
+
+fn completions(shell: Shell, console: &mut Console<'_>) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lectern", &mut script);
+    console.raw(&script)?;
+    Ok(Exit::Done)
 }

@@ -1,6 +1,5 @@
 //! `lectern redrive`: starts failed documents again, using what is already stored.
 
-mod step;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +13,11 @@ use futures_util::TryStreamExt as _;
 use lectern::{
     document::{Document, DocumentRef, DocumentState, submission::SubmissionState},
     ports::Browse as _,
+    redrive::{self, Done},
 };
+use lectern_aws::SystemClock;
 use serde::Serialize;
 
-use self::step::{Done, look, redrive};
 use crate::{
     args::Redrive,
     cloud::Cloud,
@@ -35,12 +35,15 @@ pub(crate) async fn run(cloud: &Cloud, options: &Redrive, console: &mut Console<
     let how = if options.failed { "with --yes" } else { "without --dry-run" };
     let bar = console.progress(Some(documents.len() as u64), "redriving");
     let mut pace = pace::per_second(options.rate);
+    let Cloud { store, state_machine, .. } = cloud;
+    let executions = &cloud.executions.of_documents();
+    let ports = redrive::Ports { store, executions, state_machine, clock: &SystemClock };
     let mut report = RedriveReport { dry_run: !acts, how, documents: Vec::new(), stopped: None };
     for document in &documents {
         pace.tick().await;
         let attempt = async || {
-            let plan = look(cloud, document, options.discard_result).await?;
-            if acts { redrive(cloud, &plan).await } else { Ok(plan.would()) }
+            let plan = ports.look(&document.reference, options.discard_result).await?;
+            Ok::<_, Problem>(if acts { ports.redrive(&plan).await? } else { plan.would() })
         };
         // The SDK does not retry a transaction that conflicted with another writer.
         let backoff = ExponentialBuilder::default().with_jitter().with_max_times(7);

@@ -125,6 +125,8 @@ pub(crate) struct StackFile {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
     pub(crate) stack_name: String,
+    /// Where people hand in and read.
+    pub(crate) pages_url: Option<String>,
 }
 
 impl StackFile {

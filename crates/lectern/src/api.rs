@@ -8,6 +8,7 @@
 mod access;
 mod cursor;
 mod hand_in;
+pub mod operations;
 mod problem;
 mod reading;
 mod submissions;
@@ -22,6 +23,7 @@ pub use hand_in::{
     begin_upload, complete_upload, create_submission, remove_document, remove_file, replace_document, sign_parts,
     withdraw_submission,
 };
+pub use operations::{FailuresPage, Overview, RedriveAnswer, RedriveRequest};
 pub use problem::{ApiError, Problem};
 pub use reading::{FileLink, FileSource, Files, file_urls, read_record};
 pub use submissions::{
@@ -29,20 +31,24 @@ pub use submissions::{
     list_submissions, read_submission,
 };
 
+use self::operations::Redriven;
 use crate::{
+    redrive,
+    admission::Limits,
     document::{
         DocumentId, DocumentRef, SubmissionId, UploadId,
         submission::Submission,
     },
     ports::{
-        Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, HandIn, Load, Random, ReadUrls, Records, SignUploads, StartErasure,
+        AdmissionStore, Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, Executions, FindExecution, HandIn, Load,
+        Operations, Queues, Random, Reopening, StopExecutions, ReadUrls, Records, SignUploads, StartErasure,
     },
 };
 
 /// The ports and settings of the API.
 pub trait Backend: Send + Sync + 'static {
     /// The state store.
-    type Store: Browse + Load + HandIn + Erasures;
+    type Store: AdmissionStore + Browse + Erasures + HandIn + Load + Operations + Reopening;
     /// The audit trail.
     type Trail: Audit;
     /// The uploads bucket.
@@ -51,6 +57,12 @@ pub trait Backend: Send + Sync + 'static {
     type Files: ReadUrls + Records;
     /// The state machine that erases submissions.
     type Erasures: StartErasure;
+    /// The queues of the stack.
+    type Queues: Queues;
+    /// The executions of documents.
+    type Runs: FindExecution + StopExecutions;
+    /// The state machine of documents.
+    type Machine: Executions;
     /// The time.
     type Clock: Clock;
     /// The source of ids.
@@ -66,6 +78,14 @@ pub trait Backend: Send + Sync + 'static {
     fn files(&self) -> &Self::Files;
     /// The state machine that erases submissions.
     fn erasures(&self) -> &Self::Erasures;
+    /// The queues of the stack.
+    fn queues(&self) -> &Self::Queues;
+    /// The executions of documents.
+    fn runs(&self) -> &Self::Runs;
+    /// The state machine of documents.
+    fn machine(&self) -> &Self::Machine;
+    /// The third party's limits.
+    fn limits(&self) -> &Limits;
     /// What one teacher may have open at once.
     fn quota(&self) -> Quota;
     /// The time.
@@ -131,6 +151,56 @@ fn parse_document(submission: &Submission, document_id: &str) -> Result<Document
         return Err(ApiError::NotFound);
     }
     Ok(DocumentRef { submission_id: submission.submission_id.clone(), document_id: id })
+}
+
+/// `GET /v1/operations`: how much waits where, and whether the third party's limits hold it up.
+///
+/// # Errors
+/// [`ApiError::Forbidden`] unless the caller is an operator.
+pub async fn overview(backend: &impl Backend, caller: &Caller) -> Result<Overview, ApiError> {
+    caller.require(Role::Operator)?;
+    operations::overview(backend.store(), backend.queues(), backend.clock(), backend.limits()).await
+}
+
+/// `GET /v1/operations/failures`: documents that failed, with advice.
+///
+/// # Errors
+/// [`ApiError::Forbidden`] unless the caller is an operator, [`ApiError::InvalidQuery`] for a malformed cursor.
+pub async fn failures(
+    backend: &impl Backend,
+    caller: &Caller,
+    cursor: Option<&str>,
+) -> Result<FailuresPage, ApiError> {
+    caller.require(Role::Operator)?;
+    operations::failures(backend.store(), cursor).await
+}
+
+/// `POST /v1/submissions/{submissionId}/documents/{documentId}/redrive`: redrives a document.
+///
+/// # Errors
+/// [`ApiError::Forbidden`] for a caller who may read the submission and is no operator; [`ApiError::NotRedrivable`].
+pub async fn redrive_document(
+    backend: &impl Backend,
+    caller: &Caller,
+    submission_id: &str,
+    document_id: &str,
+    request: RedriveRequest,
+) -> Result<RedriveAnswer, ApiError> {
+    let submission = readable(backend, caller, submission_id).await?;
+    caller.require(Role::Operator)?;
+    let document = parse_document(&submission, document_id)?;
+    let DocumentRef { submission_id, document_id } = &document;
+    record(backend, caller, submission_id, AuditAction::Redrive, Some(*document_id), None).await?;
+    let ports = redrive::Ports {
+        store: backend.store(),
+        executions: backend.runs(),
+        state_machine: backend.machine(),
+        clock: backend.clock(),
+    };
+    match operations::redrive(&ports, &document, request).await? {
+        Redriven::Open(answer) => Ok(answer),
+        Redriven::NotRedrivable(why) => Err(ApiError::NotRedrivable(why)),
+    }
 }
 
 /// Records what the caller is about to read or has asked to change.

@@ -30,7 +30,7 @@ const AT_A_TIME: usize = 8;
 
 /// The reason of a document that was stopped because its submission is erased.
 pub fn stopped() -> Reason {
-    Reason::new(STOPPED, "The submission is being erased.")
+    Reason::new("erased", "The submission is being erased.")
 }
 
 /// The ports that begin an erasure for a submission's owner.

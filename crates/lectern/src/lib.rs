@@ -6,6 +6,7 @@
 //! have the same name.
 
 pub mod admission;
+pub mod advice;
 pub mod api;
 pub mod contract;
 pub mod display_text;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod message;
 pub mod ports;
 pub mod record;
+pub mod redrive;
 pub mod safe_file;
 pub mod steps;
 pub mod telemetry;

@@ -17,6 +17,7 @@ mod audit;
 mod documents;
 mod erasure;
 mod machine;
+mod operations;
 mod returned;
 mod submissions;
 mod third_party;
@@ -31,7 +32,11 @@ pub use self::{
         SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
-    machine::{Executions, Resume, StartExecution, StopExecutions, Tasks, TokenUse},
+    machine::{
+        ExecutionStatus, Executions, FindExecution, Resume, StartExecution, StopExecutions, Tasks, TokenUse,
+        execution_name,
+    },
+    operations::{Operations, QueueDepth, Queues},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts},
     submissions::{
         Declared, HandIn, NewSubmission, OpenWork, PartToSign, PendingFile, SignUploads, SignedPart, Upload, UploadForm,

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 pub use backend::MemoryBackend;
 pub use desk::MemoryDesk;
 pub use objects::MemoryObjects;
-pub use outside::{MemoryClock, MemoryStates, MemoryThirdParty, SequentialRandom};
+pub use outside::{MemoryClock, MemoryQueues, MemoryStates, MemoryThirdParty, SequentialRandom};
 pub use situations::every_action_from_every_situation;
 pub use store::MemoryStore;
 

@@ -75,6 +75,11 @@ async fn browse_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn operations_keeps_its_contract() {
+    keeps(documents::operations(&store()).await);
+}
+
+#[tokio::test]
 async fn hand_in_keeps_its_contract() {
     keeps(hand_in::hand_in(&store()).await);
 }

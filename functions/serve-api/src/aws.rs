@@ -1,8 +1,12 @@
 //! The API's ports on AWS.
 
-use lectern::api::{Backend, Quota};
+use lectern::{
+    admission::Limits,
+    api::{Backend, Quota},
+};
 use lectern_aws::{
-    AuditTrail, ConfigError, DynamoDbStore, Environment, ErasureStateMachine, ReturnedBucket, SystemClock, SystemRandom, UploadDesk,
+    AuditTrail, ConfigError, DocumentExecutions, DynamoDbStore, Environment, ErasureStateMachine, ObservedQueues, ReturnedBucket,
+    StateMachine, SystemClock, SystemRandom, UploadDesk,
 };
 use lectern_content::FileType;
 use crate::pages::{Pages, PagesConfig};
@@ -14,6 +18,10 @@ pub(crate) struct Aws {
     uploads: UploadDesk,
     files: ReturnedBucket,
     erasures: ErasureStateMachine,
+    queues: ObservedQueues,
+    runs: DocumentExecutions,
+    machine: StateMachine,
+    limits: Limits,
     quota: Quota,
 }
 
@@ -25,6 +33,10 @@ impl Aws {
             uploads: env.upload_desk()?,
             files: env.returned_files()?,
             erasures: env.erasure_state_machine()?,
+            queues: env.observed_queues()?,
+            runs: env.document_executions()?,
+            machine: env.state_machine()?,
+            limits: env.limits()?,
             quota: env.quota()?,
         })
     }
@@ -36,6 +48,9 @@ impl Backend for Aws {
     type Uploads = UploadDesk;
     type Files = ReturnedBucket;
     type Erasures = ErasureStateMachine;
+    type Queues = ObservedQueues;
+    type Runs = DocumentExecutions;
+    type Machine = StateMachine;
     type Clock = SystemClock;
     type Random = SystemRandom;
 
@@ -57,6 +72,22 @@ impl Backend for Aws {
 
     fn erasures(&self) -> &ErasureStateMachine {
         &self.erasures
+    }
+
+    fn queues(&self) -> &ObservedQueues {
+        &self.queues
+    }
+
+    fn runs(&self) -> &DocumentExecutions {
+        &self.runs
+    }
+
+    fn machine(&self) -> &StateMachine {
+        &self.machine
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn quota(&self) -> Quota {

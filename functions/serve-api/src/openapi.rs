@@ -23,6 +23,7 @@ use crate::routes;
         routes::me, routes::list_submissions, routes::create_submission, routes::read_submission, routes::withdraw_submission,
         routes::add_file, routes::remove_file, routes::begin_upload, routes::sign_parts, routes::complete_upload,
         routes::list_documents, routes::remove_document, routes::replace_document, routes::read_record, routes::file_urls,
+        routes::overview, routes::failures, routes::redrive_document,
     ),
     // utoipa finds the schemas of bodies by itself, but not those of `IntoResponses`.
     components(schemas(Problem)),

@@ -20,14 +20,15 @@ use axum::{
 use lambda_http::{Context, request::RequestContext};
 use lectern::{
     api::{
-        self, AddFile, ApiError, Backend, BeginUpload, Caller, CreateSubmission, DocumentsPage, Files, ListQuery, Me,
+        self, AddFile, ApiError, Backend, BeginUpload, Caller, CreateSubmission, DocumentsPage, FailuresPage, Files, ListQuery, Me,
+        Overview, RedriveAnswer, RedriveRequest,
         PageQuery, PendingFileView, Problem, SignParts, SignedParts, SubmissionDetail, SubmissionsPage, UploadPlan,
     },
     document::{DocumentId, SubmissionId},
     record::Record,
 };
 use lectern_aws::logging;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
@@ -54,6 +55,9 @@ pub(crate) fn router<B: Backend>(app: Arc<App<B>>) -> Router {
         .route("/v1/submissions/{submissionId}/documents/{documentId}/replace", post(replace_document::<B>))
         .route("/v1/submissions/{submissionId}/documents/{documentId}/record", get(read_record::<B>))
         .route("/v1/submissions/{submissionId}/documents/{documentId}/files", get(file_urls::<B>))
+        .route("/v1/submissions/{submissionId}/documents/{documentId}/redrive", post(redrive_document::<B>))
+        .route("/v1/operations", get(overview::<B>))
+        .route("/v1/operations/failures", get(failures::<B>))
         .with_state(app)
         .fallback(|| async { Refusal(ApiError::NotFound) })
         .method_not_allowed_fallback(|| async { Refusal(ApiError::MethodNotAllowed) })
@@ -377,6 +381,61 @@ pub(crate) async fn file_urls<B: Backend>(
 ) -> Answer<Json<Files>> {
     let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
     Ok(Json(api::file_urls(&app.backend, &caller, &submission, &document).await?))
+}
+
+/// Redrives a document that failed.
+#[utoipa::path(
+    post, path = "/v1/submissions/{submissionId}/documents/{documentId}/redrive", operation_id = "redriveDocument",
+    tag = "operators", request_body = RedriveRequest,
+    params(
+        ("submissionId" = String, Path, description = "The submission's id."),
+        ("documentId" = String, Path, description = "The document's id."),
+    ),
+    responses((status = 202, body = RedriveAnswer, description = "The document is open again."), Refused, Missing, InvalidRequest, Conflict)
+)]
+pub(crate) async fn redrive_document<B: Backend>(
+    State(app): Shared<B>,
+    SignedIn(caller): SignedIn,
+    path: Result<Path<(String, String)>, PathRejection>,
+    Body(request): Body<RedriveRequest>,
+) -> Answer<(StatusCode, Json<RedriveAnswer>)> {
+    let Path((submission, document)) = path.map_err(|_| ApiError::NotFound)?;
+    let answer = api::redrive_document(&app.backend, &caller, &submission, &document, request).await?;
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// How much waits where, and whether the third party's limits hold it up.
+#[utoipa::path(
+    get, path = "/v1/operations", operation_id = "overview", tag = "operators",
+    responses((status = 200, body = Overview, description = "The flow at a glance."), Refused)
+)]
+pub(crate) async fn overview<B: Backend>(
+    State(app): Shared<B>,
+    SignedIn(caller): SignedIn,
+) -> Answer<Json<Overview>> {
+    Ok(Json(api::overview(&app.backend, &caller).await?))
+}
+
+/// Documents that failed, and what to do about them, a page at a time.
+#[utoipa::path(
+    get, path = "/v1/operations/failures", operation_id = "failures", tag = "operators",
+    params(("cursor" = Option<String>, Query, description = "The cursor of the page before, unchanged.")),
+    responses((status = 200, body = FailuresPage, description = "A page."), Refused, InvalidQuery)
+)]
+pub(crate) async fn failures<B: Backend>(
+    State(app): Shared<B>,
+    SignedIn(caller): SignedIn,
+    query: Result<Query<CursorQuery>, QueryRejection>,
+) -> Answer<Json<FailuresPage>> {
+    let Query(query) = query.map_err(|_| unknown_parameter("cursor"))?;
+    Ok(Json(api::failures(&app.backend, &caller, query.cursor.as_deref()).await?))
+}
+
+/// A query that may have only a cursor.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CursorQuery {
+    cursor: Option<String>,
 }
 
 /// Stands for the record's schema in the description of the API; `record::json_schema` gives.

@@ -69,7 +69,7 @@ fn a08_third_party_is_asked_for_weeks_and_all_waits_fit_into_one_execution() {
     let (mut pause_s, mut longest_s) = (number(rule, "IntervalSeconds"), 0);
     for _ in 0..number(rule, "MaxAttempts") {
         longest_s += pause_s.min(number(rule, "MaxDelaySeconds"));
-        pause_s *= number(rule, "BackoffRate");
+        pause_s = pause_s.saturating_mul(number(rule, "BackoffRate"));
     }
     // Full jitter halves the waits on average.
     assert!(longest_s / 2 >= 10 * 86_400, "{longest_s} s at most");

@@ -143,7 +143,7 @@ const CALLS: [(&str, &[&str]); 10] = [
 ];
 
 /// The calls of the command `lectern` beyond reads of single items. docs/deploying.md lists the operator's actions.
-const CALLS_OF_THE_COMMAND: [(&str, &str); 12] = [
+const CALLS_OF_THE_COMMAND: [(&str, &str); 13] = [
     ("dynamodb/audit.rs:query", "`Query`"),
     ("dynamodb/erasure.rs:update_item", "`UpdateItem`"),
     ("dynamodb/erasure.rs:query", "`Query`"),
@@ -156,6 +156,7 @@ const CALLS_OF_THE_COMMAND: [(&str, &str); 12] = [
     ("dynamodb.rs:transact_write_items", "`DeleteItem`"),
     ("secrets.rs:get_secret_value", "`secretsmanager:GetSecretValue`"),
     ("sfn.rs:start_execution", "`StartExecution`"),
+    ("sfn.rs:describe_execution", "`DescribeExecution`"),
     ("sfn.rs:stop_execution", "`StopExecution`"),
 ];
 

@@ -9,10 +9,11 @@ use super::template::Template;
 
 /// The resources that hold messages or data. `CloudFormation` takes a resource with another logical id for another resource:
 /// it creates an empty one, and deletes or abandons the old one with what it holds.
-const HOLDING: [(&str, &str); 15] = [
+const HOLDING: [(&str, &str); 16] = [
     ("AdmitDocumentDeadLetterQueue", "messages that an operator has to look at"),
     ("AdmitDocumentQueue", "orders; running executions send to its URL for 60 days"),
     ("DocumentStateMachine", "running executions, which would be deleted with it"),
+    ("EraseSubmissionStateMachine", "erasures that are not complete"),
     ("HttpApi", "the host of the callback URLs that the third party was given"),
     ("NormalizeDocumentDeadLetterQueue", "messages that an operator has to look at"),
     ("NormalizeDocumentQueue", "messages; running executions send to its URL for 60 days"),
@@ -70,6 +71,7 @@ fn pinned() -> BTreeMap<(&'static str, &'static str), Value> {
         (("UserPool", "UsernameConfiguration"), json!({"CaseSensitive": false})),
         (("HttpApi", "ProtocolType"), json!("HTTP")),
         (("DocumentStateMachine", "Type"), json!("STANDARD")),
+        (("EraseSubmissionStateMachine", "Type"), json!("STANDARD")),
     ])
 }
 

@@ -91,6 +91,11 @@ async fn browse_on_dynamodb_keeps_its_contract() {
 }
 
 #[tokio::test]
+async fn operations_on_dynamodb_keeps_its_contract() {
+    keeps(documents::operations(&store().await).await);
+}
+
+#[tokio::test]
 async fn hand_in_on_dynamodb_keeps_its_contract() {
     keeps(hand_in::hand_in(&store().await).await);
 }

@@ -25,6 +25,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("DEAD_LETTER_QUEUE_URL", of(config.dead_letter_queue_url())),
         ("THIRD_PARTY_REQUESTS_PER_SECOND", of(config.third_party_limits())),
         ("THIRD_PARTY_URL", of(config.third_party_url())),
+        ("OBSERVED_QUEUES", of(config.observed_queues())),
         ("THIRD_PARTY_NAME", of(config.third_party_name())),
         ("THIRD_PARTY_NETWORK", of(config.third_party_network())),
         ("RETURNED_FILE_HOSTS", of(config.returned_file_hosts())),
@@ -49,6 +50,7 @@ fn child_reads_its_environment() {
     println!("endpoint={:?}", Config::from_env().endpoint_url());
     println!("limits={:?}", Config::from_env().third_party_limits());
     println!("retention={:?}", Config::from_env().retention());
+    println!("queues={:?}", Config::from_env().observed_queues());
     println!("auditRetention={:?}", Config::from_env().audit_retention());
     println!("debugged={:?}", Config::from_env().debug_submission());
 }
@@ -176,6 +178,21 @@ fn s06_audit_entries_are_kept_for_days_or_for_good() {
         let said = said_under(&[("AUDIT_RETENTION_DAYS", days)]);
         assert!(said.contains(&format!("auditRetention=Ok({expected:?})")), "{said}");
     }
+}
+
+#[test]
+fn observed_queues_have_a_name_and_two_urls_each() {
+    let said =
+        said_under(&[("OBSERVED_QUEUES", "one https://q/1 https://d/1\n  two https://q/2 https://d/2 ")]);
+    let queue = |name: &str, url: &str, dead_letter_url: &str| ObservedQueue {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        dead_letter_url: dead_letter_url.to_owned(),
+    };
+    let expected = [queue("one", "https://q/1", "https://d/1"), queue("two", "https://q/2", "https://d/2")];
+    assert!(said.contains(&format!("queues=Ok({expected:?})")), "{said}");
+    let said = said_under(&[("OBSERVED_QUEUES", "one https://q/1")]);
+    assert!(said.contains("OBSERVED_QUEUES must have a name and two URLs for each queue"), "{said}");
 }
 
 /// The deployment tool does not accept an empty value, so `-` stands for none.

@@ -1,6 +1,9 @@
 //! Reads for the API and the operator's command: lists of submissions, and one submission with its documents.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes},
+};
 use lectern::{
     document::submission::{Submission, SubmissionState},
     document::{Document, DocumentId, SubmissionId},
@@ -138,7 +141,7 @@ impl DynamoDbStore {
         Ok(documents)
     }
 
-    fn documents_query(&self, id: &SubmissionId) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
+    fn documents_query(&self, id: &SubmissionId) -> QueryFluentBuilder {
         let names = RESERVED.into_iter().map(|name| (format!("#{name}"), name.to_owned())).collect();
         self.client
             .query()

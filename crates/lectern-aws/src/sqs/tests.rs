@@ -8,7 +8,7 @@ use aws_smithy_mocks::mock;
 use lectern::{document::Attempt, message::Envelope, steps::admit_document::Order};
 
 use super::*;
-use crate::test_support::{Seen, client, json_error, reference};
+use crate::test_support::{Seen, answer, client, json_error, reference};
 
 fn message(body: &str, receive_count: u32) -> SqsMessage {
     let message = serde_json::json!({
@@ -96,4 +96,41 @@ async fn pause_that_cannot_be_set_is_ignored() {
     let queue = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://queue".to_owned());
     queue.redeliver_soon(&message("body", 1)).await;
     assert_eq!(rule.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn depth_of_a_queue_counts_what_waits_what_is_handled_and_what_is_dead() {
+    let attributes = |url: &'static str, [waiting, delayed, in_flight]: [u64; 3]| {
+        mock!(Client::get_queue_attributes)
+            .match_requests(move |request| {
+                request.queue_url() == Some(url) && request.attribute_names().len() == 3
+            })
+            .then_http_response(move || {
+                let attributes = serde_json::json!({
+                    "ApproximateNumberOfMessages": waiting.to_string(),
+                    "ApproximateNumberOfMessagesDelayed": delayed.to_string(),
+                    "ApproximateNumberOfMessagesNotVisible": in_flight.to_string(),
+                });
+                answer(200, serde_json::json!({ "Attributes": attributes }).to_string())
+            })
+    };
+    let (queue, dead) = (attributes("https://queue", [3, 1, 2]), attributes("https://dead", [5, 0, 1]));
+    let observed = ObservedQueue {
+        name: "transfer-document".to_owned(),
+        url: "https://queue".to_owned(),
+        dead_letter_url: "https://dead".to_owned(),
+    };
+    let queues = ObservedQueues::new(client!(aws_sdk_sqs, queue, dead), vec![observed]);
+    let expected =
+        QueueDepth { name: "transfer-document".to_owned(), waiting: 4, in_flight: 2, dead_letters: 6 };
+    assert_eq!(queues.depths().await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn queue_that_cannot_be_read_is_an_error() {
+    let refused = mock!(Client::get_queue_attributes).then_http_response(|| json_error("AccessDenied"));
+    let observed = ObservedQueue { name: String::new(), url: String::new(), dead_letter_url: String::new() };
+    let queues = ObservedQueues::new(client!(aws_sdk_sqs, refused), vec![observed]);
+    let error = queues.depths().await.unwrap_err();
+    assert!(error.to_string().contains("GetQueueAttributes"), "{error}");
 }

@@ -27,7 +27,7 @@ async fn refused_call_is_a_failure_that_says_what_to_do_and_quotes_nothing() {
 #[case("ABORTED", Status::Broken("was aborted"))]
 #[case("TIMED_OUT", Status::Broken("timed out"))]
 fn status_that_is_not_known_is_not_taken_for_an_end(#[case] name: &str, #[case] expected: Status) {
-    assert_eq!(status(&ExecutionStatus::from(name)), expected);
+    assert_eq!(status(&AwsStatus::from(name)), expected);
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn submission_of_a_document_is_in_its_executions_input() {
             DescribeExecutionOutput::builder()
                 .execution_arn("a")
                 .state_machine_arn(ARN)
-                .status(ExecutionStatus::Running)
+                .status(AwsStatus::Running)
                 .start_date(aws_sdk_sfn::primitives::DateTime::from_secs(0))
                 .input(r#"{"schemaVersion":1,"submissionId":"s1","documentId":"x"}"#)
                 .build()

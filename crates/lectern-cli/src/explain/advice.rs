@@ -1,6 +1,9 @@
 //! Concludes where a document is, why, and what to do.
 
-use lectern::document::{Document, DocumentState};
+use lectern::{
+    advice::{after_failure, redrive_command},
+    document::{Document, DocumentState},
+};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -88,7 +91,7 @@ pub(super) fn conclude(
             Conclusion { todo, ..Conclusion::new(format!("Rejected ({code})."), message) }
         }
         DocumentState::Failed => {
-            Conclusion::new(format!("Failed ({code})."), message).act(after_failure(document, code))
+            Conclusion::new(format!("Failed ({code})."), message).act(after_failure(document))
         }
         DocumentState::Received
         | DocumentState::Transferring
@@ -129,42 +132,6 @@ fn refuse(admission: &Admission, conclusion: Conclusion, now: OffsetDateTime) ->
     Conclusion { why, ..conclusion }.act(todo)
 }
 
-fn redrive(document: &Document) -> String {
-    format!("lectern redrive {}/{}", document.reference.submission_id, document.reference.document_id)
-}
-
-fn after_failure(document: &Document, code: &str) -> Vec<String> {
-    let redrive = redrive(document);
-    match code {
-        "thirdPartyUnauthorized" => vec![
-            "Renew the key in the secret ThirdPartyApiKey, then redrive all documents that failed for this reason:"
-                .to_owned(),
-            "lectern redrive --failed --reason thirdPartyUnauthorized --yes".to_owned(),
-        ],
-        "thirdPartyUnavailable" | "overdue" | "rateLimited" => vec![
-            redrive,
-            format!("Or all documents that failed for this reason: lectern redrive --failed --reason {code} --yes"),
-        ],
-        "tooSlow" => vec![
-            "Deploy with a PushMaxBytes below the file's size, so that the third party fetches such files itself."
-                .to_owned(),
-            redrive,
-        ],
-        "sourceGone" => vec!["The teacher uploads the file again.".to_owned()],
-        "internal" | "timeout" => {
-            vec![redrive, "If the document fails again, the log lines above show where.".to_owned()]
-        }
-        _ if document.has_succeeded_result() => vec![
-            format!("{redrive}    checks the stored result again"),
-            format!("{redrive} --discard-result    lets the third party process the file again"),
-        ],
-        _ => vec![
-            "The teacher uploads another file, if this file is the cause.".to_owned(),
-            format!("{redrive}    if the third party has corrected the cause"),
-        ],
-    }
-}
-
 /// The advice for an overdue document depends on the answer to the last probe, which the steps of the newest execution
 /// show.
 pub(super) fn about_overdue(conclusion: Conclusion, document: &Document, steps: &[Step]) -> Conclusion {
@@ -175,7 +142,7 @@ pub(super) fn about_overdue(conclusion: Conclusion, document: &Document, steps: 
     let has_entered = |state: &str| {
         steps.iter().any(|step| matches!(&step.what, What::Entered(entered) if entered.as_str() == state))
     };
-    let redrive = redrive(document);
+    let redrive = redrive_command(&document.reference);
     let first = if has_entered(GIVE_UP_WORKING) {
         vec![
             "The job was still in progress at the last probe. Its lease lasts until it ends by itself."
@@ -211,7 +178,7 @@ fn open(
     };
     if let Some(why) = why {
         return Conclusion::new(format!("{state}, but no execution is running."), why)
-            .act(vec![redrive(document)]);
+            .act(vec![redrive_command(&document.reference)]);
     }
     let Some(pending) = pending else {
         return Conclusion::new(format!("{state}, in progress."), "Its execution is running.");

@@ -5,15 +5,13 @@ use aws_smithy_mocks::{MockResponse, Rule, mock};
 use lectern::{
     document::{Attempt, Document, DocumentId, DocumentRef, DocumentState},
     ports::{Resume, StartExecution},
+    redrive::{self, Done, Plan, plan},
 };
-use lectern_aws::DynamoDbStore;
+use lectern_aws::{DynamoDbStore, SystemClock};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{
-    run,
-    step::{Done, Plan, plan, redrive},
-};
+use super::run;
 use crate::{
     args::Redrive,
     cloud::Cloud,
@@ -144,10 +142,13 @@ async fn case_48_redrive_that_meets_another_one_starts_no_second_execution() {
     let seen = document(DocumentState::Processing);
     let reopened = Document { redrives: 1, ..document(DocumentState::Received) };
     let table = Table::of(&reopened, Some("ABORTED"));
-    let done = redrive(&table.cloud, &plan(&seen, BROKEN, false)).await.unwrap();
+    let Cloud { store, state_machine, .. } = &table.cloud;
+    let executions = &table.cloud.executions.of_documents();
+    let ports = redrive::Ports { store, executions, state_machine, clock: &SystemClock };
+    let done = ports.redrive(&plan(&seen, BROKEN, false)).await.unwrap();
     assert_eq!(
         done,
-        Done::Nothing("another command has already reopened it; nothing was changed.".to_owned())
+        Done::Nothing("another redrive has already reopened it; nothing was changed.".to_owned())
     );
     assert_eq!([&table.writes, &table.start].map(Rule::num_calls), [0, 0]);
 }

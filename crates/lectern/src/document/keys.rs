@@ -82,8 +82,8 @@ impl UploadKey {
 }
 
 /// Whether a program wrote the object beside the files of a teacher: metadata of the operating system, lock files of an
-/// open document, or a file that is still being downloaded or transferred.
-fn is_companion(key: &str) -> bool {
+/// open document, or a file that is still being downloaded or transferred. A file's name stands for its key.
+pub fn is_companion(key: &str) -> bool {
     const NAMES: [&str; 8] = [
         ".ds_store",
         ".localized",

@@ -67,6 +67,36 @@ pub trait Executions: Send + Sync {
     fn start(&self, execution: &StartExecution) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+/// The name of a document's execution: its id, and from the first redrive on the number of redrives.
+pub fn execution_name(document: &DocumentRef, redrives: u32) -> String {
+    match redrives {
+        0 => document.document_id.to_string(),
+        number => format!("{}-redrive-{number}", document.document_id),
+    }
+}
+
+/// The status of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutionStatus {
+    /// It runs, or somebody has just redriven it with Step Functions.
+    Running,
+    /// It succeeded.
+    Succeeded,
+    /// It ended without success: "failed", "timed out" or "was aborted".
+    Broken(&'static str),
+}
+
+/// Finds executions of the state machine.
+pub trait FindExecution: Send + Sync {
+    /// The status of the document's execution of this redrive; `None` if there is no execution, or it was deleted 90 days
+    /// after its end.
+    fn find(
+        &self,
+        document: &DocumentRef,
+        redrives: u32,
+    ) -> impl Future<Output = Result<Option<ExecutionStatus>, Error>> + Send;
+}
+
 /// Stops executions of the state machine.
 pub trait StopExecutions: Send + Sync {
     /// Stops the document's execution of this redrive; 0 is the first one. Does nothing if the execution has ended or does

@@ -27,8 +27,9 @@ use crate::{
     document::{CallbackId, DocumentRef, SubmissionId, TaskToken},
     error::{Error, StoreError},
     ports::{
-        ByteStream, Clock, Content, EraseJobs, Executions, Fetch, JobErasure, JobRequest, Orders, Random,
-        Secrets, StartErasure, StartExecution, StopExecutions, Tasks, ThirdParty, TokenUse,
+        ByteStream, Clock, Content, EraseJobs, ExecutionStatus, Executions, Fetch, FindExecution, JobErasure,
+        JobRequest, Orders, QueueDepth, Queues, Random, Secrets, StartErasure, StartExecution,
+        StopExecutions, Tasks, ThirdParty, TokenUse,
     },
     steps::admit_document::Input,
     telemetry::trace::TraceParent,
@@ -71,6 +72,23 @@ impl Random for SequentialRandom {
     fn bits(&self) -> u128 {
         let next = u128::from(self.bits.fetch_add(1, Ordering::Relaxed)) + 1;
         next << 64 | next
+    }
+}
+
+/// Queues with these depths.
+#[derive(Debug)]
+pub struct MemoryQueues(Vec<QueueDepth>);
+
+impl MemoryQueues {
+    /// Queues with these depths.
+    pub fn new(depths: Vec<QueueDepth>) -> Self {
+        Self(depths)
+    }
+}
+
+impl Queues for MemoryQueues {
+    async fn depths(&self) -> Result<Vec<QueueDepth>, Error> {
+        Ok(self.0.clone())
     }
 }
 
@@ -151,6 +169,20 @@ impl Executions for MemoryStates {
         self.faults.run("start", || {
             let name = (execution.document.clone(), execution.redrives);
             lock(&self.started).entry(name).or_insert_with(|| execution.clone());
+        })
+    }
+}
+
+impl FindExecution for MemoryStates {
+    async fn find(&self, document: &DocumentRef, redrives: u32) -> Result<Option<ExecutionStatus>, Error> {
+        self.faults.run("find", || {
+            let name = (document.clone(), redrives);
+            let is_stopped = lock(&self.stopped).contains(&name);
+            lock(&self.started).contains_key(&name).then_some(if is_stopped {
+                ExecutionStatus::Broken("was aborted")
+            } else {
+                ExecutionStatus::Running
+            })
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Declared, DocumentList, HandIn, Listing, NewSubmission, OpenWork,
+        Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Declared, DocumentList, HandIn, Listing, NewSubmission, OpenWork, Operations,
         PendingFile, SubmissionFilter, SubmissionList, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
         Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
         Results, Sequencer, Transfers, Withdrawing,
@@ -476,6 +476,12 @@ impl Audit for MemoryStore {
             let next = found.peek().and(last);
             AuditPage { entries: page.into_iter().map(|(_, entry)| entry).collect(), next }
         })
+    }
+}
+
+impl Operations for MemoryStore {
+    async fn count_submissions(&self, state: SubmissionState, most: usize) -> Result<usize, Error> {
+        self.faults.run("count_submissions", || lock(&self.state).listed(&SubmissionFilter::in_state(Some(state))).len().min(most))
     }
 }
 

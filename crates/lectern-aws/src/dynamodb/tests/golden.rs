@@ -79,9 +79,9 @@ fn item_of(json: &Value) -> Item {
     json.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
-/// Maps that newer code adds no attribute to: their keys are states or queues, or they are durations of the standard
+/// Maps that newer code adds no attribute to: their keys are states, queues or lanes, or they are durations of the standard
 /// library.
-const FIXED: [&str; 3] = ["times", "open", "pause"];
+const FIXED: [&str; 4] = ["times", "open", "lanes", "pause"];
 
 /// The item as newer code may write it: the item and each map in it have another attribute.
 fn grown(item: &Item) -> Item {

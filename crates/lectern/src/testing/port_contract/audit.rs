@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Outcome, new_document, suite};
 use crate::{
-    document::SubmissionId,
+    document::{InvalidId, SubmissionId},
     ports::{Audit, AuditAction, AuditEntry},
     testing::{model::same, world::START},
 };
@@ -18,8 +18,14 @@ suite! {
     }
 }
 
-fn entry(action: AuditAction, later: Duration) -> Outcome<AuditEntry> {
-    Ok(AuditEntry { at: START + later, subject: "teacher-7".parse()?, action, document_id: None, file: None })
+fn entry(action: AuditAction, later: Duration) -> Result<AuditEntry, InvalidId> {
+    Ok(AuditEntry {
+        at: START + later,
+        subject: "teacher-7".parse()?,
+        action,
+        document_id: None,
+        file: None,
+    })
 }
 
 /// The entries of all pages of this size.
@@ -38,7 +44,7 @@ async fn pages(audit: &impl Audit, id: &SubmissionId, limit: usize) -> Outcome<V
 async fn s06_entries_are_read_as_they_were_recorded_and_in_pages<A: Audit>(audit: &A) -> Outcome {
     let id = "audited".parse()?;
     let document = new_document("audited", "plan.pdf", 1)?.reference.document_id;
-    let mut expected = Vec::new();
+    let mut expected: Vec<AuditEntry> = Vec::new();
     for (second, action) in (1..).zip(AuditAction::ALL) {
         expected.push(AuditEntry {
             document_id: (second % 2 == 0).then_some(document),

@@ -10,7 +10,7 @@ use crate::{
     },
     limits::MAX_CALLBACK_BYTES,
     ports::{
-        Begin, Browse, Finish, Finishing, Load, NewDocument, Recorded, Register, Registration, SubmissionFilter,
+        Begin, Browse, Finish, Finishing, Load, NewDocument, Operations, Recorded, Register, Registration, SubmissionFilter,
         Reopened, Reopening, Results, Transfers, Withdrawing,
     },
     testing::{
@@ -84,6 +84,14 @@ suite! {
         a10_documents_of_a_submission_come_without_their_results,
         documents_of_a_submission_come_with_their_owner_and_name,
         pages_of_submissions_of_the_same_moment_leave_none_out,
+    }
+}
+
+suite! {
+    /// [`Operations`]
+    operations<S: Operations + Browse + Register> {
+        documents_come_in_the_order_of_their_ids_and_in_pages,
+        submissions_of_a_state_are_counted_up_to_a_number,
     }
 }
 
@@ -414,4 +422,43 @@ async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Regi
 
 fn error(code: &str) -> JobError {
     JobError { code: code.to_owned(), message: "The service gave it up.".into() }
+}
+
+async fn documents_come_in_the_order_of_their_ids_and_in_pages<S: Browse + Register>(
+    store: &S,
+) -> Outcome {
+    let id: SubmissionId = "operated".parse()?;
+    same("nothing yet", &0, &store.documents(&id, None, 10).await?.documents.len())?;
+    let mut expected = Vec::new();
+    for number in 0..7 {
+        let new = new_document(id.as_str(), &format!("{number}.pdf"), 1)?;
+        expected.push(registered(store, new).await?);
+    }
+    // Its key begins like those of the submission.
+    registered(store, new_document("operated-2", "plan.pdf", 1)?).await?;
+    expected.sort_by_key(|document| document.reference.document_id);
+    same("all", &expected, &store.documents(&id, None, 100).await?.documents)?;
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.documents(&id, after, 3).await?;
+        after = page.next;
+        pages.push(page.documents);
+        if after.is_none() {
+            break;
+        }
+    }
+    same("sizes of pages", &vec![3, 3, 1], &pages.iter().map(Vec::len).collect())?;
+    Ok(same("pages", &expected, &pages.concat())?)
+}
+
+async fn submissions_of_a_state_are_counted_up_to_a_number<S: Operations + Register>(store: &S) -> Outcome {
+    let before = store.count_submissions(SubmissionState::NeedsAttention, 1000).await?;
+    for number in 0..3 {
+        let rejected = Some(Reason::new("empty", "It is empty."));
+        let new = new_document(&format!("counted-{number}"), "empty.pdf", 1)?;
+        registered(store, NewDocument { rejected, ..new }).await?;
+    }
+    let now = store.count_submissions(SubmissionState::NeedsAttention, 1000).await?;
+    same("more", &(before + 3), &now)?;
+    Ok(same("at most", &2, &store.count_submissions(SubmissionState::NeedsAttention, 2).await?)?)
 }
