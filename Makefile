@@ -98,7 +98,7 @@ stop: $(VENV)/.stamp ## Stop the local clouds of make run and make e2e-one; keep
 # ---- checking -------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint validate deny web unit cost e2e browser ## Run every check and every test, including the end-to-end tests
+test: lint validate deny web unit cost e2e api-fuzz browser ## Run every check and every test, including the end-to-end tests
 
 .PHONY: fmt
 fmt: $(VENV)/.stamp ## Format the Rust and Python code
@@ -196,6 +196,11 @@ e2e-paced: $(VENV)/.stamp $(NEXTEST)
 browser: $(VENV)/.stamp $(NODE_MODULES)/.package-lock.json ## Run the browser tests on a local cloud; UPDATE_SCREENSHOTS=1 renews docs/screenshots
 	$(call on_a_local_cloud,.local/browser,$(BROWSER_PARAMETERS),pytest tests/browser)
 
+# schemathesis takes about a minute.
+.PHONY: api-fuzz
+api-fuzz: $(VENV)/.stamp ## Send generated requests to the API on a local cloud as each role: no 5xx, no undocumented answer
+	$(call on_a_local_cloud,.local/fuzz,$(BROWSER_PARAMETERS),$(LOCAL) fuzz --dir .local/fuzz)
+
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
 chaos: export LECTERN_SEED := $(SEED)
@@ -263,7 +268,7 @@ smoke: $(VENV)/.stamp $(if $(filter local,$(STAGE)),,cli) ## Check on a deployed
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded
-	@for dir in .local/test .local/paced .local/guide .local/browser .local; do \
+	@for dir in .local/test .local/paced .local/guide .local/browser .local/fuzz .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target $(NODE_MODULES)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cloud, cost, documents, guide, latency, samples, stack, start
+from . import cloud, cost, documents, fuzz, guide, latency, samples, stack, start
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(command=measure_start)
     add = commands.add_parser("cost", parents=[shared], help="count what a document costs on AWS")
     add.set_defaults(command=measure_cost)
+    add = commands.add_parser("fuzz", parents=[shared], help="send generated requests to the API as each role")
+    add.set_defaults(command=fuzz_api)
     add = commands.add_parser(
         "guide", parents=[shared], help="play the scenes of the operating guide and write their outputs into it"
     )
@@ -142,6 +144,13 @@ def measure_cost(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
     cost.measure(running)
+    return 0
+
+
+def fuzz_api(place: Place, _options: argparse.Namespace) -> int:
+    running = place.stack()
+    cloud.need(place, running)
+    fuzz.run(running)
     return 0
 
 

@@ -43,12 +43,12 @@ class Sent:
         return f"{self.state}({self.reason})" if self.reason else self.state
 
 
-class Evaluator:
-    """A client of the API, signed in as the evaluator that `up` created."""
+class Client:
+    """A client of the API, signed in as one of the people that `up` created: teacher, evaluator, …"""
 
-    def __init__(self, stack: Mapping[str, Any]) -> None:
+    def __init__(self, stack: Mapping[str, Any], person: str) -> None:
         self.base = f"{stack['apiUrlLocal']}/v1"
-        user = stack["people"]["evaluator"]
+        user = stack["people"][person]
         answer = cloud.client(stack["endpoint"], "cognito-idp").admin_initiate_auth(
             AuthFlow="ADMIN_USER_PASSWORD_AUTH",
             UserPoolId=stack["userPoolId"],
@@ -61,7 +61,16 @@ class Evaluator:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """The answer, or `None` for a resource that does not exist, or does not exist yet."""
-        request = urllib.request.Request(self.base + path, headers={"Authorization": f"Bearer {self.token}"})
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends a request; returns the answer, or `None` for a resource that does not exist."""
+        request = urllib.request.Request(
+            self.base + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+        )
         try:
             with self.opener.open(request, timeout=10) as answer:
                 return json.load(answer)
@@ -69,10 +78,17 @@ class Evaluator:
             if error.code == 404:
                 return None
             detail = error.read(400).decode("utf-8", "replace")
-            what = f"The API answered {error.code} to GET {path}: {detail}"
+            what = f"The API answered {error.code} to {method} {path}: {detail}"
             raise Problem(what, "Look at the local cloud's log; `make status` prints its path.") from error
         except OSError as error:
             raise Problem(f"The API does not answer: {error}", "Start the stack with `make run`.") from error
+
+
+class Evaluator(Client):
+    """A client of the API, signed in as the evaluator."""
+
+    def __init__(self, stack: Mapping[str, Any]) -> None:
+        super().__init__(stack, "evaluator")
 
 
 def administer(stack: Mapping[str, Any], method: str, path: str, body: Any = None) -> Any:

@@ -1,6 +1,6 @@
 //! The description of the API, OpenAPI 3.1: `docs/api.openapi.json`. It is generated from the annotations of the routes.
 
-use lectern::record;
+use lectern::{api::Problem, record};
 use serde_json::Value;
 use utoipa::{Modify, OpenApi, openapi::security};
 
@@ -25,6 +25,8 @@ use crate::routes;
         routes::list_documents, routes::remove_document, routes::replace_document, routes::read_record, routes::file_urls,
         routes::overview, routes::failures, routes::redrive_document,
     ),
+    // utoipa finds the schemas of bodies by itself, but not those of `IntoResponses`.
+    components(schemas(Problem)),
     modifiers(&AccessToken),
     security(("accessToken" = []))
 )]

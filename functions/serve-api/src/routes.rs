@@ -441,7 +441,6 @@ pub(crate) struct CursorQuery {
 /// Stands for the record's schema in the description of the API; `record::json_schema` gives.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Record)]
-#[expect(dead_code, reason = "only its name is used")]
 struct RecordSchema {}
 
 /// Answers that every route has.

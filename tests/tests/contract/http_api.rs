@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    sources::{captures, read},
+    sources::read,
     template::Template,
 };
 
 const CALLBACK: &str = "POST /callbacks/{callbackId}";
+const API: &str = "ANY /v1/{proxy+}";
+const PAGES: [&str; 2] = ["GET /", "GET /web/{proxy+}"];
 
 fn routes(template: &Template) -> BTreeMap<&str, &Value> {
     let routes = template.resources("AWS::ApiGatewayV2::Route");
@@ -17,39 +19,34 @@ fn routes(template: &Template) -> BTreeMap<&str, &Value> {
 }
 
 #[test]
-fn routes_are_those_of_serve_api_and_the_callback() {
+fn routes_are_those_of_the_webhook_the_api_and_the_pages() {
     let template = Template::load();
-    let code = read("functions/serve-api/src/routes.rs");
-    let constants = captures(r#"pub\(crate\) const [A-Z]+: &str = "(/[^"]*)";"#, &code);
-    let routed = captures(r"\.route\(([A-Z]+), get\(", &code);
-    assert_eq!(constants.len(), routed.len(), "each path in routes.rs is one GET route");
-    let mut expected: BTreeSet<String> = constants.iter().map(|path| format!("GET {path}")).collect();
-    expected.insert(CALLBACK.to_owned());
-    let declared = routes(&template).into_keys().map(str::to_owned).collect();
-    assert_eq!(expected, declared, "left: the code's routes; right: template.yaml");
+    let expected = BTreeSet::from([CALLBACK, API, PAGES[0], PAGES[1]]);
+    assert_eq!(routes(&template).into_keys().collect::<BTreeSet<_>>(), expected);
 }
 
+/// The tests of serve-api compare the description with the code.
 #[test]
-fn routes_are_those_that_the_description_promises() {
-    let template = Template::load();
-    let openapi: Value = serde_norway::from_str(&read("docs/records.openapi.yaml")).unwrap();
-    let mut described = BTreeSet::from([CALLBACK.to_owned()]);
-    for (path, item) in openapi["paths"].as_object().unwrap() {
-        let methods = item.as_object().unwrap().keys().filter(|method| *method != "parameters");
-        described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+fn s01_every_described_path_is_behind_the_authorizer() {
+    let description: Value = serde_json::from_str(&read("docs/api.openapi.json")).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    assert!(!paths.is_empty());
+    for path in paths.keys() {
+        assert!(path.starts_with("/v1/"), "{path}: only paths below /v1 need a token");
     }
-    let declared = routes(&template).into_keys().map(str::to_owned).collect();
-    assert_eq!(described, declared, "left: docs/records.openapi.yaml and the callback; right: template.yaml");
 }
 
 #[test]
-fn every_route_but_the_webhook_asks_for_a_token() {
+fn s01_every_route_but_the_webhook_and_the_pages_asks_for_a_token() {
     let template = Template::load();
     for (key, route) in routes(&template) {
-        let integration = if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
+        let integration =
+            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
         assert_eq!(route["Target"], json!({"Fn::Sub": format!("integrations/${{{integration}}}")}), "{key}");
         if key == CALLBACK {
             assert_eq!(route["AuthorizationType"], "NONE", "its signature is checked by receive-callback");
+        } else if PAGES.contains(&key) {
+            assert_eq!(route["AuthorizationType"], "NONE", "the pages sign people in");
         } else {
             assert_eq!(route["AuthorizationType"], "JWT", "{key}");
             assert_eq!(route["AuthorizerId"], json!({"Ref": "Authorizer"}), "{key}");
@@ -57,7 +54,8 @@ fn every_route_but_the_webhook_asks_for_a_token() {
     }
     let authorizer = template.resource("AWS::ApiGatewayV2::Authorizer", "Authorizer");
     assert_eq!(authorizer["AuthorizerType"], "JWT");
-    assert_eq!(authorizer["JwtConfiguration"]["Audience"], json!([{"Ref": "UserPoolClient"}]));
+    let audience = json!([{"Fn::If": ["HasIssuer", {"Ref": "IssuerAudience"}, {"Ref": "UserPoolClient"}]}]);
+    assert_eq!(authorizer["JwtConfiguration"]["Audience"], audience);
 }
 
 #[test]
@@ -131,5 +129,5 @@ fn groups_are_those_that_the_code_asks_for() {
     let template = Template::load();
     let groups = template.resources("AWS::Cognito::UserPoolGroup");
     let names: BTreeSet<&str> = groups.values().filter_map(|group| group["GroupName"].as_str()).collect();
-    assert_eq!(names, BTreeSet::from(["teachers", lectern::api::EVALUATORS]));
+    assert_eq!(names, lectern::api::Role::ALL.map(lectern::api::Role::group).into());
 }

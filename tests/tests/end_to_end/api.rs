@@ -1,6 +1,6 @@
 //! Clients of the API, signed in and anonymous.
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -10,39 +10,76 @@ use crate::{
     stack::{Stack, User},
 };
 
-const TEACHER: &str = "teacher@lectern.example";
-
-/// Tokens last for an hour, longer than the tests.
-static EVALUATOR_TOKEN: OnceCell<String> = OnceCell::const_new();
-static TEACHER_TOKEN: OnceCell<String> = OnceCell::const_new();
-
 /// A client of the API.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Person {
     Nobody,
     Teacher,
+    SecondTeacher,
     Evaluator,
+    Operator,
 }
 
+/// What a sign-in gives.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) id: String,
+}
+
+/// Tokens last for an hour, longer than the tests.
+static TOKENS: [OnceCell<Tokens>; 4] = [const { OnceCell::const_new() }; 4];
+
 impl Stack {
-    pub(crate) async fn get(&self, person: Person, path: &str) -> Response {
-        let request = self.http.get(format!("{}{path}", self.is.api_url_local));
-        let request = match person {
-            Person::Nobody => request,
-            Person::Teacher => request.bearer_auth(TEACHER_TOKEN.get_or_init(|| self.teacher()).await),
-            Person::Evaluator => {
-                let token = EVALUATOR_TOKEN.get_or_init(|| self.sign_in(self.evaluator()));
-                request.bearer_auth(token.await)
-            }
+    /// The tokens of a person; `None` of nobody.
+    pub(crate) async fn tokens(&self, person: Person) -> Option<&'static Tokens> {
+        let people = &self.is.people;
+        let (number, user) = match person {
+            Person::Nobody => return None,
+            Person::Teacher => (0, &people.teacher),
+            Person::SecondTeacher => (1, &people.second_teacher),
+            Person::Evaluator => (2, &people.evaluator),
+            Person::Operator => (3, &people.operator),
         };
+        Some(TOKENS[number].get_or_init(|| self.sign_in(&self.is.user_pool_client_id, user)).await)
+    }
+
+    /// Sends a request with this token.
+    pub(crate) async fn send_as(&self, token: Option<&str>, method: Method, path: &str, body: &Value) -> Response {
+        let request = self.http.request(method, format!("{}{path}", self.is.api_url_local));
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let request = if body.is_null() { request } else { request.json(body) };
         request.send().await.unwrap()
+    }
+
+    /// Sends a request as a person.
+    pub(crate) async fn request(&self, person: Person, method: Method, path: &str, body: &Value) -> Response {
+        let token = self.tokens(person).await.map(|tokens| tokens.access.as_str());
+        self.send_as(token, method, path, body).await
+    }
+
+    pub(crate) async fn get(&self, person: Person, path: &str) -> Response {
+        self.request(person, Method::GET, path, &Value::Null).await
     }
 
     /// Sends GET as an evaluator; fails unless the answer is 200.
     pub(crate) async fn read(&self, path: &str) -> Value {
-        let answer = self.get(Person::Evaluator, path).await;
+        self.read_as(Person::Evaluator, path).await
+    }
+
+    /// Sends GET as a person; fails unless the answer is 200.
+    pub(crate) async fn read_as(&self, person: Person, path: &str) -> Value {
+        let answer = self.get(person, path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}: {}", answer.text().await.unwrap());
         answer.json().await.unwrap()
+    }
+
+    /// Sends POST as a person; fails unless the answer is a success.
+    pub(crate) async fn post(&self, person: Person, path: &str, body: &Value) -> Value {
+        let answer = self.request(person, Method::POST, path, body).await;
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status}: {text}");
+        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
 
     pub(crate) async fn record(&self, upload: &Upload) -> Value {
@@ -56,34 +93,18 @@ impl Stack {
         answer.bytes().await.unwrap().to_vec()
     }
 
-    async fn sign_in(&self, user: User) -> String {
-        let answer = self
-            .cognito(
-                "AdminInitiateAuth",
-                json!({
-                    "ClientId": self.is.user_pool_client_id,
-                    "AuthFlow": "ADMIN_USER_PASSWORD_AUTH",
-                    "AuthParameters": { "USERNAME": user.username, "PASSWORD": user.password },
-                }),
-            )
-            .await;
-        answer["AuthenticationResult"]["IdToken"].as_str().expect("a token").to_owned()
+    /// Signs in at an app client of the user pool.
+    pub(crate) async fn sign_in(&self, client_id: &str, user: &User) -> Tokens {
+        let parameters = json!({ "USERNAME": user.username, "PASSWORD": user.password });
+        let flow = json!({ "ClientId": client_id, "AuthFlow": "ADMIN_USER_PASSWORD_AUTH", "AuthParameters": parameters });
+        let answer = self.cognito("AdminInitiateAuth", &self.is.user_pool_id, flow).await;
+        let token = |name: &str| answer["AuthenticationResult"][name].as_str().expect("a token").to_owned();
+        Tokens { access: token("AccessToken"), id: token("IdToken") }
     }
 
-    /// A signed-in teacher, created for this run.
-    async fn teacher(&self) -> String {
-        let username = format!("{}-{TEACHER}", uuid::Uuid::new_v4().simple());
-        let password = format!("{}aA1-", uuid::Uuid::new_v4().simple());
-        let named = json!({ "Username": username });
-        self.cognito("AdminCreateUser", with(&named, &json!({ "MessageAction": "SUPPRESS" }))).await;
-        let password_of = json!({ "Password": password, "Permanent": true });
-        self.cognito("AdminSetUserPassword", with(&named, &password_of)).await;
-        self.cognito("AdminAddUserToGroup", with(&named, &json!({ "GroupName": "teachers" }))).await;
-        self.sign_in(User { username, password }).await
-    }
-
-    async fn cognito(&self, action: &str, body: Value) -> Value {
-        let body = with(&body, &json!({ "UserPoolId": self.is.user_pool_id }));
+    /// Calls Cognito for a user pool.
+    pub(crate) async fn cognito(&self, action: &str, user_pool_id: &str, mut body: Value) -> Value {
+        body["UserPoolId"] = user_pool_id.into();
         let target = format!("AWSCognitoIdentityProviderService.{action}");
         aws_json::call(self, "cognito-idp", &target, &body).await
     }
@@ -92,11 +113,6 @@ impl Stack {
 impl Upload {
     /// The document's path in the API.
     pub(crate) fn path(&self) -> String {
-        format!("/submissions/{}/documents/{}", self.document.submission_id, self.document.document_id)
+        format!("/v1/submissions/{}/documents/{}", self.document.submission_id, self.document.document_id)
     }
-}
-
-fn with(one: &Value, other: &Value) -> Value {
-    let fields = [one, other].into_iter().filter_map(Value::as_object).flatten();
-    fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
 }

@@ -75,7 +75,7 @@ async fn f07_deleted_files_that_were_rejected_or_failed_no_longer_hold_their_sub
     .await;
     let counts = submission.counts;
     assert_eq!((counts.ready, counts.rejected, counts.failed), (1, 0, 0));
-    let shown = case.stack.read(&format!("/submissions/{}", case.submission)).await;
+    let shown = case.stack.read(&format!("/v1/submissions/{}", case.submission)).await;
     let withdrawn = |upload: &Upload| {
         let documents = shown["documents"].as_array().unwrap();
         let found = documents.iter().find(|document| document["documentId"] == upload.id().to_string());

@@ -16,9 +16,12 @@ mod case;
 mod content;
 mod erasure;
 mod functions;
+mod hand_in;
+mod lists;
 mod queues;
 mod stack;
 mod third_party_admin;
+mod tokens;
 mod wait;
 
 mod case_01_to_07_events;

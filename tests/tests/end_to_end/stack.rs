@@ -29,7 +29,8 @@ pub(crate) struct Description {
     pub(crate) dead_letter_queue_urls: QueueUrls,
     pub(crate) third_party_url: String,
     pub(crate) third_party_admin_key: String,
-    evaluator_file: PathBuf,
+    pub(crate) pages_url: String,
+    pub(crate) people: People,
 }
 
 /// One URL for each queue.
@@ -40,6 +41,16 @@ pub(crate) struct QueueUrls {
     pub(crate) admit_document: String,
     pub(crate) transfer_document: String,
     pub(crate) normalize_document: String,
+}
+
+/// The people whom `tools/local.py up` has created.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct People {
+    pub(crate) teacher: User,
+    pub(crate) second_teacher: User,
+    pub(crate) evaluator: User,
+    pub(crate) operator: User,
 }
 
 /// Credentials of a Cognito user.
@@ -107,10 +118,6 @@ impl Stack {
     /// The file that describes the stack.
     pub(crate) fn file(&self) -> &Path {
         &self.file
-    }
-
-    pub(crate) fn evaluator(&self) -> User {
-        read(&self.is.evaluator_file)
     }
 
     pub(crate) fn shared_secrets(&self) -> SharedSecrets {

@@ -113,11 +113,12 @@ pub struct BeginUpload {
 
 /// How to send a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(tag = "method", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "method", rename_all = "camelCase")]
 pub enum UploadPlan {
     /// In one request.
     Post(UploadForm),
     /// In parts of this size; the last one may be smaller.
+    #[serde(rename_all = "camelCase")]
     Parts {
         /// The size of each part but the last.
         part_size_bytes: u64,

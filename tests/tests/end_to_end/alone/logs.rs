@@ -9,7 +9,10 @@ use lectern::{
 };
 use serde_json::{Value, json};
 
-use crate::{aws_json::call, stack::Stack};
+use crate::{
+    aws_json::call,
+    stack::{People, Stack},
+};
 
 /// The messages of lines that need not name a document. All other lines must name one.
 const OF_NO_DOCUMENT: [&str; 8] = [
@@ -177,7 +180,9 @@ impl Stack {
                 .map(str::to_owned)
                 .into_iter()
                 .collect();
-        found.extend([secrets.api_key, secrets.signing_secret, self.evaluator().password]);
+        let People { teacher, second_teacher, evaluator, operator } = self.is.people.clone();
+        found.extend([secrets.api_key, secrets.signing_secret]);
+        found.extend([teacher, second_teacher, evaluator, operator].map(|person| person.password));
         found.extend([self.is.third_party_admin_key.clone(), "Bearer ".to_owned()]);
         for submission in self.all_submissions().await {
             for item in self.items(&submission).await {
@@ -194,13 +199,13 @@ impl Stack {
 
     async fn all_submissions(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::from([SubmissionId::unassigned().to_string()]);
-        let mut path = "/submissions?limit=100".to_owned();
+        let mut path = "/v1/submissions?limit=100".to_owned();
         loop {
             let page = self.read(&path).await;
             let ids = page["submissions"].as_array().unwrap().iter();
             found.extend(ids.filter_map(|submission| submission["submissionId"].as_str().map(str::to_owned)));
             let Some(cursor) = page["cursor"].as_str() else { return found };
-            path = format!("/submissions?limit=100&cursor={cursor}");
+            path = format!("/v1/submissions?limit=100&cursor={cursor}");
         }
     }
 
