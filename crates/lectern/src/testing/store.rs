@@ -481,7 +481,7 @@ impl Audit for MemoryStore {
 
 impl Operations for MemoryStore {
     async fn count_submissions(&self, state: SubmissionState, most: usize) -> Result<usize, Error> {
-        self.faults.run("count_submissions", || lock(&self.state).listed(Some(state)).len().min(most))
+        self.faults.run("count_submissions", || lock(&self.state).listed(&SubmissionFilter::in_state(Some(state))).len().min(most))
     }
 }
 

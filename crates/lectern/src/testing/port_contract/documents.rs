@@ -89,7 +89,7 @@ suite! {
 
 suite! {
     /// [`Operations`]
-    operations<S: Operations + Register> {
+    operations<S: Operations + Register + Browse> {
         documents_come_in_the_order_of_their_ids_and_in_pages,
         submissions_of_a_state_are_counted_up_to_a_number,
     }
@@ -424,7 +424,7 @@ fn error(code: &str) -> JobError {
     JobError { code: code.to_owned(), message: "The service gave it up.".into() }
 }
 
-async fn documents_come_in_the_order_of_their_ids_and_in_pages<S: Operations + Register>(
+async fn documents_come_in_the_order_of_their_ids_and_in_pages<S: Browse + Operations + Register>(
     store: &S,
 ) -> Outcome {
     let id: SubmissionId = "operated".parse()?;
