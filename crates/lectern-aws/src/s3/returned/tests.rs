@@ -21,7 +21,7 @@ use aws_sdk_s3::{
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::stream;
-use lectern::ports::{ByteStream, Promoted, ReadUrls as _, Records as _, ReturnedFiles as _, StreamFacts};
+use lectern::ports::{ByteStream, Promoted, ReadUrls as _, Records as _, ReturnedFiles as _, Shown, StreamFacts};
 use rstest::rstest;
 
 use super::{PART_BYTES, ReturnedBucket};
@@ -222,7 +222,7 @@ async fn a08_no_url_is_made_of_a_file_that_has_expired() {
     let bucket = ReturnedBucket::new(client!(aws_sdk_s3, head), "returned".to_owned());
     assert_eq!(bucket.returned_url("returned/s1/d1/0", "x.vtt").await.unwrap(), None);
     let object = crate::test_support::object();
-    assert_eq!(bucket.upload_url(&object, "plan.txt").await.unwrap(), None);
+    assert_eq!(bucket.upload_url(&object, Shown::Download("plan.txt")).await.unwrap(), None);
     assert_eq!(head.num_calls(), 2);
 }
 
