@@ -1,15 +1,16 @@
 //! The API's ports in memory, and what happens to a submission between two requests: an upload arrives, and its document
 //! becomes `Ready`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, SequentialRandom,
+    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore, SequentialRandom,
     world::{BUCKET, START},
 };
 use crate::{
+    admission::Limits,
     api::{Backend, Quota},
     contract::wire::{JobSucceeded, ReturnedFile},
     document::{
@@ -18,7 +19,7 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, Random as _, Records as _,
+        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth, Random as _, Records as _,
         Register as _, Registration, Results as _, Sequencer,
     },
     record::Draft,
@@ -36,8 +37,12 @@ pub struct MemoryBackend {
     pub desk: MemoryDesk,
     /// Both buckets, for readers.
     pub objects: MemoryObjects,
-    /// The state machine that erases submissions.
+    /// The state machines: that of documents, and the one that erases submissions.
     pub states: MemoryStates,
+    /// The queues, which are empty.
+    pub queues: MemoryQueues,
+    /// The third party's limits.
+    pub limits: Limits,
     /// The time.
     pub clock: MemoryClock,
     /// The source of ids.
@@ -54,6 +59,18 @@ impl Default for MemoryBackend {
             desk: MemoryDesk::new(faults.clone()),
             objects: MemoryObjects::new(faults.clone()),
             states: MemoryStates::new(faults.clone()),
+            queues: MemoryQueues::new(vec![QueueDepth {
+                name: "transfer-document".to_owned(),
+                waiting: 0,
+                in_flight: 0,
+                dead_letters: 0,
+            }]),
+            limits: Limits {
+                interval: Duration::from_secs(1),
+                burst: 10,
+                max_in_flight: 100,
+                lease: Duration::from_hours(1),
+            },
             clock: MemoryClock::at(START),
             random: SequentialRandom::default(),
             quota: Quota {
@@ -136,6 +153,9 @@ impl Backend for MemoryBackend {
     type Uploads = MemoryDesk;
     type Files = MemoryObjects;
     type Erasures = MemoryStates;
+    type Queues = MemoryQueues;
+    type Runs = MemoryStates;
+    type Machine = MemoryStates;
     type Clock = MemoryClock;
     type Random = SequentialRandom;
 
@@ -157,6 +177,22 @@ impl Backend for MemoryBackend {
 
     fn erasures(&self) -> &MemoryStates {
         &self.states
+    }
+
+    fn queues(&self) -> &MemoryQueues {
+        &self.queues
+    }
+
+    fn runs(&self) -> &MemoryStates {
+        &self.states
+    }
+
+    fn machine(&self) -> &MemoryStates {
+        &self.states
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn quota(&self) -> Quota {

@@ -52,7 +52,7 @@ async fn failure_is_shown_with_its_reason_and_the_advice_of_explain() {
             "submissionId": "s1",
             "documentId": document_id,
             "fileName": "file 0.txt",
-            "mediaType": "text/plain",
+            "kind": "document",
             "failedAt": "2026-11-20T16:00:00.000Z",
             "reason": { "code": "overdue", "message": "It took too long." },
             "why": "It took too long.",
