@@ -36,7 +36,9 @@ def main() -> None:
     corrections.apply()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
     handlers["create"] = with_path_endpoint(handlers["create"], apigateway._apis)
-    app.app = without_web_pages(with_front_door(apigateway._apis, admin.administered(counts.around(faults.around(app.app)))))
+    app.app = without_web_pages(
+        with_front_door(apigateway._apis, admin.administered(counts.around(faults.around(app.app))))
+    )
     app.main()
 
 
@@ -74,8 +76,8 @@ def without_web_pages(app: Any) -> Any:
 
     A browser sends `Origin` with each request but some GETs of a page, such as those of images, and `Sec-Fetch-Site`
     with all of them. A link to a file that somebody opens is not from another site. The pages and the sign-in page are
-    served at the loopback address, which no page of another site can have as its origin; the name in `Host` has to be that
-    address too, because a name of another site may lead here.
+    served at the loopback address, which no page of another site can have as its origin. `Host` has to be that address
+    too, because a name of another site may lead here.
     """
     own = f"127.0.0.1:{os.environ['GATEWAY_PORT']}".encode()
 

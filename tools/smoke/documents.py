@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 from local.documents import Evaluator
-from local.stack import EVALUATOR_GROUP, new_password
+from local.stack import new_password
 
 from .stage import Stage
 
 DOMAIN = "lectern.example"
+
+
+def one_time_code(secret: str, now_s: float) -> str:
+    """The code that an authenticator app shows (RFC 6238, as Cognito uses it: SHA-1, 30 s, six digits)."""
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8), casefold=True)
+    digest = hmac.digest(key, int(now_s // 30).to_bytes(8, "big"), "sha1")
+    offset = digest[-1] & 15
+    number = int.from_bytes(digest[offset : offset + 4], "big") & 0x7FFFFFFF
+    return f"{number % 1_000_000:06d}"
 
 
 class Documents(Evaluator):
@@ -34,14 +46,31 @@ class Documents(Evaluator):
         password = new_password()
         cognito.admin_create_user(UserPoolId=pool, Username=self.user, MessageAction="SUPPRESS")
         cognito.admin_set_user_password(UserPoolId=pool, Username=self.user, Password=password, Permanent=True)
-        cognito.admin_add_user_to_group(UserPoolId=pool, Username=self.user, GroupName=EVALUATOR_GROUP)
+        cognito.admin_add_user_to_group(UserPoolId=pool, Username=self.user, GroupName="evaluators")
+        client = self.stage.outputs["UserPoolClientId"]
         answer = cognito.admin_initiate_auth(
             AuthFlow="ADMIN_USER_PASSWORD_AUTH",
             UserPoolId=pool,
-            ClientId=self.stage.outputs["UserPoolClientId"],
+            ClientId=client,
             AuthParameters={"USERNAME": self.user, "PASSWORD": password},
         )
+        if answer.get("ChallengeName") == "MFA_SETUP":
+            answer = self.set_up_mfa(pool, client, answer["Session"])
         self.token = answer["AuthenticationResult"]["AccessToken"]
+
+    def set_up_mfa(self, pool: str, client: str, session: str) -> Any:
+        """Registers an authenticator app for the evaluator, which prod asks for, and completes the sign-in."""
+        cognito = self.stage.client("cognito-idp")
+        associated = cognito.associate_software_token(Session=session)
+        code = one_time_code(associated["SecretCode"], time.time())
+        verified = cognito.verify_software_token(Session=associated["Session"], UserCode=code)
+        return cognito.admin_respond_to_auth_challenge(
+            UserPoolId=pool,
+            ClientId=client,
+            ChallengeName="MFA_SETUP",
+            Session=verified["Session"],
+            ChallengeResponses={"USERNAME": self.user},
+        )
 
     def delete_user(self) -> None:
         cognito = self.stage.client("cognito-idp")

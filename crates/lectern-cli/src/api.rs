@@ -50,7 +50,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Gives up after about three minutes.
-    const PATIENT: Self =
+    pub(crate) const PATIENT: Self =
         Self { first: Duration::from_millis(500), longest: Duration::from_secs(30), retries: 10 };
 
     pub(crate) fn backoff(self) -> ExponentialBuilder {

@@ -72,7 +72,7 @@ mod tests {
     use std::time::Duration;
 
     use lectern::{
-        ports::{Audit as _, AuditAction, Subject},
+        ports::{Audit as _, AuditAction},
         testing::{MemoryStore, world::START},
     };
     use serde_json::json;
@@ -82,7 +82,7 @@ mod tests {
     fn entry(second: u64, action: AuditAction) -> AuditEntry {
         AuditEntry {
             at: START + Duration::from_secs(second),
-            subject: Subject::new("evaluator-3"),
+            subject: "evaluator-3".parse().unwrap(),
             action,
             document_id: (action == AuditAction::ReadRecord)
                 .then(|| "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f".parse().unwrap()),

@@ -58,7 +58,7 @@ pub(crate) async fn login(common: &Common, console: &mut Console<'_>) -> anyhow:
     sign_ins.write(&sign_in)?;
     let client = Client::new(sign_ins, sign_in, Pace::PATIENT)?;
     let me: Me = client.read(Call::get(&["me"])).await.map_err(Problem::from)?;
-    console.report(&LoginReport { pages, roles: me.roles })?;
+    console.report(&LoginReport { pages: pages.into(), roles: me.roles })?;
     Ok(Exit::Done)
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn logout(common: &Common, console: &mut Console<'_>) -> anyhow
         None => sign_ins.only()?.pages,
     };
     let was_signed_in = sign_ins.delete(&pages)?;
-    console.report(&LogoutReport { pages, was_signed_in })?;
+    console.report(&LogoutReport { pages: pages.into(), was_signed_in })?;
     Ok(Exit::Done)
 }
 
@@ -93,7 +93,7 @@ fn has_display() -> bool {
 
 #[derive(Debug, Serialize)]
 struct LoginReport {
-    pages: Url,
+    pages: String,
     roles: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ impl Report for LoginReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LogoutReport {
-    pages: Url,
+    pages: String,
     was_signed_in: bool,
 }
 

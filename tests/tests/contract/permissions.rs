@@ -132,12 +132,32 @@ const CALLS: [(&str, &[&str]); 10] = [
         "serve-api",
         &[
             "dynamodb.rs:get_item",
+            "dynamodb.rs:transact_write_items",
+            "dynamodb/admission.rs:get_item",
+            "dynamodb/audit.rs:put_item",
             "dynamodb/browse.rs:query",
             "dynamodb/browse.rs:batch_get_item",
+            "dynamodb/erasure.rs:update_item",
+            "dynamodb/hand_in.rs:get_item",
+            "dynamodb/hand_in.rs:query",
+            "dynamodb/hand_in.rs:update_item",
+            "dynamodb/operations.rs:query",
+            "dynamodb/submission_write.rs:get_item",
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
             "s3/returned.rs:head_object",
             "s3/returned.rs:get_object",
+            "s3/sign.rs:create_multipart_upload",
+            "s3/sign.rs:list_parts",
+            "s3/sign.rs:upload_part",
+            "s3/sign.rs:complete_multipart_upload",
+            "s3/sign.rs:abort_multipart_upload",
+            "s3/sign.rs:delete_object",
+            "s3/sign.rs:get_object",
+            "sfn.rs:start_execution",
+            "sfn.rs:describe_execution",
+            "sfn.rs:stop_execution",
+            "sqs.rs:get_queue_attributes",
         ],
     ),
 ];
@@ -170,15 +190,25 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         | "s3/returned.rs:create_multipart_upload"
         | "s3/returned.rs:upload_part"
         | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
-        "s3/returned.rs:abort_multipart_upload" | "s3/submission.rs:abort_multipart_upload" => {
-            &["s3:AbortMultipartUpload"]
-        }
-        "s3/returned.rs:delete_object" => &["s3:DeleteObject"],
+        "s3/returned.rs:abort_multipart_upload"
+        | "s3/sign.rs:abort_multipart_upload"
+        | "s3/submission.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
+        "s3/returned.rs:delete_object" | "s3/sign.rs:delete_object" => &["s3:DeleteObject"],
+        "s3/sign.rs:create_multipart_upload"
+        | "s3/sign.rs:upload_part"
+        | "s3/sign.rs:complete_multipart_upload" => &["s3:PutObject"],
+        "s3/sign.rs:list_parts" => &["s3:ListMultipartUploadParts"],
+        // Only the bucket's URL is taken from it.
+        "s3/sign.rs:get_object" => &[],
         "s3/submission.rs:list_object_versions" => &["s3:ListBucketVersions"],
         "s3/submission.rs:delete_object" => &["s3:DeleteObjectVersion"],
         "s3/submission.rs:list_multipart_uploads" => &["s3:ListBucketMultipartUploads"],
         // These transactions end stopped documents, and delete documents with their files.
         "dynamodb.rs:transact_write_items" if function == "erase-submission" => {
+            &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+        }
+        // These transactions register documents and delete their pending files; create, declare and forget those.
+        "dynamodb.rs:transact_write_items" if ["receive-upload", "serve-api"].contains(&function) => {
             &["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
         }
         // This transaction writes the admission state, and writes and deletes waiting documents.
@@ -188,6 +218,8 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         // A transaction needs the actions of its parts: it puts documents and updates submissions.
         "dynamodb.rs:transact_write_items" => &["dynamodb:PutItem", "dynamodb:UpdateItem"],
         "sfn.rs:start_execution" => &["states:StartExecution"],
+        "sfn.rs:describe_execution" => &["states:DescribeExecution"],
+        "sqs.rs:get_queue_attributes" => &["sqs:GetQueueAttributes"],
         "sfn.rs:stop_execution" => &["states:StopExecution"],
         "sfn.rs:send_task_success" => &["states:SendTaskSuccess"],
         "sfn.rs:send_task_failure" => &["states:SendTaskFailure"],
@@ -211,9 +243,9 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
 fn actions_without_a_call(function: &str) -> &'static [&'static str] {
     match function {
         // S3 answers 404 for a missing object only if the caller may list the bucket; otherwise 403.
-        "normalize-document" | "verify-returned-file" | "serve-api" => &["s3:ListBucket"],
+        "normalize-document" | "verify-returned-file" => &["s3:ListBucket"],
         // They also read the current version, without naming it.
-        "receive-upload" | "transfer-document" => &["s3:ListBucket", "s3:GetObject"],
+        "receive-upload" | "transfer-document" | "serve-api" => &["s3:ListBucket", "s3:GetObject"],
         _ => &[],
     }
 }

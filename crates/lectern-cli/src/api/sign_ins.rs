@@ -22,8 +22,10 @@ const RESERVE: Duration = Duration::seconds(60);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SignIn {
     /// The address of the stack's pages.
+    #[serde(with = "url_text")]
     pub(crate) pages: Url,
     pub(crate) client_id: String,
+    #[serde(with = "url_text")]
     pub(crate) token_url: Url,
     pub(crate) access_token: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -42,6 +44,19 @@ impl SignIn {
         self.expires_at = now + tokens.lifetime();
         self.access_token = tokens.access_token;
         self.refresh_token = tokens.refresh_token.or(self.refresh_token.take());
+    }
+}
+
+mod url_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

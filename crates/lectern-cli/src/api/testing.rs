@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -81,7 +81,10 @@ impl FakeStack {
             shared.origin.clone_from(&origin);
             (shared.access_token, shared.refresh_token) = ("access-0".to_owned(), "refresh-0".to_owned());
         }
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let router = Router::new()
+            .fallback(answer)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&shared));
         tokio::spawn(axum::serve(listener, router).into_future());
         let folder = tempfile::tempdir().unwrap();
         let pages: Url = format!("{origin}/pages/").parse().unwrap();

@@ -65,7 +65,8 @@ async fn temporary_failures_are_repeated_and_refusals_are_not() {
 #[tokio::test]
 async fn request_that_creates_something_is_not_repeated_if_it_may_have_arrived() {
     let stack = FakeStack::start().await;
-    let create = || stack.client.call(&Call::create(&["submissions"], json!({ "title": "T", "files": [] })));
+    let call = Call::create(&["submissions"], json!({ "title": "T", "files": [] }));
+    let create = || stack.client.call(&call);
     stack.lose_answer("POST /v1/submissions", 1);
     assert!(create().await.is_err());
     assert_eq!(stack.number_of("POST /v1"), 1);

@@ -51,6 +51,8 @@ impl Redirect {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         for server in servers {
             server.abort();
+            // It ends with the abort, which frees its port.
+            let _ = server.await;
         }
         match answer {
             Some(Ok(code)) => Ok(code),

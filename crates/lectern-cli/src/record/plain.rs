@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn finding_is_shown_in_its_place() {
         let text = "The goal of this lessons is that\nall children can add two fractions.";
-        assert_eq!(excerpt(text, 17, 24), "…The goal of this [lessons] is that all children can add t…");
+        assert_eq!(excerpt(text, 17, 24), "…The goal of this [lessons] is that all children can add …");
         assert_eq!(excerpt("kurz", 0, 99), "…[kurz]…");
     }
 }

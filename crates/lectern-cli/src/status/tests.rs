@@ -24,7 +24,7 @@ const NOW: OffsetDateTime = datetime!(2026-11-20 03:12:00 UTC);
 
 fn submission(id: &str, counts: Counts) -> Submission {
     let created_at = "2026-11-19T12:00:00.000Z".to_owned();
-    Submission { submission_id: id.parse().unwrap(), state: counts.state(), counts, created_at }
+    Submission { counts, ..Submission::new(id.parse().unwrap(), counts.state(), created_at) }
 }
 
 fn counted(all: &[Submission]) -> Submissions {

@@ -12,7 +12,7 @@ use std::{
 
 use backon::Retryable as _;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
 use reqwest::{
     Body, RequestBuilder, StatusCode,
@@ -115,11 +115,12 @@ impl<'a> Sender<'a> {
         let mut numbers: Vec<u32> = (1..=part_count).collect();
         for _ in 0..COMPLETIONS {
             stream::iter(numbers.into_iter().map(Ok))
-                .try_for_each_concurrent(self.parallel, |number| async {
+                .try_for_each_concurrent(self.parallel, |number| {
                     let here = uploaded.iter().find(|part| part.part_number == number);
-                    let kept = self.send_part(work, number, part_size_bytes, here).await?;
-                    kept_bytes.fetch_add(kept, Ordering::Relaxed);
-                    Ok::<_, Problem>(())
+                    let sending = self.send_part(work, number, part_size_bytes, here);
+                    sending.map_ok(|kept| {
+                        kept_bytes.fetch_add(kept, Ordering::Relaxed);
+                    })
                 })
                 .await?;
             check_unchanged(&work.file)?;

@@ -39,7 +39,7 @@ pub struct MemoryBackend {
     pub objects: MemoryObjects,
     /// The state machines: that of documents, and the one that erases submissions.
     pub states: MemoryStates,
-    /// The queues, which are empty.
+    /// The queues of the stack, which are empty.
     pub queues: MemoryQueues,
     /// The third party's limits.
     pub limits: Limits,
