@@ -19,7 +19,7 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, Random as _, Records as _,
+        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth, Random as _, Records as _,
         Register as _, Registration, Results as _, Sequencer,
     },
     record::Draft,
@@ -39,7 +39,7 @@ pub struct MemoryBackend {
     pub objects: MemoryObjects,
     /// The state machines: that of documents, and the one that erases submissions.
     pub states: MemoryStates,
-    /// The queues of the stack.
+    /// The queues of the stack, which are empty.
     pub queues: MemoryQueues,
     /// The third party's limits.
     pub limits: Limits,
@@ -59,12 +59,17 @@ impl Default for MemoryBackend {
             desk: MemoryDesk::new(faults.clone()),
             objects: MemoryObjects::new(faults.clone()),
             states: MemoryStates::new(faults.clone()),
-            queues: MemoryQueues::new(Vec::new()),
+            queues: MemoryQueues::new(vec![QueueDepth {
+                name: "transfer-document".to_owned(),
+                waiting: 0,
+                in_flight: 0,
+                dead_letters: 0,
+            }]),
             limits: Limits {
-                interval: Duration::from_millis(200),
-                burst: 25,
-                max_in_flight: 50,
-                lease: Duration::from_hours(6),
+                interval: Duration::from_secs(1),
+                burst: 10,
+                max_in_flight: 100,
+                lease: Duration::from_hours(1),
             },
             clock: MemoryClock::at(START),
             random: SequentialRandom::default(),
