@@ -10,14 +10,14 @@ use aws_sdk_dynamodb::{
 use lectern::{
     document::submission::Submission,
     document::{
-        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId,
-        TaskToken,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Round,
+        SubmissionId, TaskToken,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, DocumentList, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, Sequencer, SubmissionFilter, SubmissionList, Transfers,
-        Withdrawing,
+        Begin, Browse, CallbackTarget, Cursor, DocumentList, FinalOutcome, Finish, Finishing, Load,
+        NewDocument, Recorded, Register, Registration, Reopened, Reopening, Results, Sequencer,
+        SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     testing::model::{DirectWrites, Op, Returned, check},
 };

@@ -101,7 +101,10 @@ const AUDITED: [Audited; 10] = [
 ];
 
 /// Makes the call of this number, on a new submission with everything that the call needs.
-async fn call(number: usize, fails: bool) -> (MemoryBackend, SubmissionId, Vec<&'static str>, Result<(), ApiError>) {
+async fn call(
+    number: usize,
+    fails: bool,
+) -> (MemoryBackend, SubmissionId, Vec<&'static str>, Result<(), ApiError>) {
     let backend = MemoryBackend::default();
     let teacher = teacher();
     let created = created(&backend, &teacher, &[("a.docx", 10), ("b.pdf", 10), ("c.mp4", 9_000_000)]).await;

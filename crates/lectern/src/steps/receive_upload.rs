@@ -18,7 +18,9 @@ use tracing::Instrument as _;
 use crate::{
     document::keys::UploadKey,
     document::metadata::{FileName, Owner},
-    document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId, UploadId},
+    document::{
+        Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId, UploadId,
+    },
     error::{Error, StoreError},
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
@@ -395,7 +397,14 @@ struct Judged {
 impl Judged {
     /// An object of which nothing was read.
     fn unseen(reason: Reason) -> Self {
-        Self { owner: None, name: None, upload: None, size_bytes: 0, media_type: None, rejected: Some(reason) }
+        Self {
+            owner: None,
+            name: None,
+            upload: None,
+            size_bytes: 0,
+            media_type: None,
+            rejected: Some(reason),
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore, SequentialRandom,
+    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore,
+    SequentialRandom,
     world::{BUCKET, START},
 };
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth, Random as _, Records as _,
-        Register as _, Registration, Results as _, Sequencer,
+        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth,
+        Random as _, Records as _, Register as _, Registration, Results as _, Sequencer,
     },
     record::Draft,
     telemetry::trace::TraceParent,
@@ -100,7 +101,8 @@ impl MemoryBackend {
         let file = file.ok_or_else(|| StoreError::defect("no such file is pending"))?;
         let owner = self.store.summary(submission).await?.and_then(|submission| submission.owner);
         let version = self.random.bits() >> 64;
-        let object = ObjectVersion { bucket: BUCKET.to_owned(), key: file.key, version_id: format!("v{version}") };
+        let object =
+            ObjectVersion { bucket: BUCKET.to_owned(), key: file.key, version_id: format!("v{version}") };
         self.objects.upload(&object, Some(file.media_type.as_str()), &b"bytes"[..]);
         let new = NewDocument {
             reference: DocumentRef {
@@ -129,12 +131,17 @@ impl MemoryBackend {
     ///
     /// # Errors
     /// A defect, if there is no such document, or if no record can be made of the files.
-    pub async fn make_ready(&self, document: &DocumentRef, files: &[(ReturnedFile, Bytes)]) -> Result<(), Error> {
+    pub async fn make_ready(
+        &self,
+        document: &DocumentRef,
+        files: &[(ReturnedFile, Bytes)],
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let declared = files.iter().map(|(file, _)| file.clone()).collect();
         let result = JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files: declared });
         self.store.record_result(document, &result, now).await?;
-        let stored = self.store.get(document).ok_or_else(|| StoreError::defect("there is no such document"))?;
+        let stored =
+            self.store.get(document).ok_or_else(|| StoreError::defect("there is no such document"))?;
         let mut draft = Draft::new(&stored, "third party")?;
         for (index, (file, content)) in files.iter().enumerate() {
             self.objects.put_returned(&keys::returned_file(document, index), content.clone());

@@ -27,7 +27,8 @@ enum Does {
 /// Every route that names a submission, with a body and the answer to a person who may do it.
 fn requests(of: &HandedIn) -> Vec<(Method, String, Value, Does, StatusCode)> {
     let submission = format!("/v1/submissions/{}", of.id);
-    let [ready, rejected] = [&of.ready, &of.rejected].map(|document| format!("{submission}/documents/{}", document.document_id));
+    let [ready, rejected] =
+        [&of.ready, &of.rejected].map(|document| format!("{submission}/documents/{}", document.document_id));
     let [small, large] = [of.in_one_request, of.in_parts].map(|file| format!("{submission}/files/{file}"));
     let pdf = json!({"name": "more.pdf", "sizeBytes": 5});
     let docx = json!({"name": "newer.docx", "sizeBytes": 5});
@@ -56,7 +57,10 @@ fn requests(of: &HandedIn) -> Vec<(Method, String, Value, Does, StatusCode)> {
 fn unknown() -> HandedIn {
     let id = "never-handed-in".parse().unwrap();
     let document = |key: &[u8]| DocumentId::of("uploads", key, "v1");
-    let reference = |key: &[u8]| lectern::document::DocumentRef { submission_id: "never-handed-in".parse().unwrap(), document_id: document(key) };
+    let reference = |key: &[u8]| lectern::document::DocumentRef {
+        submission_id: "never-handed-in".parse().unwrap(),
+        document_id: document(key),
+    };
     let [in_one_request, in_parts] = [1, 2].map(lectern::document::UploadId::new);
     HandedIn { id, ready: reference(b"a"), rejected: reference(b"b"), in_one_request, in_parts }
 }
@@ -118,7 +122,10 @@ fn audited(backend: &MemoryBackend, of: &HandedIn) -> usize {
 #[case::operator("[operators]", false)]
 #[case::everything("[operators evaluators teachers]", true)]
 #[tokio::test]
-async fn s01_only_teachers_hand_in_and_only_operators_see_the_flow(#[case] groups: &str, #[case] hands_in: bool) {
+async fn s01_only_teachers_hand_in_and_only_operators_see_the_flow(
+    #[case] groups: &str,
+    #[case] hands_in: bool,
+) {
     let world = World::new().await;
     let claims = claims(groups);
     let created = if hands_in { StatusCode::CREATED } else { StatusCode::FORBIDDEN };
@@ -136,7 +143,10 @@ async fn s01_only_teachers_hand_in_and_only_operators_see_the_flow(#[case] group
 #[case::no_group(Some(r#"{"sub":"teacher","token_use":"access"}"#), StatusCode::FORBIDDEN)]
 #[case::another_group(Some(r#"{"sub":"teacher","cognito:groups":"[pupils]"}"#), StatusCode::FORBIDDEN)]
 #[case::group_in_another_claim(Some(r#"{"sub":"teachers","groups":"[teachers]"}"#), StatusCode::FORBIDDEN)]
-#[case::id_token(Some(r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"id"}"#), StatusCode::UNAUTHORIZED)]
+#[case::id_token(
+    Some(r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"id"}"#),
+    StatusCode::UNAUTHORIZED
+)]
 #[case::no_subject(Some(r#"{"cognito:groups":"[teachers]"}"#), StatusCode::UNAUTHORIZED)]
 #[case::no_token(None, StatusCode::UNAUTHORIZED)]
 #[tokio::test]
