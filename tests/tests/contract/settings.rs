@@ -11,7 +11,8 @@ use super::{
 };
 
 /// Variables that Lambda and the SDK set.
-const AMBIENT: [&str; 3] = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION", "AWS_ENDPOINT_URL"];
+const AMBIENT: [&str; 4] =
+    ["AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"];
 
 /// The variables that each accessor of `Config` reads.
 fn accessors() -> BTreeMap<String, BTreeSet<String>> {
