@@ -19,7 +19,7 @@ use crate::sqs::ObservedQueue;
 #[cfg(test)]
 mod tests;
 
-/// How people sign in: the authorization code flow of OpenID Connect with PKCE, as a public client.
+/// How people sign in: the authorization code flow of `OpenID` Connect with PKCE, as a public client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignIn {

@@ -509,8 +509,7 @@ fn unless_unchanged(headers: &HeaderMap, answer: &impl Serialize) -> Answer<Resp
         Refusal(ApiError::Internal(error.into()))
     };
     let json = serde_json::to_vec(answer).map_err(unwritable)?;
-    let hash: String = Sha256::digest(&json).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{hash}\"");
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let tags = [(header::ETAG, tag.clone())];
     if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {

@@ -180,7 +180,7 @@ impl HandIn for DynamoDbStore {
             .table_name(&self.table)
             .set_key(Some(submission_key(&file.submission_id)))
             .update_expression("ADD declaredFiles :one, declaredBytes :bytes")
-            .condition_expression(format!("attribute_not_exists({ERASURE_STATE})"))
+            .condition_expression(format!("attribute_exists(pk) AND attribute_not_exists({ERASURE_STATE})"))
             .expression_attribute_values(":one", AttributeValue::N("-1".to_owned()))
             .expression_attribute_values(":bytes", AttributeValue::N(format!("-{}", file.size_bytes)));
         let writes = vec![TransactWriteItem::builder().delete(gone).build(), update(counted.build())?];

@@ -59,7 +59,7 @@ impl DynamoDbStore {
             SubmissionState::Ready | SubmissionState::NeedsAttention => self.retention.expires_at(now),
         };
         let state = guard.after.state();
-        let owned = if owner.is_some() {
+        let ownership = if owner.is_some() {
             ", #owner = if_not_exists(#owner, :owner), ownerState = :ownerState"
         } else {
             ""
@@ -72,7 +72,7 @@ impl DynamoDbStore {
             .set_key(Some(submission_key(id)))
             .update_expression(format!(
                 "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
-                 createdOrder = if_not_exists(createdOrder, :order){owned}{expiry} \
+                 createdOrder = if_not_exists(createdOrder, :order){ownership}{expiry} \
                  ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed{kinds}",
             ))
             .condition_expression(match guard.condition {

@@ -293,18 +293,17 @@ pub async fn begin_upload(
         Some(multipart_id) => backend.uploads().parts(&file.key, multipart_id).await?,
         None => None,
     };
-    let uploaded = match uploaded {
-        Some(uploaded) => uploaded,
-        None => {
-            let begun = backend.uploads().begin(&upload).await?;
-            let stored = backend.store().begin_parts(&file, &begun).await?.ok_or(ApiError::NotFound)?;
-            if stored == begun {
-                Vec::new()
-            } else {
-                // Another request has begun the upload at the same time.
-                backend.uploads().abort(&file.key, &begun).await?;
-                backend.uploads().parts(&file.key, &stored).await?.unwrap_or_default()
-            }
+    let uploaded = if let Some(uploaded) = uploaded {
+        uploaded
+    } else {
+        let begun = backend.uploads().begin(&upload).await?;
+        let stored = backend.store().begin_parts(&file, &begun).await?.ok_or(ApiError::NotFound)?;
+        if stored == begun {
+            Vec::new()
+        } else {
+            // Another request has begun the upload at the same time.
+            backend.uploads().abort(&file.key, &begun).await?;
+            backend.uploads().parts(&file.key, &stored).await?.unwrap_or_default()
         }
     };
     Ok(UploadPlan::Parts { part_size_bytes, part_count, uploaded })

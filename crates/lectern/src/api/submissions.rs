@@ -100,7 +100,7 @@ pub async fn list_documents(
 ) -> Result<DocumentsPage, ApiError> {
     let submission = readable(backend, caller, submission_id).await?;
     let limit = limit(query.limit.as_deref(), limits::DEFAULT_DOCUMENTS_PAGE)?;
-    let after = query.cursor.as_deref().map(|text| text.parse::<DocumentId>()).transpose();
+    let after = query.cursor.as_deref().map(str::parse::<DocumentId>).transpose();
     let after = after.map_err(|_| invalid_cursor())?;
     record(backend, caller, &submission.submission_id, AuditAction::ReadSubmission, None, None).await?;
     documents_page(backend, &submission.submission_id, after, limit).await
