@@ -1,5 +1,7 @@
 //! The command line, with examples in its help.
 
+#![expect(clippy::doc_markdown, reason = "the texts are the command's help, which shows backticks")]
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};

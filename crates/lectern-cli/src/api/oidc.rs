@@ -1,4 +1,4 @@
-//! The OpenID Connect code flow with PKCE (RFC 7636), as a client without a secret.
+//! The `OpenID` Connect code flow with PKCE (RFC 7636), as a client without a secret.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{StatusCode, header::CONTENT_TYPE};
@@ -28,13 +28,12 @@ impl Provider {
     pub(crate) async fn of(client: &reqwest::Client, pages: &Url) -> Result<Self, Problem> {
         let config: PagesConfig = read(client, &format!("{pages}web/config.json")).await?;
         let SignInConfig { issuer, client_id, scope, authorize_url, token_url } = config.sign_in;
-        let (authorize_url, token_url) = match (authorize_url, token_url) {
-            (Some(authorize_url), Some(token_url)) => (authorize_url, token_url),
-            _ => {
-                let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-                let issuer: IssuerConfig = read(client, &url).await?;
-                (issuer.authorization_endpoint, issuer.token_endpoint)
-            }
+        let (authorize_url, token_url) = if let (Some(authorize), Some(token)) = (authorize_url, token_url) {
+            (authorize, token)
+        } else {
+            let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+            let issuer: IssuerConfig = read(client, &url).await?;
+            (issuer.authorization_endpoint, issuer.token_endpoint)
         };
         Ok(Self {
             client_id,

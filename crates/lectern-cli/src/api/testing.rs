@@ -214,9 +214,9 @@ impl Shared {
         match (method.as_str(), path) {
             ("POST", ["submissions"]) => {
                 let files = sent["files"].as_array().unwrap();
-                files.iter().for_each(|file| {
+                for file in files {
                     self.declare(file);
-                });
+                }
                 let detail =
                     json!({ "submission": submission("Draft"), "pending": self.pending, "documents": [] });
                 json_answer(201, &detail)

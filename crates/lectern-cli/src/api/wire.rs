@@ -12,6 +12,7 @@ pub(crate) struct Me {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the name is that of the JSON")]
 pub(crate) struct Submission {
     pub(crate) submission_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +56,7 @@ pub(crate) struct PendingFile {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the name is that of the JSON")]
 pub(crate) struct Document {
     pub(crate) document_id: String,
     pub(crate) file_name: String,

@@ -1,4 +1,4 @@
-//! Writes a transcript as WebVTT (<https://www.w3.org/TR/webvtt1/>).
+//! Writes a transcript as `WebVTT` (<https://www.w3.org/TR/webvtt1/>).
 
 use std::io::{self, Write};
 

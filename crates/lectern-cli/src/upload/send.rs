@@ -37,7 +37,7 @@ use crate::{
 /// Up to this size, the API plans one request, and S3 checks the whole file's SHA-256.
 const FORM_BYTES: u64 = 8 * 1024 * 1024;
 /// A request of which nothing was sent or answered for so long is given up and repeated.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// The content is passed on in pieces of this size, so that progress is seen.
 const PIECE_BYTES: usize = 64 * 1024;
 /// How often parts that S3 lacks at the end are sent again.
@@ -194,11 +194,11 @@ impl<'a> Sender<'a> {
             let mut before = 0;
             loop {
                 if let Ok(answer) = tokio::time::timeout(STALL, &mut answer).await {
-                    return answer.map_err(|error| NotSent::lost(http::describe(&error)));
+                    return answer.map_err(|error| NotSent::lost(&http::describe(&error)));
                 }
                 let now = sent.bytes.load(Ordering::Relaxed);
                 if now == before {
-                    return Err(NotSent::lost("nothing was sent for a minute".to_owned()));
+                    return Err(NotSent::lost("nothing was sent for a minute"));
                 }
                 before = now;
             }
@@ -273,7 +273,7 @@ impl NotSent {
         Self { problem: failure.into(), is_temporary: false, is_not_pending }
     }
 
-    fn lost(what: String) -> Self {
+    fn lost(what: &str) -> Self {
         let problem = Problem::new(
             format!("the connection to the storage was lost: {what}"),
             "Check the network, then run the command again with --submission.",
