@@ -1,4 +1,4 @@
-//! The description of the API, OpenAPI 3.1: `docs/api.openapi.json`. It is generated from the annotations of the routes.
+//! The description of the API, `OpenAPI` 3.1: `docs/api.openapi.json`. It is generated from the annotations of the routes.
 
 use lectern::{api::Problem, record};
 use serde_json::Value;

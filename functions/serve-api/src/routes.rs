@@ -442,6 +442,10 @@ pub(crate) struct CursorQuery {
 /// Stands for the record's schema in the description of the API; `record::json_schema` gives.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Record)]
+#[allow(
+    dead_code,
+    reason = "only its name is used, by the description of the API, which only the tests build"
+)]
 struct RecordSchema {}
 
 /// Answers that every route has.

@@ -189,14 +189,14 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "s3/returned.rs:put_object"
         | "s3/returned.rs:create_multipart_upload"
         | "s3/returned.rs:upload_part"
-        | "s3/returned.rs:complete_multipart_upload" => &["s3:PutObject"],
+        | "s3/returned.rs:complete_multipart_upload"
+        | "s3/sign.rs:create_multipart_upload"
+        | "s3/sign.rs:upload_part"
+        | "s3/sign.rs:complete_multipart_upload" => &["s3:PutObject"],
         "s3/returned.rs:abort_multipart_upload"
         | "s3/sign.rs:abort_multipart_upload"
         | "s3/submission.rs:abort_multipart_upload" => &["s3:AbortMultipartUpload"],
         "s3/returned.rs:delete_object" | "s3/sign.rs:delete_object" => &["s3:DeleteObject"],
-        "s3/sign.rs:create_multipart_upload"
-        | "s3/sign.rs:upload_part"
-        | "s3/sign.rs:complete_multipart_upload" => &["s3:PutObject"],
         "s3/sign.rs:list_parts" => &["s3:ListMultipartUploadParts"],
         // Only the bucket's URL is taken from it.
         "s3/sign.rs:get_object" => &[],

@@ -170,6 +170,7 @@ async fn s02_rejected_upload_can_be_downloaded_by_nobody() {
 }
 
 /// A bucket of the test's own, the desk that signs for it, and a file to send.
+#[expect(clippy::struct_field_names, reason = "the desk is what the tests use")]
 struct Desk {
     stack: Stack,
     desk: UploadDesk,

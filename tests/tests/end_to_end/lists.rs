@@ -24,14 +24,14 @@ use crate::{stack::Stack, store_model::like_the_stacks_table};
 
 const LIMIT: usize = 25;
 
-/// What the store has asked of DynamoDB.
+/// What the store has asked of `DynamoDB`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cost {
     requests: u64,
     items: u64,
 }
 
-/// Counts the requests of a client, and the items that DynamoDB reads for them.
+/// Counts the requests of a client, and the items that `DynamoDB` reads for them.
 #[derive(Clone, Debug, Default)]
 struct Counter(Arc<Mutex<Cost>>);
 

@@ -123,7 +123,7 @@ impl Population {
             match owner {
                 None => self.simulation.world.objects.upload(&object, None, PDF),
                 Some(owner) => {
-                    self.simulation.world.objects.upload_with_metadata(&object, owner, "Plan", PDF)
+                    self.simulation.world.objects.upload_with_metadata(&object, owner, "Plan", PDF);
                 }
             }
             let document = DocumentRef { submission_id: submission.parse().unwrap(), document_id: id };

@@ -94,7 +94,9 @@ impl Failure {
         match self {
             // Details of files begin with the file's name and are sentences of their own.
             Self::Refused(refusal) => refusal.detail,
-            other @ (Self::Unreachable { .. } | Self::SignedOut | Self::Unreadable) => Problem::from(other).text(),
+            other @ (Self::Unreachable { .. } | Self::SignedOut | Self::Unreadable) => {
+                Problem::from(other).text()
+            }
         }
     }
 }

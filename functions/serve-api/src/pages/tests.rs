@@ -81,7 +81,9 @@ async fn every_file_that_the_pages_load_is_served() {
         let is_script = headers["content-type"].to_str().unwrap().starts_with("text/javascript");
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         let literals = text.split('"').skip(1).step_by(2).filter(|_| is_script);
-        for module in literals.filter(|literal| literal.starts_with("./") && literal.ends_with(".js")) {
+        for module in
+            literals.filter(|literal| literal.starts_with("./") && literal.rsplit('.').next() == Some("js"))
+        {
             let module = format!("{folder}/{}", module.trim_start_matches("./"));
             let module = module.trim_start_matches('/').to_owned();
             if !seen.contains(&module) {

@@ -237,17 +237,14 @@ proptest! {
         let mut queues = SubmissionQueues::default();
         let mut waiting = Waiting::default();
         for step in steps.into_iter().chain([None; 600]) {
-            match step {
-                Some((teacher, submission, retrying)) => {
+            if let Some((teacher, submission, retrying)) = step {
                     let lane = teacher_of(teacher);
                     queues.push(&lane, &id(&format!("s{submission}")), retrying);
                     waiting.comes(lane.as_str());
-                }
-                None => {
+            } else {
                     let Some(position) = pop(&mut queues) else { continue };
                     let lane = position.queue.split('/').next().unwrap();
                     prop_assert!(waiting.is_served(lane) <= 1, "{lane} had two turns");
-                }
             }
         }
         prop_assert_eq!(queues.waiting(), 0);
@@ -258,15 +255,12 @@ proptest! {
         let mut queues = SubmissionQueues::default();
         let mut waiting = Waiting::default();
         for step in steps {
-            match step {
-                Some((teacher, submission, retrying)) => {
+            if let Some((teacher, submission, retrying)) = step {
                     let position = queues.push(&teacher_of(teacher), &id(&format!("s{submission}")), retrying);
                     waiting.comes(&position.queue);
-                }
-                None => {
+            } else {
                     let Some(QueuePosition { queue, .. }) = pop(&mut queues) else { continue };
                     prop_assert!(waiting.is_served(&queue) <= 1, "{queue} had two turns");
-                }
             }
         }
     }
@@ -276,16 +270,13 @@ proptest! {
         let mut queues = SubmissionQueues::default();
         let mut waiting: BTreeMap<String, Vec<QueuePosition>> = BTreeMap::new();
         for step in steps.into_iter().chain([None; 600]) {
-            match step {
-                Some((teacher, submission, retrying)) => {
+            if let Some((teacher, submission, retrying)) = step {
                     let position = queues.push(&teacher_of(teacher), &id(&format!("s{submission}")), retrying);
                     waiting.entry(position.queue.clone()).or_default().push(position);
-                }
-                None => {
+            } else {
                     let Some(position) = pop(&mut queues) else { continue };
                     let expected = waiting.get_mut(&position.queue).map(|positions| positions.remove(0));
                     prop_assert_eq!(Some(position), expected);
-                }
             }
         }
         prop_assert!(waiting.values().all(Vec::is_empty), "each document is served");

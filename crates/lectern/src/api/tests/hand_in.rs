@@ -256,8 +256,8 @@ async fn two_requests_that_begin_an_upload_at_once_share_one() {
     let begin = || begin_upload(&backend, &teacher, id.as_str(), &upload, &request);
     let (first, second) = tokio::join!(begin(), begin());
     assert!(matches!((first, second), (Ok(UploadPlan::Parts { .. }), Ok(UploadPlan::Parts { .. }))));
-    let begun = backend.faults.calls().iter().filter(|call| **call == "begin").count();
-    assert_eq!(begun, 2, "both have begun one");
+    let calls = backend.faults.calls().iter().filter(|call| **call == "begin").count();
+    assert_eq!(calls, 2, "both have begun one");
     assert_eq!(backend.desk.open_uploads(), 1, "one of them is ended again");
     let stored = backend.store.pending(&id).await.unwrap()[0].clone();
     let parts = backend.desk.parts(&stored.key, &stored.multipart_id.unwrap()).await.unwrap();
@@ -379,7 +379,7 @@ async fn withdrawn_submission_exists_for_nobody_and_is_erased() {
         let list = list_submissions(&backend, &caller, &ListQuery::default()).await.unwrap();
         assert!(list.submissions.is_empty());
     }
-    assert_eq!(backend.states.erasures(), [document.submission_id.clone()]);
+    assert_eq!(backend.states.erasures(), std::slice::from_ref(&document.submission_id));
     assert!(matches!(withdraw_submission(&backend, &teacher(), id).await, Err(ApiError::NotFound)));
     assert!(matches!(add_file(&backend, &teacher(), id, &file("b.pdf", 5)).await, Err(ApiError::NotFound)));
 }

@@ -129,7 +129,9 @@ fn arrival(file: &PendingFile, by: &str) -> Outcome<NewDocument> {
 async fn registered(store: &impl Register, new: &NewDocument) -> Outcome {
     match retried(async || store.register(new.clone()).await).await? {
         Registration::New(_) => Ok(()),
-        other @ (Registration::Known(_) | Registration::Erased) => Err(format!("expected a new document, found {other:?}").into()),
+        other @ (Registration::Known(_) | Registration::Erased) => {
+            Err(format!("expected a new document, found {other:?}").into())
+        }
     }
 }
 
