@@ -35,6 +35,7 @@ mod command;
 mod crowd;
 mod good_files;
 mod local_cloud;
+mod malware;
 mod paced;
 mod ports;
 mod records;
