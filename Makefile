@@ -21,7 +21,7 @@ ARCHITECTURE ?= arm64
 PARAMETERS ?=
 # Parameters of the end-to-end tests' stack: short waits, and a small upload limit that a test can exceed. The functions'
 # timeouts are long, so that a busy machine ends none of them; tests that need a dying function kill it.
-E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=4000000 \
+E2E_PARAMETERS ?= CallbackTimeoutSeconds=8 MaxUploadBytes=50000000 \
 	ReceiveUploadTimeoutSeconds=20 ReceiveUploadVisibilitySeconds=24 \
 	ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000 ThirdPartyMaxInFlight=250 \
 	TransferTimeoutSeconds=40 TransferVisibilitySeconds=48 TransferRequestSeconds=6 \
@@ -244,6 +244,11 @@ bench: rust ## Measure the memory for streaming a 4 GiB file, in both directions
 bench-latency: $(VENV)/.stamp ## Measure a document's time in the running stack beyond the third party's delay
 	@$(LOCAL) latency
 
+.PHONY: bench-upload
+bench-upload: $(VENV)/.stamp ## Measure how fast a file of 200 MB is uploaded to a local cloud, and the processor time it takes
+	@cargo build --release --locked -p lectern-cli
+	$(call on_a_local_cloud,.local/bench,,$(LOCAL) bench-upload --dir .local/bench)
+
 .PHONY: bench-start
 bench-start: $(VENV)/.stamp ## Measure the functions' size and their processor time until the first poll, beside boto3
 	@cargo build --release --locked $(addprefix --bin ,$(notdir $(wildcard functions/*)))
@@ -284,7 +289,7 @@ smoke: $(VENV)/.stamp $(if $(filter local,$(STAGE)),,cli) ## Check on a deployed
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded
-	@for dir in .local/test .local/paced .local/guide .local/browser .local/fuzz .local; do \
+	@for dir in .local/test .local/paced .local/guide .local/browser .local/bench .local/fuzz .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target $(NODE_MODULES)
 

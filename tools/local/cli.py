@@ -1,4 +1,4 @@
-"""The commands: up, run, upload, latency, start, cost, guide, down, status."""
+"""The commands: up, run, upload, bench-upload, latency, start, cost, guide, down, status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cloud, cost, documents, fuzz, guide, latency, samples, stack, start
+from . import bench_upload, cloud, cost, documents, fuzz, guide, latency, samples, stack, start
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
         "latency", parents=[shared], help="measure a document's time beyond the third party's delay"
     )
     add.set_defaults(command=measure_latency)
+    add = commands.add_parser("bench-upload", parents=[shared], help="measure how fast a large file is uploaded")
+    add.set_defaults(command=measure_upload)
     add = commands.add_parser("start", parents=[shared], help="measure the processor time that a function starts with")
     add.set_defaults(command=measure_start)
     add = commands.add_parser("cost", parents=[shared], help="count what a document costs on AWS")
@@ -137,6 +139,13 @@ def measure_latency(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
     latency.measure(running, documents.Evaluator(running))
+    return 0
+
+
+def measure_upload(place: Place, _options: argparse.Namespace) -> int:
+    running = place.stack()
+    cloud.need(place, running)
+    bench_upload.measure(place, running)
     return 0
 
 

@@ -19,7 +19,7 @@ use crate::sqs::ObservedQueue;
 #[cfg(test)]
 mod tests;
 
-/// How people sign in: the authorization code flow of OpenID Connect with PKCE, as a public client.
+/// How people sign in: the authorization code flow of `OpenID` Connect with PKCE, as a public client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignIn {
@@ -63,7 +63,8 @@ impl Endpoints {
 impl SignIn {
     /// All its URLs.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
-        let endpoints = self.endpoints.iter().flat_map(|endpoints| [&*endpoints.authorize_url, &*endpoints.token_url]);
+        let endpoints =
+            self.endpoints.iter().flat_map(|endpoints| [&*endpoints.authorize_url, &*endpoints.token_url]);
         endpoints.chain([&*self.issuer])
     }
 }
@@ -148,7 +149,7 @@ impl Config {
             max_open_submissions: parsed("MAX_OPEN_SUBMISSIONS")?,
             max_files_per_submission: parsed("MAX_FILES_PER_SUBMISSION")?,
             max_open_bytes: parsed("MAX_OPEN_BYTES")?,
-            max_file_bytes: self.max_upload_bytes()?,
+            max_file_bytes: parsed("MAX_UPLOAD_BYTES")?,
         })
     }
 
@@ -163,7 +164,8 @@ impl Config {
             issuer: text("SIGN_IN_ISSUER")?.trim_end_matches('/').to_owned(),
             client_id: text("SIGN_IN_CLIENT_ID")?,
             scope: text("SIGN_IN_SCOPE")?,
-            endpoints: optional("SIGN_IN_BASE_URL")?.map(|base| Endpoints::of_cognito(base.trim_end_matches('/'))),
+            endpoints: optional("SIGN_IN_BASE_URL")?
+                .map(|base| Endpoints::of_cognito(base.trim_end_matches('/'))),
         })
     }
 

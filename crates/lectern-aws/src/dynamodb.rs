@@ -173,10 +173,12 @@ impl Finishing for DynamoDbStore {
         moved.expires_at = self.retention.expires_at(now);
         let mut writes = self.put_expiry(&stored.document, &moved)?;
         let counted = change.is_some();
-        if let Some(change) = change {
-            writes.extend(self.count(&moved, Some(change), now).await?);
-        }
+        let count = match change {
+            Some(change) => self.count(&moved, Some(change), now).await?,
+            None => None,
+        };
         writes.push(self.put_moved(stored, moved)?);
+        writes.extend(count);
         self.transact(writes).await?;
         tracing::debug!(counted, "The end was written.");
         Ok(Finish::Finished)

@@ -4,7 +4,8 @@ use lectern::{admission::Limits, api::Quota};
 
 use crate::{
     AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty,
-    ObjectsOfSubmissions, ObservedQueues, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket,
+    ObjectsOfSubmissions, ObservedQueues, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine,
+    UploadDesk, UploadsBucket,
     config::{ConfigError, SignIn},
     http_third_party::ReturnedFileFetcher,
     logging,

@@ -223,7 +223,8 @@ impl Client {
             return Ok(sign_in.access_token.clone());
         }
         let refresh_token = sign_in.refresh_token.clone().ok_or(Failure::SignedOut)?;
-        let refreshed = oidc::refresh(&self.http, &sign_in.token_url, &sign_in.client_id, &refresh_token).await;
+        let refreshed =
+            oidc::refresh(&self.http, &sign_in.token_url, &sign_in.client_id, &refresh_token).await;
         let tokens = refreshed.map_err(|failure| match failure {
             TokenFailure::Refused => Failure::SignedOut,
             TokenFailure::Unreachable(what) => Failure::Unreachable { what, may_have_arrived: false },

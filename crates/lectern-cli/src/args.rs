@@ -402,9 +402,17 @@ mod tests {
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
         let help = Cli::command().render_long_help().to_string();
-        for expected in
-            ["Exit codes:", "Examples:", "LECTERN_STACK_NAME", "explain", "erase", "audit", "reconcile", "upload", "login"]
-        {
+        for expected in [
+            "Exit codes:",
+            "Examples:",
+            "LECTERN_STACK_NAME",
+            "explain",
+            "erase",
+            "audit",
+            "reconcile",
+            "upload",
+            "login",
+        ] {
             assert!(help.contains(expected), "{expected} is not in:\n{help}");
         }
     }

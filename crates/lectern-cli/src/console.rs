@@ -100,7 +100,10 @@ impl<'a> Console<'a> {
 
     /// A progress bar for so many bytes, shown on a terminal only.
     pub(crate) fn progress_of_bytes(&self, bytes: u64) -> ProgressBar {
-        self.bar(Some(bytes), "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}")
+        self.bar(
+            Some(bytes),
+            "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+        )
     }
 
     fn bar(&self, length: Option<u64>, template: &str) -> ProgressBar {

@@ -31,7 +31,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 pub(crate) async fn login(common: &Common, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     let pages = pages::find(common).await?.ok_or_else(|| {
-        Problem::new("no stack is given", "Give the address of Lectern's pages with --url, or --stack, or --local.")
+        Problem::new(
+            "no stack is given",
+            "Give the address of Lectern's pages with --url, or --stack, or --local.",
+        )
     })?;
     let sign_ins = SignIns::in_folder(common.state_dir.as_deref())?;
     let http = http::client()?;
@@ -44,9 +47,9 @@ pub(crate) async fn login(common: &Common, console: &mut Console<'_>) -> anyhow:
         // The person opens the printed address if no browser starts.
         let _ = open::that_detached(url.as_str());
     }
-    let code = tokio::time::timeout(PATIENCE, redirect.code(&attempt.state)).await.map_err(|_| {
-        Problem::new("nobody has signed in for ten minutes", "Run `lectern login` again.")
-    })??;
+    let code = tokio::time::timeout(PATIENCE, redirect.code(&attempt.state))
+        .await
+        .map_err(|_| Problem::new("nobody has signed in for ten minutes", "Run `lectern login` again."))??;
     let redeemed = attempt.redeem(&http, &provider, REDIRECT_URI, &code).await;
     let tokens = redeemed.map_err(|failure| match failure {
         TokenFailure::Refused => Problem::new("the sign-in was refused", "Run `lectern login` again."),
@@ -101,7 +104,10 @@ impl Report for LoginReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { pages, roles } = self;
         if roles.is_empty() {
-            return writeln!(out, "Signed in at {pages}, but your account has no role yet. Ask an administrator for one.");
+            return writeln!(
+                out,
+                "Signed in at {pages}, but your account has no role yet. Ask an administrator for one."
+            );
         }
         writeln!(out, "Signed in at {pages} as {}.", roles.join(" and "))
     }

@@ -68,11 +68,19 @@ impl Report for SubmissionsReport {
             return writeln!(out, "There are no such submissions.");
         }
         let width = submissions.iter().map(|one| one.submission_id.len()).max().unwrap_or_default();
-        writeln!(out, "{:<width$}  {:<24}  {:<14}  FILES                 TITLE", "SUBMISSION", "CREATED", "STATE")?;
+        writeln!(
+            out,
+            "{:<width$}  {:<24}  {:<14}  FILES                 TITLE",
+            "SUBMISSION", "CREATED", "STATE"
+        )?;
         for submission in submissions {
             let Submission { submission_id, created_at, state, title, .. } = submission;
             let title = title.as_deref().unwrap_or_default();
-            writeln!(out, "{submission_id:<width$}  {created_at:<24}  {state:<14}  {:<20}  {title}", files(submission))?;
+            writeln!(
+                out,
+                "{submission_id:<width$}  {created_at:<24}  {state:<14}  {:<20}  {title}",
+                files(submission)
+            )?;
         }
         if *has_more {
             writeln!(out, "There may be older ones: list more with --limit, or choose with --to.")?;
@@ -85,8 +93,11 @@ impl Report for SubmissionsReport {
 fn files(submission: &Submission) -> String {
     let Submission { open, ready, rejected, failed, .. } = submission;
     let counts = [(ready, "ready"), (open, "open"), (rejected, "rejected"), (failed, "failed")];
-    let parts: Vec<String> =
-        counts.iter().filter(|(count, _)| **count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 

@@ -27,11 +27,7 @@ const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 const GROWTH: f64 = 1.5;
 
-pub(crate) async fn run(
-    common: &Common,
-    options: &Watch,
-    console: &mut Console<'_>,
-) -> anyhow::Result<Exit> {
+pub(crate) async fn run(common: &Common, options: &Watch, console: &mut Console<'_>) -> anyhow::Result<Exit> {
     submission_id(&options.submission)?;
     let client = Client::open(common).await?;
     watch(&client, &options.submission, FIRST, console).await
@@ -129,12 +125,10 @@ impl Report for WatchReport {
         }
         writeln!(out, ".")?;
         let id = &self.0.submission.submission_id;
-        current(&self.0)
-            .filter(|document| document.state == DocumentState::Ready)
-            .try_for_each(|document| {
-                let Document { document_id, file_name, .. } = document;
-                writeln!(out, "To read {file_name}: lectern record {id}/{document_id}")
-            })
+        current(&self.0).filter(|document| document.state == DocumentState::Ready).try_for_each(|document| {
+            let Document { document_id, file_name, .. } = document;
+            writeln!(out, "To read {file_name}: lectern record {id}/{document_id}")
+        })
     }
 }
 

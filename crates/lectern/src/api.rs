@@ -19,30 +19,28 @@ use serde::Serialize;
 
 pub use access::{Caller, Role};
 pub use hand_in::{
-    AddFile, BeginUpload, CreateSubmission, PartRequest, PendingFileView, SignParts, SignedParts, UploadPlan, add_file,
-    begin_upload, complete_upload, create_submission, remove_document, remove_file, replace_document, sign_parts,
-    withdraw_submission,
+    AddFile, BeginUpload, CreateSubmission, PartRequest, PendingFileView, SignParts, SignedParts, UploadPlan,
+    add_file, begin_upload, complete_upload, create_submission, remove_document, remove_file,
+    replace_document, sign_parts, withdraw_submission,
 };
 pub use operations::{FailuresPage, Overview, RedriveAnswer, RedriveRequest};
 pub use problem::{ApiError, Problem};
 pub use reading::{FileLink, FileSource, Files, file_urls, read_record};
 pub use submissions::{
-    DocumentSummary, DocumentsPage, ListQuery, PageQuery, SubmissionDetail, SubmissionSummary, SubmissionsPage, list_documents,
-    list_submissions, read_submission,
+    DocumentSummary, DocumentsPage, ListQuery, PageQuery, SubmissionDetail, SubmissionSummary,
+    SubmissionsPage, list_documents, list_submissions, read_submission,
 };
 
 use self::operations::Redriven;
 use crate::{
-    redrive,
     admission::Limits,
-    document::{
-        DocumentId, DocumentRef, SubmissionId, UploadId,
-        submission::Submission,
-    },
+    document::{DocumentId, DocumentRef, SubmissionId, UploadId, submission::Submission},
     ports::{
-        AdmissionStore, Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, Executions, FindExecution, HandIn, Load,
-        Operations, Queues, Random, Reopening, StopExecutions, ReadUrls, Records, SignUploads, StartErasure,
+        AdmissionStore, Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, Executions, FindExecution,
+        HandIn, Load, Operations, Queues, Random, ReadUrls, Records, Reopening, SignUploads, StartErasure,
+        StopExecutions,
     },
+    redrive,
 };
 
 /// The ports and settings of the API.
@@ -122,7 +120,11 @@ pub struct Me {
 
 /// `GET /v1/me`: who the caller is.
 pub fn me(backend: &impl Backend, caller: &Caller) -> Me {
-    Me { subject: caller.person().expose().to_owned(), roles: caller.roles().to_vec(), quota: backend.quota() }
+    Me {
+        subject: caller.person().expose().to_owned(),
+        roles: caller.roles().to_vec(),
+        quota: backend.quota(),
+    }
 }
 
 /// A submission that the caller may read.

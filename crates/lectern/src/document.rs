@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-pub use self::{metadata::Owner, upload::UploadId};
 use self::metadata::FileName;
+pub use self::{metadata::Owner, upload::UploadId};
 use crate::{
     contract::wire,
     display_text::{Label, Sentence},
@@ -222,7 +222,18 @@ impl Round {
 
 /// The state of a document. Only a redrive moves a document back to an earlier state.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+    utoipa::ToSchema,
 )]
 pub enum DocumentState {
     /// Registered; its execution is started.

@@ -27,9 +27,9 @@ pub use self::{
     admission::{AdmissionStore, Orders},
     audit::{Audit, AuditAction, AuditCursor, AuditEntry, AuditPage},
     documents::{
-        Begin, Browse, CallbackTarget, Cursor, DocumentList, Failure, FinalOutcome, Finish, Finishing, Listing, Load,
-        NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext, Results, Sequencer,
-        SubmissionFilter, SubmissionList, Transfers, Withdrawing,
+        Begin, Browse, CallbackTarget, Cursor, DocumentList, Failure, FinalOutcome, Finish, Finishing,
+        Listing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
+        Results, Sequencer, SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
     machine::{
@@ -39,8 +39,8 @@ pub use self::{
     operations::{Operations, QueueDepth, Queues},
     returned::{Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts},
     submissions::{
-        Declared, HandIn, NewSubmission, OpenWork, PartToSign, PendingFile, SignUploads, SignedPart, Upload, UploadForm,
-        UploadedPart,
+        Declared, HandIn, NewSubmission, OpenWork, PartToSign, PendingFile, SignUploads, SignedPart, Upload,
+        UploadForm, UploadedPart,
     },
     third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
     uploads::{ObjectHead, Protection, ScanResults, ScanStatus, UploadReader, Uploads},

@@ -13,7 +13,8 @@ use lectern::{
     steps::admit_document::QueueChanges,
     telemetry::trace::TraceParent,
     testing::{
-        Cut, Faults, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty, SequentialRandom,
+        Cut, Faults, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty,
+        SequentialRandom,
         port_contract::{
             admission, audit, documents, erasure,
             faults::{self, write_that_meets_another_writer_can_be_repeated as repeated},

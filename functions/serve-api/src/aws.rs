@@ -1,15 +1,15 @@
 //! The API's ports on AWS.
 
+use crate::pages::{Pages, PagesConfig};
 use lectern::{
     admission::Limits,
     api::{Backend, Quota},
 };
 use lectern_aws::{
-    AuditTrail, ConfigError, DocumentExecutions, DynamoDbStore, Environment, ErasureStateMachine, ObservedQueues, ReturnedBucket,
-    StateMachine, SystemClock, SystemRandom, UploadDesk,
+    AuditTrail, ConfigError, DocumentExecutions, DynamoDbStore, Environment, ErasureStateMachine,
+    ObservedQueues, ReturnedBucket, StateMachine, SystemClock, SystemRandom, UploadDesk,
 };
 use lectern_content::FileType;
-use crate::pages::{Pages, PagesConfig};
 
 /// The ports.
 pub(crate) struct Aws {
@@ -107,7 +107,8 @@ impl Backend for Aws {
 pub(crate) async fn pages(env: &Environment) -> Result<Pages, lambda_http::Error> {
     let sign_in = env.sign_in()?;
     let buckets = [env.upload_desk()?.url().await?, env.returned_files()?.url().await?];
-    let origins: Vec<String> = buckets.iter().map(String::as_str).chain(sign_in.urls()).filter_map(origin).collect();
+    let origins: Vec<String> =
+        buckets.iter().map(String::as_str).chain(sign_in.urls()).filter_map(origin).collect();
     let config = PagesConfig { sign_in, types: FileType::all().collect(), limits: env.quota()? };
     Pages::new(&config, &origins)
 }

@@ -36,7 +36,10 @@ struct AccessToken;
 
 impl Modify for AccessToken {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let token = security::HttpBuilder::new().scheme(security::HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let token = security::HttpBuilder::new()
+            .scheme(security::HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("accessToken", security::SecurityScheme::Http(token));
     }

@@ -52,7 +52,10 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// `origins` are those that the pages exchange files with and sign in at.
-    pub(crate) fn new(config: &PagesConfig, origins: &[String]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn new(
+        config: &PagesConfig,
+        origins: &[String],
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let origins = origins.join(" ");
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {origins}; media-src blob: {origins}; \
@@ -69,7 +72,10 @@ pub(crate) fn router(pages: Arc<Pages>) -> Router {
         .route("/", get(|headers: HeaderMap| async move { serve("index.html", &headers) }))
         .route("/web/config.json", get(config))
         .route("/web/openapi.json", get(description))
-        .route("/web/{*file}", get(|Path(file): Path<String>, headers: HeaderMap| async move { serve(&file, &headers) }))
+        .route(
+            "/web/{*file}",
+            get(|Path(file): Path<String>, headers: HeaderMap| async move { serve(&file, &headers) }),
+        )
         .method_not_allowed_fallback(|| async { Refusal::from(ApiError::MethodNotAllowed) })
         .layer(map_response_with_state(pages.clone(), with_headers))
         .with_state(pages)
@@ -89,8 +95,7 @@ fn serve(file: &str, headers: &HeaderMap) -> Response {
         return Refusal::from(ApiError::NotFound).into_response();
     };
     let hash = file.metadata.sha256_hash();
-    let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
+    let tag = format!("\"{}\"", hex::encode(&hash[..16]));
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }

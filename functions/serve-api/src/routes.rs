@@ -20,9 +20,9 @@ use axum::{
 use lambda_http::{Context, request::RequestContext};
 use lectern::{
     api::{
-        self, AddFile, ApiError, Backend, BeginUpload, Caller, CreateSubmission, DocumentsPage, FailuresPage, Files, ListQuery, Me,
-        Overview, RedriveAnswer, RedriveRequest,
-        PageQuery, PendingFileView, Problem, SignParts, SignedParts, SubmissionDetail, SubmissionsPage, UploadPlan,
+        self, AddFile, ApiError, Backend, BeginUpload, Caller, CreateSubmission, DocumentsPage, FailuresPage,
+        Files, ListQuery, Me, Overview, PageQuery, PendingFileView, Problem, RedriveAnswer, RedriveRequest,
+        SignParts, SignedParts, SubmissionDetail, SubmissionsPage, UploadPlan,
     },
     document::{DocumentId, SubmissionId},
     record::Record,
@@ -128,7 +128,8 @@ pub(crate) async fn list_submissions<B: Backend>(
     SignedIn(caller): SignedIn,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Answer<Json<SubmissionsPage>> {
-    let Query(query) = query.map_err(|_| unknown_parameter("state, type, from, to, mine, limit and cursor"))?;
+    let Query(query) =
+        query.map_err(|_| unknown_parameter("state, type, from, to, mine, limit and cursor"))?;
     Ok(Json(api::list_submissions(&app.backend, &caller, &query).await?))
 }
 
@@ -508,8 +509,7 @@ fn unless_unchanged(headers: &HeaderMap, answer: &impl Serialize) -> Answer<Resp
         Refusal(ApiError::Internal(error.into()))
     };
     let json = serde_json::to_vec(answer).map_err(unwritable)?;
-    let hash: String = Sha256::digest(&json).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{hash}\"");
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let tags = [(header::ETAG, tag.clone())];
     if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {

@@ -7,7 +7,7 @@ use aws_lambda_events::{
 };
 use lambda_http::request::RequestContext;
 use lectern::{
-    api::Evaluator,
+    api::Caller,
     contract::callback::{self, verify_callback_body},
     contract::webhook::SigningSecrets,
     message,
@@ -198,7 +198,7 @@ fn events_of_serve_api_parse_and_carry_the_claims_that_decide() {
             panic!("{}: give it the request context of payload format 2.0", event.path);
         };
         let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()).unwrap();
-        let refused = Evaluator::from_claims(&jwt.claims).is_err();
+        let refused = Caller::from_claims(&jwt.claims, "cognito:groups").is_err();
         assert_eq!(refused, event.path.contains("refused"), "{}", event.path);
     }
 }

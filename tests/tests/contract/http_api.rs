@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{
-    sources::read,
-    template::Template,
-};
+use super::{sources::read, template::Template};
 
 const CALLBACK: &str = "POST /callbacks/{callbackId}";
 const API: &str = "ANY /v1/{proxy+}";
@@ -40,8 +37,7 @@ fn s01_every_described_path_is_behind_the_authorizer() {
 fn s01_every_route_but_the_webhook_and_the_pages_asks_for_a_token() {
     let template = Template::load();
     for (key, route) in routes(&template) {
-        let integration =
-            if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
+        let integration = if key == CALLBACK { "ReceiveCallbackIntegration" } else { "ServeApiIntegration" };
         assert_eq!(route["Target"], json!({"Fn::Sub": format!("integrations/${{{integration}}}")}), "{key}");
         if key == CALLBACK {
             assert_eq!(route["AuthorizationType"], "NONE", "its signature is checked by receive-callback");

@@ -344,7 +344,10 @@ fn s02_only_a_stack_with_the_gate_may_read_tags() {
             let always = texts(&statement["Action"]);
             assert!(!always.iter().any(|action| action.ends_with("Tagging")), "{name}: {statement}");
             if let Some(branches) = statement.get("Fn::If") {
-                assert_eq!((&branches[0], &branches[2]), (&json!("ScansForMalware"), &json!({ "Ref": "AWS::NoValue" })));
+                assert_eq!(
+                    (&branches[0], &branches[2]),
+                    (&json!("ScansForMalware"), &json!({ "Ref": "AWS::NoValue" }))
+                );
             }
         }
     }

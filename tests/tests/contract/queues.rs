@@ -56,7 +56,8 @@ fn messages_are_received_at_least_five_times() {
     let template = Template::load();
     for source in pairs(&template).keys() {
         let times = &template.resource(QUEUE, source)["RedrivePolicy"]["maxReceiveCount"];
-        let branches = times["Fn::If"].as_array().map_or_else(|| vec![times], |of| of.iter().skip(1).collect());
+        let branches =
+            times["Fn::If"].as_array().map_or_else(|| vec![times], |of| of.iter().skip(1).collect());
         for times in branches.into_iter().map(|times| template.number(times)) {
             assert!(
                 times >= 5,

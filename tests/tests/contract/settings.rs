@@ -6,12 +6,13 @@ use lectern::document::SubmissionId;
 use serde_json::json;
 
 use super::{
-    sources::{captures, folders, pascal_case, read, regex},
+    sources::{captures, folders, is_test_file, pascal_case, read, regex, rust_files},
     template::Template,
 };
 
 /// Variables that Lambda and the SDK set.
-const AMBIENT: [&str; 3] = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION", "AWS_ENDPOINT_URL"];
+const AMBIENT: [&str; 4] =
+    ["AWS_LAMBDA_FUNCTION_NAME", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"];
 
 /// The variables that each accessor of `Config` reads.
 fn accessors() -> BTreeMap<String, BTreeSet<String>> {
@@ -20,7 +21,7 @@ fn accessors() -> BTreeMap<String, BTreeSet<String>> {
     let body = body.split("\n}\n").next().unwrap();
     let functions = body.split("    pub fn ").skip(1).map(|function| {
         let name = function.split('(').next().unwrap().to_owned();
-        (name, captures(r#"(?:text|parsed|variable|days)\("([A-Z0-9_]+)"[,)]"#, function))
+        (name, captures(r#"(?:text|parsed|variable|days|optional)\("([A-Z0-9_]+)"[,)]"#, function))
     });
     functions.filter(|(_, variables)| !variables.is_empty()).collect()
 }
@@ -38,7 +39,11 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
     let mut glue = bodies("crates/lectern-aws/src/lambda.rs");
     glue.extend(bodies("crates/lectern-aws/src/lambda/batches.rs"));
     let mut functions = bodies("crates/lectern-aws/src/functions.rs");
-    let main = read(&format!("functions/{function}/src/main.rs"));
+    let main: String = rust_files(&[&format!("functions/{function}/src")])
+        .into_iter()
+        .filter(|file| !is_test_file(&file.path))
+        .map(|file| file.text)
+        .collect();
     let mut code = functions.remove(&function.replace('-', "_")).unwrap_or(main);
     for name in captures(r"lambda::(run_\w+)\(", &code) {
         let runs = glue[&name].clone();

@@ -45,7 +45,13 @@ impl Stack {
     }
 
     /// Sends a request with this token.
-    pub(crate) async fn send_as(&self, token: Option<&str>, method: Method, path: &str, body: &Value) -> Response {
+    pub(crate) async fn send_as(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Response {
         let request = self.http.request(method, format!("{}{path}", self.is.api_url_local));
         let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
         let request = if body.is_null() { request } else { request.json(body) };

@@ -9,7 +9,7 @@ use lectern::{
     document::{DocumentState, SubmissionId},
     erasure,
     ports::{
-        Audit as _, AuditAction, AuditEntry, Clock as _, Erasure, ErasureState, Erasures as _, Subject,
+        Audit as _, AuditAction, AuditEntry, Clock as _, Erasure, ErasureState, Erasures as _,
         SubmissionObjects as _,
     },
 };
@@ -189,7 +189,7 @@ async fn a08_withdrawn_submission_is_erased_by_the_state_machine_and_leaves_a_to
         declared.item("sk", AttributeValue::S("UPLOAD#0af7651916cd43dd8448eb211c80319c".to_owned()));
     declared.item("name", AttributeValue::S("secret name.mp4".to_owned())).send().await.unwrap();
     let audit = AuditTrail::new(stack.dynamodb.clone(), stack.is.table.clone());
-    let (at, subject, action) = (SystemClock.now(), Subject::new("teacher-7"), AuditAction::Withdraw);
+    let (at, subject, action) = (SystemClock.now(), "teacher-7".parse().unwrap(), AuditAction::Withdraw);
     let entry = AuditEntry { at, subject, action, document_id: None, file: None };
     audit.record(id, &entry).await.unwrap();
 

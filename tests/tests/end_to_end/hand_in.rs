@@ -8,8 +8,8 @@ use lectern::{
     display_text::Label,
     document::{DocumentState, Owner, SubmissionId, UploadId, keys},
     ports::{
-        Audit as _, AuditAction, Browse as _, Clock as _, PartToSign, PendingFile, SignUploads as _, SignedPart,
-        Upload, UploadForm,
+        Audit as _, AuditAction, Browse as _, Clock as _, PartToSign, PendingFile, SignUploads as _,
+        SignedPart, Upload, UploadForm,
     },
 };
 use lectern_aws::{AuditTrail, SystemClock, UploadDesk};
@@ -67,11 +67,14 @@ impl Stack {
         let boundary = Uuid::new_v4().simple().to_string();
         let mut body = Vec::new();
         for (name, value) in fields {
-            let field = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            let field =
+                format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
             body.extend(field.into_bytes());
         }
         let file = "content-disposition: form-data; name=\"file\"; filename=\"file\"";
-        body.extend(format!("--{boundary}\r\n{file}\r\ncontent-type: application/octet-stream\r\n\r\n").into_bytes());
+        body.extend(
+            format!("--{boundary}\r\n{file}\r\ncontent-type: application/octet-stream\r\n\r\n").into_bytes(),
+        );
         body.extend(bytes);
         body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
         let content_type = format!("multipart/form-data; boundary={boundary}");
@@ -237,12 +240,16 @@ async fn s01_form_uploads_exactly_the_declared_object() {
     }
     let checksum = STANDARD.encode(Sha256::digest(b"7 bytes"));
     let checked = desk.form(Some(&checksum)).await;
-    assert_eq!(desk.stack.send_form(&checked.url, &checked.fields, b"7 bites").await, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        desk.stack.send_form(&checked.url, &checked.fields, b"7 bites").await,
+        StatusCode::BAD_REQUEST
+    );
 
     let listed = desk.bucket.client.list_objects_v2().bucket(&desk.bucket.name).send().await.unwrap();
     assert_eq!(listed.contents().len(), 0, "nothing was taken");
     assert_eq!(desk.stack.send_form(&checked.url, &checked.fields, b"7 bytes").await, StatusCode::NO_CONTENT);
-    let head = desk.bucket.client.head_object().bucket(&desk.bucket.name).key(&desk.file.key).send().await.unwrap();
+    let head =
+        desk.bucket.client.head_object().bucket(&desk.bucket.name).key(&desk.file.key).send().await.unwrap();
     assert_eq!(head.content_type.as_deref(), Some("application/pdf"));
     let metadata = head.metadata.unwrap();
     assert_eq!(metadata["owner"], "teacher-1");
@@ -263,7 +270,8 @@ async fn s01_part_with_another_checksum_is_refused() {
     assert_eq!(desk.put_part(&signed, b"7 bytes").await, StatusCode::OK);
     let parts = desk.desk.parts(&desk.file.key, &id).await.unwrap().unwrap();
     desk.desk.complete(&desk.file.key, &id, &parts).await.unwrap();
-    let object = desk.bucket.client.get_object().bucket(&desk.bucket.name).key(&desk.file.key).send().await.unwrap();
+    let object =
+        desk.bucket.client.get_object().bucket(&desk.bucket.name).key(&desk.file.key).send().await.unwrap();
     assert_eq!(object.metadata().unwrap()["owner"], "teacher-1");
     assert_eq!(object.body.collect().await.unwrap().to_vec(), b"7 bytes");
 }

@@ -87,7 +87,8 @@ impl Table {
             .map(|number| {
                 let id = format!("copy-{number:06}");
                 let created_at = rfc3339(START + time::Duration::seconds(number.try_into().unwrap()));
-                let state = if number % 2 == 0 { SubmissionState::Ready } else { SubmissionState::InProgress };
+                let state =
+                    if number % 2 == 0 { SubmissionState::Ready } else { SubmissionState::InProgress };
                 let mut item = template.clone();
                 for (name, value) in [
                     ("pk", format!("SUBMISSION#{id}")),

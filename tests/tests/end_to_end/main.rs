@@ -34,6 +34,7 @@ mod case_41_to_44_returned;
 mod command;
 mod crowd;
 mod good_files;
+mod hand_in_by_command;
 mod local_cloud;
 mod malware;
 mod paced;

@@ -8,14 +8,16 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use lectern::{
-    document::submission::{Submission, SubmissionState},
+    document::submission::Submission,
     document::{
-        Attempt, CallbackId, Document, DocumentRef, JobResult, ObjectVersion, Round, SubmissionId, TaskToken,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Round,
+        SubmissionId, TaskToken,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Begin, Browse, CallbackTarget, Cursor, FinalOutcome, Finish, Finishing, Load, NewDocument, Recorded,
-        Register, Registration, Reopened, Reopening, Results, Sequencer, Transfers, Withdrawing,
+        Begin, Browse, CallbackTarget, Cursor, DocumentList, FinalOutcome, Finish, Finishing, Load,
+        NewDocument, Recorded, Register, Registration, Reopened, Reopening, Results, Sequencer,
+        SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     testing::model::{DirectWrites, Op, Returned, check},
 };
@@ -265,11 +267,24 @@ impl Reopening for Real {
 impl Browse for Real {
     async fn submissions(
         &self,
-        state: Option<SubmissionState>,
+        filter: &SubmissionFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Vec<Submission>, Error> {
-        self.store.submissions(state, after, limit).await
+    ) -> Result<SubmissionList, Error> {
+        self.store.submissions(filter, after, limit).await
+    }
+
+    async fn summary(&self, id: &SubmissionId) -> Result<Option<Submission>, Error> {
+        self.store.summary(id).await
+    }
+
+    async fn documents(
+        &self,
+        id: &SubmissionId,
+        after: Option<DocumentId>,
+        limit: usize,
+    ) -> Result<DocumentList, Error> {
+        self.store.documents(id, after, limit).await
     }
 
     async fn submission(&self, id: &SubmissionId) -> Result<Option<(Submission, Vec<Document>)>, Error> {

@@ -1,4 +1,4 @@
-"""S3: ranges, names in listings, and conditions of a copy."""
+"""S3: ranges, names in listings, conditions of a copy, and checksums of forms."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 NAMES = {"Key", "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter"}
 
 
+# The checksum of a form is checked like that of a PUT.
+BUILDS_RECORD = "    # Build a synthetic header dict so _build_object_record reuses the PUT path.\n"
+CHECKS_CHECKSUM = """    _, err = _resolve_object_checksums(file_value, fields)
+    if err:
+        return err
+"""
+
+
 def apply() -> None:
     from ministack.services import s3
+
+    from . import in_source
 
     s3._get_object = ranged(s3)
     s3._url_encode = url_encoded
     s3._list_object_versions = with_encoded_names(s3)
     s3._copy_object = conditional(s3)
+    in_source(s3, "_post_object", {BUILDS_RECORD: CHECKS_CHECKSUM + BUILDS_RECORD})
 
 
 def ranged(s3: Any) -> Any:

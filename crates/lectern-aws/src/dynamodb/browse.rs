@@ -16,8 +16,8 @@ use super::{
     DynamoDbStore,
     erasure::ERASURE_STATE,
     items::{
-        Item, SUBMISSIONS_BY_OWNER, SUBMISSIONS_BY_STATE, StoredDocument, document_sk, from_item, owner_state, submission_key,
-        submission_pk,
+        Item, SUBMISSIONS_BY_OWNER, SUBMISSIONS_BY_STATE, StoredDocument, document_sk, from_item,
+        owner_state, submission_key, submission_pk,
     },
 };
 use crate::error::{defect, failed};

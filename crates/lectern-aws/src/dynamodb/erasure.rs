@@ -40,7 +40,7 @@ impl Erasures for DynamoDbStore {
                 "SET submissionId = :id, erasureState = :state, erasedBy = :by, \
                  erasureBeganAt = if_not_exists(erasureBeganAt, :now) \
                  REMOVE #state, createdAt, createdOrder, #open, #ready, #rejected, #failed, expiresAt, erasureEndedAt, \
-                 #owner, ownerState, title",
+                 #owner, ownerState, title, kinds, declaredFiles, declaredBytes",
             )
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_names("#state", "state")

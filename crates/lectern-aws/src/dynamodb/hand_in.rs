@@ -17,8 +17,8 @@ use super::{
     DynamoDbStore,
     erasure::ERASURE_STATE,
     items::{
-        EXPIRES_AT, SUBMISSIONS_BY_OWNER, created_order, from_item, owner_state, submission_key, submission_pk, to_item,
-        upload_key,
+        EXPIRES_AT, SUBMISSIONS_BY_OWNER, created_order, from_item, owner_state, submission_key,
+        submission_pk, to_item, upload_key,
     },
     update, write,
 };
@@ -154,7 +154,9 @@ impl HandIn for DynamoDbStore {
             .set_key(Some(upload_key(&file.submission_id, &file.upload_id)))
             .update_expression("SET multipartId = :new")
             // S3 may have ended the multipart upload that was stored before.
-            .condition_expression("attribute_exists(pk) AND (attribute_not_exists(multipartId) OR multipartId = :replaced)")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(multipartId) OR multipartId = :replaced)",
+            )
             .expression_attribute_values(":new", AttributeValue::S(multipart_id.to_owned()))
             .expression_attribute_values(":replaced", AttributeValue::S(replaced));
         let stored = match request.send().await.map_err(|error| failed("UpdateItem", error)) {
@@ -178,7 +180,7 @@ impl HandIn for DynamoDbStore {
             .table_name(&self.table)
             .set_key(Some(submission_key(&file.submission_id)))
             .update_expression("ADD declaredFiles :one, declaredBytes :bytes")
-            .condition_expression(format!("attribute_not_exists({ERASURE_STATE})"))
+            .condition_expression(format!("attribute_exists(pk) AND attribute_not_exists({ERASURE_STATE})"))
             .expression_attribute_values(":one", AttributeValue::N("-1".to_owned()))
             .expression_attribute_values(":bytes", AttributeValue::N(format!("-{}", file.size_bytes)));
         let writes = vec![TransactWriteItem::builder().delete(gone).build(), update(counted.build())?];
@@ -197,8 +199,13 @@ impl HandIn for DynamoDbStore {
 
 impl DynamoDbStore {
     /// The write that deletes a pending file, when its upload is registered.
-    pub(super) fn fulfil(&self, submission: &SubmissionId, upload: &UploadId) -> Result<TransactWriteItem, Error> {
-        let gone = Delete::builder().table_name(&self.table).set_key(Some(upload_key(submission, upload))).build();
+    pub(super) fn fulfil(
+        &self,
+        submission: &SubmissionId,
+        upload: &UploadId,
+    ) -> Result<TransactWriteItem, Error> {
+        let gone =
+            Delete::builder().table_name(&self.table).set_key(Some(upload_key(submission, upload))).build();
         let gone = gone.map_err(|error| defect("a delete could not be built", error))?;
         Ok(TransactWriteItem::builder().delete(gone).build())
     }

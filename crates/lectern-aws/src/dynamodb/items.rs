@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use lectern::{
     admission::QueuePosition,
     document::{
-        CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, Owner, SubmissionId, TaskToken, UploadId,
-        submission::SubmissionState,
+        CallbackId, Document, DocumentId, DocumentRef, ObjectVersion, Owner, SubmissionId, TaskToken,
+        UploadId, submission::SubmissionState,
     },
     error::Error,
 };

@@ -1,11 +1,7 @@
 //! Reads for the operators' page.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
-use lectern::{
-    document::submission::SubmissionState,
-    error::Error,
-    ports::Operations,
-};
+use lectern::{document::submission::SubmissionState, error::Error, ports::Operations};
 
 use super::{DynamoDbStore, items::SUBMISSIONS_BY_STATE};
 use crate::error::failed;

@@ -5,12 +5,12 @@
 //! exactly one of them writes the new state.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use lectern_content::MediaType;
 use lectern::{
-    document::{Document, SubmissionId},
     document::submission::{CountChange, Counts, Submission, SubmissionState},
+    document::{Document, SubmissionId},
     error::{Error, rfc3339},
 };
+use lectern_content::MediaType;
 use time::OffsetDateTime;
 
 use super::{
@@ -47,7 +47,10 @@ impl DynamoDbStore {
             return update(unchanged.build()).map(Some);
         };
         let before = stored.map(from_item::<Submission>).transpose()?;
-        let owner = before.as_ref().and_then(|submission| submission.owner.clone()).or_else(|| document.owner.clone());
+        let owner = before
+            .as_ref()
+            .and_then(|submission| submission.owner.clone())
+            .or_else(|| document.owner.clone());
         let guard = Guard::of(before.map(|submission| submission.counts).unwrap_or_default(), change);
         let created_at = rfc3339(now);
         // A submission expires when its last document does.
@@ -56,7 +59,11 @@ impl DynamoDbStore {
             SubmissionState::Ready | SubmissionState::NeedsAttention => self.retention.expires_at(now),
         };
         let state = guard.after.state();
-        let owned = if owner.is_some() { ", #owner = if_not_exists(#owner, :owner), ownerState = :ownerState" } else { "" };
+        let ownership = if owner.is_some() {
+            ", #owner = if_not_exists(#owner, :owner), ownerState = :ownerState"
+        } else {
+            ""
+        };
         let kind = document.media_type.map(MediaType::kind);
         let kinds = if kind.is_some() { ", kinds :kind" } else { "" };
         let expiry = if expires_at.is_some() { ", expiresAt = :expires" } else { " REMOVE expiresAt" };
@@ -65,7 +72,7 @@ impl DynamoDbStore {
             .set_key(Some(submission_key(id)))
             .update_expression(format!(
                 "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
-                 createdOrder = if_not_exists(createdOrder, :order){owned}{expiry} \
+                 createdOrder = if_not_exists(createdOrder, :order){ownership}{expiry} \
                  ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed{kinds}",
             ))
             .condition_expression(match guard.condition {
@@ -148,7 +155,9 @@ impl Guard {
         let (condition, values) = match after.state() {
             // One more document is open, so the submission is in progress.
             SubmissionState::Draft | SubmissionState::InProgress if open > 0 => (None, Vec::new()),
-            SubmissionState::Draft | SubmissionState::InProgress => (Some("#open >= :least"), vec![(":least", 1 - open)]),
+            SubmissionState::Draft | SubmissionState::InProgress => {
+                (Some("#open >= :least"), vec![(":least", 1 - open)])
+            }
             SubmissionState::Ready => (
                 Some("#open = :wasOpen AND #rejected = :wasRejected AND #failed = :wasFailed"),
                 vec![(":wasOpen", -open), (":wasRejected", -rejected), (":wasFailed", -failed)],

@@ -37,7 +37,12 @@ pub struct UploadDesk {
 
 impl UploadDesk {
     /// The bucket of this name. The credentials sign the forms.
-    pub fn new(client: Client, bucket: String, region: String, credentials: SharedCredentialsProvider) -> Self {
+    pub fn new(
+        client: Client,
+        bucket: String,
+        region: String,
+        credentials: SharedCredentialsProvider,
+    ) -> Self {
         Self { client, bucket, region, credentials, scans_for_malware: false }
     }
 
@@ -117,9 +122,11 @@ impl SignUploads for UploadDesk {
         let size = upload.file.size_bytes;
         let mut conditions: Vec<Value> = fields.iter().map(|(name, value)| json!({ name: value })).collect();
         conditions.extend([json!({ "bucket": self.bucket }), json!(["content-length-range", size, size])]);
-        let policy = json!({ "expiration": rfc3339(now + UPLOAD_SIGNATURE_LIFETIME), "conditions": conditions });
+        let policy =
+            json!({ "expiration": rfc3339(now + UPLOAD_SIGNATURE_LIFETIME), "conditions": conditions });
         let policy = STANDARD.encode(policy.to_string());
-        let key = generate_signing_key(credentials.secret_access_key(), SystemTime::from(now), &self.region, "s3");
+        let key =
+            generate_signing_key(credentials.secret_access_key(), SystemTime::from(now), &self.region, "s3");
         fields.insert("x-amz-signature".to_owned(), calculate_signature(key, policy.as_bytes()));
         fields.insert("policy".to_owned(), policy);
         let url = format!("{}/", self.url().await?);
@@ -139,7 +146,9 @@ impl SignUploads for UploadDesk {
             request = request.metadata(name, value);
         }
         let answer = request.send().await.map_err(|error| failed("CreateMultipartUpload", error))?;
-        Ok(answer.upload_id.ok_or_else(|| StoreError::defect("CreateMultipartUpload: the answer has no id"))?)
+        Ok(answer
+            .upload_id
+            .ok_or_else(|| StoreError::defect("CreateMultipartUpload: the answer has no id"))?)
     }
 
     async fn parts(&self, key: &str, multipart_id: &str) -> Result<Option<Vec<UploadedPart>>, Error> {
@@ -197,7 +206,8 @@ impl SignUploads for UploadDesk {
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(key);
-        let request = request.upload_id(multipart_id).checksum_type(ChecksumType::Composite).multipart_upload(parts);
+        let request =
+            request.upload_id(multipart_id).checksum_type(ChecksumType::Composite).multipart_upload(parts);
         match request.send().await {
             // Another request has completed it at the same time. S3 answers 404 with NoSuchUpload.
             Err(error) if is_missing(&error) => Ok(()),
@@ -206,7 +216,8 @@ impl SignUploads for UploadDesk {
     }
 
     async fn abort(&self, key: &str, multipart_id: &str) -> Result<(), Error> {
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(multipart_id);
+        let request =
+            self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(multipart_id);
         match request.send().await {
             Err(error) if is_missing(&error) => Ok(()),
             answer => answer.map(drop).map_err(|error| failed("AbortMultipartUpload", error)),

@@ -194,8 +194,13 @@ pub(super) fn scan_status(tags: &[Tag]) -> ScanStatus {
 
 impl UploadReader for UploadsBucket {
     async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
-        let start =
-            Reading { client: self.client.clone(), object: object.clone(), size_bytes, offset: 0, range: None };
+        let start = Reading {
+            client: self.client.clone(),
+            object: object.clone(),
+            size_bytes,
+            offset: 0,
+            range: None,
+        };
         Ok(Box::pin(stream::try_unfold(start, Reading::next)))
     }
 

@@ -113,9 +113,9 @@ impl From<Failure> for Problem {
             Failure::Refused(refusal) => {
                 let exit = match refusal.status {
                     StatusCode::NOT_FOUND | StatusCode::GONE => Exit::NotFound,
-                    StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::TOO_MANY_REQUESTS => {
-                        Exit::Attention
-                    }
+                    StatusCode::CONFLICT
+                    | StatusCode::UNPROCESSABLE_ENTITY
+                    | StatusCode::TOO_MANY_REQUESTS => Exit::Attention,
                     _ => Exit::Failed,
                 };
                 Self { exit, ..Self::new(what, refusal.detail) }

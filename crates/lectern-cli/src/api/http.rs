@@ -57,10 +57,18 @@ mod tests {
 
     #[test]
     fn tokens_are_sent_over_plain_http_to_this_machine_only() {
-        for good in ["https://a.example/", "http://127.0.0.1:4566/x/", "http://localhost:1/", "http://[::1]:1/"] {
+        for good in
+            ["https://a.example/", "http://127.0.0.1:4566/x/", "http://localhost:1/", "http://[::1]:1/"]
+        {
             assert!(private_url(good).is_some(), "{good}");
         }
-        for bad in ["http://a.example/", "http://10.0.0.1/", "file:///etc/passwd", "a.example", "http://localhost.evil/"] {
+        for bad in [
+            "http://a.example/",
+            "http://10.0.0.1/",
+            "file:///etc/passwd",
+            "a.example",
+            "http://localhost.evil/",
+        ] {
             assert!(private_url(bad).is_none(), "{bad}");
         }
     }

@@ -36,7 +36,12 @@ impl Provider {
                 (issuer.authorization_endpoint, issuer.token_endpoint)
             }
         };
-        Ok(Self { client_id, scope, authorize_url: private(&authorize_url)?, token_url: private(&token_url)? })
+        Ok(Self {
+            client_id,
+            scope,
+            authorize_url: private(&authorize_url)?,
+            token_url: private(&token_url)?,
+        })
     }
 }
 
@@ -63,7 +68,9 @@ struct IssuerConfig {
 }
 
 async fn read<T: DeserializeOwned>(client: &reqwest::Client, url: &str) -> Result<T, Problem> {
-    let get = async || client.get(private(url)?).send().await?.error_for_status()?.bytes().await.map_err(Unread::Http);
+    let get = async || {
+        client.get(private(url)?).send().await?.error_for_status()?.bytes().await.map_err(Unread::Http)
+    };
     let problem = |what: String| {
         Problem::new(format!("{url} could not be read: {what}"), "Check the address (--url) and the network.")
     };
@@ -96,7 +103,10 @@ impl From<reqwest::Error> for Unread {
 
 fn private(url: &str) -> Result<Url, Problem> {
     http::private_url(url).ok_or_else(|| {
-        Problem::new("the sign-in would send tokens without encryption", "Ask an administrator: the issuer needs https.")
+        Problem::new(
+            "the sign-in would send tokens without encryption",
+            "Ask an administrator: the issuer needs https.",
+        )
     })
 }
 
@@ -149,8 +159,9 @@ impl Attempt {
 
 fn random_text() -> Result<String, Problem> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Problem::new(format!("the system gives no random numbers: {error}"), "Try again."))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Problem::new(format!("the system gives no random numbers: {error}"), "Try again.")
+    })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -201,16 +212,20 @@ async fn request_tokens(
     form: &[(&str, &str)],
 ) -> Result<Tokens, TokenFailure> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let request = client.post(token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+    let request =
+        client.post(token_url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
     let unreachable = |error: reqwest::Error| TokenFailure::Unreachable(http::describe(&error));
     let response = request.timeout(super::TIMEOUT).send().await.map_err(unreachable)?;
     match response.status() {
         StatusCode::OK => {
             let bytes = response.bytes().await.map_err(unreachable)?;
-            let unreadable = |_| TokenFailure::Unreachable("the issuer's answer could not be read".to_owned());
+            let unreadable =
+                |_| TokenFailure::Unreachable("the issuer's answer could not be read".to_owned());
             serde_json::from_slice(&bytes).map_err(unreadable)
         }
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(TokenFailure::Refused),
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(TokenFailure::Refused)
+        }
         status => Err(TokenFailure::Unreachable(format!("the issuer answered with {}", status.as_u16()))),
     }
 }

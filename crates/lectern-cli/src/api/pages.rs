@@ -56,7 +56,10 @@ mod tests {
     #[rstest]
     #[case("https://lectern.example", "https://lectern.example/")]
     #[case("https://lectern.example/?a=b#/submissions/s1", "https://lectern.example/")]
-    #[case("http://127.0.0.1:4566/_aws/execute-api/x/$default", "http://127.0.0.1:4566/_aws/execute-api/x/$default/")]
+    #[case(
+        "http://127.0.0.1:4566/_aws/execute-api/x/$default",
+        "http://127.0.0.1:4566/_aws/execute-api/x/$default/"
+    )]
     fn address_may_be_copied_from_the_browser(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(parse(text).unwrap().as_str(), expected);
     }

@@ -87,8 +87,10 @@ impl SignIns {
             Err(error) => return Err(self.failed(&error)),
         };
         let is_sign_in = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
-        let found: Vec<SignIn> =
-            found.filter(is_sign_in).filter_map(|path| self.read_file(&path).transpose()).collect::<Result<_, _>>()?;
+        let found: Vec<SignIn> = found
+            .filter(is_sign_in)
+            .filter_map(|path| self.read_file(&path).transpose())
+            .collect::<Result<_, _>>()?;
         match <[SignIn; 1]>::try_from(found) {
             Ok([only]) => Ok(only),
             Err(none) if none.is_empty() => Err(not_signed_in()),
@@ -148,7 +150,10 @@ impl SignIns {
 }
 
 fn not_signed_in() -> Problem {
-    Problem::new("you are not signed in", "Sign in with `lectern --url https://… login`, with the address of Lectern's pages.")
+    Problem::new(
+        "you are not signed in",
+        "Sign in with `lectern --url https://… login`, with the address of Lectern's pages.",
+    )
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::{
 
 pub(crate) const SUBMISSION: &str = "0af7651916cd43dd8448eb211c80319c";
 pub(crate) const DOCUMENT: &str = "6f1c4c1e-6a5e-5d4e-9c3f-0a1b2c3d4e5f";
-pub(crate) const PART_BYTES: usize = 5 * 1024 * 1024;
+pub(crate) const PART_BYTES: usize = 5 * 512 * 1024;
 const FORM_BYTES: usize = 8 * 1024 * 1024;
 const QUICK: Pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(4), retries: 4 };
 
@@ -81,10 +81,8 @@ impl FakeStack {
             shared.origin.clone_from(&origin);
             (shared.access_token, shared.refresh_token) = ("access-0".to_owned(), "refresh-0".to_owned());
         }
-        let router = Router::new()
-            .fallback(answer)
-            .layer(DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&shared));
+        let router =
+            Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(&shared));
         tokio::spawn(axum::serve(listener, router).into_future());
         let folder = tempfile::tempdir().unwrap();
         let pages: Url = format!("{origin}/pages/").parse().unwrap();
@@ -219,7 +217,8 @@ impl Shared {
                 files.iter().for_each(|file| {
                     self.declare(file);
                 });
-                let detail = json!({ "submission": submission("Draft"), "pending": self.pending, "documents": [] });
+                let detail =
+                    json!({ "submission": submission("Draft"), "pending": self.pending, "documents": [] });
                 json_answer(201, &detail)
             }
             ("GET", ["submissions", SUBMISSION]) => {
@@ -283,7 +282,10 @@ impl Shared {
                 let part = &sent["parts"][0];
                 let url = format!("{}/s3/{file}/{}?signature=secret", self.origin, part["partNumber"]);
                 let headers = json!({ "x-amz-checksum-sha256": part["checksumSha256"] });
-                json_answer(200, &json!({ "parts": [{ "partNumber": part["partNumber"], "url": url, "headers": headers }] }))
+                json_answer(
+                    200,
+                    &json!({ "parts": [{ "partNumber": part["partNumber"], "url": url, "headers": headers }] }),
+                )
             }
             "complete" => {
                 let missing: Vec<usize> = (1..=count).filter(|number| !parts.contains_key(number)).collect();
@@ -292,7 +294,8 @@ impl Shared {
                     body["missing"] = json!(missing);
                     return json_answer(409, &body);
                 }
-                self.arrive(file, parts.into_values().flatten().collect());
+                let parts: Vec<Bytes> = parts.into_values().collect();
+                self.arrive(file, parts.concat());
                 json_answer(204, &Value::Null)
             }
             _ => not_found(),

@@ -17,7 +17,10 @@ async fn refused_token_is_refreshed_once_and_kept() {
     assert!(one.is_ok() && two.is_ok());
     assert_eq!(stack.number_of("POST /token"), 1, "requests at the same time share one refresh");
     let kept = stack.kept();
-    assert_eq!((kept.access_token.as_str(), kept.refresh_token.as_deref()), ("access-1+", Some("refresh-0+")));
+    assert_eq!(
+        (kept.access_token.as_str(), kept.refresh_token.as_deref()),
+        ("access-1+", Some("refresh-0+"))
+    );
     assert!(read(&stack).await.is_ok());
     assert_eq!(stack.number_of("POST /token"), 1);
 }
@@ -34,10 +37,10 @@ async fn token_that_nearly_expires_is_refreshed_before_it_is_used() {
     stack.client.sign_ins.write(&kept).unwrap();
     *stack.client.sign_in.lock().await = kept;
     assert!(read(&stack).await.is_ok());
-    assert_eq!(stack.shared().requests.last_chunk().unwrap(), &[
-        "POST /token".to_owned(),
-        format!("GET /v1/submissions/{SUBMISSION}")
-    ]);
+    assert_eq!(
+        stack.shared().requests.last_chunk().unwrap(),
+        &["POST /token".to_owned(), format!("GET /v1/submissions/{SUBMISSION}")]
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ pub(super) struct Redirect(Vec<TcpListener>);
 impl Redirect {
     pub(super) async fn listen() -> Result<Self, Problem> {
         let address = |ip: IpAddr| TcpListener::bind((ip, PORT));
-        let mut listeners = vec![address(Ipv4Addr::LOCALHOST.into()).await.map_err(|error| is_taken(&error))?];
+        let mut listeners =
+            vec![address(Ipv4Addr::LOCALHOST.into()).await.map_err(|error| is_taken(&error))?];
         // A machine may have no IPv6.
         listeners.extend(address(Ipv6Addr::LOCALHOST.into()).await);
         Ok(Self(listeners))
@@ -88,7 +89,10 @@ struct Parameters {
 
 async fn receive(State(expected): State<Arc<Expected>>, Query(parameters): Query<Parameters>) -> Response {
     if parameters.state != expected.state {
-        return (StatusCode::BAD_REQUEST, "This sign-in was not started by this command. Run `lectern login` again.")
+        return (
+            StatusCode::BAD_REQUEST,
+            "This sign-in was not started by this command. Run `lectern login` again.",
+        )
             .into_response();
     }
     let (answer, text) = match parameters {
@@ -118,7 +122,9 @@ mod tests {
             client.get(format!("http://127.0.0.1:{PORT}/{query}")).send().await.unwrap().status().as_u16()
         };
         let redirect = Redirect::listen().await.unwrap();
-        assert!(Redirect::listen().await.is_err_and(|problem| problem.todo.contains("Another `lectern login`")));
+        assert!(
+            Redirect::listen().await.is_err_and(|problem| problem.todo.contains("Another `lectern login`"))
+        );
         let browser = async {
             let refused = [fetch("").await, fetch("?code=forged&state=guess").await];
             (refused, fetch("?code=c%201&state=s").await)

@@ -61,8 +61,7 @@ pub(super) async fn create(client: &Client, title: &str, files: Vec<LocalFile>) 
 /// alone.
 pub(super) async fn add(client: &Client, submission: &str, files: Vec<LocalFile>) -> Result<Plan, Problem> {
     let Detail { mut pending, mut documents, .. } = client.submission(submission).await?;
-    let mut plan =
-        Plan { submission: Some(submission.to_owned()), to_send: Vec::new(), reports: Vec::new() };
+    let mut plan = Plan { submission: Some(submission.to_owned()), to_send: Vec::new(), reports: Vec::new() };
     for file in files {
         if let Some(index) = pending.iter().position(|pending| is_same(pending, &file)) {
             let PendingFile { file_id, .. } = pending.swap_remove(index);

@@ -39,7 +39,8 @@ impl LocalFile {
 
     /// Whether the file is still as it was when the command began.
     pub(super) fn is_unchanged(&self) -> bool {
-        let is_same = |now: &fs::Metadata| now.len() == self.size_bytes && now.modified().ok() == self.modified;
+        let is_same =
+            |now: &fs::Metadata| now.len() == self.size_bytes && now.modified().ok() == self.modified;
         fs::metadata(&self.path).is_ok_and(|now| is_same(&now))
     }
 }
@@ -100,7 +101,8 @@ mod tests {
         let Found { files, skipped } = find(&paths).unwrap();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["a.mp4", "b.docx", "c.pdf"], "a file that is named twice is handed in once");
-        let mut skipped: Vec<_> = skipped.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        let mut skipped: Vec<_> =
+            skipped.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         skipped.sort_unstable();
         assert_eq!(skipped, [".DS_Store", "._a.mp4", "Thumbs.db", "~$b.docx"]);
     }

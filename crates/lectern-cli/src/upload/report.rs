@@ -84,7 +84,10 @@ impl Report for UploadReport {
         let failed = self.number(|outcome| matches!(outcome, Outcome::Failed { .. }));
         if failed > 0 {
             let files = count(failed, "file");
-            writeln!(out, "{files} failed. To continue, run the same command with --submission {submission} instead of --title.")?;
+            writeln!(
+                out,
+                "{files} failed. To continue, run the same command with --submission {submission} instead of --title."
+            )?;
         }
         writeln!(out, "To see what becomes of it: lectern watch {submission}")
     }

@@ -89,7 +89,8 @@ impl<'a> Sender<'a> {
                 was_posted.store(true, Ordering::Relaxed);
                 let length = content.bytes.len() as u64;
                 let sent = Sent::new(&self.bar);
-                let file = Part::stream_with_length(sent.body(&content.bytes), length).file_name(work.file.name.clone());
+                let file = Part::stream_with_length(sent.body(&content.bytes), length)
+                    .file_name(work.file.name.clone());
                 let form = fields.into_iter().fold(Form::new(), |form, (name, value)| form.text(name, value));
                 self.exchange(self.client.http.post(url).multipart(form.part("file", file)), &sent).await
             }
@@ -99,7 +100,9 @@ impl<'a> Sender<'a> {
         let sent = attempt.retry(self.client.pace.backoff()).when(|error| error.is_temporary).await;
         match sent {
             // The answer to an attempt before was lost.
-            Err(error) if error.is_not_pending && was_posted.into_inner() => self.check_arrived(&work.file).await,
+            Err(error) if error.is_not_pending && was_posted.into_inner() => {
+                self.check_arrived(&work.file).await
+            }
             sent => Ok(sent?),
         }
     }
@@ -139,7 +142,10 @@ impl<'a> Sender<'a> {
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(Problem::new("the storage lacks parts that were sent", "Run the command again with --submission."))
+        Err(Problem::new(
+            "the storage lacks parts that were sent",
+            "Run the command again with --submission.",
+        ))
     }
 
     /// Sends a part unless S3 has it; returns how many bytes S3 had.
@@ -165,7 +171,8 @@ impl<'a> Sender<'a> {
             let SignedPart { url, headers } = self.sign(work, number, &content.checksum).await?;
             let sent = Sent::new(&self.bar);
             let request = self.client.http.put(url).header(CONTENT_LENGTH, content.bytes.len());
-            let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+            let request =
+                headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
             self.exchange(request.body(sent.body(&content.bytes)), &sent).await
         };
         attempt.retry(self.client.pace.backoff()).when(|error: &NotSent| error.is_temporary).await?;

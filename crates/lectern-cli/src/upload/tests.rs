@@ -9,10 +9,14 @@ use crate::api::testing::*;
 
 /// Content whose parts differ.
 fn content(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|index| b"abcdefghijklmnopqrstuvwxyz\n"[(index / 1000 + index) % 27]).collect()
+    let lines = (0..).map(|number| format!("{number:0999}\n"));
+    let mut content: Vec<u8> = lines.take(bytes.div_ceil(1000)).collect::<String>().into();
+    content.truncate(bytes);
+    content
 }
 
-const LARGE: usize = 3 * PART_BYTES + 12_345;
+/// Four parts.
+const LARGE: usize = 8 * 1024 * 1024 + 12_345;
 
 impl FakeStack {
     fn file(&self, name: &str, content: &[u8]) -> LocalFile {
@@ -45,7 +49,7 @@ async fn small_files_are_sent_whole_and_large_ones_in_parts() {
     assert_eq!(
         text(&report),
         format!(
-            "lesson.mp4   15.74 MB  sent\nplan.docx     2.00 kB  sent\nSubmission {SUBMISSION}\n\
+            "lesson.mp4    8.40 MB  sent\nplan.docx     2.00 kB  sent\nSubmission {SUBMISSION}\n\
              To see what becomes of it: lectern watch {SUBMISSION}\n"
         )
     );
@@ -63,7 +67,10 @@ async fn part_is_signed_and_sent_again_after_a_403_and_other_temporary_answers()
         let report = stack.upload(None, vec![file]).await.unwrap();
         assert_eq!(report.exit(), Exit::Done, "{status}: {}", text(&report));
         assert_eq!(stack.number_of("PUT /s3/file-0/2"), 3);
-        assert_eq!(stack.number_of("POST /v1/submissions/0af7651916cd43dd8448eb211c80319c/files/file-0/parts"), 6);
+        assert_eq!(
+            stack.number_of("POST /v1/submissions/0af7651916cd43dd8448eb211c80319c/files/file-0/parts"),
+            6
+        );
         assert!(stack.shared().arrived["lesson.mp4"] == content(LARGE));
     }
 }
@@ -74,7 +81,10 @@ async fn form_is_made_again_after_a_403() {
     stack.fail("POST /s3/file-0", 403, 1);
     let report = stack.upload(None, vec![stack.file("plan.docx", &content(10))]).await.unwrap();
     assert_eq!(report.exit(), Exit::Done, "{}", text(&report));
-    assert_eq!(stack.number_of("POST /v1/submissions/0af7651916cd43dd8448eb211c80319c/files/file-0/upload"), 2);
+    assert_eq!(
+        stack.number_of("POST /v1/submissions/0af7651916cd43dd8448eb211c80319c/files/file-0/upload"),
+        2
+    );
 }
 
 #[tokio::test]
@@ -156,7 +166,11 @@ async fn refused_files_are_said_in_the_words_of_the_api_and_the_others_are_sent(
     let files = vec![stack.file("tool.exe", b"MZ"), stack.file("plan.docx", &content(10))];
     let report = stack.upload(None, files).await.unwrap();
     assert_eq!(report.exit(), Exit::Attention);
-    assert!(text(&report).contains("2 B  not accepted: Programs cannot be handed in.\n"), "{}", text(&report));
+    assert!(
+        text(&report).contains("2 B  not accepted: Programs cannot be handed in.\n"),
+        "{}",
+        text(&report)
+    );
     assert_eq!(stack.shared().arrived.len(), 1);
 }
 

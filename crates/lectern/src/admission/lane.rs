@@ -22,7 +22,7 @@ impl Lane {
     /// The lane of a document with this owner and this submission.
     pub fn of(owner: Option<&Owner>, submission: &SubmissionId) -> Self {
         let digest = Sha256::digest(owner.map_or(submission.as_str(), Owner::expose));
-        Self(digest.iter().take(Self::BYTES).map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(digest.iter().take(Self::BYTES).copied().collect::<Vec<u8>>()))
     }
 
     /// The lane as text.

@@ -13,16 +13,16 @@ use super::{
     submissions::detail,
 };
 use crate::{
-    erasure,
     display_text::Label,
     document::{
         Document, DocumentId, DocumentState, SubmissionId, UploadId, keys,
         submission::{Submission, SubmissionState},
     },
+    erasure,
     error::{Error, StoreError, rfc3339},
     ports::{
-        AuditAction, Clock as _, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, Random as _, SignUploads, SignedPart,
-        Upload, UploadForm, UploadedPart,
+        AuditAction, Clock as _, Declared, HandIn, Load, NewSubmission, PartToSign, PendingFile, Random as _,
+        SignUploads, SignedPart, Upload, UploadForm, UploadedPart,
     },
     record::nfc,
 };
@@ -253,7 +253,8 @@ pub async fn remove_document(
         return Err(ApiError::FileInUse);
     }
     let document_id = document.reference.document_id;
-    record(backend, caller, &submission.submission_id, AuditAction::RemoveFile, Some(document_id), None).await?;
+    record(backend, caller, &submission.submission_id, AuditAction::RemoveFile, Some(document_id), None)
+        .await?;
     // The event of the deletion withdraws the document.
     if backend.uploads().delete(&document.object).await? { Ok(()) } else { Err(ApiError::Superseded) }
 }
@@ -292,18 +293,17 @@ pub async fn begin_upload(
         Some(multipart_id) => backend.uploads().parts(&file.key, multipart_id).await?,
         None => None,
     };
-    let uploaded = match uploaded {
-        Some(uploaded) => uploaded,
-        None => {
-            let begun = backend.uploads().begin(&upload).await?;
-            let stored = backend.store().begin_parts(&file, &begun).await?.ok_or(ApiError::NotFound)?;
-            if stored == begun {
-                Vec::new()
-            } else {
-                // Another request has begun the upload at the same time.
-                backend.uploads().abort(&file.key, &begun).await?;
-                backend.uploads().parts(&file.key, &stored).await?.unwrap_or_default()
-            }
+    let uploaded = if let Some(uploaded) = uploaded {
+        uploaded
+    } else {
+        let begun = backend.uploads().begin(&upload).await?;
+        let stored = backend.store().begin_parts(&file, &begun).await?.ok_or(ApiError::NotFound)?;
+        if stored == begun {
+            Vec::new()
+        } else {
+            // Another request has begun the upload at the same time.
+            backend.uploads().abort(&file.key, &begun).await?;
+            backend.uploads().parts(&file.key, &stored).await?.unwrap_or_default()
         }
     };
     Ok(UploadPlan::Parts { part_size_bytes, part_count, uploaded })
@@ -327,9 +327,8 @@ pub async fn sign_parts(
     }
     let mut parts = Vec::with_capacity(request.parts.len());
     for part in &request.parts {
-        let size_bytes = part_size(file.size_bytes, part.part_number).ok_or_else(|| {
-            ApiError::InvalidRequest(format!("The file has no part {}.", part.part_number))
-        })?;
+        let size_bytes = part_size(file.size_bytes, part.part_number)
+            .ok_or_else(|| ApiError::InvalidRequest(format!("The file has no part {}.", part.part_number)))?;
         let checksum_sha256 = checksum(&part.checksum_sha256)?.to_owned();
         let part = PartToSign { part_number: part.part_number, size_bytes, checksum_sha256 };
         parts.push(backend.uploads().sign_part(&file.key, multipart_id, &part).await?);
@@ -362,7 +361,8 @@ pub async fn complete_upload(
     if !missing.is_empty() {
         return Err(ApiError::IncompleteUpload(missing));
     }
-    record(backend, caller, &file.submission_id, AuditAction::CompleteUpload, None, Some(file.upload_id)).await?;
+    record(backend, caller, &file.submission_id, AuditAction::CompleteUpload, None, Some(file.upload_id))
+        .await?;
     Ok(backend.uploads().complete(&file.key, multipart_id, &uploaded).await?)
 }
 
@@ -422,10 +422,16 @@ async fn pending(
     file.ok_or(ApiError::NotFound)
 }
 
-fn new_file(backend: &impl Backend, submission: &SubmissionId, file: &AddFile) -> Result<PendingFile, ApiError> {
+fn new_file(
+    backend: &impl Backend,
+    submission: &SubmissionId,
+    file: &AddFile,
+) -> Result<PendingFile, ApiError> {
     let name = Label::new(&file.name).or("");
     if name.is_empty() || file.name.len() > MAX_NAME_BYTES {
-        return Err(ApiError::InvalidRequest(format!("A file's name must have 1 to {MAX_NAME_BYTES} bytes.")));
+        return Err(ApiError::InvalidRequest(format!(
+            "A file's name must have 1 to {MAX_NAME_BYTES} bytes."
+        )));
     }
     let row = FileType::of_file_name(&name);
     let Some(media_type) = row.and_then(|row| row.accepted) else {
@@ -437,7 +443,9 @@ fn new_file(backend: &impl Backend, submission: &SubmissionId, file: &AddFile) -
     }
     let max_bytes = backend.quota().max_file_bytes;
     if file.size_bytes > max_bytes {
-        return Err(ApiError::FileRefused(format!("{name}: The file is larger than {max_bytes} bytes. Upload a smaller one.")));
+        return Err(ApiError::FileRefused(format!(
+            "{name}: The file is larger than {max_bytes} bytes. Upload a smaller one."
+        )));
     }
     let upload_id = UploadId::new(backend.random().bits());
     Ok(PendingFile {

@@ -13,8 +13,7 @@ use crate::{
     admission::{Cause, LimiterSnapshot, Limits, Outage},
     advice,
     document::{
-        Document, DocumentId, DocumentRef, DocumentState, Reason, SubmissionId,
-        submission::SubmissionState,
+        Document, DocumentId, DocumentRef, DocumentState, Reason, SubmissionId, submission::SubmissionState,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
@@ -231,10 +230,7 @@ impl FailuresCursor {
 ///
 /// # Errors
 /// [`ApiError::InvalidQuery`] for a malformed cursor.
-pub async fn failures(
-    store: &(impl Browse + Load),
-    cursor: Option<&str>,
-) -> Result<FailuresPage, ApiError> {
+pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Result<FailuresPage, ApiError> {
     let start = cursor.map(FailuresCursor::decode).transpose()?;
     let mut page = Page::default();
     if let Some(FailuresCursor { submission, document: Some(after) }) = &start {

@@ -89,7 +89,8 @@ async fn uploaded(
     let safe = SafeFile::uploaded(&document.display_name(), media_type);
     // A name that the teacher chose may name the teacher, so a reader downloads the file under a neutral one.
     let download_name = if is_owner { safe.name.clone() } else { neutral_name(document) };
-    let Some(url) = backend.files().upload_url(&document.object, Shown::Download(&download_name)).await? else {
+    let Some(url) = backend.files().upload_url(&document.object, Shown::Download(&download_name)).await?
+    else {
         return Ok(None);
     };
     let inline_url = match media_type {

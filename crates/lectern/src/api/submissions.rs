@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lectern_content::{MediaKind, MediaType};
 use serde::{Deserialize, Serialize};
-use time::{Date, OffsetDateTime, UtcOffset, format_description::well_known::{Iso8601, Rfc3339}};
+use time::{
+    Date, OffsetDateTime, UtcOffset,
+    format_description::well_known::{Iso8601, Rfc3339},
+};
 
 use super::{ApiError, Backend, Caller, PendingFileView, Role, cursor, readable, record};
 use crate::{
@@ -34,7 +37,9 @@ pub async fn list_submissions(
     }
     let states = match query.state()? {
         Some(SubmissionState::Draft) if !own => {
-            return Err(ApiError::InvalidQuery("state Draft is for your own submissions (mine=true).".to_owned()));
+            return Err(ApiError::InvalidQuery(
+                "state Draft is for your own submissions (mine=true).".to_owned(),
+            ));
         }
         Some(state) => vec![state],
         None if own => SubmissionState::ALL.to_vec(),
@@ -70,7 +75,8 @@ pub(super) async fn detail(
     submission: Submission,
 ) -> Result<SubmissionDetail, ApiError> {
     let may_change = caller.may_change(&submission);
-    let pending = if may_change { backend.store().pending(&submission.submission_id).await? } else { Vec::new() };
+    let pending =
+        if may_change { backend.store().pending(&submission.submission_id).await? } else { Vec::new() };
     let DocumentsPage { documents, cursor } =
         documents_page(backend, &submission.submission_id, None, limits::DEFAULT_DOCUMENTS_PAGE).await?;
     Ok(SubmissionDetail {
@@ -94,7 +100,7 @@ pub async fn list_documents(
 ) -> Result<DocumentsPage, ApiError> {
     let submission = readable(backend, caller, submission_id).await?;
     let limit = limit(query.limit.as_deref(), limits::DEFAULT_DOCUMENTS_PAGE)?;
-    let after = query.cursor.as_deref().map(|text| text.parse::<DocumentId>()).transpose();
+    let after = query.cursor.as_deref().map(str::parse::<DocumentId>).transpose();
     let after = after.map_err(|_| invalid_cursor())?;
     record(backend, caller, &submission.submission_id, AuditAction::ReadSubmission, None, None).await?;
     documents_page(backend, &submission.submission_id, after, limit).await

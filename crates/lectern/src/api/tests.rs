@@ -8,7 +8,11 @@ use std::collections::HashMap;
 use crate::{
     contract::wire::FileRole,
     document::{DocumentRef, Reason},
-    testing::{Cut, MemoryBackend, world::returned_file},
+    ports::Finishing as _,
+    testing::{
+        Cut, MemoryBackend,
+        world::{failed_for, returned_file},
+    },
 };
 
 use super::*;
@@ -97,7 +101,10 @@ const AUDITED: [Audited; 10] = [
 ];
 
 /// Makes the call of this number, on a new submission with everything that the call needs.
-async fn call(number: usize, fails: bool) -> (MemoryBackend, SubmissionId, Vec<&'static str>, Result<(), ApiError>) {
+async fn call(
+    number: usize,
+    fails: bool,
+) -> (MemoryBackend, SubmissionId, Vec<&'static str>, Result<(), ApiError>) {
     let backend = MemoryBackend::default();
     let teacher = teacher();
     let created = created(&backend, &teacher, &[("a.docx", 10), ("b.pdf", 10), ("c.mp4", 9_000_000)]).await;
@@ -173,6 +180,20 @@ async fn s06_creation_leaves_an_entry_of_the_new_submission() {
     let id = created(&backend, &teacher(), &[]).await.submission.submission_id;
     let actions: Vec<_> = backend.store.audited(&id).into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, [AuditAction::CreateSubmission]);
+}
+
+#[tokio::test]
+async fn s06_redrive_that_cannot_be_recorded_does_not_happen() {
+    let backend = MemoryBackend::default();
+    let document = arrived(&backend, &teacher(), "a.pdf", None).await;
+    let outcome = failed_for(Reason::new("internal", "It failed."));
+    backend.store.finish(&document, outcome, backend.clock.now()).await.unwrap();
+    backend.faults.cut_next("record", Cut::Before);
+    let (id, document) = (document.submission_id.to_string(), document.document_id.to_string());
+    let operator = person("operator", "operators");
+    let refused = redrive_document(&backend, &operator, &id, &document, RedriveRequest::default()).await;
+    assert_eq!(refused.unwrap_err().problem().status, 503);
+    assert!(!backend.faults.calls().contains(&"reopen"));
 }
 
 #[tokio::test]

@@ -64,7 +64,9 @@ impl Submission {
 }
 
 /// How a submission stands as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema,
+)]
 pub enum SubmissionState {
     /// A teacher has created it, and no file has arrived yet. Only its owner sees it.
     Draft,

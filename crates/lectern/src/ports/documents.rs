@@ -9,8 +9,8 @@ use crate::{
     document::metadata::{FileName, Owner},
     document::submission::{Submission, SubmissionState},
     document::{
-        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion, Reason, Round,
-        SubmissionId, TaskToken, UploadId,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, DocumentState, JobResult, ObjectVersion,
+        Reason, Round, SubmissionId, TaskToken, UploadId,
     },
     error::Error,
     telemetry::trace::TraceParent,

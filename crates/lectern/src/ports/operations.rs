@@ -2,10 +2,7 @@
 
 use std::future::Future;
 
-use crate::{
-    document::submission::SubmissionState,
-    error::Error,
-};
+use crate::{document::submission::SubmissionState, error::Error};
 
 /// The messages of one queue and of its dead-letter queue. SQS counts them approximately, and has no attribute for the age
 /// of the oldest message.

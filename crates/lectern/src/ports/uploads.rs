@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::ByteStream;
 use crate::{
-    document::{ObjectVersion, UploadId},
     document::metadata::{FileName, Owner},
+    document::{ObjectVersion, UploadId},
     error::Error,
 };
 

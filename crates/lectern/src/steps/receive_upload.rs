@@ -22,7 +22,9 @@ use tracing::Instrument as _;
 use crate::{
     document::keys::UploadKey,
     document::metadata::{FileName, Owner},
-    document::{Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId, UploadId},
+    document::{
+        Document, DocumentId, DocumentRef, DocumentState, ObjectVersion, Reason, SubmissionId, UploadId,
+    },
     error::{Error, StoreError},
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
@@ -158,8 +160,11 @@ where
     /// Starts the execution of a document, unless its file has to be scanned first, or the scan speaks against it. Starting
     /// an execution and rejecting a document are idempotent. Returns the document as it is now.
     async fn start(&self, document: Document) -> Result<Document, Retryable> {
-        let status =
-            if self.scans_for_malware { self.uploads.scan_status(&document.object).await? } else { ScanStatus::Clean };
+        let status = if self.scans_for_malware {
+            self.uploads.scan_status(&document.object).await?
+        } else {
+            ScanStatus::Clean
+        };
         let reason = match status {
             ScanStatus::Clean => {
                 self.executions.start(&StartExecution::of(&document)).await?;
@@ -438,7 +443,14 @@ struct Judged {
 impl Judged {
     /// An object of which nothing was read.
     fn unseen(reason: Reason) -> Self {
-        Self { owner: None, name: None, upload: None, size_bytes: 0, media_type: None, rejected: Some(reason) }
+        Self {
+            owner: None,
+            name: None,
+            upload: None,
+            size_bytes: 0,
+            media_type: None,
+            rejected: Some(reason),
+        }
     }
 }
 

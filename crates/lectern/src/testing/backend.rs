@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore, SequentialRandom,
+    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore,
+    SequentialRandom,
     world::{BUCKET, START},
 };
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, Random as _, Records as _,
-        Register as _, Registration, Results as _, Sequencer,
+        Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth,
+        Random as _, Records as _, Register as _, Registration, Results as _, Sequencer,
     },
     record::Draft,
     telemetry::trace::TraceParent,
@@ -39,7 +40,7 @@ pub struct MemoryBackend {
     pub objects: MemoryObjects,
     /// The state machines: that of documents, and the one that erases submissions.
     pub states: MemoryStates,
-    /// The queues of the stack.
+    /// The queues of the stack, which are empty.
     pub queues: MemoryQueues,
     /// The third party's limits.
     pub limits: Limits,
@@ -59,12 +60,17 @@ impl Default for MemoryBackend {
             desk: MemoryDesk::new(faults.clone()),
             objects: MemoryObjects::new(faults.clone()),
             states: MemoryStates::new(faults.clone()),
-            queues: MemoryQueues::new(Vec::new()),
+            queues: MemoryQueues::new(vec![QueueDepth {
+                name: "transfer-document".to_owned(),
+                waiting: 0,
+                in_flight: 0,
+                dead_letters: 0,
+            }]),
             limits: Limits {
-                interval: Duration::from_millis(200),
-                burst: 25,
-                max_in_flight: 50,
-                lease: Duration::from_hours(6),
+                interval: Duration::from_secs(1),
+                burst: 10,
+                max_in_flight: 100,
+                lease: Duration::from_hours(1),
             },
             clock: MemoryClock::at(START),
             random: SequentialRandom::default(),
@@ -95,7 +101,8 @@ impl MemoryBackend {
         let file = file.ok_or_else(|| StoreError::defect("no such file is pending"))?;
         let owner = self.store.summary(submission).await?.and_then(|submission| submission.owner);
         let version = self.random.bits() >> 64;
-        let object = ObjectVersion { bucket: BUCKET.to_owned(), key: file.key, version_id: format!("v{version}") };
+        let object =
+            ObjectVersion { bucket: BUCKET.to_owned(), key: file.key, version_id: format!("v{version}") };
         self.objects.upload(&object, Some(file.media_type.as_str()), &b"bytes"[..]);
         let new = NewDocument {
             reference: DocumentRef {
@@ -124,12 +131,17 @@ impl MemoryBackend {
     ///
     /// # Errors
     /// A defect, if there is no such document, or if no record can be made of the files.
-    pub async fn make_ready(&self, document: &DocumentRef, files: &[(ReturnedFile, Bytes)]) -> Result<(), Error> {
+    pub async fn make_ready(
+        &self,
+        document: &DocumentRef,
+        files: &[(ReturnedFile, Bytes)],
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let declared = files.iter().map(|(file, _)| file.clone()).collect();
         let result = JobResult::Succeeded(JobSucceeded { job_id: "job".to_owned(), files: declared });
         self.store.record_result(document, &result, now).await?;
-        let stored = self.store.get(document).ok_or_else(|| StoreError::defect("there is no such document"))?;
+        let stored =
+            self.store.get(document).ok_or_else(|| StoreError::defect("there is no such document"))?;
         let mut draft = Draft::new(&stored, "third party")?;
         for (index, (file, content)) in files.iter().enumerate() {
             self.objects.put_returned(&keys::returned_file(document, index), content.clone());

@@ -103,7 +103,10 @@ impl SignUploads for MemoryDesk {
     async fn sign_part(&self, key: &str, multipart_id: &str, part: &PartToSign) -> Result<SignedPart, Error> {
         self.faults.run("sign_part", || SignedPart {
             part_number: part.part_number,
-            url: format!("https://uploads.example/{key}?uploadId={multipart_id}&partNumber={}", part.part_number),
+            url: format!(
+                "https://uploads.example/{key}?uploadId={multipart_id}&partNumber={}",
+                part.part_number
+            ),
             headers: BTreeMap::from([("x-amz-checksum-sha256".to_owned(), part.checksum_sha256.clone())]),
             expires_in_s: UPLOAD_SIGNATURE_LIFETIME.as_secs(),
         })

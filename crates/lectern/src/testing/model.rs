@@ -21,8 +21,8 @@ use crate::{
     },
     error::Error,
     ports::{
-        Begin, Browse, CallbackTarget, SubmissionFilter, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
-        Registration, Reopened, Reopening, Results, Transfers, Withdrawing,
+        Begin, Browse, CallbackTarget, Failure, FinalOutcome, Finishing, Load, NewDocument, Register,
+        Registration, Reopened, Reopening, Results, SubmissionFilter, Transfers, Withdrawing,
     },
 };
 

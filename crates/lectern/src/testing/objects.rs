@@ -153,8 +153,8 @@ impl MemoryObjects {
 impl Uploads for MemoryObjects {
     async fn head(&self, object: &ObjectVersion) -> Result<Option<ObjectHead>, Error> {
         self.faults.run("head", || {
-            self.version(object).map(|Version { id, content_type, metadata: [owner, name, upload], bytes }| {
-                ObjectHead {
+            self.version(object).map(
+                |Version { id, content_type, metadata: [owner, name, upload], bytes }| ObjectHead {
                     version_id: id,
                     size_bytes: bytes.map_or(0, |bytes| bytes.len() as u64),
                     content_type,
@@ -162,8 +162,8 @@ impl Uploads for MemoryObjects {
                     name: name.as_deref().and_then(FileName::decode),
                     upload: upload.and_then(|upload| upload.parse().ok()),
                     protection: lock(&self.protections).get(object).copied().unwrap_or_default(),
-                }
-            })
+                },
+            )
         })
     }
 

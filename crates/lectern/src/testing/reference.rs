@@ -430,8 +430,12 @@ impl Model {
         };
         let (_, first) = all.first()?;
         let submission = Submission::new(id.clone(), state, rfc3339(first.registered_at));
-        let seen = all.iter().any(|(_, known)| known.seen);
-        let kinds = seen.then(|| MediaType::Pdf.kind()).into_iter().collect();
+        // A version that was registered after a newer one never counted.
+        let counted = |(position, known): &(usize, &Known)| {
+            let newer = |other: &Known| other.file() == known.file() && other.age() > known.age();
+            known.seen && !self.documents[..*position].iter().any(newer)
+        };
+        let kinds = all.iter().any(counted).then(|| MediaType::Pdf.kind()).into_iter().collect();
         Some(Submission { counts, kinds, ..submission })
     }
 

@@ -14,15 +14,16 @@ use crate::{
     document::submission::{CountChange, Submission, SubmissionState},
     document::transitions,
     document::{
-        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Owner, Round, SubmissionId,
-        TaskToken, UploadId,
+        Attempt, CallbackId, Document, DocumentId, DocumentRef, JobResult, ObjectVersion, Owner, Round,
+        SubmissionId, TaskToken, UploadId,
     },
     error::{Error, StoreError, rfc3339},
     ports::{
-        Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Declared, DocumentList, HandIn, Listing, NewSubmission, OpenWork, Operations,
-        PendingFile, SubmissionFilter, SubmissionList, Erasure, ErasureState, Erasures, FinalOutcome, Finish,
-        Finishing, Load, NewDocument, Recorded, Register, Registration, Reopened, Reopening, ResultContext,
-        Results, Sequencer, Transfers, Withdrawing,
+        Audit, AuditCursor, AuditEntry, AuditPage, Begin, Browse, CallbackTarget, Cursor, Declared,
+        DocumentList, Erasure, ErasureState, Erasures, FinalOutcome, Finish, Finishing, HandIn, Listing,
+        Load, NewDocument, NewSubmission, OpenWork, Operations, PendingFile, Recorded, Register,
+        Registration, Reopened, Reopening, ResultContext, Results, Sequencer, SubmissionFilter,
+        SubmissionList, Transfers, Withdrawing,
     },
 };
 
@@ -125,9 +126,10 @@ impl State {
     fn count(&mut self, document: &Document, change: Option<CountChange>, now: OffsetDateTime) {
         let Some(change) = change else { return };
         let id = &document.reference.submission_id;
-        let submission = self.submissions.entry(id.clone()).or_insert_with(|| {
-            Submission::new(id.clone(), SubmissionState::InProgress, rfc3339(now))
-        });
+        let submission = self
+            .submissions
+            .entry(id.clone())
+            .or_insert_with(|| Submission::new(id.clone(), SubmissionState::InProgress, rfc3339(now)));
         submission.counts = submission.counts.after(change);
         submission.state = submission.counts.state();
         submission.kinds.extend(document.media_type.map(MediaType::kind));
@@ -481,7 +483,9 @@ impl Audit for MemoryStore {
 
 impl Operations for MemoryStore {
     async fn count_submissions(&self, state: SubmissionState, most: usize) -> Result<usize, Error> {
-        self.faults.run("count_submissions", || lock(&self.state).listed(&SubmissionFilter::in_state(Some(state))).len().min(most))
+        self.faults.run("count_submissions", || {
+            lock(&self.state).listed(&SubmissionFilter::in_state(Some(state))).len().min(most)
+        })
     }
 }
 
@@ -568,7 +572,8 @@ impl HandIn for MemoryStore {
             let state = lock(&self.state);
             let mut work = OpenWork::default();
             for wanted in SubmissionState::OPEN {
-                let is_open = |submission: &&Submission| submission.is_of(owner) && submission.state == wanted;
+                let is_open =
+                    |submission: &&Submission| submission.is_of(owner) && submission.state == wanted;
                 let max = usize::try_from(max).unwrap_or(usize::MAX);
                 for submission in state.submissions.values().filter(is_open).take(max) {
                     work.submissions += 1;
@@ -617,9 +622,8 @@ impl HandIn for MemoryStore {
         submission: &SubmissionId,
         upload: &UploadId,
     ) -> Result<Option<PendingFile>, Error> {
-        self.faults.run("pending_file", || {
-            lock(&self.state).pending.get(&(submission.clone(), *upload)).cloned()
-        })
+        self.faults
+            .run("pending_file", || lock(&self.state).pending.get(&(submission.clone(), *upload)).cloned())
     }
 
     async fn begin_parts(&self, file: &PendingFile, multipart_id: &str) -> Result<Option<String>, Error> {

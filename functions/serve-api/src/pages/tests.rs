@@ -69,7 +69,8 @@ async fn file_of_the_pages_is_served_with_its_type_and_not_sent_twice(
 #[tokio::test]
 async fn every_file_that_the_pages_load_is_served() {
     // The pages are imported by a name that is put together.
-    let mut seen: Vec<String> = Web::iter().filter(|file| file.starts_with("page-")).map(Into::into).collect();
+    let mut seen: Vec<String> =
+        Web::iter().filter(|file| file.starts_with("page-")).map(Into::into).collect();
     seen.push("index.html".to_owned());
     let mut next = 0;
     while let Some(file) = seen.get(next).cloned() {
@@ -88,8 +89,12 @@ async fn every_file_that_the_pages_load_is_served() {
             }
         }
         if file == "index.html" {
-            let loaded = text.split([' ', '\n', '>']).filter_map(|word| word.strip_prefix("src=\"").or(word.strip_prefix("href=\"")));
-            seen.extend(loaded.filter_map(|url| url.split('"').next()?.strip_prefix("web/").map(str::to_owned)));
+            let loaded = text
+                .split([' ', '\n', '>'])
+                .filter_map(|word| word.strip_prefix("src=\"").or(word.strip_prefix("href=\"")));
+            seen.extend(
+                loaded.filter_map(|url| url.split('"').next()?.strip_prefix("web/").map(str::to_owned)),
+            );
         }
     }
     assert!(seen.len() > 15, "{seen:?}");
@@ -143,7 +148,10 @@ async fn case_51_pages_run_no_foreign_script_and_are_framed_by_nobody(#[case] pa
 #[tokio::test]
 async fn config_tells_the_pages_how_to_sign_in_and_what_can_be_handed_in() {
     let (status, headers, body) = get("/web/config.json").await;
-    assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &HeaderValue::from_static("application/json")));
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (StatusCode::OK, &HeaderValue::from_static("application/json"))
+    );
     let config: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(
         config["signIn"],
@@ -169,7 +177,10 @@ async fn config_tells_the_pages_how_to_sign_in_and_what_can_be_handed_in() {
 #[tokio::test]
 async fn description_of_the_api_is_served() {
     let (status, headers, body) = get("/web/openapi.json").await;
-    assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &HeaderValue::from_static("application/json")));
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (StatusCode::OK, &HeaderValue::from_static("application/json"))
+    );
     let described: Value = serde_json::from_slice(&body).unwrap();
     assert!(described["paths"]["/v1/submissions"].is_object());
 }

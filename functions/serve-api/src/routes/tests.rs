@@ -34,7 +34,8 @@ async fn teacher_hands_in_and_sees_the_submission_become_ready() {
     let id = created.body["submission"]["submissionId"].as_str().unwrap().to_owned();
     let path = format!("/v1/submissions/{id}");
     let pending = created.body["pending"].as_array().unwrap();
-    let file = |name: &str| pending.iter().find(|file| file["name"] == name).unwrap()["fileId"].as_str().unwrap();
+    let file =
+        |name: &str| pending.iter().find(|file| file["name"] == name).unwrap()["fileId"].as_str().unwrap();
 
     let begun = world.post(&format!("{path}/files/{}/upload", file("plan.docx")), TEACHER, &json!({})).await;
     assert_eq!(begun.body["method"], "post");
@@ -45,7 +46,12 @@ async fn teacher_hands_in_and_sees_the_submission_become_ready() {
     let submission = id.parse().unwrap();
     let document = backend.arrive(&submission, file("plan.docx").parse().unwrap(), None).await.unwrap();
     let content: &[u8] = b"%PDF-1.7";
-    let report = lectern::testing::world::returned_file("report.pdf", lectern::contract::wire::FileRole::Attachment, "application/pdf", content);
+    let report = lectern::testing::world::returned_file(
+        "report.pdf",
+        lectern::contract::wire::FileRole::Attachment,
+        "application/pdf",
+        content,
+    );
     backend.make_ready(&document, &[(report, content.into())]).await.unwrap();
     let read = world.get(&path, Some(TEACHER)).await.body;
     assert_eq!((&read["submission"]["state"], &read["submission"]["ready"]), (&"Ready".into(), &1.into()));

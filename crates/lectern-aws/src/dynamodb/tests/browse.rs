@@ -10,9 +10,9 @@ use aws_sdk_dynamodb::{
 };
 use aws_smithy_mocks::mock;
 use lectern::{
-    document::submission::{Counts, SubmissionState},
+    document::submission::SubmissionState,
     document::{DocumentId, DocumentRef},
-    ports::{Browse as _, Cursor},
+    ports::{Browse as _, Cursor, SubmissionFilter, SubmissionList},
     testing::port_contract::faults,
 };
 
@@ -20,12 +20,11 @@ use super::*;
 use crate::{dynamodb::items::submission_key, test_support::Seen};
 
 fn submission(id: &str, state: SubmissionState, minute: u8) -> Submission {
-    Submission {
-        submission_id: id.parse().unwrap(),
-        state,
-        counts: Counts::default(),
-        created_at: format!("2026-11-20T12:{minute:02}:00.000Z"),
-    }
+    Submission::new(id.parse().unwrap(), state, format!("2026-11-20T12:{minute:02}:00.000Z"))
+}
+
+fn ready() -> SubmissionFilter {
+    SubmissionFilter::in_state(Some(SubmissionState::Ready))
 }
 
 /// A submission's item in the index.
@@ -42,7 +41,7 @@ fn lists(state: &'static str, found: &[Submission], seen: &Seen<QueryInput>) -> 
     mock!(Client::query)
         .match_requests(move |request| {
             let values = request.expression_attribute_values().unwrap();
-            values.get(":state") == Some(&text(state))
+            values.get(":partition") == Some(&text(state))
         })
         .then_compute_output(move |request| {
             seen.note(request);
@@ -86,12 +85,13 @@ async fn submissions_of_all_states_come_newest_first() {
         lists("NeedsAttention", &all[3..], &queries),
         answers(&all, 100, &gets)
     );
-    let found = store.submissions(None, None, 3).await.unwrap();
-    assert_eq!(ids(&found), ["c", "d", "b"]);
+    let found = store.submissions(&SubmissionFilter::in_state(None), None, 3).await.unwrap();
+    assert_eq!(ids(&found.submissions), ["c", "d", "b"]);
+    assert_eq!(found.next, Some(Cursor::at(&all[1])), "one more was listed");
     for query in queries.all() {
         assert_eq!(query.index_name(), Some("submissions-by-state"));
-        assert_eq!((query.scan_index_forward(), query.limit()), (Some(false), Some(3)));
-        assert_eq!(query.key_condition_expression(), Some("#state = :state"));
+        assert_eq!((query.scan_index_forward(), query.limit()), (Some(false), Some(4)));
+        assert_eq!(query.key_condition_expression(), Some("#partition = :partition"));
     }
     assert_eq!(gets.only().request_items().unwrap()["table"].keys().len(), 3);
 }
@@ -104,12 +104,12 @@ async fn page_starts_after_its_cursor() {
         answers(std::slice::from_ref(&one), 100, &Seen::new())
     );
     let cursor = Cursor { created_at: "2026-11-20T12:05:00.000Z".to_owned(), submission_id: "z".to_owned() };
-    let found = store.submissions(Some(SubmissionState::Ready), Some(&cursor), 1).await.unwrap();
-    assert_eq!(found, [one]);
+    let found = store.submissions(&ready(), Some(&cursor), 1).await.unwrap();
+    assert_eq!(found, SubmissionList { submissions: vec![one], next: None });
     let query = queries.only();
-    assert_eq!(query.key_condition_expression(), Some("#state = :state AND createdOrder < :after"));
-    let after = &query.expression_attribute_values().unwrap()[":after"];
-    assert_eq!(after, &text("2026-11-20T12:05:00.000Z#z"));
+    assert_eq!(query.key_condition_expression(), Some("#partition = :partition AND createdOrder < :before"));
+    let before = &query.expression_attribute_values().unwrap()[":before"];
+    assert_eq!(before, &text("2026-11-20T12:05:00.000Z#z"));
 }
 
 #[tokio::test]
@@ -117,8 +117,8 @@ async fn keys_that_dynamodb_leaves_unprocessed_are_asked_for_again() {
     let all: Vec<_> = (0..5u8).map(|n| submission(&format!("s{n}"), SubmissionState::Ready, n)).collect();
     let gets = Seen::new();
     let store = store!(lists("Ready", &all, &Seen::new()), answers(&all, 2, &gets));
-    let found = store.submissions(Some(SubmissionState::Ready), None, 10).await.unwrap();
-    assert_eq!(ids(&found), ["s4", "s3", "s2", "s1", "s0"]);
+    let found = store.submissions(&ready(), None, 10).await.unwrap();
+    assert_eq!(ids(&found.submissions), ["s4", "s3", "s2", "s1", "s0"]);
     assert_eq!(gets.all().len(), 3);
 }
 
@@ -127,7 +127,7 @@ async fn batch_that_answers_for_nothing_is_an_error_and_no_hang() {
     let one = [submission("a", SubmissionState::Ready, 1)];
     let gets = Seen::new();
     let store = store!(lists("Ready", &one, &Seen::new()), answers(&one, 0, &gets));
-    let error = store.submissions(Some(SubmissionState::Ready), None, 10).await.unwrap_err();
+    let error = store.submissions(&ready(), None, 10).await.unwrap_err();
     assert_eq!(error.name(), "Store.Unavailable");
     assert_eq!(gets.all().len(), 1);
 }
@@ -148,11 +148,11 @@ async fn submission_that_the_index_lists_under_its_old_state_is_left_in() {
 async fn failing_query_or_batch_is_unavailable() {
     let one = [submission("a", SubmissionState::Ready, 1)];
     let query = mock!(Client::query).then_http_response(|| json_error("ThrottlingException"));
-    let error = store!(query).submissions(None, None, 1).await.unwrap_err();
+    let error = store!(query).submissions(&SubmissionFilter::in_state(None), None, 1).await.unwrap_err();
     assert!(error.to_string().contains("Query: it answered with an error (ThrottlingException)"), "{error}");
     let batch = mock!(Client::batch_get_item).then_http_response(|| json_error("ThrottlingException"));
     let store = store!(lists("Ready", &one, &Seen::new()), batch);
-    let error = store.submissions(Some(SubmissionState::Ready), None, 1).await.unwrap_err();
+    let error = store.submissions(&ready(), None, 1).await.unwrap_err();
     assert!(error.to_string().contains("BatchGetItem"), "{error}");
 }
 

@@ -157,6 +157,7 @@ async fn written() -> Set {
         sequencer: Sequencer::new("0055AED6DCD90281E5"),
         owner: None,
         name: None,
+        upload: None,
         size_bytes: 12,
         media_type: document().media_type,
         rejected: None,
@@ -170,10 +171,12 @@ async fn written() -> Set {
     items.push((
         "submission",
         submission_item(&Submission {
-            submission_id: reference().submission_id,
-            state: SubmissionState::InProgress,
             counts: Counts { open: 1, ready: 2, rejected: 3, failed: 4 },
-            created_at: "2026-11-20T11:00:00.000Z".to_owned(),
+            ..Submission::new(
+                reference().submission_id,
+                SubmissionState::InProgress,
+                "2026-11-20T11:00:00.000Z".to_owned(),
+            )
         }),
     ));
 

@@ -34,12 +34,9 @@ fn puts_one(seen: &Seen<PutItemInput>) -> Rule {
 }
 
 pub(super) fn one_open() -> Submission {
-    Submission {
-        submission_id: "s1".parse().unwrap(),
-        state: SubmissionState::InProgress,
-        counts: Counts { open: 1, ..Counts::default() },
-        created_at: "2026-11-20T11:00:00.000Z".to_owned(),
-    }
+    let created_at = "2026-11-20T11:00:00.000Z".to_owned();
+    let submission = Submission::new("s1".parse().unwrap(), SubmissionState::InProgress, created_at);
+    Submission { counts: Counts { open: 1, ..Counts::default() }, ..submission }
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ use aws_sdk_s3::{
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::stream;
-use lectern::ports::{ByteStream, Promoted, ReadUrls as _, Records as _, ReturnedFiles as _, Shown, StreamFacts};
+use lectern::ports::{
+    ByteStream, Promoted, ReadUrls as _, Records as _, ReturnedFiles as _, Shown, StreamFacts,
+};
 use rstest::rstest;
 
 use super::{PART_BYTES, ReturnedBucket};

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
     document::ObjectVersion,
-    ports::{Protection, ScanResults as _, ScanStatus, UploadReader as _, Uploads as _},
+    ports::{Protection, ScanResults as _, ScanStatus, Shown, UploadReader as _, Uploads as _},
 };
 use rstest::rstest;
 
@@ -354,7 +354,7 @@ async fn presigned_urls_name_the_version_and_end() {
     assert!(pull.contains("versionId=v1") && pull.contains("X-Amz-Expires=21600"), "{pull}");
     assert!(pull.contains("a%20b%2B%C3%BC.txt"), "{pull}");
     let returned = ReturnedBucket::new(client, "returned".to_owned());
-    let read = uploads.read_url(&object, "a b\"ü.txt").await.unwrap();
+    let read = uploads.read_url(&object, Shown::Download("a b\"ü.txt")).await.unwrap();
     assert!(read.contains("X-Amz-Expires=300"), "{read}");
     assert!(read.contains("attachment%3B%20filename%2A%3DUTF-8%27%27a%2520b%2522%25C3%25BC.txt"), "{read}");
     let file = returned.read_url("returned/s1/d1/0", "x.vtt").await.unwrap();

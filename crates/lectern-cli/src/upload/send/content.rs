@@ -31,7 +31,8 @@ impl Content {
             let checksum = STANDARD.encode(Sha256::digest(&bytes));
             Ok(Self { bytes: bytes.into(), checksum })
         };
-        let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let read =
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         read.map_err(|error| unreadable(&file.path, &error))
     }
 }

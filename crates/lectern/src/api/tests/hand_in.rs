@@ -56,7 +56,8 @@ async fn s01_submission_has_a_limited_number_of_files_replacements_included() {
     let id = created.submission.submission_id;
     let document = backend.arrive(&id, created.pending[0].file_id, None).await.unwrap();
     let document = document.document_id.to_string();
-    let third = replace_document(&backend, &teacher, id.as_str(), &document, &file("a.pdf", 1)).await.unwrap();
+    let third =
+        replace_document(&backend, &teacher, id.as_str(), &document, &file("a.pdf", 1)).await.unwrap();
     assert_used_up(add_file(&backend, &teacher, id.as_str(), &file("d.pdf", 1)).await, "3 files");
     let again = replace_document(&backend, &teacher, id.as_str(), &document, &file("a.pdf", 1)).await;
     assert_used_up(again, "3 files");
@@ -68,12 +69,16 @@ async fn s01_submission_has_a_limited_number_of_files_replacements_included() {
 async fn s01_files_of_unfinished_submissions_have_a_limited_size_together() {
     let backend = with_quota(|quota| quota.max_open_bytes = 100);
     let teacher = teacher();
-    let refused = create_submission(&backend, &teacher, &submission_of(&[("a.pdf", 60), ("b.pdf", 41)])).await;
+    let refused =
+        create_submission(&backend, &teacher, &submission_of(&[("a.pdf", 60), ("b.pdf", 41)])).await;
     assert_used_up(refused, "Wait until one is ready, or withdraw one");
     let first = created(&backend, &teacher, &[("a.pdf", 60)]).await;
     let id = first.submission.submission_id;
     assert_used_up(add_file(&backend, &teacher, id.as_str(), &file("b.pdf", 41)).await, "60 already");
-    assert_used_up(create_submission(&backend, &teacher, &submission_of(&[("b.pdf", 41)])).await, "60 already");
+    assert_used_up(
+        create_submission(&backend, &teacher, &submission_of(&[("b.pdf", 41)])).await,
+        "60 already",
+    );
     add_file(&backend, &teacher, id.as_str(), &file("b.pdf", 40)).await.unwrap();
     created(&backend, &person("another", "teachers"), &[("a.pdf", 100)]).await;
     withdraw_submission(&backend, &teacher, id.as_str()).await.unwrap();
@@ -177,14 +182,18 @@ impl InParts {
     /// Begins or continues the upload; the numbers of the parts that S3 has.
     async fn begin(&self) -> Vec<u32> {
         let request = BeginUpload::default();
-        let plan = begin_upload(&self.backend, &teacher(), &self.submission, &self.upload, &request).await.unwrap();
+        let plan =
+            begin_upload(&self.backend, &teacher(), &self.submission, &self.upload, &request).await.unwrap();
         let UploadPlan::Parts { uploaded, .. } = plan else { panic!("{plan:?}") };
         uploaded.into_iter().map(|part| part.part_number).collect()
     }
 
     async fn sign(&self, numbers: &[u32]) -> Result<SignedParts, ApiError> {
         let checksum_sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned();
-        let part = |part_number: &u32| PartRequest { part_number: *part_number, checksum_sha256: checksum_sha256.clone() };
+        let part = |part_number: &u32| PartRequest {
+            part_number: *part_number,
+            checksum_sha256: checksum_sha256.clone(),
+        };
         let request = SignParts { parts: numbers.iter().map(part).collect() };
         sign_parts(&self.backend, &teacher(), &self.submission, &self.upload, &request).await
     }
@@ -242,7 +251,8 @@ async fn two_requests_that_begin_an_upload_at_once_share_one() {
     let backend = MemoryBackend::default();
     let created = created(&backend, &teacher(), &[("a.mp4", 9 * MIB)]).await;
     let id = created.submission.submission_id;
-    let (upload, teacher, request) = (created.pending[0].file_id.to_string(), teacher(), BeginUpload::default());
+    let (upload, teacher, request) =
+        (created.pending[0].file_id.to_string(), teacher(), BeginUpload::default());
     let begin = || begin_upload(&backend, &teacher, id.as_str(), &upload, &request);
     let (first, second) = tokio::join!(begin(), begin());
     assert!(matches!((first, second), (Ok(UploadPlan::Parts { .. }), Ok(UploadPlan::Parts { .. }))));
@@ -302,7 +312,10 @@ async fn replacement_supersedes_the_document_when_it_arrives() {
     let newer = replace_document(&backend, &teacher(), id, &old_id, &file("Plan (2).PDF", 7)).await.unwrap();
     assert_eq!(newer.replaces, Some(old.document_id));
     let read = read_submission(&backend, &teacher(), id).await.unwrap();
-    assert_eq!((read.submission.state, read.documents[0].superseded_by), (SubmissionState::NeedsAttention, None));
+    assert_eq!(
+        (read.submission.state, read.documents[0].superseded_by),
+        (SubmissionState::NeedsAttention, None)
+    );
     let arrived = backend.arrive(&old.submission_id, newer.file_id, None).await.unwrap();
     let read = read_submission(&backend, &teacher(), id).await.unwrap();
     assert_eq!((read.submission.state, read.submission.rejected), (SubmissionState::InProgress, 0));
@@ -373,7 +386,9 @@ async fn withdrawn_submission_exists_for_nobody_and_is_erased() {
 
 #[tokio::test]
 async fn withdrawal_that_is_cut_off_can_be_repeated() {
-    for (call, cut) in [("start_erasure", Cut::Before), ("start_erasure", Cut::After), ("begin_erasure", Cut::Before)] {
+    for (call, cut) in
+        [("start_erasure", Cut::Before), ("start_erasure", Cut::After), ("begin_erasure", Cut::Before)]
+    {
         let backend = MemoryBackend::default();
         let id = arrived(&backend, &teacher(), "a.pdf", None).await.submission_id;
         backend.faults.cut_next(call, cut);
@@ -388,7 +403,9 @@ async fn failing_store_while_a_submission_is_created_leaves_nothing() {
     let backend = MemoryBackend::default();
     backend.faults.cut_next("create", Cut::Before);
     create_submission(&backend, &teacher(), &submission_of(&[("a.pdf", 5)])).await.unwrap_err();
-    assert!(list_submissions(&backend, &teacher(), &ListQuery::default()).await.unwrap().submissions.is_empty());
+    assert!(
+        list_submissions(&backend, &teacher(), &ListQuery::default()).await.unwrap().submissions.is_empty()
+    );
 }
 
 #[tokio::test]

@@ -30,7 +30,10 @@ async fn world() -> (MemoryBackend, DocumentRef, DocumentRef) {
     let id = created.submission.submission_id;
     let upload = |end: &str| created.pending.iter().find(|file| file.name.ends_with(end)).unwrap().file_id;
     let ready = backend.arrive(&id, upload("docx"), None).await.unwrap();
-    backend.make_ready(&ready, &[returned("the\u{301}.txt", FileRole::Text, "text/plain", "text")]).await.unwrap();
+    backend
+        .make_ready(&ready, &[returned("the\u{301}.txt", FileRole::Text, "text/plain", "text")])
+        .await
+        .unwrap();
     backend.clock.advance(Duration::from_secs(1));
     let rejected = backend.arrive(&id, upload("pdf"), damaged()).await.unwrap();
     (backend, ready, rejected)
@@ -62,7 +65,8 @@ async fn one_of_three_files_fails_alone() {
     let created = created(&backend, &teacher(), &[("a.pdf", 1), ("b.pdf", 1), ("c.pdf", 1)]).await;
     let id = created.submission.submission_id;
     for (number, file) in created.pending.iter().enumerate() {
-        let document = backend.arrive(&id, file.file_id, (number == 1).then(damaged).flatten()).await.unwrap();
+        let document =
+            backend.arrive(&id, file.file_id, (number == 1).then(damaged).flatten()).await.unwrap();
         if number != 1 {
             make_ready(&backend, &document).await;
         }
@@ -90,7 +94,9 @@ async fn urls_are_given_for_the_upload_and_for_checked_files_only() {
     let sources = async |document: &DocumentRef| {
         let (submission, document) = ids(document);
         let files = file_urls(&backend, &evaluator(), &submission, &document).await.unwrap().files;
-        assert!(files.iter().all(|file| file.expires_in_s == 300 && !format!("{file:?}").contains("https://")));
+        assert!(
+            files.iter().all(|file| file.expires_in_s == 300 && !format!("{file:?}").contains("https://"))
+        );
         files.into_iter().map(|file| (file.index, file.source)).collect::<Vec<_>>()
     };
     assert_eq!(sources(&ready).await, [(None, FileSource::Upload), (Some(0), FileSource::Returned)]);
@@ -106,7 +112,8 @@ async fn urls_are_given_for_the_upload_and_for_checked_files_only() {
 async fn s02_rejected_upload_has_no_url() {
     let (backend, _, rejected) = world().await;
     let (submission, document) = ids(&rejected);
-    for caller in [teacher(), evaluator(), person("o", "operators"), person("teacher", "teachers operators")] {
+    for caller in [teacher(), evaluator(), person("o", "operators"), person("teacher", "teachers operators")]
+    {
         let urls = file_urls(&backend, &caller, &submission, &document).await;
         assert!(matches!(urls, Err(ApiError::NotFound)));
     }
@@ -149,7 +156,10 @@ async fn s02_links_have_names_and_types_that_are_safe_to_save() {
         returned("report.pdf.exe", FileRole::Attachment, "application/pdf", "%PDF-1.7"),
         returned("setup.exe", FileRole::Attachment, "application/x-msdownload", "MZ"),
     ];
-    let job = JobSucceeded { job_id: "job".to_owned(), files: files.iter().map(|(file, _)| file.clone()).collect() };
+    let job = JobSucceeded {
+        job_id: "job".to_owned(),
+        files: files.iter().map(|(file, _)| file.clone()).collect(),
+    };
     let now = backend.clock.now();
     backend.store.record_result(&document, &JobResult::Succeeded(job), now).await.unwrap();
     let outcome = FinalOutcome::Ready { record_key: "key".to_owned() };
@@ -283,7 +293,8 @@ async fn filter_by_type_gives_short_pages_and_reaches_the_end() {
         arrived(&backend, &teacher(), name, None).await;
         backend.clock.advance(Duration::from_secs(1));
     }
-    let mut query = ListQuery { kind: Some("video".to_owned()), limit: Some("5".to_owned()), ..ListQuery::default() };
+    let mut query =
+        ListQuery { kind: Some("video".to_owned()), limit: Some("5".to_owned()), ..ListQuery::default() };
     let (mut sizes, mut found) = (Vec::new(), 0);
     loop {
         let page = list_submissions(&backend, &evaluator(), &query).await.unwrap();

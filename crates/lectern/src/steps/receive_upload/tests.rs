@@ -379,7 +379,8 @@ async fn receive(world: &MemoryWorld, object: &ObjectVersion, xray_header: Optio
     let max_upload_bytes = MAX_UPLOAD_BYTES;
     let event = s3_event(&[(object, "01")]);
     let message = Message { body: &event, xray_header };
-    let ports = Ports { uploads, store, executions, clock, random, max_upload_bytes, scans_for_malware: false };
+    let ports =
+        Ports { uploads, store, executions, clock, random, max_upload_bytes, scans_for_malware: false };
     ports.handle(message).await.unwrap();
 }
 

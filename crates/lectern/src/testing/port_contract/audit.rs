@@ -19,13 +19,7 @@ suite! {
 }
 
 fn entry(action: AuditAction, later: Duration) -> Result<AuditEntry, InvalidId> {
-    Ok(AuditEntry {
-        at: START + later,
-        subject: "teacher-7".parse()?,
-        action,
-        document_id: None,
-        file: None,
-    })
+    Ok(AuditEntry { at: START + later, subject: "teacher-7".parse()?, action, document_id: None, file: None })
 }
 
 /// The entries of all pages of this size.

@@ -10,8 +10,8 @@ use crate::{
     },
     limits::MAX_CALLBACK_BYTES,
     ports::{
-        Begin, Browse, Finish, Finishing, Load, NewDocument, Operations, Recorded, Register, Registration, SubmissionFilter,
-        Reopened, Reopening, Results, Transfers, Withdrawing,
+        Begin, Browse, Finish, Finishing, Load, NewDocument, Operations, Recorded, Register, Registration,
+        Reopened, Reopening, Results, SubmissionFilter, Transfers, Withdrawing,
     },
     testing::{
         model::same,
@@ -413,7 +413,8 @@ async fn pages_of_submissions_of_the_same_moment_leave_none_out<S: Browse + Regi
     let mut after = None;
     for id in ids {
         let page = store.submissions(&filter, after.as_ref(), 1).await?;
-        let found: Vec<&str> = page.submissions.iter().map(|submission| submission.submission_id.as_str()).collect();
+        let found: Vec<&str> =
+            page.submissions.iter().map(|submission| submission.submission_id.as_str()).collect();
         same("page", &vec![id], &found)?;
         after = page.next;
     }
@@ -424,9 +425,7 @@ fn error(code: &str) -> JobError {
     JobError { code: code.to_owned(), message: "The service gave it up.".into() }
 }
 
-async fn documents_come_in_the_order_of_their_ids_and_in_pages<S: Browse + Register>(
-    store: &S,
-) -> Outcome {
+async fn documents_come_in_the_order_of_their_ids_and_in_pages<S: Browse + Register>(store: &S) -> Outcome {
     let id: SubmissionId = "operated".parse()?;
     same("nothing yet", &0, &store.documents(&id, None, 10).await?.documents.len())?;
     let mut expected = Vec::new();

@@ -10,7 +10,7 @@ use crate::{
     document::submission::SubmissionState,
     document::{ObjectVersion, SubmissionId, TaskToken},
     error::Error,
-    ports::{SubmissionFilter, Browse, Content, JobRequest, Tasks, ThirdParty, UploadReader},
+    ports::{Browse, Content, JobRequest, SubmissionFilter, Tasks, ThirdParty, UploadReader},
     testing::model::same,
 };
 
@@ -61,7 +61,10 @@ pub async fn submission_that_the_index_lists_under_its_old_state_is_left_in(
     submission: &SubmissionId,
     [old, new]: [SubmissionState; 2],
 ) -> Result<(), String> {
-    let page = store.submissions(&SubmissionFilter::in_state(Some(old)), None, 10).await.map_err(|error| text(error.into()))?;
+    let page = store
+        .submissions(&SubmissionFilter::in_state(Some(old)), None, 10)
+        .await
+        .map_err(|error| text(error.into()))?;
     let found: Vec<_> = page.submissions.iter().map(|found| (&found.submission_id, found.state)).collect();
     same("page", &vec![(submission, new)], &found)
 }

@@ -14,8 +14,8 @@ use crate::{
     },
     error::rfc3339,
     ports::{
-        Browse, Declared, Erasures, Finishing, HandIn, Listing, NewDocument, NewSubmission, OpenWork, PendingFile,
-        Register, Registration, SignUploads, SubmissionFilter, Upload, UploadedPart,
+        Browse, Declared, Erasures, Finishing, HandIn, Listing, NewDocument, NewSubmission, OpenWork,
+        PendingFile, Register, Registration, SignUploads, SubmissionFilter, Upload, UploadedPart,
     },
     testing::{
         model::same,
@@ -98,7 +98,12 @@ fn file(submission: &SubmissionId, number: u32, size_bytes: u64) -> PendingFile 
 }
 
 /// A submission with these files.
-async fn created(store: &impl HandIn, id: &str, by: &str, sizes: &[u64]) -> Outcome<(SubmissionId, Vec<PendingFile>)> {
+async fn created(
+    store: &impl HandIn,
+    id: &str,
+    by: &str,
+    sizes: &[u64],
+) -> Outcome<(SubmissionId, Vec<PendingFile>)> {
     let submission_id: SubmissionId = id.parse()?;
     let files: Vec<_> =
         (1..).zip(sizes).map(|(number, size_bytes)| file(&submission_id, number, *size_bytes)).collect();
@@ -124,7 +129,9 @@ fn arrival(file: &PendingFile, by: &str) -> Outcome<NewDocument> {
 async fn registered(store: &impl Register, new: &NewDocument) -> Outcome {
     match retried(async || store.register(new.clone()).await).await? {
         Registration::New(_) => Ok(()),
-        other => Err(format!("expected a new document, found {other:?}").into()),
+        other @ (Registration::Known(_) | Registration::Erased) => {
+            Err(format!("expected a new document, found {other:?}").into())
+        }
     }
 }
 
@@ -148,8 +155,13 @@ async fn s01_new_submission_is_its_owners_draft_with_its_files<S: Store>(store: 
 async fn submission_is_created_once<S: Store>(store: &S) -> Outcome {
     let (id, files) = created(store, "created-once", "teacher-1", &[5]).await?;
     let title = Label::new("Another");
-    let again =
-        NewSubmission { submission_id: id.clone(), owner: owner("teacher-2")?, title, files: vec![], now: START };
+    let again = NewSubmission {
+        submission_id: id.clone(),
+        owner: owner("teacher-2")?,
+        title,
+        files: vec![],
+        now: START,
+    };
     conflicts("the same id again", &store.create(&again).await)?;
     same("owner", &Some(owner("teacher-1")?), &summary(store, &id).await?.owner)?;
     Ok(same("files", &files, &store.pending(&id).await?)?)
@@ -198,7 +210,9 @@ async fn first_of_the_multipart_uploads_that_begin_at_once_is_kept<S: Store>(sto
     Ok(same("a later one", &kept, &store.begin_parts(file, "multipart-3").await?)?)
 }
 
-async fn ended_multipart_upload_is_replaced_by_one_of_the_requests_that_knew_it<S: Store>(store: &S) -> Outcome {
+async fn ended_multipart_upload_is_replaced_by_one_of_the_requests_that_knew_it<S: Store>(
+    store: &S,
+) -> Outcome {
     let (id, files) = created(store, "begun-again", "teacher-1", &[5]).await?;
     store.begin_parts(&files[0], "ended").await?;
     let file = PendingFile { multipart_id: Some("ended".to_owned()), ..files[0].clone() };
@@ -300,7 +314,11 @@ async fn s01_list_of_a_teacher_has_their_own_submissions_only<S: Store>(store: &
     registered(store, &arrival(&files[0], "list-teacher")?).await?;
     created(store, "list-b", "list-teacher", &[]).await?;
     created(store, "list-c", "list-teacher-2", &[]).await?;
-    same("own", &vec!["list-b".to_owned(), "list-a".to_owned()], &listed(store, &of("list-teacher")?, 10).await?)?;
+    same(
+        "own",
+        &vec!["list-b".to_owned(), "list-a".to_owned()],
+        &listed(store, &of("list-teacher")?, 10).await?,
+    )?;
     let drafts = SubmissionFilter { states: vec![SubmissionState::Draft], ..of("list-teacher")? };
     same("drafts", &vec!["list-b".to_owned()], &listed(store, &drafts, 10).await?)?;
     let all = listed(store, &SubmissionFilter::in_state(None), 10).await?;
@@ -351,8 +369,11 @@ async fn lists_are_filtered_by_state_type_and_time<S: Store>(store: &S) -> Outco
 
 async fn pages_of_a_filtered_list_reach_its_end_and_repeat_nothing<S: Store>(store: &S) -> Outcome {
     let ids = days(store, "short-pages-teacher").await?;
-    let filter =
-        SubmissionFilter { kind: Some(MediaKind::Video), from: Some(rfc3339(START)), ..of("short-pages-teacher")? };
+    let filter = SubmissionFilter {
+        kind: Some(MediaKind::Video),
+        from: Some(rfc3339(START)),
+        ..of("short-pages-teacher")?
+    };
     for limit in 1..=5 {
         let expected = vec![ids[3].clone(), ids[1].clone()];
         same(&format!("{limit} a page"), &expected, &listed(store, &filter, limit).await?)?;
@@ -408,7 +429,10 @@ fn sizes(parts: &[UploadedPart]) -> Vec<(u32, u64)> {
     parts.iter().map(|part| (part.part_number, part.size_bytes)).collect()
 }
 
-async fn parts_that_were_sent_are_listed_by_number<U: SignUploads, P: PartsSetup>(desk: &U, person: &P) -> Outcome {
+async fn parts_that_were_sent_are_listed_by_number<U: SignUploads, P: PartsSetup>(
+    desk: &U,
+    person: &P,
+) -> Outcome {
     let (file, id) = begun(desk, "parts").await?;
     person.send_part(&file.key, &id, 2, "end".into()).await;
     person.send_part(&file.key, &id, 1, content(1)).await;
@@ -425,7 +449,10 @@ fn is_checksum_of(part: &UploadedPart, bytes: &[u8]) -> bool {
     hex::encode(sent) == sha256(bytes)
 }
 
-async fn sent_part_replaces_one_of_the_same_number<U: SignUploads, P: PartsSetup>(desk: &U, person: &P) -> Outcome {
+async fn sent_part_replaces_one_of_the_same_number<U: SignUploads, P: PartsSetup>(
+    desk: &U,
+    person: &P,
+) -> Outcome {
     let (file, id) = begun(desk, "parts-again").await?;
     for text in ["one", "other"] {
         person.send_part(&file.key, &id, 1, text.into()).await;
@@ -436,7 +463,10 @@ async fn sent_part_replaces_one_of_the_same_number<U: SignUploads, P: PartsSetup
     Ok(desk.abort(&file.key, &id).await?)
 }
 
-async fn completed_upload_has_no_parts_and_is_completed_again_without_an_effect<U: SignUploads, P: PartsSetup>(
+async fn completed_upload_has_no_parts_and_is_completed_again_without_an_effect<
+    U: SignUploads,
+    P: PartsSetup,
+>(
     desk: &U,
     person: &P,
 ) -> Outcome {

@@ -54,8 +54,10 @@ pub(super) fn assert_described(method: &Method, path: &str, answer: &Answer) {
     let media = media.unwrap_or_else(|| panic!("{method} {path}: {status}: {media_type} is not described"));
     let root = json!({"allOf": [media["schema"]], "components": DESCRIPTION["components"]});
     let validator = jsonschema::options().should_validate_formats(true).build(&root).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(&answer.body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(&answer.body)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{method} {path}: {errors:#?}\n{:#}", answer.body);
 }
 
@@ -100,7 +102,10 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_does() {
             assert!(names.insert(operation["operationId"].as_str().unwrap()), "{method} {path}");
             assert!(operation["summary"].as_str().unwrap().ends_with('.'), "{method} {path}");
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                assert!(parameter["description"].as_str().unwrap().ends_with('.'), "{method} {path}: {parameter}");
+                assert!(
+                    parameter["description"].as_str().unwrap().ends_with('.'),
+                    "{method} {path}: {parameter}"
+                );
             }
         }
     }
@@ -118,7 +123,8 @@ fn every_route_in_the_code_is_described() {
 async fn described_methods_are_the_routers() {
     let world = World::new().await;
     for described in paths() {
-        let path = described.replace("{submissionId}", "s").replace("{documentId}", "d").replace("{fileId}", "f");
+        let path =
+            described.replace("{submissionId}", "s").replace("{documentId}", "d").replace("{fileId}", "f");
         let described = methods(described);
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let answer = world.send(request(method.clone(), &path, None, None)).await;

@@ -21,12 +21,14 @@ enum Whose {
 enum Does {
     Reads,
     Changes,
+    Redrives,
 }
 
 /// Every route that names a submission, with a body and the answer to a person who may do it.
 fn requests(of: &HandedIn) -> Vec<(Method, String, Value, Does, StatusCode)> {
     let submission = format!("/v1/submissions/{}", of.id);
-    let [ready, rejected] = [&of.ready, &of.rejected].map(|document| format!("{submission}/documents/{}", document.document_id));
+    let [ready, rejected] =
+        [&of.ready, &of.rejected].map(|document| format!("{submission}/documents/{}", document.document_id));
     let [small, large] = [of.in_one_request, of.in_parts].map(|file| format!("{submission}/files/{file}"));
     let pdf = json!({"name": "more.pdf", "sizeBytes": 5});
     let docx = json!({"name": "newer.docx", "sizeBytes": 5});
@@ -46,6 +48,8 @@ fn requests(of: &HandedIn) -> Vec<(Method, String, Value, Does, StatusCode)> {
         (Method::POST, format!("{ready}/replace"), docx, Does::Changes, StatusCode::CREATED),
         (Method::DELETE, rejected, none.clone(), Does::Changes, StatusCode::NO_CONTENT),
         (Method::DELETE, submission, none, Does::Changes, StatusCode::ACCEPTED),
+        // Only a document that has failed is redriven.
+        (Method::POST, format!("{ready}/redrive"), json!({}), Does::Redrives, StatusCode::CONFLICT),
     ]
 }
 
@@ -53,7 +57,10 @@ fn requests(of: &HandedIn) -> Vec<(Method, String, Value, Does, StatusCode)> {
 fn unknown() -> HandedIn {
     let id = "never-handed-in".parse().unwrap();
     let document = |key: &[u8]| DocumentId::of("uploads", key, "v1");
-    let reference = |key: &[u8]| lectern::document::DocumentRef { submission_id: "never-handed-in".parse().unwrap(), document_id: document(key) };
+    let reference = |key: &[u8]| lectern::document::DocumentRef {
+        submission_id: "never-handed-in".parse().unwrap(),
+        document_id: document(key),
+    };
     let [in_one_request, in_parts] = [1, 2].map(lectern::document::UploadId::new);
     HandedIn { id, ready: reference(b"a"), rejected: reference(b"b"), in_one_request, in_parts }
 }
@@ -90,8 +97,9 @@ async fn s01_only_the_owner_changes_a_submission_and_a_foreign_one_does_not_exis
         let expected = match does {
             Does::Reads if may_read => done,
             Does::Changes if is_owner => done,
-            Does::Changes if may_read => StatusCode::FORBIDDEN,
-            Does::Reads | Does::Changes => StatusCode::NOT_FOUND,
+            Does::Redrives if may_read && groups.contains("operators") => done,
+            Does::Changes | Does::Redrives if may_read => StatusCode::FORBIDDEN,
+            Does::Reads | Does::Changes | Does::Redrives => StatusCode::NOT_FOUND,
         };
         let before = audited(&world.app.backend, &named);
         let answer = world.send(request(method.clone(), &path, Some(&claims(groups)), Some(&body))).await;
@@ -114,7 +122,10 @@ fn audited(backend: &MemoryBackend, of: &HandedIn) -> usize {
 #[case::operator("[operators]", false)]
 #[case::everything("[operators evaluators teachers]", true)]
 #[tokio::test]
-async fn s01_only_teachers_hand_in(#[case] groups: &str, #[case] hands_in: bool) {
+async fn s01_only_teachers_hand_in_and_only_operators_see_the_flow(
+    #[case] groups: &str,
+    #[case] hands_in: bool,
+) {
     let world = World::new().await;
     let claims = claims(groups);
     let created = if hands_in { StatusCode::CREATED } else { StatusCode::FORBIDDEN };
@@ -123,13 +134,19 @@ async fn s01_only_teachers_hand_in(#[case] groups: &str, #[case] hands_in: bool)
     assert_eq!(world.get("/v1/submissions", Some(&claims)).await.status, StatusCode::OK);
     assert_eq!(world.get("/v1/submissions?mine=true", Some(&claims)).await.status, listed);
     assert_eq!(world.post("/v1/submissions", &claims, &json!({"title": "Rivers"})).await.status, created);
+    let watched = if groups.contains("operators") { StatusCode::OK } else { StatusCode::FORBIDDEN };
+    assert_eq!(world.get("/v1/operations", Some(&claims)).await.status, watched);
+    assert_eq!(world.get("/v1/operations/failures", Some(&claims)).await.status, watched);
 }
 
 #[rstest]
 #[case::no_group(Some(r#"{"sub":"teacher","token_use":"access"}"#), StatusCode::FORBIDDEN)]
 #[case::another_group(Some(r#"{"sub":"teacher","cognito:groups":"[pupils]"}"#), StatusCode::FORBIDDEN)]
 #[case::group_in_another_claim(Some(r#"{"sub":"teachers","groups":"[teachers]"}"#), StatusCode::FORBIDDEN)]
-#[case::id_token(Some(r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"id"}"#), StatusCode::UNAUTHORIZED)]
+#[case::id_token(
+    Some(r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"id"}"#),
+    StatusCode::UNAUTHORIZED
+)]
 #[case::no_subject(Some(r#"{"cognito:groups":"[teachers]"}"#), StatusCode::UNAUTHORIZED)]
 #[case::no_token(None, StatusCode::UNAUTHORIZED)]
 #[tokio::test]
@@ -142,6 +159,8 @@ async fn s01_person_without_a_role_or_a_token_gets_the_same_answer_from_every_ro
         (Method::GET, "/v1/me".to_owned(), Value::Null),
         (Method::GET, "/v1/submissions".to_owned(), Value::Null),
         (Method::POST, "/v1/submissions".to_owned(), json!({"title": "Rivers"})),
+        (Method::GET, "/v1/operations".to_owned(), Value::Null),
+        (Method::GET, "/v1/operations/failures".to_owned(), Value::Null),
     ];
     for named in [world.own.clone(), world.foreign.clone(), unknown()] {
         all.extend(requests(&named).into_iter().map(|(method, path, body, ..)| (method, path, body)));

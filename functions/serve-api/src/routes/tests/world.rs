@@ -21,7 +21,8 @@ use super::{super::App, contract::assert_described};
 
 /// The claims of access tokens, as the HTTP API's authorizer passes them on.
 pub(super) const TEACHER: &str = r#"{"sub":"teacher","cognito:groups":"[teachers]","token_use":"access"}"#;
-pub(super) const EVALUATOR: &str = r#"{"sub":"evaluator","cognito:groups":"[evaluators]","token_use":"access"}"#;
+pub(super) const EVALUATOR: &str =
+    r#"{"sub":"evaluator","cognito:groups":"[evaluators]","token_use":"access"}"#;
 pub(super) const OPERATOR: &str = r#"{"sub":"operator","cognito:groups":"[operators]","token_use":"access"}"#;
 
 /// What a teacher has handed in: a document that is ready, one that was rejected, and two pending files, of which the
@@ -87,7 +88,12 @@ impl Answer {
 }
 
 /// A request as `lambda_http` passes it to the router. `claims` is JSON; `None` if the request did not pass the authorizer.
-pub(super) fn request(method: Method, path: &str, claims: Option<&str>, body: Option<&Value>) -> Request<Body> {
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    claims: Option<&str>,
+    body: Option<&Value>,
+) -> Request<Body> {
     let request = Request::builder().method(method).uri(path);
     let request = request.header(header::CONTENT_TYPE, "application/json");
     let mut request = request.body(body.map_or_else(Body::empty, |body| body.to_string().into())).unwrap();
