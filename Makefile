@@ -173,7 +173,7 @@ endef
 E2E := cargo nextest run -p lectern-tests --features end-to-end --test end_to_end --locked
 
 .PHONY: e2e
-e2e: e2e-quick e2e-paced ## Run the end-to-end tests, each group on its own temporary local cloud
+e2e: e2e-quick e2e-paced e2e-malware ## Run the end-to-end tests, each group on its own temporary local cloud
 
 .PHONY: e2e-quick
 e2e-quick: export SFN_WAIT_SCALE := 0.05
@@ -200,6 +200,22 @@ browser: $(VENV)/.stamp $(NODE_MODULES)/.package-lock.json ## Run the browser te
 .PHONY: api-fuzz
 api-fuzz: $(VENV)/.stamp ## Send generated requests to the API on a local cloud as each role: no 5xx, no undocumented answer
 	$(call on_a_local_cloud,.local/fuzz,$(BROWSER_PARAMETERS),$(LOCAL) fuzz --dir .local/fuzz)
+
+.PHONY: e2e-malware
+e2e-malware: export SFN_WAIT_SCALE := 0.05
+e2e-malware: $(VENV)/.stamp $(NEXTEST) clamav
+	$(call on_a_local_cloud,.local/malware,$(E2E_PARAMETERS) MalwareScan=yes,$(E2E) --profile malware)
+
+# On the local cloud, ClamAV plays GuardDuty. It needs no database of signatures: the repository has one of its own.
+.PHONY: clamav
+clamav: ## Install ClamAV with apt, if it is missing: a local cloud with MalwareScan=yes needs it
+	@if command -v clamscan >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo 'Failed: clamscan is missing.'; \
+		echo 'Install ClamAV with the package manager of this machine.'; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else \
+		echo 'Failed: clamscan is missing, and this user may not install packages.'; \
+		echo 'Run as root: apt-get install --no-install-recommends clamav'; exit 1; fi; \
+	$$as_root apt-get update -qq; $$as_root apt-get install -qq --no-install-recommends clamav
 
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)

@@ -169,6 +169,15 @@ impl Config {
         })
     }
 
+    /// Whether files are processed and handed out only when the malware scanner has found them clean: `yes` or `no`.
+    pub fn scans_for_malware(self) -> Result<bool, ConfigError> {
+        match text("MALWARE_SCAN")?.as_str() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            _ => Err(problem("MALWARE_SCAN", "must be yes or no")),
+        }
+    }
+
     /// For how long objects are kept; 0 days mean for good.
     pub fn retention(self) -> Result<Retention, ConfigError> {
         Ok(Retention { uploads: days("UPLOAD_RETENTION_DAYS")?, records: days("RECORD_RETENTION_DAYS")? })

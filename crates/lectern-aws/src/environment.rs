@@ -63,15 +63,16 @@ impl Environment {
     }
 
     /// The bucket of uploads.
-    pub fn uploads(&self) -> UploadsBucket {
-        UploadsBucket::new(self.clients.s3())
+    pub fn uploads(&self) -> Result<UploadsBucket, ConfigError> {
+        Ok(UploadsBucket::new(self.clients.s3()).with_malware_gate(self.config.scans_for_malware()?))
     }
 
     /// The bucket of uploads, as the API hands it out.
     pub fn upload_desk(&self) -> Result<UploadDesk, ConfigError> {
         let region = self.config.region()?.to_string();
         let credentials = self.clients.credentials().ok_or_else(ConfigError::no_credentials)?;
-        Ok(UploadDesk::new(self.clients.s3(), self.config.uploads_bucket()?, region, credentials))
+        let desk = UploadDesk::new(self.clients.s3(), self.config.uploads_bucket()?, region, credentials);
+        Ok(desk.with_malware_gate(self.config.scans_for_malware()?))
     }
 
     /// The third party's limits.
@@ -97,6 +98,11 @@ impl Environment {
     /// The bucket of returned files, which also holds their quarantine and the records.
     pub fn returned_files(&self) -> Result<ReturnedBucket, ConfigError> {
         Ok(ReturnedBucket::new(self.clients.s3(), self.config.returned_bucket()?))
+    }
+
+    /// The bucket of returned files, for a function that hands out URLs of files to people.
+    pub fn files_for_people(&self) -> Result<ReturnedBucket, ConfigError> {
+        Ok(self.returned_files()?.with_malware_gate(self.config.scans_for_malware()?))
     }
 
     /// The task tokens of the state machine.

@@ -81,11 +81,20 @@ pub async fn receive_callback() -> Result<(), Error> {
 /// `receive-upload`: events of S3 from its queue.
 pub async fn receive_upload() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let (uploads, store) = (&env.uploads(), &env.store_with_retention()?);
+    let (uploads, store) = (&env.uploads()?, &env.store_with_retention()?);
     let executions = &env.state_machine()?;
     let max_upload_bytes = env.config.max_upload_bytes()?;
+    let scans_for_malware = env.config.scans_for_malware()?;
     let (clock, random) = (&SystemClock, &SystemRandom);
-    let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };
+    let ports = receive_upload::Ports {
+        uploads,
+        store,
+        executions,
+        clock,
+        random,
+        max_upload_bytes,
+        scans_for_malware,
+    };
     lambda::run_sqs(env, async |Received { body, xray_header, .. }| {
         ports.handle(receive_upload::Message { body: &body, xray_header: xray_header.as_deref() }).await
     })
@@ -95,7 +104,7 @@ pub async fn receive_upload() -> Result<(), Error> {
 /// `transfer-document`: messages of the state machine.
 pub async fn transfer_document() -> Result<(), Error> {
     let env = &Environment::load()?;
-    let (store, uploads, tasks) = (&env.store()?, &env.uploads(), &env.task_tokens());
+    let (store, uploads, tasks) = (&env.store()?, &env.uploads()?, &env.task_tokens());
     let (third_party, settings) = (&env.third_party()?, &env.config.transfer_settings()?);
     let (orders, clock) = (&env.admission_queue()?, &SystemClock);
     let ports = transfer_document::Ports { store, uploads, third_party, tasks, orders, clock, settings };

@@ -1,6 +1,6 @@
 //! The code around Lambda's runtime: batches of SQS, tasks of the state machine, and requests to the webhook.
 
-use std::{fmt::Display, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use http::StatusCode;
@@ -33,11 +33,10 @@ mod tests;
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
-pub async fn run_sqs<H, F, T, E>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_sqs<H, F, T>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
 where
     H: Fn(Received) -> F,
-    F: Future<Output = Result<T, E>>,
-    E: Display,
+    F: Future<Output = Result<T, Retryable>>,
 {
     let (function, queue) = (env.function_name()?, env.source_queue()?);
     let (function, queue, handle) = (&function, &queue, &handle);
@@ -49,7 +48,7 @@ where
     .await
 }
 
-pub(crate) async fn handle_batch<H, F, T, E>(
+pub(crate) async fn handle_batch<H, F, T>(
     function: &str,
     invocation_trace: Option<&str>,
     queue: &SourceQueue,
@@ -58,8 +57,7 @@ pub(crate) async fn handle_batch<H, F, T, E>(
 ) -> SqsBatchResponse
 where
     H: Fn(Received) -> F,
-    F: Future<Output = Result<T, E>>,
-    E: Display,
+    F: Future<Output = Result<T, Retryable>>,
 {
     let mut response = SqsBatchResponse::default();
     for message in event.records {
@@ -70,18 +68,20 @@ where
         let xray_header = xray_header.map(str::to_owned);
         let received = Received { body, xray_header, again: receive_count(&message) > 1 };
         let result = Box::pin(handle(received)).instrument(span.clone()).await;
-        if let Err(error) = result {
+        let Err(error) = result else { continue };
+        let (message_id, receive_count) = (message.message_id.as_deref(), receive_count(&message));
+        if matches!(error, Retryable::Waiting(_)) {
             span.in_scope(|| {
-                tracing::error!(
-                    messageId = message.message_id,
-                    receiveCount = receive_count(&message),
-                    detail = %error,
-                    "A message stays on its queue."
-                );
+                tracing::info!(messageId = message_id, receiveCount = receive_count, detail = %error, "A message waits on its queue.");
+            });
+            queue.redeliver_waiting(&message).instrument(span).await;
+        } else {
+            span.in_scope(|| {
+                tracing::error!(messageId = message_id, receiveCount = receive_count, detail = %error, "A message stays on its queue.");
             });
             queue.redeliver_soon(&message).instrument(span).await;
-            response.add_failure(message.message_id.unwrap_or_default());
         }
+        response.add_failure(message.message_id.unwrap_or_default());
     }
     response
 }

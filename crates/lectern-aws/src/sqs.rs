@@ -20,6 +20,8 @@ mod tests;
 /// Seconds until the second and the third delivery. Later deliveries follow the queue's visibility timeout, so that a
 /// long outage does not use up all deliveries.
 const FIRST_PAUSES_S: [i32; 2] = [2, 10];
+/// Seconds between two later deliveries of a message that waits for something.
+const WAITING_PAUSE_S: i32 = 60;
 
 /// The message group of a FIFO queue in which messages of newer code wait, so that they block no other messages.
 const NEWER_GROUP: &str = "newer";
@@ -179,6 +181,11 @@ impl SourceQueue {
         if let Some(pause_s) = pause_s(receive_count(message)) {
             self.pause(message, pause_s).await;
         }
+    }
+
+    /// Makes SQS deliver a message again that waits for something: soon at first, then once a minute.
+    pub(crate) async fn redeliver_waiting(&self, message: &SqsMessage) {
+        self.pause(message, pause_s(receive_count(message)).unwrap_or(WAITING_PAUSE_S)).await;
     }
 
     async fn pause(&self, message: &SqsMessage, pause_s: i32) {

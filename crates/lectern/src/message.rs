@@ -71,6 +71,9 @@ pub enum Retryable {
     /// AWS did not answer: SQS delivers the message again.
     #[error(transparent)]
     Store(#[from] Error),
+    /// Nothing failed: what the message needs is not there yet. SQS delivers the message again.
+    #[error("the message waits for {0}")]
+    Waiting(&'static str),
 }
 
 /// Parses a message from a queue.

@@ -43,7 +43,7 @@ pub use self::{
         UploadForm, UploadedPart,
     },
     third_party::{Content, EraseJobs, Fetch, JobErasure, JobRequest, Secrets, ThirdParty},
-    uploads::{ObjectHead, Protection, UploadReader, Uploads},
+    uploads::{ObjectHead, Protection, ScanResults, ScanStatus, UploadReader, Uploads},
 };
 
 /// A body in chunks, read once, never held whole.

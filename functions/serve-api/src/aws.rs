@@ -31,7 +31,7 @@ impl Aws {
             store: env.store()?,
             trail: env.audit_trail()?,
             uploads: env.upload_desk()?,
-            files: env.returned_files()?,
+            files: env.files_for_people()?,
             erasures: env.erasure_state_machine()?,
             queues: env.observed_queues()?,
             runs: env.document_executions()?,

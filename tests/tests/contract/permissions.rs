@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lectern::ports::ScanStatus;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,6 +17,7 @@ const CALLS: [(&str, &[&str]); 10] = [
         &[
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
+            "s3/uploads.rs:get_object_tagging",
             "dynamodb.rs:get_item",
             "dynamodb/register.rs:get_item",
             "dynamodb/submission_write.rs:get_item",
@@ -41,6 +43,7 @@ const CALLS: [(&str, &[&str]); 10] = [
         &[
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
+            "s3/uploads.rs:get_object_tagging",
             "dynamodb.rs:get_item",
             "dynamodb.rs:put_item",
             "dynamodb/results.rs:update_item",
@@ -145,8 +148,10 @@ const CALLS: [(&str, &[&str]); 10] = [
             "dynamodb/submission_write.rs:get_item",
             "s3/uploads.rs:head_object",
             "s3/uploads.rs:get_object",
+            "s3/uploads.rs:get_object_tagging",
             "s3/returned.rs:head_object",
             "s3/returned.rs:get_object",
+            "s3/returned.rs:get_object_tagging",
             "s3/sign.rs:create_multipart_upload",
             "s3/sign.rs:list_parts",
             "s3/sign.rs:upload_part",
@@ -185,6 +190,10 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
     match call {
         "s3/uploads.rs:head_object" | "s3/uploads.rs:get_object" => &["s3:GetObjectVersion"],
         "s3/returned.rs:head_object" | "s3/returned.rs:get_object" => &["s3:GetObject"],
+        // transfer-document asks only for the current version.
+        "s3/uploads.rs:get_object_tagging" if function == "transfer-document" => &["s3:GetObjectTagging"],
+        "s3/uploads.rs:get_object_tagging" => &["s3:GetObjectTagging", "s3:GetObjectVersionTagging"],
+        "s3/returned.rs:get_object_tagging" => &["s3:GetObjectTagging"],
         "s3/returned.rs:copy_object" => &["s3:GetObject", "s3:PutObject"],
         "s3/returned.rs:put_object"
         | "s3/returned.rs:create_multipart_upload"
@@ -298,6 +307,81 @@ fn every_function_is_allowed_exactly_what_its_code_does() {
             "{resource}: left: granted by template.yaml; right: needed by its code"
         );
     }
+}
+
+/// S02: with the malware gate, the third party and people get only what `GuardDuty` has found clean.
+#[test]
+fn s02_files_that_leave_lectern_are_read_under_the_condition_of_the_scanners_tag() {
+    let template = Template::load();
+    let tag = format!("s3:ExistingObjectTag/{}", ScanStatus::TAG);
+    let clean = json!({ "StringEquals": { tag: "NO_THREATS_FOUND" } });
+    let condition = json!({ "Fn::If": ["ScansForMalware", clean, { "Ref": "AWS::NoValue" }] });
+    for function in ["TransferDocumentFunction", "ServeApiFunction"] {
+        let properties = template.resource("AWS::Serverless::Function", function);
+        let mut gated = 0;
+        for statement in Template::statements(properties) {
+            let reads = texts(&statement["Action"])
+                .iter()
+                .any(|action| ["s3:GetObject", "s3:GetObjectVersion"].contains(action));
+            let records =
+                statement["Resource"]["Fn::Sub"].as_str().is_some_and(|arn| arn.contains("/records/"));
+            if reads && !records {
+                assert_eq!(statement["Condition"], condition, "{function}: {statement}");
+                gated += 1;
+            }
+        }
+        assert!(gated > 0, "{function} reads no files");
+    }
+}
+
+/// S02: a stack without the gate needs no permission more than before.
+#[test]
+fn s02_only_a_stack_with_the_gate_may_read_tags() {
+    let template = Template::load();
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        let policies = function["Policies"].as_array().into_iter().flatten();
+        for statement in policies.flat_map(|policy| list(&policy["Statement"])) {
+            let always = texts(&statement["Action"]);
+            assert!(!always.iter().any(|action| action.ends_with("Tagging")), "{name}: {statement}");
+            if let Some(branches) = statement.get("Fn::If") {
+                assert_eq!(
+                    (&branches[0], &branches[2]),
+                    (&json!("ScansForMalware"), &json!({ "Ref": "AWS::NoValue" }))
+                );
+            }
+        }
+    }
+}
+
+/// S02: nobody can forge the scanner's tag, and both buckets are scanned under the prefixes that people's files have.
+#[test]
+fn s02_only_the_scanner_tags_and_it_scans_uploads_and_returned_files() {
+    let template = Template::load();
+    for (bucket, prefix) in [("Uploads", "submissions/"), ("Returned", "returned/")] {
+        let plan = template
+            .resource("AWS::GuardDuty::MalwareProtectionPlan", &format!("{bucket}MalwareProtectionPlan"));
+        let scanned = &plan["ProtectedResource"]["S3Bucket"];
+        assert_eq!(scanned["BucketName"], json!({ "Ref": format!("{bucket}Bucket") }));
+        assert_eq!(scanned["ObjectPrefixes"], json!([prefix]));
+        assert_eq!(plan["Actions"]["Tagging"]["Status"], "ENABLED");
+        let policy = template.resource("AWS::S3::BucketPolicy", &format!("{bucket}BucketPolicy"));
+        let statements = list(&policy["PolicyDocument"]["Statement"]);
+        let denies =
+            statements.iter().map(|statement| &statement["Fn::If"][1]).find(|it| it["Effect"] == "Deny");
+        let denies = denies.unwrap_or_else(|| panic!("{bucket}BucketPolicy lets others tag"));
+        assert_eq!(
+            denies["Condition"]["ArnNotEquals"]["aws:PrincipalArn"],
+            json!({ "Fn::GetAtt": "MalwareScanRole.Arn" })
+        );
+        for action in ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"] {
+            assert!(texts(&denies["Action"]).contains(&action), "{bucket}BucketPolicy: {action}");
+        }
+    }
+    let keys = super::sources::read("crates/lectern/src/document/keys.rs");
+    assert!(
+        keys.contains("\"submissions/\"") && keys.contains("format!(\"returned/"),
+        "the prefixes of keys.rs"
+    );
 }
 
 #[test]

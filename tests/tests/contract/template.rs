@@ -73,10 +73,11 @@ impl Template {
         self.number(function.get("Timeout").unwrap_or(default))
     }
 
-    /// The policy statements of a function or state machine.
+    /// The policy statements of a function or state machine, including those that only some stacks have.
     pub(crate) fn statements(properties: &Value) -> Vec<&Value> {
         let policies = properties["Policies"].as_array().into_iter().flatten();
-        policies.flat_map(|policy| list(&policy["Statement"])).collect()
+        let statements = policies.flat_map(|policy| list(&policy["Statement"]));
+        statements.map(|it| it.get("Fn::If").map_or(it, |branches| &branches[1])).collect()
     }
 }
 

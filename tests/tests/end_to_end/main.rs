@@ -36,6 +36,7 @@ mod crowd;
 mod good_files;
 mod hand_in_by_command;
 mod local_cloud;
+mod malware;
 mod paced;
 mod ports;
 mod records;

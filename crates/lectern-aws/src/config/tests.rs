@@ -20,6 +20,7 @@ fn problems(config: Config) -> Vec<(&'static str, Option<String>)> {
         ("STOPPED_DOCUMENT_SECONDS", of(config.stopped_document_time())),
         ("STATE_MACHINE_ARN", of(config.state_machine_arn())),
         ("MAX_UPLOAD_BYTES", of(config.max_upload_bytes())),
+        ("MALWARE_SCAN", of(config.scans_for_malware())),
         ("UPLOAD_RETENTION_DAYS", of(config.retention())),
         ("AUDIT_RETENTION_DAYS", of(config.audit_retention())),
         ("DEAD_LETTER_QUEUE_URL", of(config.dead_letter_queue_url())),
@@ -140,6 +141,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
     let said = said_under(&[
         ("TABLE_NAME", " "),
         ("MAX_UPLOAD_BYTES", "many"),
+        ("MALWARE_SCAN", "true"),
         ("UPLOAD_RETENTION_DAYS", "-1"),
         ("REQUEST_TIMEOUT_SECONDS", "-1"),
         ("THIRD_PARTY_NETWORK", "any"),
@@ -150,6 +152,7 @@ fn malformed_setting_is_an_error_and_never_a_default() {
     for line in [
         "TABLE_NAME=environment variable TABLE_NAME is empty",
         "MAX_UPLOAD_BYTES=environment variable MAX_UPLOAD_BYTES is not a number",
+        "MALWARE_SCAN=environment variable MALWARE_SCAN must be yes or no",
         "UPLOAD_RETENTION_DAYS=environment variable UPLOAD_RETENTION_DAYS is not a number",
         "REQUEST_TIMEOUT_SECONDS=environment variable REQUEST_TIMEOUT_SECONDS is not a number",
         "THIRD_PARTY_NETWORK=environment variable THIRD_PARTY_NETWORK must be public or loopback",

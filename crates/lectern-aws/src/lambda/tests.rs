@@ -43,6 +43,10 @@ fn message(attempt: u32) -> String {
     .to_string()
 }
 
+fn unavailable() -> Retryable {
+    Error::from(StoreError::unavailable("no store")).into()
+}
+
 fn ids(response: &SqsBatchResponse) -> Value {
     serde_json::to_value(response).unwrap()
 }
@@ -54,7 +58,7 @@ async fn case_17_one_poisonous_message_of_ten_alone_is_reported() {
     let handle = async |received: Received| {
         let body = received.body;
         handled.lock().unwrap().push(body.clone());
-        if body == "body 4" { Err("poison") } else { Ok(()) }
+        if body == "body 4" { Err(unavailable()) } else { Ok(()) }
     };
     let response = handle_batch("f", None, &queue(&rule), &handle, batch(&bodies)).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m4"}]}));
@@ -132,7 +136,7 @@ async fn case_50_a07_task_with_an_input_of_newer_code_fails_with_the_error_that_
 
 #[tokio::test]
 async fn whole_batch_that_succeeds_reports_an_empty_list() {
-    let handle = async |_: Received| Ok::<_, &str>(());
+    let handle = async |_: Received| Ok::<_, Retryable>(());
     let bodies = [message(1000), message(1001)];
     let response = handle_batch("f", None, &queue(&visibility()), &handle, batch(&bodies)).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": []}));
@@ -142,9 +146,28 @@ async fn whole_batch_that_succeeds_reports_an_empty_list() {
 async fn message_whose_pause_cannot_be_set_is_reported_all_the_same() {
     let rule = mock!(aws_sdk_sqs::Client::change_message_visibility)
         .then_http_response(|| json_error("AccessDenied"));
-    let handle = async |_: Received| Err::<(), _>("no store");
+    let handle = async |_: Received| Err::<(), _>(unavailable());
     let response = handle_batch("f", None, &queue(&rule), &handle, batch(&[message(1000)])).await;
     assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
+}
+
+/// Waiting is no failure, so it is no error in the log. A queue's visibility timeout may be longer than a minute.
+#[tokio::test]
+async fn s02_message_that_waits_is_delivered_again_within_a_minute() {
+    let pauses = Arc::new(Mutex::new(Vec::new()));
+    let noted = pauses.clone();
+    let rule = mock!(aws_sdk_sqs::Client::change_message_visibility).then_compute_output(move |request| {
+        noted.lock().unwrap().push(request.visibility_timeout());
+        ChangeMessageVisibilityOutput::builder().build()
+    });
+    let handle = async |_: Received| Err::<(), _>(Retryable::Waiting("a test"));
+    for count in [1, 2, 3, 50] {
+        let mut event = batch(&[message(1000)]);
+        event.records[0].attributes.insert("ApproximateReceiveCount".to_owned(), count.to_string());
+        let response = handle_batch("f", None, &queue(&rule), &handle, event).await;
+        assert_eq!(ids(&response), json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
+    }
+    assert_eq!(*pauses.lock().unwrap(), [2, 10, 60, 60].map(Some));
 }
 
 #[tokio::test]
@@ -187,7 +210,7 @@ async fn sender_of_a_message_gives_the_trace_and_else_the_invocation() {
     let seen = Mutex::new(Vec::new());
     let handle = async |received: Received| {
         seen.lock().unwrap().push(received.xray_header);
-        Ok::<_, &str>(())
+        Ok::<_, Retryable>(())
     };
     let mut event = batch(&[message(1000), message(1001)]);
     event.records[1].attributes.remove("AWSTraceHeader");

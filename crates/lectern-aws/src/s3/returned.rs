@@ -13,11 +13,14 @@ use lectern::{
     document::ObjectVersion,
     error::{Error, StoreError},
     limits::READ_URL_LIFETIME,
-    ports::{ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, Shown, StreamFacts, Uploads as _},
+    ports::{
+        ByteStream, Promoted, ReadUrls, Records, ReturnedFiles, ScanResults as _, ScanStatus, Shown,
+        StreamFacts, Uploads as _,
+    },
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{PART_BYTES, UploadsBucket, is_missing};
+use super::{PART_BYTES, UploadsBucket, is_missing, uploads::scan_status};
 use crate::error::{defect, failed};
 
 const FIRST_BYTES: usize = 4096;
@@ -27,12 +30,32 @@ const FIRST_BYTES: usize = 4096;
 pub struct ReturnedBucket {
     client: Client,
     bucket: String,
+    /// Whether URLs are handed out only of what the malware scanner has found clean.
+    scans_for_malware: bool,
 }
 
 impl ReturnedBucket {
     /// The bucket of this name.
     pub fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+        Self { client, bucket, scans_for_malware: false }
+    }
+
+    /// Hands out URLs only of what the malware scanner has found clean, if the gate is on.
+    #[must_use]
+    pub fn with_malware_gate(self, is_on: bool) -> Self {
+        Self { scans_for_malware: is_on, ..self }
+    }
+
+    /// Whether the malware gate lets a person read a returned file. `false` also if the file does not exist.
+    async fn is_clean(&self, key: &str) -> Result<bool, Error> {
+        if !self.scans_for_malware {
+            return Ok(true);
+        }
+        match self.client.get_object_tagging().bucket(&self.bucket).key(key).send().await {
+            Ok(tags) => Ok(scan_status(&tags.tag_set) == ScanStatus::Clean),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(failed("GetObjectTagging", error)),
+        }
     }
 
     /// The URL of the bucket, without a slash at the end.
@@ -252,6 +275,10 @@ fn kept(head: HeadObjectOutput) -> Option<Promoted> {
 impl ReadUrls for ReturnedBucket {
     async fn upload_url(&self, object: &ObjectVersion, shown: Shown<'_>) -> Result<Option<String>, Error> {
         let uploads = UploadsBucket::new(self.client.clone());
+        // Before the `HEAD`, which the gate's condition would refuse.
+        if self.scans_for_malware && uploads.scan_status(object).await? != ScanStatus::Clean {
+            return Ok(None);
+        }
         if uploads.head(object).await?.is_none() {
             return Ok(None);
         }
@@ -259,7 +286,7 @@ impl ReadUrls for ReturnedBucket {
     }
 
     async fn returned_url(&self, key: &str, file_name: &str) -> Result<Option<String>, Error> {
-        if self.head(key).await?.is_none() {
+        if !self.is_clean(key).await? || self.head(key).await?.is_none() {
             return Ok(None);
         }
         self.read_url(key, file_name).await.map(Some)

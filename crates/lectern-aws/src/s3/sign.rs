@@ -32,6 +32,7 @@ pub struct UploadDesk {
     bucket: String,
     region: String,
     credentials: SharedCredentialsProvider,
+    scans_for_malware: bool,
 }
 
 impl UploadDesk {
@@ -42,7 +43,13 @@ impl UploadDesk {
         region: String,
         credentials: SharedCredentialsProvider,
     ) -> Self {
-        Self { client, bucket, region, credentials }
+        Self { client, bucket, region, credentials, scans_for_malware: false }
+    }
+
+    /// Reads nothing of a version that may not be clean, if the malware gate is on.
+    #[must_use]
+    pub fn with_malware_gate(self, is_on: bool) -> Self {
+        Self { scans_for_malware: is_on, ..self }
     }
 
     /// The URL of the bucket, without a slash at the end.
@@ -218,7 +225,8 @@ impl SignUploads for UploadDesk {
     }
 
     async fn delete(&self, object: &ObjectVersion) -> Result<bool, Error> {
-        let newest = UploadsBucket::new(self.client.clone()).current_version(object).await?;
+        let uploads = UploadsBucket::new(self.client.clone()).with_malware_gate(self.scans_for_malware);
+        let newest = uploads.current_version(object).await?;
         if newest.is_some_and(|newest| newest != object.version_id) {
             return Ok(false);
         }

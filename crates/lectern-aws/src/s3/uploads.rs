@@ -3,8 +3,12 @@
 use std::{io, ops};
 
 use aws_sdk_s3::{
-    Client, error::SdkError, operation::head_object::HeadObjectOutput, presigning::PresigningConfig,
+    Client,
+    error::SdkError,
+    operation::{get_object_tagging::GetObjectTaggingOutput, head_object::HeadObjectOutput},
+    presigning::PresigningConfig,
     primitives::ByteStream as Body,
+    types::Tag,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -13,20 +17,47 @@ use lectern::{
     document::metadata::{FileName, NAME, OWNER, UPLOAD},
     error::{Error, StoreError},
     limits::{PULL_URL_LIFETIME, READ_URL_LIFETIME},
-    ports::{ByteStream, ObjectHead, Protection, Shown, UploadReader, Uploads},
+    ports::{ByteStream, ObjectHead, Protection, ScanResults, ScanStatus, Shown, UploadReader, Uploads},
 };
 
 use super::{RANGE_BYTES, is_missing};
 use crate::error::{defect, failed};
 
+/// The version of an object in a bucket without versioning.
+const NO_VERSION: &str = "null";
+
 /// The bucket that teachers upload to; its name comes with each object.
 #[derive(Clone, Debug)]
-pub struct UploadsBucket(Client);
+pub struct UploadsBucket {
+    client: Client,
+    /// Whether only versions that the malware scanner has found clean may be read.
+    scans_for_malware: bool,
+}
 
 impl UploadsBucket {
     /// Reads through this client.
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, scans_for_malware: false }
+    }
+
+    /// Reads nothing of a version that may not be clean, if the gate is on.
+    #[must_use]
+    pub fn with_malware_gate(self, is_on: bool) -> Self {
+        Self { scans_for_malware: is_on, ..self }
+    }
+
+    /// The tags of a version, or of the current one; `None` if it does not exist.
+    async fn tags(
+        &self,
+        object: &ObjectVersion,
+        version: Option<&str>,
+    ) -> Result<Option<GetObjectTaggingOutput>, Error> {
+        let request = self.client.get_object_tagging().bucket(&object.bucket).key(&object.key);
+        match request.set_version_id(version.map(str::to_owned)).send().await {
+            Ok(tags) => Ok(Some(tags)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed("GetObjectTagging", error)),
+        }
     }
 
     async fn head_object(
@@ -35,7 +66,7 @@ impl UploadsBucket {
         version: Option<&str>,
     ) -> Result<Option<ObjectHead>, Error> {
         let request = self
-            .0
+            .client
             .head_object()
             .bucket(&object.bucket)
             .key(&object.key)
@@ -46,7 +77,7 @@ impl UploadsBucket {
                 owner: metadata(&head, OWNER).and_then(|owner| owner.parse().ok()),
                 name: metadata(&head, NAME).and_then(FileName::decode),
                 upload: metadata(&head, UPLOAD).and_then(|upload| upload.parse().ok()),
-                version_id: head.version_id.unwrap_or_else(|| "null".to_owned()),
+                version_id: head.version_id.unwrap_or_else(|| NO_VERSION.to_owned()),
                 size_bytes: head
                     .content_length
                     .and_then(|length| u64::try_from(length).ok())
@@ -56,7 +87,7 @@ impl UploadsBucket {
             Err(error) if is_missing(&error) => Ok(None),
             // S3 answers 400 to a HEAD that lacks the customer's key. The answer has no body and so no code.
             Err(error) if status(&error) == Some(400) => Ok(Some(ObjectHead {
-                version_id: version.unwrap_or("null").to_owned(),
+                version_id: version.unwrap_or(NO_VERSION).to_owned(),
                 size_bytes: 0,
                 content_type: None,
                 owner: None,
@@ -84,7 +115,7 @@ impl UploadsBucket {
         };
         let config = PresigningConfig::expires_in(lifetime).map_err(|error| defect("presigning", error))?;
         let request = self
-            .0
+            .client
             .get_object()
             .bucket(&object.bucket)
             .key(&object.key)
@@ -127,12 +158,17 @@ impl Uploads for UploadsBucket {
     }
 
     async fn current_version(&self, object: &ObjectVersion) -> Result<Option<String>, Error> {
+        // With the gate, IAM refuses even the `HEAD` of a current version that is not clean. Its tags may be read.
+        if self.scans_for_malware {
+            let tags = self.tags(object, None).await?;
+            return Ok(tags.map(|tags| tags.version_id.unwrap_or_else(|| NO_VERSION.to_owned())));
+        }
         Ok(self.head_object(object, None).await?.map(|head| head.version_id))
     }
 
     async fn read(&self, object: &ObjectVersion, range: ops::Range<u64>) -> Result<Bytes, Error> {
         let read = async {
-            let mut range = Range::open(&self.0, object, range, None).await?;
+            let mut range = Range::open(&self.client, object, range, None).await?;
             let mut bytes = BytesMut::new();
             while let Some(chunk) = range.next().await? {
                 bytes.extend_from_slice(&chunk);
@@ -143,10 +179,28 @@ impl Uploads for UploadsBucket {
     }
 }
 
+impl ScanResults for UploadsBucket {
+    async fn scan_status(&self, object: &ObjectVersion) -> Result<ScanStatus, Error> {
+        let tags = self.tags(object, Some(&object.version_id)).await?;
+        Ok(tags.map_or(ScanStatus::Gone, |tags| scan_status(&tags.tag_set)))
+    }
+}
+
+/// The status that the scanner's tag states.
+pub(super) fn scan_status(tags: &[Tag]) -> ScanStatus {
+    let tag = tags.iter().find(|tag| tag.key == ScanStatus::TAG);
+    ScanStatus::of_tag(tag.map(|tag| tag.value.as_str()))
+}
+
 impl UploadReader for UploadsBucket {
     async fn open(&self, object: &ObjectVersion, size_bytes: u64) -> Result<ByteStream, Error> {
-        let start =
-            Reading { client: self.0.clone(), object: object.clone(), size_bytes, offset: 0, range: None };
+        let start = Reading {
+            client: self.client.clone(),
+            object: object.clone(),
+            size_bytes,
+            offset: 0,
+            range: None,
+        };
         Ok(Box::pin(stream::try_unfold(start, Reading::next)))
     }
 

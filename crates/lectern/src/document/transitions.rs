@@ -215,6 +215,7 @@ pub fn finish(
         FinalOutcome::Ready { record_key } => {
             (DocumentState::Ready, Some(record_key), None, document.redrives)
         }
+        FinalOutcome::Rejected(reason) => (DocumentState::Rejected, None, Some(reason), document.redrives),
         FinalOutcome::Failed(Failure { reason, redrives }) => {
             (DocumentState::Failed, None, Some(reason), redrives)
         }

@@ -252,6 +252,8 @@ pub enum FinalOutcome {
         /// The record's object.
         record_key: String,
     },
+    /// The upload is not acceptable, as its malware scan has shown after it was registered.
+    Rejected(Reason),
     /// The document failed.
     Failed(Failure),
 }

@@ -84,14 +84,15 @@ pub enum Shown<'s> {
 
 /// Short-lived URLs for a person.
 pub trait ReadUrls: Send + Sync {
-    /// A URL of the uploaded object; `None` if the object no longer exists.
+    /// A URL of the uploaded object; `None` if the object no longer exists, or if the malware gate is on and the scanner has
+    /// not found the object clean.
     fn upload_url(
         &self,
         object: &ObjectVersion,
         shown: Shown<'_>,
     ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// A URL of a returned file, downloaded under `file_name`; `None` if the file no longer exists.
+    /// A URL of a returned file, downloaded under `file_name`; `None` in the same cases.
     fn returned_url(
         &self,
         key: &str,

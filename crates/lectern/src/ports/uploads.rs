@@ -64,6 +64,47 @@ pub trait Uploads: Send + Sync {
     ) -> impl Future<Output = Result<Bytes, Error>> + Send;
 }
 
+/// What the malware scanner says about one version of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanStatus {
+    /// Nothing yet.
+    Pending,
+    /// The version no longer exists.
+    Gone,
+    /// It found nothing.
+    Clean,
+    /// It found malware.
+    Threats,
+    /// It cannot look into such a file.
+    Unsupported,
+    /// It could not read the file, or the scan failed.
+    Failed,
+}
+
+impl ScanStatus {
+    /// The tag with which `GuardDuty` marks each version that it has scanned
+    /// (<https://docs.aws.amazon.com/guardduty/latest/ug/monitor-enable-s3-object-tagging-malware-protection.html>).
+    pub const TAG: &str = "GuardDutyMalwareScanStatus";
+
+    /// The status of a version with this value of [`Self::TAG`], if it has the tag.
+    pub fn of_tag(value: Option<&str>) -> Self {
+        match value {
+            None => Self::Pending,
+            Some("NO_THREATS_FOUND") => Self::Clean,
+            Some("THREATS_FOUND") => Self::Threats,
+            Some("UNSUPPORTED") => Self::Unsupported,
+            // ACCESS_DENIED, FAILED, and what GuardDuty may add.
+            Some(_) => Self::Failed,
+        }
+    }
+}
+
+/// The results of the malware scanner.
+pub trait ScanResults: Send + Sync {
+    /// The status of one version.
+    fn scan_status(&self, object: &ObjectVersion) -> impl Future<Output = Result<ScanStatus, Error>> + Send;
+}
+
 /// Reading one version of an upload for the third party.
 pub trait UploadReader: Send + Sync {
     /// The whole object, in ranged reads pinned to the version, at constant memory. The body ends with an error if the

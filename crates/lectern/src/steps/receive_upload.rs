@@ -5,10 +5,14 @@
 //! order. The function reads a new object's metadata and first bytes, and the end of a ZIP, never the whole of a large
 //! file. Every error leaves the message on the queue: SQS delivers it again, and all steps are idempotent.
 //!
+//! With the malware gate, a document's execution starts only when `GuardDuty` has found nothing in its file. `GuardDuty`
+//! writes its result into a tag of the object's version. Until the tag is there, the message stays on the queue.
+//!
 //! Objects that expire by a lifecycle rule change nothing: S3 reports them only as `LifecycleExpiration` events
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-configure-notification.html>), which the bucket does
 //! not send.
 
+mod malware;
 mod upload_type;
 
 use lectern_content::{MediaType, sniff_zip_end};
@@ -25,8 +29,8 @@ use crate::{
     limits::{SNIFF_BYTES, ZIP_END_BYTES},
     message::{self, Retryable, Unreadable},
     ports::{
-        Clock, Executions, NewDocument, ObjectHead, Protection, Random, Register, Registration, Sequencer,
-        StartExecution, Uploads, Withdrawing,
+        Clock, Executions, FinalOutcome, Finish, Finishing, NewDocument, ObjectHead, Protection, Random,
+        Register, Registration, ScanResults, ScanStatus, Sequencer, StartExecution, Uploads, Withdrawing,
     },
     telemetry::metrics,
     telemetry::trace::TraceParent,
@@ -47,9 +51,18 @@ pub struct Ports<'p, U, S, E, C, R> {
     pub random: &'p R,
     /// The largest upload that is accepted.
     pub max_upload_bytes: u64,
+    /// Whether the malware gate is on.
+    pub scans_for_malware: bool,
 }
 
-impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> Ports<'_, U, S, E, C, R> {
+impl<U, S, E, C, R> Ports<'_, U, S, E, C, R>
+where
+    U: Uploads + ScanResults,
+    S: Register + Withdrawing + Finishing,
+    E: Executions,
+    C: Clock,
+    R: Random,
+{
     /// Handles one message: an S3 event with any number of records. This function also chooses a new document's trace.
     ///
     /// # Errors
@@ -84,7 +97,7 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
     }
 
     /// Registers a document and starts its execution. `None` if its submission is erased.
-    async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Option<Document>, Error> {
+    async fn receive(&self, found: Found, traceparent: TraceParent) -> Result<Option<Document>, Retryable> {
         let has_valid_key = found.invalid_key.is_none();
         let judged = match found.invalid_key {
             Some(reason) => Judged::unseen(reason),
@@ -130,6 +143,9 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
                 return Ok(None);
             }
         };
+        // Also for a known document: an earlier run may have died after registering it.
+        let document =
+            if document.state == DocumentState::Received { self.start(document).await? } else { document };
         // The event of the file's deletion may have come before the document was registered.
         if document.state == DocumentState::Rejected
             && document.is_counted()
@@ -138,12 +154,39 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
         {
             self.withdraw(&document.reference).await?;
         }
-        // Also for a known document: an earlier run may have died after registering it. Starting an execution is
-        // idempotent.
-        if document.state == DocumentState::Received {
-            self.executions.start(&StartExecution::of(&document)).await?;
-        }
         Ok(Some(document))
+    }
+
+    /// Starts the execution of a document, unless its file has to be scanned first, or the scan speaks against it. Starting
+    /// an execution and rejecting a document are idempotent. Returns the document as it is now.
+    async fn start(&self, document: Document) -> Result<Document, Retryable> {
+        let status = if self.scans_for_malware {
+            self.uploads.scan_status(&document.object).await?
+        } else {
+            ScanStatus::Clean
+        };
+        let reason = match status {
+            ScanStatus::Clean => {
+                self.executions.start(&StartExecution::of(&document)).await?;
+                return Ok(document);
+            }
+            ScanStatus::Pending => return Err(Retryable::Waiting("the malware scan of the upload")),
+            ScanStatus::Gone => source_gone(),
+            ScanStatus::Threats => malware::found(),
+            ScanStatus::Unsupported => malware::unsupported(),
+            ScanStatus::Failed => {
+                tracing::error!("The malware scan failed.");
+                malware::failed()
+            }
+        };
+        let rejected = FinalOutcome::Rejected(reason.clone());
+        if self.store.finish(&document.reference, rejected, self.clock.now()).await? != Finish::Finished {
+            return Ok(document);
+        }
+        tracing::info!(reason = reason.code, "The document was rejected after the malware scan.");
+        let document = Document { state: DocumentState::Rejected, reason: Some(reason), ..document };
+        metrics::registered(&document);
+        Ok(document)
     }
 
     /// Withdraws the document of a deleted file. A delete marker that is older than the file's newest registered version
@@ -168,8 +211,7 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
 
     async fn judge(&self, object: &ObjectVersion) -> Result<Judged, Error> {
         let Some(head) = self.uploads.head(object).await? else {
-            let message = "The file was deleted before it could be looked at.";
-            return Ok(Judged::unseen(Reason::new(SOURCE_GONE, message)));
+            return Ok(Judged::unseen(source_gone()));
         };
         let (media_type, rejected) = match self.check(object, &head).await? {
             Ok(media_type) => (Some(media_type), None),
@@ -223,6 +265,10 @@ impl<U: Uploads, S: Register + Withdrawing, E: Executions, C: Clock, R: Random> 
 
 /// The code of the reason for a version that no longer exists.
 const SOURCE_GONE: &str = "sourceGone";
+
+fn source_gone() -> Reason {
+    Reason::new(SOURCE_GONE, "The file was deleted before it could be looked at.")
+}
 
 /// Why S3 would not let Lectern read the object. Without this check, such an upload would look like an outage of our own
 /// (S04).

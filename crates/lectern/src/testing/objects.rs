@@ -24,8 +24,8 @@ use crate::{
     document::{ObjectVersion, SubmissionId, keys},
     error::{Error, StoreError},
     ports::{
-        ByteStream, ErasedObjects, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles, Shown,
-        StreamFacts, SubmissionObjects, UploadReader, Uploads,
+        ByteStream, ErasedObjects, ObjectHead, Promoted, Protection, ReadUrls, Records, ReturnedFiles,
+        ScanResults, ScanStatus, Shown, StreamFacts, SubmissionObjects, UploadReader, Uploads,
     },
 };
 
@@ -35,6 +35,7 @@ pub struct MemoryObjects {
     uploads: Mutex<BTreeMap<(String, String), Vec<Version>>>,
     protections: Mutex<HashMap<ObjectVersion, Protection>>,
     returned: Mutex<BTreeMap<String, Returned>>,
+    scans: Mutex<HashMap<ObjectVersion, ScanStatus>>,
     breaks_off: AtomicBool,
     bytes_read: AtomicU64,
     faults: Arc<Faults>,
@@ -126,6 +127,11 @@ impl MemoryObjects {
         lock(&self.uploads).entry((object.bucket.clone(), object.key.clone())).or_default().push(version);
     }
 
+    /// Sets what the malware scanner says about a version.
+    pub fn scan(&self, object: &ObjectVersion, status: ScanStatus) {
+        lock(&self.scans).insert(object.clone(), status);
+    }
+
     /// Protects a version, so that it cannot be read.
     pub fn protect(&self, object: &ObjectVersion, protection: Protection) {
         lock(&self.protections).insert(object.clone(), protection);
@@ -184,6 +190,15 @@ impl Uploads for MemoryObjects {
             self.bytes_read.fetch_add((end - start) as u64, Ordering::Relaxed);
             Ok(bytes.slice(start..end))
         })?
+    }
+}
+
+impl ScanResults for MemoryObjects {
+    async fn scan_status(&self, object: &ObjectVersion) -> Result<ScanStatus, Error> {
+        self.faults.run("scan_status", || match self.version(object) {
+            None => ScanStatus::Gone,
+            Some(_) => lock(&self.scans).get(object).copied().unwrap_or(ScanStatus::Pending),
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub struct MemoryWorld {
     pub random: SequentialRandom,
     /// The third party's limits: so high that they have no effect, unless a test changes them.
     pub limits: Limits,
+    /// Whether the malware gate is on.
+    pub scans_for_malware: bool,
 }
 
 impl Default for MemoryWorld {
@@ -79,6 +81,7 @@ impl Default for MemoryWorld {
                 max_in_flight: 1_000_000,
                 lease: Duration::from_hours(1_000),
             },
+            scans_for_malware: false,
             faults,
         }
     }
@@ -104,6 +107,7 @@ impl MemoryWorld {
             clock,
             random,
             max_upload_bytes: MAX_UPLOAD_BYTES,
+            scans_for_malware: self.scans_for_malware,
         };
         ports.handle(receive_upload::Message { body, xray_header: None }).await
     }

@@ -100,7 +100,15 @@ impl World {
         let handle = async |received: Received| {
             let (uploads, store, executions) = (&self.objects, &self.store, &self.states);
             let (clock, random, max_upload_bytes) = (&self.clock, &OneCallback, 1 << 20);
-            let ports = receive_upload::Ports { uploads, store, executions, clock, random, max_upload_bytes };
+            let ports = receive_upload::Ports {
+                uploads,
+                store,
+                executions,
+                clock,
+                random,
+                max_upload_bytes,
+                scans_for_malware: false,
+            };
             let message = Message { body: &received.body, xray_header: received.xray_header.as_deref() };
             ports.handle(message).await
         };

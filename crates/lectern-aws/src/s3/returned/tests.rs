@@ -11,12 +11,13 @@ use aws_sdk_s3::{
         create_multipart_upload::CreateMultipartUploadOutput,
         delete_object::{DeleteObjectInput, DeleteObjectOutput},
         get_object::GetObjectOutput,
+        get_object_tagging::GetObjectTaggingOutput,
         head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
         put_object::PutObjectOutput,
         upload_part::UploadPartOutput,
     },
     primitives::ByteStream as Body,
-    types::MetadataDirective,
+    types::{MetadataDirective, Tag},
 };
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
@@ -226,6 +227,26 @@ async fn a08_no_url_is_made_of_a_file_that_has_expired() {
     let object = crate::test_support::object();
     assert_eq!(bucket.upload_url(&object, Shown::Download("plan.txt")).await.unwrap(), None);
     assert_eq!(head.num_calls(), 2);
+}
+
+/// S02: with the malware gate, a file that is not clean is left out, and S3 is not even asked for it.
+#[tokio::test]
+async fn s02_no_url_is_made_of_a_file_that_is_not_clean() {
+    let object = crate::test_support::object();
+    for (tag, asked) in [(None, 0), (Some("THREATS_FOUND"), 0), (Some("NO_THREATS_FOUND"), 2)] {
+        let tags = move || {
+            let tag = tag.map(|value| Tag::builder().key("GuardDutyMalwareScanStatus").value(value).build());
+            let tags = tag.into_iter().map(Result::unwrap).collect();
+            GetObjectTaggingOutput::builder().set_tag_set(Some(tags)).build().unwrap()
+        };
+        let tags = mock!(Client::get_object_tagging).then_output(tags);
+        let head = mock!(Client::head_object).then_http_response(|| xml_error(404, ""));
+        let bucket = ReturnedBucket::new(client!(aws_sdk_s3, tags, head), "returned".to_owned());
+        let bucket = bucket.with_malware_gate(true);
+        assert_eq!(bucket.returned_url("returned/s1/d1/0", "x.vtt").await.unwrap(), None);
+        assert_eq!(bucket.upload_url(&object, Shown::Download("plan.txt")).await.unwrap(), None);
+        assert_eq!((tags.num_calls(), head.num_calls()), (2, asked), "{tag:?}");
+    }
 }
 
 #[tokio::test]

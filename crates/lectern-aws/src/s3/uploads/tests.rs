@@ -7,17 +7,18 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
     operation::{
         get_object::{GetObjectInput, GetObjectOutput},
+        get_object_tagging::GetObjectTaggingOutput,
         head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
     },
     primitives::{ByteStream as Body, SdkBody},
-    types::{ArchiveStatus, ServerSideEncryption, StorageClass},
+    types::{ArchiveStatus, ServerSideEncryption, StorageClass, Tag},
 };
 use aws_smithy_mocks::{Rule, mock};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use lectern::{
     document::ObjectVersion,
-    ports::{Protection, Shown, UploadReader as _, Uploads as _},
+    ports::{Protection, ScanResults as _, ScanStatus, Shown, UploadReader as _, Uploads as _},
 };
 use rstest::rstest;
 
@@ -60,6 +61,61 @@ async fn bucket_without_versions_has_the_version_null() {
     let rule = mock!(Client::head_object).then_output(|| HeadObjectOutput::builder().build());
     let head = bucket(&rule).head(&object()).await.unwrap().unwrap();
     assert_eq!((head.version_id.as_str(), head.size_bytes), ("null", 0));
+}
+
+fn tagged(version: &str, tags: &[(&str, &str)]) -> GetObjectTaggingOutput {
+    let tag = |(key, value): &(&str, &str)| Tag::builder().key(*key).value(*value).build().unwrap();
+    let tags = Some(tags.iter().map(tag).collect());
+    GetObjectTaggingOutput::builder().version_id(version).set_tag_set(tags).build().unwrap()
+}
+
+#[rstest]
+#[case(&[], ScanStatus::Pending)]
+#[case(&[("course", "NO_THREATS_FOUND")], ScanStatus::Pending)]
+#[case(&[("course", "1"), ("GuardDutyMalwareScanStatus", "NO_THREATS_FOUND")], ScanStatus::Clean)]
+#[case(&[("GuardDutyMalwareScanStatus", "THREATS_FOUND")], ScanStatus::Threats)]
+#[case(&[("GuardDutyMalwareScanStatus", "UNSUPPORTED")], ScanStatus::Unsupported)]
+#[case(&[("GuardDutyMalwareScanStatus", "ACCESS_DENIED")], ScanStatus::Failed)]
+#[case(&[("GuardDutyMalwareScanStatus", "FAILED")], ScanStatus::Failed)]
+#[case(&[("GuardDutyMalwareScanStatus", "SOMETHING_NEW")], ScanStatus::Failed)]
+#[tokio::test]
+async fn s02_only_the_tag_of_the_named_version_makes_it_clean(
+    #[case] tags: &'static [(&'static str, &'static str)],
+    #[case] expected: ScanStatus,
+) {
+    let rule = mock!(Client::get_object_tagging)
+        .match_requests(|request| request.version_id() == Some("v1"))
+        .then_output(move || tagged("v1", tags));
+    assert_eq!(bucket(&rule).scan_status(&object()).await.unwrap(), expected);
+}
+
+/// S02: IAM would refuse the `HEAD` of a current version that is not clean.
+#[tokio::test]
+async fn s02_with_the_gate_the_current_version_is_known_without_reading_it() {
+    let rule = mock!(Client::get_object_tagging)
+        .match_requests(|request| request.version_id().is_none())
+        .then_output(|| tagged("v2", &[("GuardDutyMalwareScanStatus", "THREATS_FOUND")]));
+    let current = bucket(&rule).with_malware_gate(true).current_version(&object()).await.unwrap();
+    assert_eq!(current.as_deref(), Some("v2"));
+}
+
+#[rstest]
+#[case(404, None)]
+#[case(405, None)]
+#[case(403, Some("Store.Unavailable"))]
+#[case(503, Some("Store.Unavailable"))]
+#[tokio::test]
+async fn s02_tags_of_a_deleted_version_are_those_of_nothing_and_refused_ones_are_unavailable(
+    #[case] status: u16,
+    #[case] error: Option<&str>,
+) {
+    let rule = mock!(Client::get_object_tagging).then_http_response(move || xml_error(status, ""));
+    let bucket = bucket(&rule).with_malware_gate(true);
+    let (current, scan) = (bucket.current_version(&object()).await, bucket.scan_status(&object()).await);
+    match error {
+        None => assert_eq!((current.unwrap(), scan.unwrap()), (None, ScanStatus::Gone)),
+        Some(name) => assert_eq!([current.unwrap_err().name(), scan.unwrap_err().name()], [name; 2]),
+    }
 }
 
 #[tokio::test]

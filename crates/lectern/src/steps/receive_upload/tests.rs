@@ -1,5 +1,6 @@
 //! Tests the step with the in-memory ports: accepted uploads, rejected uploads, and that a repetition changes nothing.
 
+mod malware;
 mod real_files;
 mod removed;
 
@@ -378,7 +379,9 @@ async fn receive(world: &MemoryWorld, object: &ObjectVersion, xray_header: Optio
     let max_upload_bytes = MAX_UPLOAD_BYTES;
     let event = s3_event(&[(object, "01")]);
     let message = Message { body: &event, xray_header };
-    Ports { uploads, store, executions, clock, random, max_upload_bytes }.handle(message).await.unwrap();
+    let ports =
+        Ports { uploads, store, executions, clock, random, max_upload_bytes, scans_for_malware: false };
+    ports.handle(message).await.unwrap();
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ pub const ALL: [Metric; 25] = [
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].
-pub const REASONS: [&str; 47] = [
+pub const REASONS: [&str; 50] = [
     "badJson",
     "badTime",
     "contractBroken",
@@ -101,10 +101,12 @@ pub const REASONS: [&str; 47] = [
     "internal",
     "invalidKey",
     "malformed",
+    "malware",
     "missing",
     "noCues",
     "noResult",
     "noSuchFile",
+    "notScannable",
     "notUtf8",
     "nothingReturned",
     "outcomeUnknown",
@@ -113,6 +115,7 @@ pub const REASONS: [&str; 47] = [
     "recordTooLarge",
     "redirected",
     "rejected",
+    "scanFailed",
     "sourceGone",
     "sourceUnreadable",
     "superseded",

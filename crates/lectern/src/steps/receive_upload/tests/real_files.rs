@@ -151,7 +151,9 @@ async fn f04_no_more_than_the_end_of_a_large_document_is_read() {
     let MemoryWorld { objects: uploads, store, states: executions, clock, random, .. } = &world;
     let event = s3_event(&[(&object, "01")]);
     let message = Message { body: &event, xray_header: None };
-    let ports = Ports { uploads, store, executions, clock, random, max_upload_bytes: u64::MAX };
+    let max_upload_bytes = u64::MAX;
+    let ports =
+        Ports { uploads, store, executions, clock, random, max_upload_bytes, scans_for_malware: false };
     assert_eq!(ports.handle(message).await.unwrap(), accepted(1));
     assert_eq!(uploads.bytes_read(), SNIFF_BYTES + ZIP_END_BYTES);
 }
@@ -413,7 +415,9 @@ async fn recording_behind_a_tag_of_ten_megabytes_is_accepted_by_its_start() {
     let MemoryWorld { objects: uploads, store, states: executions, clock, random, .. } = &world;
     let event = s3_event(&[(&object, "01")]);
     let message = Message { body: &event, xray_header: None };
-    let ports = Ports { uploads, store, executions, clock, random, max_upload_bytes: u64::MAX };
+    let max_upload_bytes = u64::MAX;
+    let ports =
+        Ports { uploads, store, executions, clock, random, max_upload_bytes, scans_for_malware: false };
     assert_eq!(ports.handle(message).await.unwrap(), accepted(1));
     assert_eq!(uploads.bytes_read(), SNIFF_BYTES);
 }
