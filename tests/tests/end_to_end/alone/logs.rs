@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// The messages of lines that need not name a document. All other lines must name one.
-const OF_NO_DOCUMENT: [&str; 8] = [
+const OF_NO_DOCUMENT: [&str; 9] = [
+    "A callback could not be kept; it will be sent again.",
     "A batch stays on its queue.",
     "A message goes to the dead-letter queue.",
     "A message could not be sent to the dead-letter queue and stays on its queue.",
@@ -56,6 +57,9 @@ async fn case_53_logs_hold_no_token_secret_url_or_name_and_every_line_has_its_id
         let is_metric = value["_aws"].is_object();
         let outcome = value["Outcome"].as_str().unwrap_or_default();
         let of_none = OF_NO_DOCUMENT.contains(&message) || OUTCOMES_OF_NO_DOCUMENT.contains(&outcome);
+        let is_erasure =
+            value["function"].as_str().is_some_and(|function| function.contains("EraseSubmission"));
+        let of_none = of_none || (is_erasure && has("submissionId"));
         let says_when = is_metric || has("timestamp") && has("level") && has("message");
         let complete = has("function") && has("traceId") && says_when;
         if !complete || !(of_none || has("submissionId") && has("documentId")) {
