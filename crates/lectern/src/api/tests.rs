@@ -61,8 +61,8 @@ async fn make_ready(backend: &MemoryBackend, document: &DocumentRef) {
     backend.make_ready(document, &[(file, content.into())]).await.unwrap();
 }
 
-fn damaged() -> Option<Reason> {
-    Some(Reason::new("damaged", "The file is damaged."))
+fn damaged() -> Reason {
+    Reason::new("damaged", "The file is damaged.")
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn call(
     let upload = |name: &str| created.pending.iter().find(|file| file.name == name).unwrap().file_id;
     let ready = backend.arrive(&id, upload("a.docx"), None).await.unwrap();
     make_ready(&backend, &ready).await;
-    let rejected = backend.arrive(&id, upload("b.pdf"), damaged()).await.unwrap();
+    let rejected = backend.arrive(&id, upload("b.pdf"), Some(damaged())).await.unwrap();
     let [ready, rejected] = [ready, rejected].map(|document| document.document_id.to_string());
     let large = upload("c.mp4").to_string();
     begin_upload(&backend, &teacher, id.as_str(), &large, &BeginUpload::default()).await.unwrap();

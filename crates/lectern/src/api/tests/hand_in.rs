@@ -307,7 +307,7 @@ async fn late_file_joins_a_submission_that_is_ready() {
 #[tokio::test]
 async fn replacement_supersedes_the_document_when_it_arrives() {
     let backend = MemoryBackend::default();
-    let old = arrived(&backend, &teacher(), "plan.pdf", damaged()).await;
+    let old = arrived(&backend, &teacher(), "plan.pdf", Some(damaged())).await;
     let (id, old_id) = (old.submission_id.as_str(), old.document_id.to_string());
     let newer = replace_document(&backend, &teacher(), id, &old_id, &file("Plan (2).PDF", 7)).await.unwrap();
     assert_eq!(newer.replaces, Some(old.document_id));
@@ -351,7 +351,7 @@ async fn only_a_file_that_was_rejected_or_has_failed_is_removed_alone() {
         assert!(matches!(remove(document).await, Err(ApiError::FileInUse)));
     }
     assert!(backend.desk.deleted().is_empty());
-    let rejected = arrived(&backend, &teacher(), "c.pdf", damaged()).await;
+    let rejected = arrived(&backend, &teacher(), "c.pdf", Some(damaged())).await;
     remove(&rejected).await.unwrap();
     assert_eq!(backend.desk.deleted(), [backend.store.get(&rejected).unwrap().object]);
 }

@@ -35,7 +35,7 @@ async fn world() -> (MemoryBackend, DocumentRef, DocumentRef) {
         .await
         .unwrap();
     backend.clock.advance(Duration::from_secs(1));
-    let rejected = backend.arrive(&id, upload("pdf"), damaged()).await.unwrap();
+    let rejected = backend.arrive(&id, upload("pdf"), Some(damaged())).await.unwrap();
     (backend, ready, rejected)
 }
 
@@ -65,8 +65,7 @@ async fn one_of_three_files_fails_alone() {
     let created = created(&backend, &teacher(), &[("a.pdf", 1), ("b.pdf", 1), ("c.pdf", 1)]).await;
     let id = created.submission.submission_id;
     for (number, file) in created.pending.iter().enumerate() {
-        let document =
-            backend.arrive(&id, file.file_id, (number == 1).then(damaged).flatten()).await.unwrap();
+        let document = backend.arrive(&id, file.file_id, (number == 1).then(damaged)).await.unwrap();
         if number != 1 {
             make_ready(&backend, &document).await;
         }
@@ -255,7 +254,7 @@ async fn lists_are_filtered_by_state_type_and_time() {
     let backend = MemoryBackend::default();
     let mut created_at = Vec::new();
     for name in ["a.mp4", "b.pdf", "c.jpg", "d.mp4"] {
-        let document = arrived(&backend, &teacher(), name, (name == "b.pdf").then(damaged).flatten()).await;
+        let document = arrived(&backend, &teacher(), name, (name == "b.pdf").then(damaged)).await;
         if name == "d.mp4" {
             make_ready(&backend, &document).await;
         }
@@ -383,7 +382,7 @@ proptest! {
             for (later_s, is_rejected, is_anothers) in &created {
                 backend.clock.advance(Duration::from_secs(*later_s));
                 let by = if *is_anothers { person("another", "teachers") } else { teacher() };
-                arrived(&backend, &by, "a.pdf", is_rejected.then(damaged).flatten()).await;
+                arrived(&backend, &by, "a.pdf", is_rejected.then(damaged)).await;
             }
             let caller = if is_of_one_teacher { teacher() } else { evaluator() };
             let mut query = ListQuery {

@@ -140,7 +140,7 @@ async fn hand_in(backend: &MemoryBackend, teacher: &str) -> HandedIn {
     let reason = Reason::new("damaged", "The file is damaged.");
     let rejected = backend.arrive(&id, file("broken.pdf"), Some(reason)).await.unwrap();
     let in_parts = file("lesson.mp4");
-    begin_upload(backend, &caller, id.as_str(), &in_parts.to_string(), &BeginUpload::default())
+    begin_upload(backend, &caller, id.as_str(), &in_parts.to_string(), &lectern::api::BeginUpload::default())
         .await
         .unwrap();
     HandedIn { id, ready, rejected, in_one_request: file("later.pdf"), in_parts }
