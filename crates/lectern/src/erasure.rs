@@ -21,7 +21,8 @@ use crate::{
 
 /// The code of [`stopped`].
 pub const STOPPED: &str = "erased";
-/// Who erases a submission that its owner has withdrawn. The erasure is kept for good, so it does not name the person.
+/// Stands in the tombstone of a submission that its owner has withdrawn. The tombstone is kept for good, so it does not
+/// name the person.
 pub const BY_OWNER: &str = "owner";
 /// Versions of objects that one pass erases in each bucket before it asks for another pass.
 pub const MAX_VERSIONS: usize = 20_000;

@@ -1,4 +1,4 @@
-//! The HTTP client, and how its errors are told without URLs, which may be secret.
+//! The HTTP client. Its error messages contain no URLs, because a URL may be a secret.
 
 use std::{error::Error as _, time::Duration};
 

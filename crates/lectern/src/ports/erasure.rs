@@ -19,7 +19,7 @@ pub struct Erasure {
     /// How far the erasure has come.
     #[serde(rename = "erasureState")]
     pub state: ErasureState,
-    /// Who began the newest run: the ARN of the principal that ran the command, or [`crate::erasure::BY_OWNER`].
+    /// The principal that began the newest run: the ARN of the principal that ran the command, or [`crate::erasure::BY_OWNER`].
     #[serde(rename = "erasedBy")]
     pub by: String,
     /// When the first run began, RFC 3339.
