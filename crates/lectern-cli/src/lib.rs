@@ -5,7 +5,7 @@
 //! changes show a plan first and have a rate limit, and every command may be interrupted and run again. Their output
 //! contains no task tokens, URLs or callback ids. It contains object keys, and so file names, only with `--show-names`.
 //!
-//! The commands for teachers and evaluators use the stack's HTTP API ([`api`]) as the person who signed in with
+//! The commands for teachers and evaluators use the stack's HTTP API as the person who signed in with
 //! `lectern login`, and need no AWS credentials.
 
 mod api;

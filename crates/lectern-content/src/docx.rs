@@ -11,8 +11,9 @@ use crate::{ContentError, package::Package, xml::Extracted};
 ///
 /// The function reads the ZIP's directory and inflates the main part, which the package's relationships name, and the
 /// embedded documents. It counts inflated bytes as they come out of the inflater and compares them with
-/// [`Limits::ZIP_INFLATED_BYTES`] and [`Limits::ZIP_RATIO`]. It refuses a `DOCTYPE`, so no entity can expand. Besides the
-/// text, it holds one run of the document, embedded documents and buffers in memory.
+/// [`ZIP_INFLATED_BYTES`](crate::Limits::ZIP_INFLATED_BYTES) and [`ZIP_RATIO`](crate::Limits::ZIP_RATIO). It refuses a
+/// `DOCTYPE`, so no entity can expand. Besides the text, it holds one run of the document, embedded documents and buffers in
+/// memory.
 pub fn extract_text(bytes: &[u8]) -> Result<String, ContentError> {
     let mut text = Extracted::default();
     read_body(bytes, &mut text, Depth::Document)?;

@@ -14,14 +14,14 @@ mod reading;
 mod submissions;
 #[cfg(test)]
 mod tests;
+mod uploading;
 
 use serde::Serialize;
 
 pub use access::{Caller, Role};
 pub use hand_in::{
-    AddFile, BeginUpload, CreateSubmission, PartRequest, PendingFileView, SignParts, SignedParts, UploadPlan,
-    add_file, begin_upload, complete_upload, create_submission, remove_document, remove_file,
-    replace_document, sign_parts, withdraw_submission,
+    AddFile, CreateSubmission, PendingFileView, add_file, create_submission, remove_document, remove_file,
+    replace_document, withdraw_submission,
 };
 pub use operations::{FailuresPage, Overview, RedriveAnswer, RedriveRequest};
 pub use problem::{ApiError, Problem};
@@ -29,6 +29,9 @@ pub use reading::{FileLink, FileSource, Files, file_urls, read_record};
 pub use submissions::{
     DocumentSummary, DocumentsPage, ListQuery, PageQuery, SubmissionDetail, SubmissionSummary,
     SubmissionsPage, list_documents, list_submissions, read_submission,
+};
+pub use uploading::{
+    BeginUpload, PartRequest, SignParts, SignedParts, UploadPlan, begin_upload, complete_upload, sign_parts,
 };
 
 use self::operations::Redriven;

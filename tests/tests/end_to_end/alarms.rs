@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    aws_json::{call, sns},
+    aws_json::{call, form},
     stack::Stack,
     wait::{LATER, eventually},
 };
@@ -48,7 +48,7 @@ impl<'s> Subscriber<'s> {
             ("Protocol", "sqs"),
             ("Endpoint", endpoint),
         ];
-        let answer = sns(stack, &subscribe).await;
+        let answer = form(stack, "sns", &subscribe).await;
         let (_, rest) = answer.split_once("<SubscriptionArn>").expect("the subscription's ARN");
         let subscription = rest.split('<').next().unwrap().to_owned();
         Self { stack, queue_url, subscription, heard: BTreeSet::new() }
@@ -84,7 +84,7 @@ impl<'s> Subscriber<'s> {
     pub(crate) async fn unsubscribe(self) {
         let arn = self.subscription.as_str();
         let fields = [("Action", "Unsubscribe"), ("Version", "2010-03-31"), ("SubscriptionArn", arn)];
-        sns(self.stack, &fields).await;
+        form(self.stack, "sns", &fields).await;
         self.stack.sqs.delete_queue().queue_url(self.queue_url).send().await.unwrap();
     }
 }

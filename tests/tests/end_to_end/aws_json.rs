@@ -1,5 +1,5 @@
-//! Signed HTTP for the few AWS calls without an SDK crate in the workspace: Cognito, `CloudWatch` and its logs, Lambda,
-//! Secrets Manager and SNS.
+//! Signed HTTP for the few AWS calls without an SDK crate in the workspace: Cognito, `CloudWatch` and its logs, IAM,
+//! Lambda, Secrets Manager and SNS.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lectern::ports::Clock as _;
@@ -28,12 +28,12 @@ pub(crate) async fn lambda(stack: &Stack, method: &Method, path: &str, body: &Va
     json(&send(stack, "lambda", method, path, &[], JSON, body).await)
 }
 
-/// Sends a form to SNS, and returns its answer, which is XML.
-pub(crate) async fn sns(stack: &Stack, fields: &[(&str, &str)]) -> String {
+/// Sends a form, the protocol of SNS and IAM, and returns the answer, which is XML.
+pub(crate) async fn form(stack: &Stack, service: &str, fields: &[(&str, &str)]) -> String {
     let encoded =
         fields.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     let body = encoded.collect::<Vec<_>>().join("&");
-    send(stack, "sns", &Method::POST, "/", &[], FORM, body).await
+    send(stack, service, &Method::POST, "/", &[], FORM, body).await
 }
 
 fn json(text: &str) -> Value {

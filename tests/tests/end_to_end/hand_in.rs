@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_s3::{
+    config::{Credentials, SharedCredentialsProvider},
+    error::ProvideErrorMetadata as _,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lectern::{
     display_text::Label,
@@ -21,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     api::Person,
+    aws_json,
     content::{text, video},
     ports::OwnBucket,
     stack::{Description, Stack},
@@ -99,7 +103,7 @@ impl Stack {
 }
 
 #[tokio::test]
-async fn teacher_hands_in_a_lesson_adds_captions_a_day_later_and_withdraws_it() {
+async fn teacher_hands_in_a_lesson_adds_a_late_file_and_withdraws_it() {
     let stack = Stack::open();
     let lesson = hand_in(&stack, Person::Teacher, "Wasserkreislauf – 7b.mp4", &video()).await;
     let ready = stack.ready_document(&lesson).await;
@@ -255,6 +259,57 @@ async fn s01_form_uploads_exactly_the_declared_object() {
     let metadata = head.metadata.unwrap();
     assert_eq!(metadata["owner"], "teacher-1");
     assert_eq!(metadata["upload"], desk.file.upload_id.to_string());
+}
+
+/// A user of this account whose own permissions allow everything of S3.
+struct S3User {
+    name: String,
+    s3: aws_sdk_s3::Client,
+}
+
+impl S3User {
+    async fn create(stack: &Stack) -> Self {
+        let name = format!("e2e-{}", Uuid::new_v4().simple());
+        let allow = json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*" });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [allow] }).to_string();
+        Self::iam(stack, "CreateUser", &name, &[]).await;
+        let policy = [("PolicyName", "s3"), ("PolicyDocument", policy.as_str())];
+        Self::iam(stack, "PutUserPolicy", &name, &policy).await;
+        let key = Self::iam(stack, "CreateAccessKey", &name, &[]).await;
+        let element = |element: &str| {
+            let (_, rest) = key.split_once(&format!("<{element}>")).expect("the answer has the element");
+            rest.split('<').next().unwrap().to_owned()
+        };
+        let credentials =
+            Credentials::new(element("AccessKeyId"), element("SecretAccessKey"), None, None, "the test");
+        let config = stack.s3.config().to_builder().credentials_provider(credentials).build();
+        Self { name, s3: aws_sdk_s3::Client::from_conf(config) }
+    }
+
+    async fn iam(stack: &Stack, action: &str, user: &str, more: &[(&str, &str)]) -> String {
+        let fields = [("Action", action), ("Version", "2010-05-08"), ("UserName", user)];
+        aws_json::form(stack, "iam", &[&fields, more].concat()).await
+    }
+
+    /// Puts an object; `true` if S3 takes it, `false` if it denies access.
+    async fn puts(&self, bucket: &str, key: &str) -> bool {
+        let put = self.s3.put_object().bucket(bucket).key(key).body(text().into()).send().await;
+        put.map_err(|error| assert_eq!(error.code(), Some("AccessDenied"), "{error:?}")).is_ok()
+    }
+}
+
+#[tokio::test]
+async fn s01_bucket_takes_no_object_from_a_user_who_may_write_everywhere() {
+    let stack = Stack::open();
+    let user = S3User::create(&stack).await;
+    let key = format!("submissions/{}/plan.txt", user.name);
+    let own = OwnBucket::create().await;
+    assert!(user.puts(&own.name, &key).await, "the user's own permissions allow it");
+    assert!(!user.puts(&stack.is.uploads_bucket, &key).await, "the bucket's policy denies it");
+    let begun = user.s3.create_multipart_upload().bucket(&stack.is.uploads_bucket).key(&key).send().await;
+    assert_eq!(begun.unwrap_err().code(), Some("AccessDenied"));
+    S3User::iam(&stack, "DeleteUserPolicy", &user.name, &[("PolicyName", "s3")]).await;
+    assert!(!user.puts(&own.name, &key).await, "without the permission");
 }
 
 #[tokio::test]

@@ -215,6 +215,12 @@ impl SignUploads for UploadDesk {
         }
     }
 
+    async fn newest_version(&self, key: &str) -> Result<Option<String>, Error> {
+        let uploads = UploadsBucket::new(self.client.clone()).with_malware_gate(self.scans_for_malware);
+        let (bucket, version_id) = (self.bucket.clone(), String::new());
+        uploads.current_version(&ObjectVersion { bucket, key: key.to_owned(), version_id }).await
+    }
+
     async fn abort(&self, key: &str, multipart_id: &str) -> Result<(), Error> {
         let request =
             self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(multipart_id);
@@ -225,8 +231,7 @@ impl SignUploads for UploadDesk {
     }
 
     async fn delete(&self, object: &ObjectVersion) -> Result<bool, Error> {
-        let uploads = UploadsBucket::new(self.client.clone()).with_malware_gate(self.scans_for_malware);
-        let newest = uploads.current_version(object).await?;
+        let newest = self.newest_version(&object.key).await?;
         if newest.is_some_and(|newest| newest != object.version_id) {
             return Ok(false);
         }

@@ -231,6 +231,9 @@ pub trait SignUploads: Send + Sync {
         parts: &[UploadedPart],
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// The newest version of the object with this key; `None` if there is no such object.
+    fn newest_version(&self, key: &str) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+
     /// Ends a multipart upload without an object. No error if there is none.
     fn abort(&self, key: &str, multipart_id: &str) -> impl Future<Output = Result<(), Error>> + Send;
 

@@ -30,6 +30,7 @@ struct State {
     begun: u64,
     uploads: BTreeMap<(String, String), BTreeMap<u32, UploadedPart>>,
     completed: Vec<String>,
+    newest: BTreeMap<String, String>,
     deleted: Vec<ObjectVersion>,
 }
 
@@ -45,6 +46,11 @@ impl MemoryDesk {
         let Some(mut upload) = state.uploads.last_entry() else { return false };
         upload.get_mut().insert(part.part_number, part);
         true
+    }
+
+    /// Adds a version of an object.
+    pub fn add_version(&self, object: &ObjectVersion) {
+        lock(&self.state).newest.insert(object.key.clone(), object.version_id.clone());
     }
 
     /// The keys of the objects that were made of parts.
@@ -117,8 +123,13 @@ impl SignUploads for MemoryDesk {
             let mut state = lock(&self.state);
             if state.uploads.remove(&(key.to_owned(), multipart_id.to_owned())).is_some() {
                 state.completed.push(key.to_owned());
+                state.newest.insert(key.to_owned(), format!("version of {multipart_id}"));
             }
         })
+    }
+
+    async fn newest_version(&self, key: &str) -> Result<Option<String>, Error> {
+        self.faults.run("newest_version", || lock(&self.state).newest.get(key).cloned())
     }
 
     async fn abort(&self, key: &str, multipart_id: &str) -> Result<(), Error> {

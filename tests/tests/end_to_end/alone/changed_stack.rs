@@ -2,8 +2,8 @@
 //! killed.
 
 use lectern::document::DocumentState;
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use third_party::{FaultRule, SubmissionFault};
 use uuid::Uuid;
 
@@ -38,6 +38,31 @@ async fn a_pulled_document_becomes_ready_with_one_job_that_fetched_its_bytes() {
         assert_eq!(case.stack.pulled().await, pulled + 3);
     };
     then(body, stack.set_variable(&function, "PUSH_MAX_BYTES", &before)).await;
+}
+
+#[tokio::test]
+async fn s01_token_that_has_expired_is_refused() {
+    let stack = Stack::open();
+    let client_id = stack.is.user_pool_client_id.clone();
+    // Cognito takes five minutes or more. The local cloud also takes one second, so that the test need not wait so long.
+    let lifetime = async |number: u32, unit: &str| {
+        let stack = Stack::open();
+        let units = json!({ "AccessToken": unit, "RefreshToken": "hours" });
+        let changed = json!({
+            "ClientId": stack.is.user_pool_client_id, "AccessTokenValidity": number, "TokenValidityUnits": units,
+        });
+        stack.cognito("UpdateUserPoolClient", &stack.is.user_pool_id, changed).await;
+    };
+    lifetime(1, "seconds").await;
+    let body = async move {
+        let token = stack.sign_in(&client_id, &stack.is.people.teacher).await.access;
+        eventually("the token has expired", SOON, async || {
+            let answer = stack.send_as(Some(&token), Method::GET, "/v1/submissions", &Value::Null).await;
+            if answer.status() == StatusCode::UNAUTHORIZED { Ok(()) } else { Err(answer.status()) }
+        })
+        .await;
+    };
+    then(body, lifetime(60, "minutes")).await;
 }
 
 #[tokio::test]

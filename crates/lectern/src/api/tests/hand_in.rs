@@ -8,7 +8,7 @@ use crate::{
     api::UploadPlan,
     document::{DocumentState, submission::SubmissionState},
     limits,
-    ports::{HandIn as _, SignUploads as _, UploadedPart},
+    ports::{HandIn as _, Load as _, SignUploads as _, UploadedPart},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -234,12 +234,18 @@ async fn part_of_another_size_is_missing() {
 }
 
 #[tokio::test]
-async fn upload_that_s3_has_ended_begins_anew() {
+async fn upload_that_s3_has_ended_lacks_every_part_and_begins_anew() {
     let upload = InParts::begun().await;
-    send_part(&upload.backend, 1, 8 * MIB);
+    for (number, size_bytes) in [(1, 8 * MIB), (2, 8 * MIB), (3, 1)] {
+        send_part(&upload.backend, number, size_bytes);
+    }
     let pending = upload.backend.store.pending(&upload.submission.parse().unwrap()).await.unwrap();
     let ended = pending[0].multipart_id.clone().unwrap();
     upload.backend.desk.abort(&pending[0].key, &ended).await.unwrap();
+    match upload.complete().await {
+        Err(ApiError::IncompleteUpload(missing)) => assert_eq!(missing, [1, 2, 3]),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(upload.begin().await, Vec::<u32>::new());
     let pending = upload.backend.store.pending(&upload.submission.parse().unwrap()).await.unwrap();
     assert_ne!(pending[0].multipart_id.as_ref(), Some(&ended));
@@ -326,6 +332,29 @@ async fn replacement_supersedes_the_document_when_it_arrives() {
     assert_eq!(again.unwrap_err().problem().kind, "urn:problem-type:lectern:superseded");
     let removed = remove_document(&backend, &teacher(), id, &old_id).await;
     assert_eq!(removed.unwrap_err().problem().kind, "urn:problem-type:lectern:superseded");
+}
+
+#[tokio::test]
+async fn version_that_is_replaced_does_not_complete_the_replacement() {
+    let backend = MemoryBackend::default();
+    let old = arrived(&backend, &teacher(), "a.mp4", None).await;
+    let (id, old_id) = (old.submission_id.to_string(), old.document_id.to_string());
+    let replaced = backend.store.load(&old).await.unwrap().unwrap().object;
+    backend.desk.add_version(&replaced);
+    let newer = file("a.mp4", InParts::SIZE);
+    let newer = replace_document(&backend, &teacher(), &id, &old_id, &newer).await.unwrap();
+    let upload = InParts { backend, submission: id, upload: newer.file_id.to_string() };
+    upload.begin().await;
+    let pending = upload.backend.store.pending(&old.submission_id).await.unwrap();
+    let multipart_id = pending[0].multipart_id.clone().unwrap();
+    upload.backend.desk.abort(&pending[0].key, &multipart_id).await.unwrap();
+    assert!(matches!(upload.complete().await, Err(ApiError::IncompleteUpload(_))));
+    upload.begin().await;
+    for (number, size_bytes) in [(1, 8 * MIB), (2, 8 * MIB), (3, 1)] {
+        send_part(&upload.backend, number, size_bytes);
+    }
+    upload.complete().await.unwrap();
+    upload.complete().await.unwrap();
 }
 
 #[tokio::test]

@@ -478,6 +478,7 @@ async fn completed_upload_has_no_parts_and_is_completed_again_without_an_effect<
         desk.complete(&file.key, &id, &parts).await?;
         same("parts", &None, &desk.parts(&file.key, &id).await?)?;
     }
+    same("an object", &true, &desk.newest_version(&file.key).await?.is_some())?;
     Ok(desk.abort(&file.key, &id).await?)
 }
 
@@ -491,5 +492,5 @@ async fn aborted_upload_has_no_parts_and_is_aborted_again_without_an_effect<U: S
         desk.abort(&file.key, &id).await?;
         same("parts", &None, &desk.parts(&file.key, &id).await?)?;
     }
-    Ok(())
+    Ok(same("no object", &None, &desk.newest_version(&file.key).await?)?)
 }
