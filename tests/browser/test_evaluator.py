@@ -162,21 +162,25 @@ def test_one_goes_on_where_one_stopped_also_with_a_url_that_has_ended(sign_in: S
     expect(slider).to_have_attribute("aria-valuetext", "0:02 of 0:04")
 
 
-def test_captions_and_late_files_appear_while_two_people_look(sign_in: SignIn) -> None:
+def test_captions_and_files_that_come_a_day_late_appear_while_two_people_look(sign_in: SignIn) -> None:
     teacher = sign_in("teacher")
     evaluator = sign_in("evaluator")
     page = evaluator.page
+    page.clock.install()
     submission_id = teacher.hand_in("A lesson with a late plan", [SAMPLES / "lesson.mp4"])
     evaluator.open(f"#/read/{submission_id}")
     expect(page.get_by_role("list", name="How far this file is")).to_be_visible()
     page.evaluate("window.isSamePage = true")
 
-    # The recording can be watched before its captions are there; then they come by themselves.
+    # The recording can be watched before its captions are there. They come by themselves, also after the access token and
+    # the video's URL have expired.
+    page.clock.fast_forward("24:00:00")
     expect(page.locator("lesson-transcript li").first).to_be_visible()
     cues = "video => video.textTracks[0].cues.length"
     assert page.eval_on_selector(VIDEO, cues) == page.locator("lesson-transcript li").count()
     expect(teacher.row("lesson.mp4").get_by_text("Ready", exact=True)).to_be_visible()
 
+    page.clock.fast_forward("24:00:00")
     teacher.page.locator("input[name=files]").set_input_files(SAMPLES / "notes.txt")
     expect(teacher.row("notes.txt").get_by_text("Ready", exact=True)).to_be_visible()
     # The page asks at once when the evaluator comes back to it, and otherwise once a minute.

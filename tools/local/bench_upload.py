@@ -1,23 +1,29 @@
-"""Measures how fast one large file is uploaded to the local cloud: by the command, and by every other way in `WAYS`."""
+"""Measures how fast one large file is uploaded to the local cloud: by the command, and by the page in a browser."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .build import cargo_metadata_target, target_triple
 from .command import signed_in
 from .console import Problem, say
 from .place import Place
 
+if TYPE_CHECKING:
+    from playwright.sync_api import CDPSession, Page
+
 FILE_BYTES = 200_000_000
-ROUNDS = 3
+ROUNDS = 5
+# How long one upload of the page may take.
+BOUND_MS = 300_000.0
 # A file type box of MP4, by which the API and receive-upload know the type; random bytes follow.
 HEAD = bytes.fromhex("00000018") + b"ftypisom\0\0\0\0isommp42"
 
@@ -51,9 +57,56 @@ def by_command(place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
         return Measured(wall_s, used.ru_utime + used.ru_stime)
 
 
-# The ways to upload, each measured with the same file. The first one is what the others are compared with. A way by the
-# pages drives a browser and adds itself here.
-WAYS: dict[str, Way] = {"lectern upload": by_command}
+def by_page(_place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
+    """Uploads with the page of a teacher in Chromium, which is already open: from the click to the end of the upload."""
+    from playwright.sync_api import sync_playwright  # Only this way of this target needs a browser.
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        sign_in(page, stack["pagesUrl"], stack["people"]["teacher"])
+        page.goto(f"{stack['pagesUrl']}#/hand-in")
+        page.get_by_label("Title of the lesson").fill("Benchmark")
+        page.locator("input[name=files]").set_input_files(file)
+        button = page.get_by_role("button", name="Hand in 1 file")
+        button.and_(page.locator(":enabled")).wait_for()
+        processes = browser.new_browser_cdp_session()
+        cpu_before, began = cpu_seconds(processes), time.monotonic()
+        with page.expect_response(lambda answer: answer.url.endswith("/complete"), timeout=BOUND_MS) as complete:
+            button.click()
+        wall_s = time.monotonic() - began
+        if not complete.value.ok:
+            raise Problem(f"The page's upload ended with status {complete.value.status}.", "Open the page and try it.")
+        measured = Measured(wall_s, cpu_seconds(processes) - cpu_before)
+        browser.close()
+        return measured
+
+
+def chromium() -> str:
+    """The browser that the browser tests use, too."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if not found:
+        raise Problem("No Chromium is installed.", "Install Debian's package chromium, or set CHROMIUM to a browser.")
+    return found
+
+
+def sign_in(page: Page, pages_url: str, person: Mapping[str, str]) -> None:
+    page.goto(pages_url)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("input[name=username]").fill(person["username"])
+    page.locator("input[name=password]").fill(person["password"])
+    page.locator("input[name=password]").press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+def cpu_seconds(browser: CDPSession) -> float:
+    """The processor time of the browser's processes until now."""
+    return sum(process["cpuTime"] for process in browser.send("SystemInfo.getProcessInfo")["processInfo"])
+
+
+# The ways to upload, each measured with the same file. The first one is what the others are compared with.
+WAYS: dict[str, Way] = {"lectern upload": by_command, "the page": by_page}
 
 
 def measure(place: Place, stack: Mapping[str, Any]) -> None:

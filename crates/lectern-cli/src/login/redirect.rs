@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -15,13 +16,20 @@ use axum::{
 };
 use lectern::display_text::Label;
 use serde::Deserialize;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::problem::Problem;
 
 /// Where the sign-in page sends the browser. The template registers this address.
 pub(super) const REDIRECT_URI: &str = "http://localhost:8976/";
 const PORT: u16 = 8976;
+/// How long the browser may take to read the answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(1);
 
 /// A server on this machine's loopback addresses: a browser may take either for `localhost`.
 pub(super) struct Redirect(Vec<TcpListener>);
@@ -42,18 +50,19 @@ impl Redirect {
         let router = Router::new()
             .route("/", get(receive))
             .with_state(Arc::new(Expected { state: state.to_owned(), sender }));
-        let servers: Vec<_> = self
-            .0
-            .into_iter()
-            .map(|listener| tokio::spawn(axum::serve(listener, router.clone()).into_future()))
-            .collect();
+        let (running, _) = watch::channel(());
+        let mut servers = JoinSet::new();
+        for listener in self.0 {
+            let mut end = running.subscribe();
+            let end = async move { while end.changed().await.is_ok() {} };
+            servers.spawn(axum::serve(listener, router.clone()).with_graceful_shutdown(end).into_future());
+        }
         let answer = received.recv().await;
-        // The browser gets its answer before the servers end.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        for server in servers {
-            server.abort();
-            // It ends with the abort, which frees its port.
-            let _ = server.await;
+        // The servers answer the browser before they end. A browser may hold a connection open without a request.
+        drop(running);
+        let ended = async { while servers.join_next().await.is_some() {} };
+        if timeout(LONGEST_ANSWER, ended).await.is_err() {
+            servers.shutdown().await;
         }
         match answer {
             Some(Ok(code)) => Ok(code),
