@@ -7,17 +7,24 @@ import { duration, moment, plural, visibleName } from "./words.js";
 
 /** @import {Failure, Operations} from "./types.d.ts" */
 
-/** How a stage of the flow reads; stages that are not listed keep their own name. @type {Record<string, string>} */
-const STAGES = {
-  Received: "Waiting for a permit",
-  Transferring: "Being sent",
-  Processing: "At the third party",
-  Verifying: "Being checked",
-  Normalizing: "Being normalised",
-  Ready: "Ready",
-  Rejected: "Rejected",
-  Failed: "Failed",
-};
+/** How many documents are in each stage of the workflow, as the queues and the limiter count them. @param {Operations} state @returns {[string, number][]} */
+function stages({ queues, limiter }) {
+  const queued = (/** @type {string} */ name) =>
+    queues.filter((queue) => queue.name === name).reduce((sum, { waiting, inFlight }) => sum + waiting + inFlight, 0);
+  return [
+    ["Arriving", queued("receive-upload")],
+    ["Waiting for a permit", limiter.waiting],
+    ["Being sent", queued("transfer-document")],
+    ["At the third party", limiter.leases],
+    ["Becoming a record", queued("normalize-document")],
+  ];
+}
+
+/** How long ago a time was. @param {string} time RFC 3339 */
+const age = (time) => duration((Date.now() - Date.parse(time)) / 1000);
+
+/** Why the circuit breaker opened. @type {Record<string, string>} */
+const CAUSES = { unavailable: "The third party does not answer or answers with errors", unauthorized: "The third party refuses the credentials" };
 
 class OperationsPage extends View {
   /** @type {Operations | undefined} */
@@ -29,6 +36,8 @@ class OperationsPage extends View {
   #failures;
   /** @type {string | undefined} */
   #cursor;
+  /** Counts the requests for failures. Only the answer to the last one is shown. */
+  #turn = 0;
   /** @type {unknown} */
   #failuresProblem;
   /** The documents that were redriven here. @type {Set<string>} */
@@ -54,8 +63,11 @@ class OperationsPage extends View {
 
   #loadFailures = async () => {
     this.#failuresProblem = undefined;
+    const turn = (this.#turn += 1);
     try {
       const page = await get("operations/failures", { query: { cursor: this.#cursor }, signal: this.signal });
+      // A refresh has begun the list anew meanwhile.
+      if (turn !== this.#turn) return;
       this.#failures = [...(this.#failures ?? []), ...page.failures];
       this.#cursor = page.cursor;
     } catch (problem) {
@@ -75,8 +87,8 @@ class OperationsPage extends View {
     const answer = await ask({
       title: "Start this document again?",
       body: html`<p><strong>${visibleName(fileName)}</strong> goes through the workflow again. A result that the third party has already sent is used.</p>
-        <p>To let the third party process it once more, start it anew. Its earlier result is then discarded.</p>`,
-      actions: [{ value: "", label: "Cancel" }, { value: "anew", label: "Start anew" }, { value: "redrive", label: "Start again", style: "primary" }],
+        <p>“Process from scratch” discards an earlier result and lets the third party process the file once more.</p>`,
+      actions: [{ value: "", label: "Cancel" }, { value: "anew", label: "Process from scratch" }, { value: "redrive", label: "Start again", style: "primary" }],
     });
     if (!answer) return;
     try {
@@ -108,29 +120,30 @@ class OperationsPage extends View {
   }
 
   /** @param {Operations} state */
-  #overview({ documents, submissions, queues, limiter }) {
+  #overview(state) {
+    const { submissions, queues, limiter } = state;
     const dead = queues.reduce((sum, { deadLetters }) => sum + deadLetters, 0);
     const waiting = queues.reduce((sum, queue) => sum + queue.waiting, 0);
-    const oldest = Math.max(0, ...queues.map(({ oldestAgeS }) => oldestAgeS ?? 0));
     const figure = (/** @type {string} */ label, /** @type {unknown} */ value, /** @type {unknown} */ note, tone = "") =>
       html`<div class="card figure ${tone}"><dt>${label}</dt><dd>${value}</dd><dd class="muted">${note}</dd></div>`;
-    const stages = Object.entries(documents);
+    const { inProgress, needsAttention, oldestInProgressAt } = submissions;
     return html`
-      ${limiter.breakerOpen ? notice("bad", html`<strong>The circuit breaker is open.</strong> The third party fails, so no document is sent. One trial at a time finds out when it is back.`) : nothing}
+      ${limiter.breakerOpen ? notice("bad", html`<strong>The circuit breaker is open.</strong> ${CAUSES[limiter.breakerCause ?? ""] ?? "The third party fails"}, so Lectern sends
+        no documents except one trial at a time, until a trial succeeds.${limiter.trialAt ? ` The next trial may start at ${new Date(limiter.trialAt).toLocaleTimeString("en-GB")}.` : ""}`) : nothing}
       ${limiter.stalledForS ? notice("bad", html`<strong>Admission has stalled for ${duration(limiter.stalledForS)}.</strong> Documents wait although the limits allow more.`) : nothing}
       ${dead ? notice("bad", html`<strong>${plural(dead, "message")} in dead-letter queues.</strong> <code>lectern dlq list</code> shows them, and <code>lectern dlq redrive</code> sends them again.`) : nothing}
       <dl class="figures">
-        ${figure("Lessons in progress", submissions.inProgress ?? "–", "open submissions")}
-        ${figure("Lessons that need attention", submissions.needsAttention ?? "–", "with a rejected or failed file", submissions.needsAttention ? "warn" : "")}
-        ${figure("Messages waiting", waiting, oldest ? `the oldest for ${duration(oldest)}` : "none is old")}
+        ${figure("Lessons in progress", inProgress, oldestInProgressAt ? `the oldest for ${age(oldestInProgressAt)}` : "none is waiting")}
+        ${figure("Lessons that need attention", needsAttention, "with a rejected or failed file", needsAttention ? "warn" : "")}
+        ${figure("Messages waiting", waiting, "in all queues")}
         ${figure("Dead letters", dead, dead ? "somebody has to act" : "nothing is lost", dead ? "bad" : "good")}
       </dl>
-      ${stages.length ? html`<section class="stack"><h2>Documents by stage</h2><ol class="flow">${stages.map(([stage, count]) => html`<li><span class="count">${count.toLocaleString("en-GB")}</span>${STAGES[stage] ?? stage}</li>`)}</ol></section>` : nothing}
+      <section class="stack"><h2>Documents by stage</h2><ol class="flow">${stages(state).map(([stage, count]) => html`<li><span class="count">${count.toLocaleString("en-GB")}</span>${stage}</li>`)}</ol></section>
       <div class="halves">
         <section class="card"><h2>Queues</h2><div class="table" tabindex="0" role="region" aria-label="Queues"><table>
-          <thead><tr><th scope="col">Queue</th><th scope="col">Waiting</th><th scope="col">In flight</th><th scope="col">Oldest</th><th scope="col">Dead letters</th></tr></thead>
+          <thead><tr><th scope="col">Queue</th><th scope="col">Waiting</th><th scope="col">In flight</th><th scope="col">Dead letters</th></tr></thead>
           <tbody>${queues.map((queue) => html`<tr><th scope="row">${queue.name}</th><td>${queue.waiting}</td><td>${queue.inFlight}</td>
-            <td>${queue.oldestAgeS ? duration(queue.oldestAgeS) : "–"}</td><td>${queue.deadLetters ? badge("bad", queue.deadLetters) : 0}</td></tr>`)}</tbody></table></div></section>
+            <td>${queue.deadLetters ? badge("bad", queue.deadLetters) : 0}</td></tr>`)}</tbody></table></div></section>
         <section class="card"><h2>Limits of the third party</h2>
           <label class="gauge"><span>Jobs in flight <strong>${limiter.leases} of ${limiter.maxInFlight}</strong></span>
             <meter min="0" max=${limiter.maxInFlight || 1} .value=${limiter.leases}>${limiter.leases}</meter></label>
@@ -148,9 +161,9 @@ class OperationsPage extends View {
     const { submissionId, documentId, fileName, title, kind, failedAt, reason, why, todo } = failed;
     return html`<li class="card stack"><div class="row"><span class="medallion bad">${icon(kind ?? "document")}</span>
         <div class="grow"><strong class="name">${visibleName(fileName)}</strong>
-          <span class="muted meta"><span>${title || submissionId}</span><span>${moment(failedAt)}</span><span><code>${reason.code}</code></span></span></div>
+          <span class="muted meta"><span>${title || submissionId}</span>${failedAt ? html`<span>${moment(failedAt)}</span>` : nothing}${reason ? html`<span><code>${reason.code}</code></span>` : nothing}</span></div>
         ${this.#redriven.has(documentId) ? badge("busy", "Started again") : html`<button aria-label="Start again: ${visibleName(fileName)}" @click=${() => this.#redrive(failed)}>${icon("repeat")}Start again</button>`}</div>
-      <dl class="reasons"><dt>The teacher reads</dt><dd>${reason.message}</dd><dt>Why</dt><dd>${why}</dd>
+      <dl class="reasons">${reason ? html`<dt>The teacher reads</dt><dd>${reason.message}</dd>` : nothing}<dt>Why</dt><dd>${why}</dd>
         ${todo.length ? html`<dt>Do</dt><dd><ul>${todo.map((one) => html`<li>${one}</li>`)}</ul></dd>` : nothing}
         <dt>Document</dt><dd><code>${documentId}</code></dd></dl></li>`;
   }

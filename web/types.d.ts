@@ -1,4 +1,4 @@
-// What the HTTP API answers (docs/api.openapi.yaml) and what the pages' parts pass to one another. Only read by the type check.
+// What the HTTP API answers (docs/api.openapi.json) and what the pages' parts pass to one another. Only read by the type check.
 
 export type Kind = "video" | "audio" | "document" | "picture";
 export type SubmissionState = "Draft" | "InProgress" | "Ready" | "NeedsAttention";
@@ -155,13 +155,11 @@ export interface Queue {
   name: string;
   waiting: number;
   inFlight: number;
-  oldestAgeS?: number;
   deadLetters: number;
 }
 
 export interface Operations {
-  documents: Record<string, number>;
-  submissions: { inProgress?: number; needsAttention?: number };
+  submissions: { inProgress: number; needsAttention: number; oldestInProgressAt?: string };
   queues: Queue[];
   limiter: {
     requestsPerSecond: number;
@@ -170,6 +168,8 @@ export interface Operations {
     leases: number;
     waiting: number;
     breakerOpen: boolean;
+    breakerCause?: "unavailable" | "unauthorized";
+    trialAt?: string;
     slowdown: number;
     stalledForS?: number;
   };
@@ -181,8 +181,8 @@ export interface Failure {
   documentId: string;
   fileName: string;
   kind?: Kind;
-  failedAt: string;
-  reason: Reason;
+  failedAt?: string;
+  reason?: Reason;
   why: string;
   todo: string[];
 }

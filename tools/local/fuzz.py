@@ -20,7 +20,7 @@ DESCRIPTION = ROOT / "docs" / "api.openapi.json"
 ROLES = ("teacher", "evaluator", "operator")
 SEED = 1
 EXAMPLES = 20
-ROLE_BOUND_S = 55
+ROLE_BOUND_S = 300
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

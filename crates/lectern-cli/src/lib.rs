@@ -86,3 +86,22 @@ fn completions(shell: Shell, console: &mut Console<'_>) -> anyhow::Result<Exit> 
     console.raw(&script)?;
     Ok(Exit::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_shell_completes_the_commands() {
+        for shell in Shell::value_variants() {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            completions(*shell, &mut Console::new(&mut out, &mut err, false)).unwrap();
+            let script = String::from_utf8(out).unwrap();
+            for command in ["upload", "watch", "record", "audit"] {
+                assert!(script.contains(command), "{shell} does not complete {command}");
+            }
+        }
+    }
+}

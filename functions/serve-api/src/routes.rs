@@ -169,7 +169,10 @@ pub(crate) async fn read_submission<B: Backend>(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let Path(submission) = path.map_err(|_| ApiError::NotFound)?;
-    unless_unchanged(&headers, &api::read_submission(&app.backend, &caller, &submission).await?)
+    let is_known =
+        |detail: &SubmissionDetail| Tagged::new(detail).is_ok_and(|tagged| tagged.is_known(&headers));
+    let detail = api::read_submission(&app.backend, &caller, &submission, is_known).await?;
+    Ok(Tagged::new(&detail)?.unless_known(&headers))
 }
 
 /// The documents of a submission, a page at a time.
@@ -408,13 +411,19 @@ pub(crate) async fn redrive_document<B: Backend>(
 /// How much waits where, and whether the third party's limits hold it up.
 #[utoipa::path(
     get, path = "/v1/operations", operation_id = "overview", tag = "operators",
-    responses((status = 200, body = Overview, description = "The flow at a glance."), Refused)
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of an answer before.")),
+    responses(
+        (status = 200, body = Overview, description = "The flow at a glance.", headers(("ETag" = String, description = "Changes with the answer."))),
+        (status = 304, description = "Nothing has changed since the answer with this ETag."),
+        Refused,
+    )
 )]
 pub(crate) async fn overview<B: Backend>(
     State(app): Shared<B>,
     SignedIn(caller): SignedIn,
-) -> Answer<Json<Overview>> {
-    Ok(Json(api::overview(&app.backend, &caller).await?))
+    headers: HeaderMap,
+) -> Answer<Response> {
+    Ok(Tagged::new(&api::overview(&app.backend, &caller).await?)?.unless_known(&headers))
 }
 
 /// Documents that failed, and what to do about them, a page at a time.
@@ -506,20 +515,39 @@ fn unknown_parameter(known: &str) -> ApiError {
     ApiError::InvalidQuery(format!("The query may have {known}, each once."))
 }
 
-/// The answer, or 304 if the caller has it already.
-fn unless_unchanged(headers: &HeaderMap, answer: &impl Serialize) -> Answer<Response> {
-    let unwritable = |error| {
-        let error = lectern::error::StoreError::defect_of("an answer could not be written", error);
-        Refusal(ApiError::Internal(error.into()))
-    };
-    let json = serde_json::to_vec(answer).map_err(unwritable)?;
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-    let tags = [(header::ETAG, tag.clone())];
-    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {
-        return Ok((StatusCode::NOT_MODIFIED, tags).into_response());
+/// An answer with the `ETag` that stands for its content.
+struct Tagged {
+    json: Vec<u8>,
+    tag: String,
+}
+
+impl Tagged {
+    fn new(answer: &impl Serialize) -> Answer<Self> {
+        let unwritable = |error| {
+            let error = lectern::error::StoreError::defect_of("an answer could not be written", error);
+            Refusal(ApiError::Internal(error.into()))
+        };
+        let json = serde_json::to_vec(answer).map_err(unwritable)?;
+        let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
+        Ok(Self { json, tag })
     }
-    Ok((tags, [(header::CONTENT_TYPE, "application/json")], json).into_response())
+
+    /// Whether the caller has this answer already.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let known =
+            headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+        known.split(',').any(|known| known.trim().trim_start_matches("W/") == self.tag)
+    }
+
+    /// The answer, or 304 if the caller has it already.
+    fn unless_known(self, headers: &HeaderMap) -> Response {
+        let is_known = self.is_known(headers);
+        let tags = [(header::ETAG, self.tag)];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, tags).into_response();
+        }
+        (tags, [(header::CONTENT_TYPE, "application/json")], self.json).into_response()
+    }
 }
 
 /// The caller, from the claims that the HTTP API's JWT authorizer passes on. The request's own content is not used.

@@ -77,6 +77,19 @@ fn integrations_are_of_payload_format_2_and_the_gateway_may_invoke_their_functio
 }
 
 #[test]
+fn s10_prod_asks_for_a_second_factor_and_protects_the_user_pool() {
+    let template = Template::load();
+    let pool = template.resource("AWS::Cognito::UserPool", "UserPool");
+    assert_eq!(pool["MfaConfiguration"], json!({"Fn::If": ["IsProd", "ON", "OPTIONAL"]}));
+    assert_eq!(pool["EnabledMfas"], json!(["SOFTWARE_TOKEN_MFA"]), "not by text messages");
+    assert_eq!(pool["DeletionProtection"], json!({"Fn::If": ["IsProd", "ACTIVE", "INACTIVE"]}));
+    assert_eq!(
+        pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"], true,
+        "nobody registers themselves"
+    );
+}
+
+#[test]
 fn requests_are_throttled_and_logged_without_their_path() {
     let template = Template::load();
     let stage = template.resource("AWS::ApiGatewayV2::Stage", "HttpApiStage");

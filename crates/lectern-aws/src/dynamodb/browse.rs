@@ -120,7 +120,7 @@ impl Browse for DynamoDbStore {
 }
 
 /// The position of a `createdOrder`: the time, `#`, and the id.
-fn cursor(created_order: &str) -> Option<Cursor> {
+pub(super) fn cursor(created_order: &str) -> Option<Cursor> {
     let (created_at, submission_id) = created_order.split_once('#')?;
     Some(Cursor { created_at: created_at.to_owned(), submission_id: submission_id.to_owned() })
 }

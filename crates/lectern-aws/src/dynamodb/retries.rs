@@ -14,8 +14,8 @@ use aws_smithy_runtime_api::client::{
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 
-/// Attempts of one call. With the pauses below, all of them together take less than two seconds.
-const ATTEMPTS: u32 = 6;
+/// Attempts of one call. With the pauses below, all of them together take less than four seconds.
+const ATTEMPTS: u32 = 7;
 /// The longest pause before the second attempt. The SDK doubles it for each further attempt, with full jitter.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 

@@ -115,8 +115,8 @@ pub async fn create_submission(
     let open = backend.store().open_work(caller.person(), quota.max_open_submissions).await?;
     if open.submissions >= quota.max_open_submissions {
         return Err(ApiError::QuotaExceeded(format!(
-            "You have {} submissions that are not finished, which is as many as one person may have. Finish or withdraw one, \
-             or wait until one is ready.",
+            "You have {} submissions whose files are not all ready, which is as many as one person may have. Upload, replace or \
+             remove the files that are missing or not usable, withdraw a submission, or wait until one is ready.",
             open.submissions
         )));
     }
@@ -148,7 +148,7 @@ pub async fn add_file(
 ) -> Result<PendingFileView, ApiError> {
     let submission = changeable(backend, caller, submission_id).await?;
     let file = new_file(backend, &submission.submission_id, request)?;
-    declare(backend, caller, file, AuditAction::AddFile).await
+    declare(backend, caller, &submission, file, AuditAction::AddFile).await
 }
 
 /// `POST /v1/submissions/{submissionId}/documents/{documentId}/replace`: declares a newer version of an uploaded file.
@@ -170,7 +170,7 @@ pub async fn replace_document(
     }
     file.key.clone_from(&replaced.object.key);
     file.replaces = Some(replaced.reference.document_id);
-    declare(backend, caller, file, AuditAction::ReplaceFile).await
+    declare(backend, caller, &submission, file, AuditAction::ReplaceFile).await
 }
 
 /// `DELETE /v1/submissions/{submissionId}/documents/{documentId}`: deletes an uploaded file that was rejected or has failed.
@@ -225,12 +225,16 @@ pub async fn withdraw_submission(
 async fn declare(
     backend: &impl Backend,
     caller: &Caller,
+    submission: &Submission,
     file: PendingFile,
     action: AuditAction,
 ) -> Result<PendingFileView, ApiError> {
     let quota = backend.quota();
     let open = backend.store().open_work(caller.person(), quota.max_open_submissions).await?;
-    check_bytes(open.bytes, file.size_bytes, quota.max_open_bytes)?;
+    // A submission that was ready is open again when the file arrives.
+    let reopened =
+        if SubmissionState::OPEN.contains(&submission.state) { 0 } else { submission.declared_bytes };
+    check_bytes(open.bytes.saturating_add(reopened), file.size_bytes, quota.max_open_bytes)?;
     record(backend, caller, &file.submission_id, action, file.replaces, Some(file.upload_id)).await?;
     let max_files = quota.max_files_per_submission;
     match backend.store().declare(&file, caller.person(), max_files, backend.clock().now()).await? {
@@ -288,7 +292,8 @@ fn new_file(
     let max_bytes = backend.quota().max_file_bytes;
     if file.size_bytes > max_bytes {
         return Err(ApiError::FileRefused(format!(
-            "{name}: The file is larger than {max_bytes} bytes. Upload a smaller one."
+            "{name}: The file is larger than {}. Upload a smaller one.",
+            size(max_bytes)
         )));
     }
     let upload_id = UploadId::new(backend.random().bits());
@@ -324,7 +329,20 @@ fn check_bytes(open: u64, more: u64, max: u64) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::QuotaExceeded(format!(
-        "The files of your unfinished submissions may have {max} bytes together, and they have {open} already. Wait until one is \
-         ready, or withdraw one."
+        "The files of your submissions that are not all ready may have {} together, and they have {} already. Remove files that \
+         are not usable, wait until a submission is ready, or withdraw one.",
+        size(max),
+        size(open)
     )))
+}
+
+/// A size for people, such as `214.7 GB`.
+fn size(bytes: u64) -> String {
+    let (divisor, unit) = match bytes {
+        0..1_000 => return format!("{bytes} bytes"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {unit}", bytes / divisor, bytes % divisor * 10 / divisor)
 }

@@ -12,6 +12,7 @@ use super::ApiError;
 use crate::{
     admission::{Cause, LimiterSnapshot, Limits, Outage},
     advice,
+    display_text::Label,
     document::{
         Document, DocumentId, DocumentRef, DocumentState, Reason, SubmissionId, submission::SubmissionState,
     },
@@ -46,13 +47,16 @@ pub struct Overview {
 }
 
 /// Numbers of submissions, each at most [`MAX_COUNTED`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubmissionCounts {
     /// Submissions with a document in progress.
     pub in_progress: usize,
     /// Submissions without a document in progress and with one that was rejected or failed.
     pub needs_attention: usize,
+    /// When the oldest submission with a document in progress was created, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_in_progress_at: Option<String>,
 }
 
 /// The messages of a queue, counted approximately.
@@ -112,6 +116,7 @@ pub async fn overview(
     let submissions = SubmissionCounts {
         in_progress: store.count_submissions(SubmissionState::InProgress, MAX_COUNTED).await?,
         needs_attention: store.count_submissions(SubmissionState::NeedsAttention, MAX_COUNTED).await?,
+        oldest_in_progress_at: store.oldest_submission(SubmissionState::InProgress).await?,
     };
     let queues = queues.depths().await?.into_iter().map(|depth| QueueOverview {
         name: depth.name,
@@ -159,6 +164,10 @@ pub struct FailureSummary {
     /// The submission.
     #[schema(value_type = String)]
     pub submission_id: SubmissionId,
+    /// What the teacher calls the submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub title: Option<Label>,
     /// The document.
     #[schema(value_type = String, format = "uuid")]
     pub document_id: DocumentId,
@@ -180,10 +189,11 @@ pub struct FailureSummary {
 }
 
 impl FailureSummary {
-    fn of(document: &Document) -> Self {
+    fn of(document: &Document, title: Option<Label>) -> Self {
         let DocumentRef { submission_id, document_id } = &document.reference;
         Self {
             submission_id: submission_id.clone(),
+            title,
             document_id: *document_id,
             file_name: nfc(&document.display_name()),
             kind: document.media_type.map(MediaType::kind),
@@ -235,7 +245,8 @@ pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Res
     let mut page = Page::default();
     if let Some(FailuresCursor { submission, document: Some(after) }) = &start {
         let id = SubmissionId::try_from(submission.submission_id.clone()).map_err(|_| ApiError::NotFound)?;
-        let document = page.collect(store, &id, Some(*after)).await?;
+        let title = store.summary(&id).await?.and_then(|submission| submission.title);
+        let document = page.collect(store, &id, title, Some(*after)).await?;
         if document.is_some() {
             return page
                 .ending(store, Some(FailuresCursor { submission: submission.clone(), document }))
@@ -252,7 +263,7 @@ pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Res
             return page.ending(store, last).await;
         }
         let document = if submission.counts.failed > 0 {
-            page.collect(store, &submission.submission_id, None).await?
+            page.collect(store, &submission.submission_id, submission.title.clone(), None).await?
         } else {
             None
         };
@@ -269,7 +280,8 @@ pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Res
 /// A page while it is built.
 #[derive(Default)]
 struct Page {
-    found: Vec<DocumentRef>,
+    /// Failed documents, each with its submission's title.
+    found: Vec<(DocumentRef, Option<Label>)>,
     /// The number of documents that were read.
     read: usize,
 }
@@ -285,6 +297,7 @@ impl Page {
         &mut self,
         store: &impl Browse,
         submission: &SubmissionId,
+        title: Option<Label>,
         mut after: Option<DocumentId>,
     ) -> Result<Option<DocumentId>, Error> {
         while !self.is_full() {
@@ -296,7 +309,7 @@ impl Page {
                 .documents
                 .into_iter()
                 .filter(|document| document.state == DocumentState::Failed && document.is_counted());
-            self.found.extend(failed.map(|document| document.reference));
+            self.found.extend(failed.map(|document| (document.reference, title.clone())));
             if after.is_none() {
                 return Ok(None);
             }
@@ -307,11 +320,11 @@ impl Page {
     /// Reads the failed documents with their results, on which the advice depends.
     async fn ending(self, store: &impl Load, next: Option<FailuresCursor>) -> Result<FailuresPage, ApiError> {
         let mut failures = Vec::with_capacity(self.found.len());
-        for document in &self.found {
-            let document = store.load(document).await?;
+        for (document, title) in self.found {
+            let document = store.load(&document).await?;
             // It may have been redriven meanwhile.
             let failed = document.filter(|document| document.state == DocumentState::Failed);
-            failures.extend(failed.as_ref().map(FailureSummary::of));
+            failures.extend(failed.map(|document| FailureSummary::of(&document, title)));
         }
         let cursor = next.as_ref().map(FailuresCursor::encode).transpose()?;
         Ok(FailuresPage { failures, cursor })

@@ -58,14 +58,22 @@ pub async fn list_submissions(
 }
 
 /// `GET /v1/submissions/{submissionId}`: a submission, its pending files, and the first page of its documents.
+///
+/// `is_known` tells whether the reader has this answer already. Such a request, which a watching page makes again and again,
+/// is not recorded, because it tells the reader nothing.
 pub async fn read_submission(
     backend: &impl Backend,
     caller: &Caller,
     submission_id: &str,
+    is_known: impl FnOnce(&SubmissionDetail) -> bool + Send,
 ) -> Result<SubmissionDetail, ApiError> {
     let submission = readable(backend, caller, submission_id).await?;
-    record(backend, caller, &submission.submission_id, AuditAction::ReadSubmission, None, None).await?;
-    detail(backend, caller, submission).await
+    let id = submission.submission_id.clone();
+    let detail = detail(backend, caller, submission).await?;
+    if !is_known(&detail) {
+        record(backend, caller, &id, AuditAction::ReadSubmission, None, None).await?;
+    }
+    Ok(detail)
 }
 
 /// A submission as its reader sees it.

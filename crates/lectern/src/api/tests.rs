@@ -88,7 +88,7 @@ const fn audited(action: AuditAction, names: [bool; 2], effect: &'static [&'stat
 
 /// The calls of [`call`].
 const AUDITED: [Audited; 10] = [
-    audited(AuditAction::ReadSubmission, [false, false], &["documents", "pending"]),
+    audited(AuditAction::ReadSubmission, [false, false], &[]),
     audited(AuditAction::ReadSubmission, [false, false], &["documents"]),
     audited(AuditAction::ReadRecord, [true, false], &["get_record"]),
     audited(AuditAction::GetFileUrls, [true, false], &["upload_url", "returned_url"]),
@@ -125,7 +125,7 @@ async fn call(
     }
     let (b, t, s) = (&backend, &teacher, id.as_str());
     let done = match number {
-        0 => read_submission(b, t, s).await.map(drop),
+        0 => read_submission(b, t, s, |_| false).await.map(drop),
         1 => list_documents(b, t, s, &PageQuery::default()).await.map(drop),
         2 => read_record(b, t, s, &ready).await.map(drop),
         3 => file_urls(b, t, s, &ready).await.map(drop),
@@ -175,6 +175,22 @@ async fn s06_nothing_is_read_or_changed_that_cannot_be_recorded() {
 }
 
 #[tokio::test]
+async fn s06_watching_a_submission_that_does_not_change_leaves_no_entries() {
+    let backend = MemoryBackend::default();
+    let id = created(&backend, &teacher(), &[("a.pdf", 5)]).await.submission.submission_id;
+    let before = backend.store.audited(&id).len();
+    let read = async |known: Option<&SubmissionDetail>| {
+        read_submission(&backend, &teacher(), id.as_str(), |detail| Some(detail) == known).await.unwrap()
+    };
+    let first = read(None).await;
+    read(Some(&first)).await;
+    assert_eq!(backend.store.audited(&id).len(), before + 1);
+    add_file(&backend, &teacher(), id.as_str(), &file("b.pdf", 5)).await.unwrap();
+    read(Some(&first)).await;
+    assert_eq!(backend.store.audited(&id).len(), before + 3, "the change and its reading");
+}
+
+#[tokio::test]
 async fn s06_creation_leaves_an_entry_of_the_new_submission() {
     let backend = MemoryBackend::default();
     let id = created(&backend, &teacher(), &[]).await.submission.submission_id;
@@ -204,7 +220,7 @@ async fn case_52_another_teachers_submission_does_not_exist() {
     let before = backend.store.audited(&id.parse().unwrap()).len();
     let (b, t) = (&backend, &teacher());
     let answers = [
-        read_submission(b, t, &id).await.map(drop),
+        read_submission(b, t, &id, |_| false).await.map(drop),
         list_documents(b, t, &id, &PageQuery::default()).await.map(drop),
         read_record(b, t, &id, &document).await.map(drop),
         file_urls(b, t, &id, &document).await.map(drop),

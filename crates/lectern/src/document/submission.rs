@@ -83,8 +83,8 @@ impl SubmissionState {
     pub const ALL: [Self; 4] = [Self::Draft, Self::InProgress, Self::Ready, Self::NeedsAttention];
     /// The states of submissions with documents.
     pub const WITH_DOCUMENTS: [Self; 3] = [Self::InProgress, Self::Ready, Self::NeedsAttention];
-    /// The states in which a teacher's submission counts as open.
-    pub const OPEN: [Self; 2] = [Self::Draft, Self::InProgress];
+    /// The states in which a teacher's submission counts as open: something is missing, in progress or not usable.
+    pub const OPEN: [Self; 3] = [Self::Draft, Self::InProgress, Self::NeedsAttention];
 
     /// The name in JSON and in the store.
     pub fn as_str(self) -> &'static str {

@@ -33,4 +33,10 @@ pub trait Operations: Send + Sync {
         state: SubmissionState,
         most: usize,
     ) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// When the oldest submission in this state was created, RFC 3339. The index of submissions lags behind for a moment.
+    fn oldest_submission(
+        &self,
+        state: SubmissionState,
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 }

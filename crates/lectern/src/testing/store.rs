@@ -487,6 +487,13 @@ impl Operations for MemoryStore {
             lock(&self.state).listed(&SubmissionFilter::in_state(Some(state))).len().min(most)
         })
     }
+
+    async fn oldest_submission(&self, state: SubmissionState) -> Result<Option<String>, Error> {
+        self.faults.run("oldest_submission", || {
+            let listed = lock(&self.state).listed(&SubmissionFilter::in_state(Some(state)));
+            listed.into_iter().map(|submission| submission.created_at).min()
+        })
+    }
 }
 
 impl Browse for MemoryStore {

@@ -125,6 +125,13 @@ async fn made_up_cursor_is_an_invalid_query() {
 async fn overview_shows_submissions_queues_and_the_limiter() {
     let world = MemoryWorld::default();
     submission(&world, "s1", 1, true).await;
+    let object = ObjectVersion {
+        bucket: BUCKET.to_owned(),
+        key: "submissions/s2/a.txt".to_owned(),
+        version_id: "v1".to_owned(),
+    };
+    world.objects.upload(&object, None, &b"A lesson."[..]);
+    world.receive_upload(&s3_event(&[(&object, "01")])).await.unwrap();
     let queues = MemoryQueues::new(vec![QueueDepth {
         name: "transfer-document".to_owned(),
         waiting: 3,
@@ -135,7 +142,7 @@ async fn overview_shows_submissions_queues_and_the_limiter() {
         Limits { interval: Duration::from_millis(200), burst: 25, max_in_flight: 50, ..world.limits };
     let shown = overview(&world.store, &queues, &world.clock, &limits).await.unwrap();
     let expected = json!({
-        "submissions": { "inProgress": 0, "needsAttention": 1 },
+        "submissions": { "inProgress": 1, "needsAttention": 1, "oldestInProgressAt": "2026-11-20T16:00:01.000Z" },
         "queues": [{ "name": "transfer-document", "waiting": 3, "inFlight": 2, "deadLetters": 1 }],
         "limiter": {
             "requestsPerSecond": 5.0, "burst": 25, "maxInFlight": 50, "leases": 0, "waiting": 0,

@@ -71,18 +71,36 @@ async fn s01_files_of_unfinished_submissions_have_a_limited_size_together() {
     let teacher = teacher();
     let refused =
         create_submission(&backend, &teacher, &submission_of(&[("a.pdf", 60), ("b.pdf", 41)])).await;
-    assert_used_up(refused, "Wait until one is ready, or withdraw one");
+    assert_used_up(refused, "wait until a submission is ready, or withdraw one");
     let first = created(&backend, &teacher, &[("a.pdf", 60)]).await;
     let id = first.submission.submission_id;
-    assert_used_up(add_file(&backend, &teacher, id.as_str(), &file("b.pdf", 41)).await, "60 already");
+    assert_used_up(add_file(&backend, &teacher, id.as_str(), &file("b.pdf", 41)).await, "60 bytes already");
     assert_used_up(
         create_submission(&backend, &teacher, &submission_of(&[("b.pdf", 41)])).await,
-        "60 already",
+        "60 bytes already",
     );
     add_file(&backend, &teacher, id.as_str(), &file("b.pdf", 40)).await.unwrap();
     created(&backend, &person("another", "teachers"), &[("a.pdf", 100)]).await;
     withdraw_submission(&backend, &teacher, id.as_str()).await.unwrap();
     created(&backend, &teacher, &[("a.pdf", 100)]).await;
+}
+
+#[tokio::test]
+async fn s01_files_that_are_not_usable_and_files_that_reopen_a_submission_count_too() {
+    let backend = with_quota(|quota| quota.max_open_bytes = 25);
+    let teacher = teacher();
+    let ready = arrived(&backend, &teacher, "a.pdf", None).await;
+    make_ready(&backend, &ready).await;
+    let id = ready.submission_id.as_str();
+    // A submission that is ready does not count until somebody adds to it: 10 bytes are there already.
+    assert_used_up(add_file(&backend, &teacher, id, &file("b.pdf", 16)).await, "25 bytes together");
+    let rejected = arrived(&backend, &teacher, "b.pdf", Some(damaged())).await;
+    assert_used_up(
+        create_submission(&backend, &teacher, &submission_of(&[("c.pdf", 16)])).await,
+        "10 bytes already",
+    );
+    withdraw_submission(&backend, &teacher, rejected.submission_id.as_str()).await.unwrap();
+    add_file(&backend, &teacher, id, &file("b.pdf", 15)).await.unwrap();
 }
 
 #[rstest]
@@ -298,7 +316,7 @@ async fn late_file_joins_a_submission_that_is_ready() {
     make_ready(&backend, &first).await;
     let id = &first.submission_id;
     let state = async || {
-        let read = read_submission(&backend, &teacher(), id.as_str()).await.unwrap();
+        let read = read_submission(&backend, &teacher(), id.as_str(), |_| false).await.unwrap();
         (read.submission.state, read.pending.len(), read.documents.len())
     };
     assert_eq!(state().await, (SubmissionState::Ready, 0, 1));
@@ -317,13 +335,13 @@ async fn replacement_supersedes_the_document_when_it_arrives() {
     let (id, old_id) = (old.submission_id.as_str(), old.document_id.to_string());
     let newer = replace_document(&backend, &teacher(), id, &old_id, &file("Plan (2).PDF", 7)).await.unwrap();
     assert_eq!(newer.replaces, Some(old.document_id));
-    let read = read_submission(&backend, &teacher(), id).await.unwrap();
+    let read = read_submission(&backend, &teacher(), id, |_| false).await.unwrap();
     assert_eq!(
         (read.submission.state, read.documents[0].superseded_by),
         (SubmissionState::NeedsAttention, None)
     );
     let arrived = backend.arrive(&old.submission_id, newer.file_id, None).await.unwrap();
-    let read = read_submission(&backend, &teacher(), id).await.unwrap();
+    let read = read_submission(&backend, &teacher(), id, |_| false).await.unwrap();
     assert_eq!((read.submission.state, read.submission.rejected), (SubmissionState::InProgress, 0));
     let of = |id| read.documents.iter().find(|document| document.document_id == id).unwrap();
     assert_eq!(of(old.document_id).superseded_by, Some(arrived.document_id));
@@ -391,7 +409,7 @@ async fn removed_pending_file_is_gone_with_its_upload() {
     let remove = async || remove_file(&upload.backend, &teacher(), &upload.submission, &upload.upload).await;
     remove().await.unwrap();
     assert_eq!(upload.backend.desk.open_uploads(), 0);
-    let read = read_submission(&upload.backend, &teacher(), &upload.submission).await.unwrap();
+    let read = read_submission(&upload.backend, &teacher(), &upload.submission, |_| false).await.unwrap();
     assert!(read.pending.is_empty());
     assert!(matches!(remove().await, Err(ApiError::NotFound)));
     assert!(matches!(upload.sign(&[1]).await, Err(ApiError::NotFound)));
@@ -404,7 +422,7 @@ async fn withdrawn_submission_exists_for_nobody_and_is_erased() {
     let id = document.submission_id.as_str();
     withdraw_submission(&backend, &teacher(), id).await.unwrap();
     for caller in [teacher(), evaluator()] {
-        assert!(matches!(read_submission(&backend, &caller, id).await, Err(ApiError::NotFound)));
+        assert!(matches!(read_submission(&backend, &caller, id, |_| false).await, Err(ApiError::NotFound)));
         let list = list_submissions(&backend, &caller, &ListQuery::default()).await.unwrap();
         assert!(list.submissions.is_empty());
     }

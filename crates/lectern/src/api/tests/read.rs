@@ -46,7 +46,8 @@ fn ids(document: &DocumentRef) -> (String, String) {
 #[tokio::test]
 async fn submission_is_read_with_its_documents_states_and_reasons() {
     let (backend, ready, rejected) = world().await;
-    let detail = read_submission(&backend, &evaluator(), ready.submission_id.as_str()).await.unwrap();
+    let detail =
+        read_submission(&backend, &evaluator(), ready.submission_id.as_str(), |_| false).await.unwrap();
     assert_eq!(detail.submission.state, SubmissionState::NeedsAttention);
     assert_eq!(detail.submission.title.as_deref(), Some("The water cycle"));
     assert_eq!(detail.submission.kinds, BTreeSet::from([MediaKind::Document]));
@@ -70,7 +71,7 @@ async fn one_of_three_files_fails_alone() {
             make_ready(&backend, &document).await;
         }
     }
-    let read = read_submission(&backend, &teacher(), id.as_str()).await.unwrap().submission;
+    let read = read_submission(&backend, &teacher(), id.as_str(), |_| false).await.unwrap().submission;
     assert_eq!((read.ready, read.rejected, read.open), (2, 1, 0));
 }
 
@@ -339,7 +340,7 @@ async fn d16_thousands_of_documents_come_in_pages() {
     for file in &created.pending {
         backend.arrive(&id, file.file_id, None).await.unwrap();
     }
-    let first = read_submission(&backend, &evaluator(), id.as_str()).await.unwrap();
+    let first = read_submission(&backend, &evaluator(), id.as_str(), |_| false).await.unwrap();
     assert_eq!(first.documents.len(), limits::DEFAULT_DOCUMENTS_PAGE);
     assert_eq!(first.submission.open, DOCUMENTS as u64);
     let mut seen: Vec<DocumentId> = first.documents.iter().map(|document| document.document_id).collect();

@@ -8,6 +8,7 @@ use crate::{
     document::{
         Attempt, CallbackId, Document, DocumentRef, DocumentState, JobResult, Reason, Round, SubmissionId,
     },
+    error::rfc3339,
     limits::MAX_CALLBACK_BYTES,
     ports::{
         Begin, Browse, Finish, Finishing, Load, NewDocument, Operations, Recorded, Register, Registration,
@@ -459,5 +460,7 @@ async fn submissions_of_a_state_are_counted_up_to_a_number<S: Operations + Regis
     }
     let now = store.count_submissions(SubmissionState::NeedsAttention, 1000).await?;
     same("more", &(before + 3), &now)?;
-    Ok(same("at most", &2, &store.count_submissions(SubmissionState::NeedsAttention, 2).await?)?)
+    same("at most", &2, &store.count_submissions(SubmissionState::NeedsAttention, 2).await?)?;
+    let oldest = store.oldest_submission(SubmissionState::NeedsAttention).await?;
+    Ok(same("not after these", &true, &oldest.is_some_and(|oldest| oldest <= rfc3339(START)))?)
 }

@@ -260,12 +260,12 @@ async fn s01_open_work_is_that_of_the_owners_unfinished_submissions<S: Store>(st
     created(store, "busy-other", "idle-teacher", &[100]).await?;
     let (_, files) = created(store, "busy-open", "busy-teacher", &[4]).await?;
     registered(store, &arrival(&files[0], "busy-teacher")?).await?;
-    let (_, files) = created(store, "busy-done", "busy-teacher", &[8]).await?;
-    let done = arrival(&files[0], "busy-teacher")?;
-    registered(store, &done).await?;
+    let (_, files) = created(store, "busy-failed", "busy-teacher", &[8]).await?;
+    let failed = arrival(&files[0], "busy-teacher")?;
+    registered(store, &failed).await?;
     let outcome = || failed_for(crate::document::Reason::new("internal", "It failed."));
-    retried(async || store.finish(&done.reference, outcome(), START).await).await?;
-    let expected = OpenWork { submissions: 2, bytes: 7 };
+    retried(async || store.finish(&failed.reference, outcome(), START).await).await?;
+    let expected = OpenWork { submissions: 3, bytes: 15 };
     Ok(same("open", &expected, &store.open_work(&teacher, 10).await?)?)
 }
 
