@@ -1,8 +1,8 @@
 # Builds, runs, tests and deploys Lectern. `make` without a target lists the targets.
 #
-# Needs Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. The Makefile installs everything else: Python
-# tools into .venv, Cargo tools into .local/tools. `make web` and `make browser` also need Node 20 with npm, and the latter
-# Chromium; nothing else does.
+# Needs Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. `make web` and `make browser` also need Node 20
+# with npm. `make browser` and `make bench-upload` also need Chromium. `make e2e-malware` also needs ClamAV and installs it
+# with apt where it can. The Makefile installs all other tools: Python tools into .venv, Cargo tools into .local/tools.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -86,7 +86,7 @@ status: $(VENV)/.stamp ## Show what is running
 	@$(LOCAL) status
 
 .PHONY: cli
-cli: rust ## Build the operator's command lectern and print its path
+cli: rust ## Build the command lectern for teachers, evaluators and operators, and print its path
 	@cargo build --release --locked -p lectern-cli
 	@echo "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(HOST)/release/lectern"
 

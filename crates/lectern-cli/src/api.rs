@@ -49,7 +49,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Gives up after about three minutes.
+    /// Eleven attempts, with about four minutes of pauses in all.
     pub(crate) const PATIENT: Self =
         Self { first: Duration::from_millis(500), longest: Duration::from_secs(30), retries: 10 };
 

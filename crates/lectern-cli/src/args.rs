@@ -47,7 +47,8 @@ pub(crate) struct Common {
     /// The description of a local cloud that tools/local.py wrote
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "local")]
     pub(crate) stack_file: Option<PathBuf>,
-    /// The address of the stack's pages, for people without AWS credentials; it stands in for --stack where you sign in
+    /// The address of the stack's pages, for people without AWS credentials; use it instead of --stack for
+    /// commands that need a sign-in
     #[arg(long, global = true, env = "LECTERN_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The folder that keeps sign-ins; the default is lectern in the user's state directory
@@ -63,6 +64,10 @@ pub(crate) enum Command {
     /// Show the whole stack: limits, queues, dead-letter messages, alarms, and documents that need attention
     ///
     /// The first command in an incident. It changes nothing.
+    #[command(after_help = "\
+Examples:
+  lectern --local status
+  lectern --stack lectern-prod status --json")]
     Status,
     Explain(Explain),
     Dlq(Dlq),
@@ -82,6 +87,10 @@ Examples:
   ssh -L 8976:localhost:8976 server    sign in on a server, with the browser of this machine")]
     Login,
     /// Delete the sign-in that `lectern login` has kept
+    #[command(after_help = "\
+Examples:
+  lectern logout
+  lectern --url https://lectern.example.com logout    if you have signed in to several stacks")]
     Logout,
     Upload(Upload),
     Watch(Watch),
@@ -110,6 +119,10 @@ pub(crate) struct Explain {
 
 /// List dead-letter messages, or send them back
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lectern --stack lectern-prod dlq list
+  lectern --stack lectern-prod dlq redrive --all    show the plan")]
 pub(crate) struct Dlq {
     #[command(subcommand)]
     pub(crate) command: DlqCommand,
@@ -270,14 +283,14 @@ pub(crate) struct Reconcile {
 
 /// Hand in files: create a submission, or add files to one
 ///
-/// Folders are searched for files. Files that programs keep beside a teacher's (.DS_Store, Thumbs.db, ~$plan.docx) are
-/// skipped. A file that Lectern does not accept is named with the reason, and the others are handed in. An upload that broke
-/// off continues when the command runs again with --submission: only what is missing is sent.
+/// Folders are searched for files. Files that programs create automatically, such as .DS_Store, Thumbs.db and ~$plan.docx,
+/// are skipped. A file that Lectern does not accept is named with the reason, and the others are handed in. An upload that
+/// broke off continues when the command runs again with --submission: only what is missing is sent.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("to").required(true).args(["title", "submission"])), after_help = "\
 Examples:
   lectern upload lesson.mp4 plan.docx --title 'Fractions, part 2'
-  lectern upload captions.vtt --submission 0af7651916cd43dd8448eb211c80319c
+  lectern upload slides.pptx --submission 0af7651916cd43dd8448eb211c80319c
   lectern upload lesson-folder --submission 0af7651916cd43dd8448eb211c80319c    continue an upload that broke off")]
 pub(crate) struct Upload {
     /// Files and folders

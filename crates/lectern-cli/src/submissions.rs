@@ -65,7 +65,7 @@ impl Report for SubmissionsReport {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { submissions, has_more } = self;
         if submissions.is_empty() {
-            return writeln!(out, "There are no such submissions.");
+            return writeln!(out, "No submissions match.");
         }
         let width = submissions.iter().map(|one| one.submission_id.len()).max().unwrap_or_default();
         writeln!(
@@ -83,7 +83,7 @@ impl Report for SubmissionsReport {
             )?;
         }
         if *has_more {
-            writeln!(out, "There may be older ones: list more with --limit, or choose with --to.")?;
+            writeln!(out, "There may be older ones: list more with --limit, or narrow the time with --to.")?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod send;
 mod tests;
 
 use futures_util::{StreamExt as _, stream};
+use lectern::document::keys::is_companion;
 
 use self::{
     declare::{Plan, add, create},
@@ -41,7 +42,13 @@ pub(crate) async fn run(
     }
     let Found { files, skipped } = files::find(&options.paths)?;
     for path in &skipped {
-        console.note(&format!("Skipped {}: a program keeps it beside your files.", path.display()));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let why = if is_companion(&name) {
+            "a program created it; it is not part of your lesson"
+        } else {
+            "it is neither a file nor a link to one"
+        };
+        console.note(&format!("Skipped {}: {why}.", path.display()));
     }
     if files.is_empty() {
         return Err(Problem::new("there is no file to hand in", "Give files, or folders with files.").into());

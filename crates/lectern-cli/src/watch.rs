@@ -76,7 +76,10 @@ fn changes(detail: &Detail, shown: &mut BTreeMap<String, Option<DocumentState>>)
     let mut lines = Vec::new();
     for pending in &detail.pending {
         if shown.insert(pending.file_id.clone(), None).is_none() {
-            lines.push(format!("{}  expected since {}", pending.name, detail.submission.created_at));
+            lines.push(format!(
+                "{}  not yet uploaded; submission created {}",
+                pending.name, detail.submission.created_at
+            ));
         }
     }
     for document in current(detail) {

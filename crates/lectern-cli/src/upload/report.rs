@@ -89,6 +89,6 @@ impl Report for UploadReport {
                 "{files} failed. To continue, run the same command with --submission {submission} instead of --title."
             )?;
         }
-        writeln!(out, "To see what becomes of it: lectern watch {submission}")
+        writeln!(out, "To follow its progress: lectern watch {submission}")
     }
 }

@@ -221,7 +221,7 @@ impl<'a> Sender<'a> {
             return Ok(());
         }
         Err(Problem::not_found(
-            "the file is not expected any more",
+            "the submission no longer lists this file",
             "Somebody has removed it from the submission. Run the command again with --submission to add it again.",
         ))
     }

@@ -50,7 +50,7 @@ async fn small_files_are_sent_whole_and_large_ones_in_parts() {
         text(&report),
         format!(
             "lesson.mp4    8.40 MB  sent\nplan.docx     2.00 kB  sent\nSubmission {SUBMISSION}\n\
-             To see what becomes of it: lectern watch {SUBMISSION}\n"
+             To follow its progress: lectern watch {SUBMISSION}\n"
         )
     );
     assert_eq!((stack.number_of("PUT /s3/"), stack.number_of("POST /s3/")), (4, 1));
@@ -155,7 +155,7 @@ async fn file_that_is_removed_meanwhile_is_a_failure() {
     stack.refuse(complete, 404, problem("not-found", 404, "No."), 1);
     let report = stack.upload(None, vec![stack.file("lesson.mp4", &content(LARGE))]).await.unwrap();
     assert_eq!(report.exit(), Exit::Failed);
-    assert!(text(&report).contains("the file is not expected any more"), "{}", text(&report));
+    assert!(text(&report).contains("the submission no longer lists this file"), "{}", text(&report));
 }
 
 #[tokio::test]

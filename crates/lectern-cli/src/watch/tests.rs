@@ -37,8 +37,8 @@ async fn each_change_is_shown_once_until_all_files_are_ready() {
     assert_eq!(
         said,
         format!(
-            "plan.docx  expected since 2026-11-30T07:59:00.000Z\n{time}  plan.docx  Received\n\
-             {time}  plan.docx  Processing\n{time}  plan.docx  Ready\n1 file ready.\n\
+            "plan.docx  not yet uploaded; submission created 2026-11-30T07:59:00.000Z\n\
+             {time}  plan.docx  Received\n{time}  plan.docx  Processing\n{time}  plan.docx  Ready\n1 file ready.\n\
              To read plan.docx: lectern record {SUBMISSION}/{DOCUMENT}\n"
         )
     );
