@@ -34,6 +34,7 @@ PACED_PARAMETERS ?= ThirdPartyRequestsPerSecond=4 ThirdPartyBurst=20 ThirdPartyM
 # Parameters of the browser tests' stack: a file in parts fits, and the third party's limits hold up no test.
 BROWSER_PARAMETERS ?= CallbackTimeoutSeconds=30 ThirdPartyRequestsPerSecond=1000 ThirdPartyBurst=100000
 DOCUMENTS ?= 500
+SUBMISSIONS ?= 100000
 SEED ?=
 TEST ?=
 ROUNDS ?= 10
@@ -254,6 +255,11 @@ bench-start: $(VENV)/.stamp ## Measure the functions' size and their processor t
 	@cargo build --release --locked $(addprefix --bin ,$(notdir $(wildcard functions/*)))
 	@$(LOCAL) start
 
+.PHONY: lists
+lists: export LECTERN_SUBMISSIONS := $(SUBMISSIONS)
+lists: $(VENV)/.stamp $(NEXTEST) ## Count what a page of each list costs, with 150 and with SUBMISSIONS=100000 submissions
+	$(call on_a_local_cloud,.local/lists,$(E2E_PARAMETERS),$(E2E) --ignore-default-filter --no-capture page_of_a_list)
+
 .PHONY: cost
 cost: $(VENV)/.stamp ## Count what a document costs on AWS, in a run on a local cloud
 	$(call on_a_local_cloud,.local/cost,,$(LOCAL) cost --dir .local/cost)
@@ -289,7 +295,7 @@ smoke: $(VENV)/.stamp $(if $(filter local,$(STAGE)),,cli) ## Check on a deployed
 
 .PHONY: clean
 clean: ## Stop the local clouds and remove everything that was built or downloaded
-	@for dir in .local/test .local/paced .local/guide .local/browser .local/bench .local/fuzz .local; do \
+	@for dir in .local/test .local/paced .local/guide .local/browser .local/bench .local/fuzz .local/lists .local; do \
 		if [ -e "$$dir/processes.json" ]; then $(LOCAL) down --dir "$$dir"; fi; done
 	rm -rf target .aws-sam .local .venv fuzz/target $(NODE_MODULES)
 

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::{
         ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
     },
     error::BoxError,
+    operation::batch_write_item::BatchWriteItemOutput,
     types::{AttributeValue, PutRequest, WriteRequest},
 };
 use lectern::{
@@ -19,10 +20,16 @@ use lectern::{
 use lectern_aws::DynamoDbStore;
 use lectern_content::MediaKind;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
-use crate::{stack::Stack, store_model::like_the_stacks_table};
+use crate::{
+    stack::{Stack, setting},
+    store_model::like_the_stacks_table,
+};
 
 const LIMIT: usize = 25;
+/// Batches of submissions that are written at the same time.
+const AT_ONCE: usize = 8;
 
 /// What the store has asked of `DynamoDB`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,11 +112,15 @@ impl Table {
                 WriteRequest::builder().put_request(put).build()
             })
             .collect();
+        let mut writes = JoinSet::new();
         for batch in copies.chunks(25) {
             let request = self.stack.dynamodb.batch_write_item().request_items(&self.name, batch.to_vec());
-            let rest = request.send().await.unwrap().unprocessed_items.unwrap_or_default();
-            assert!(rest.is_empty());
+            writes.spawn(request.send());
+            while writes.len() >= AT_ONCE {
+                assert_all_written(writes.join_next().await.unwrap().unwrap());
+            }
         }
+        writes.join_all().await.into_iter().for_each(assert_all_written);
     }
 
     /// The cost of the first two pages of a list.
@@ -129,6 +140,10 @@ impl Table {
     }
 }
 
+fn assert_all_written(answer: Result<BatchWriteItemOutput, impl std::fmt::Debug>) {
+    assert!(answer.unwrap().unprocessed_items.unwrap_or_default().is_empty());
+}
+
 #[tokio::test]
 async fn page_of_a_list_costs_the_same_with_a_hundred_and_with_thousands_of_submissions() {
     let table = Table::create().await;
@@ -140,7 +155,8 @@ async fn page_of_a_list_costs_the_same_with_a_hundred_and_with_thousands_of_subm
     let filters = [("all", all), ("own", own), ("ready", ready), ("videos", videos), ("lately", lately)];
     let mut costs = Vec::new();
     let mut filled = 0;
-    for submissions in [150, 3_000] {
+    let many = usize::try_from(setting("LECTERN_SUBMISSIONS", 3_000)).unwrap();
+    for submissions in [150, many] {
         table.fill(filled, submissions).await;
         filled = submissions;
         let mut found = Vec::new();

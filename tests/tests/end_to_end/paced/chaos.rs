@@ -14,14 +14,13 @@ use third_party::{Fault, FaultRule, FileFault, JobFault, ReportedStatus, Submiss
 use uuid::Uuid;
 
 use super::load::{
-    assert_all_ready, assert_no_lease_is_left, assert_within_limits, documents, documents_of, limit, setting,
-    summary,
+    assert_all_ready, assert_no_lease_is_left, assert_within_limits, documents, documents_of, limit, summary,
 };
 use crate::{
     case::{Case, Upload},
     content::text_saying,
     crowd::Dice,
-    stack::Stack,
+    stack::{Stack, setting},
     third_party_admin::for_content,
     wait::{LATER, eventually},
 };

@@ -16,7 +16,7 @@ use third_party::{Limits, UsageView};
 use crate::{
     case::{Case, Upload},
     content::text_saying,
-    stack::Stack,
+    stack::{Stack, setting},
     wait::{LATER, SOON, eventually},
 };
 
@@ -25,13 +25,6 @@ use crate::{
 pub(super) const REQUESTS_PER_SECOND: f64 = 4.0;
 pub(super) const BURST: u32 = 20;
 pub(super) const MAX_IN_FLIGHT: u32 = 16;
-
-/// A number from the environment, or the default.
-pub(super) fn setting(name: &str, default: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the test's own setting, not the product's")]
-    let given = std::env::var(name).ok().filter(|text| !text.is_empty());
-    given.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
 
 /// The number of documents in a run.
 pub(super) fn documents() -> usize {

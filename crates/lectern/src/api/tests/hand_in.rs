@@ -39,7 +39,7 @@ async fn s01_teacher_has_a_limited_number_of_unfinished_submissions() {
     let teacher = teacher();
     created(&backend, &teacher, &[]).await;
     let second = arrived(&backend, &teacher, "a.pdf", None).await;
-    assert_used_up(create_submission(&backend, &teacher, &submission_of(&[])).await, "withdraw one");
+    assert_used_up(create_submission(&backend, &teacher, &submission_of(&[])).await, "withdraw a submission");
     created(&backend, &person("another", "teachers"), &[]).await;
     make_ready(&backend, &second).await;
     created(&backend, &teacher, &[]).await;
