@@ -1,6 +1,7 @@
 // Sends one file to the bucket with the requests that the API signs: small files in one request, large ones in parts.
 
-import { call, post, Problem } from "./api.js";
+import { call, post } from "./api.js";
+import { Problem } from "./problem.js";
 import { active, uploadChanges, uploads } from "./uploads.js";
 
 /** @import {SignedPart, UploadPlan} from "./types.d.ts" */

@@ -2,9 +2,10 @@
 
 import "./file-picker.js";
 import { acceptedFiles, checkResult } from "./accepted-files.js";
-import { call, post, Problem } from "./api.js";
+import { call, post } from "./api.js";
 import { context } from "./context.js";
 import { ask } from "./dialog.js";
+import { Problem } from "./problem.js";
 import { SubmissionFeed } from "./submission-feed.js";
 import { uploadChanges, uploads } from "./uploads.js";
 import { announce, badge, failure, html, icon, loading, notice, nothing, View } from "./view.js";
