@@ -86,13 +86,19 @@ class SubmissionPage extends View {
     void new FileUpload(this.submissionId, fileId, file, continues).start();
   }
 
+  /** Checks a file, and shows why it cannot be handed in. @param {File} file */
+  async #isRefused(file) {
+    const check = await checkOf(file);
+    this.#refused = check.refusal ? [{ file, check }] : [];
+    this.update();
+    return Boolean(check.refusal);
+  }
+
   /** @param {DocumentSummary} document */
   async #replace(document) {
     const file = await chooseFile(document.mediaType);
     if (!file) return;
-    const check = await checkOf(file);
-    this.#refused = check.refusal ? [{ file, check }] : [];
-    if (check.refusal) return this.update();
+    if (await this.#isRefused(file)) return;
     await this.#change(async () =>
       this.#send(await post(`${this.#path}/documents/${document.documentId}/replace`, { name: file.name, sizeBytes: file.size }), file));
   }
@@ -114,12 +120,18 @@ class SubmissionPage extends View {
     if (answer) await this.#sendInstead(pending, file);
   }
 
-  /** @param {PendingFile} pending @param {File} file */
-  #sendInstead(pending, file) {
-    uploads.get(pending.fileId)?.cancel();
-    return this.#change(async () => {
-      await call("DELETE", `${this.#path}/files/${pending.fileId}`);
-      this.#send(await post(`${this.#path}/files`, { name: file.name, sizeBytes: file.size }), file);
+  /** Gives up a pending file for another one, once that is declared. @param {PendingFile} pending @param {File} file */
+  async #sendInstead({ fileId, name, replaces }, file) {
+    if (await this.#isRefused(file)) return;
+    await this.#change(async () => {
+      const body = { name: file.name, sizeBytes: file.size };
+      const declared = await post(`${this.#path}/${replaces ? `documents/${replaces}/replace` : "files"}`, body).catch((error) => {
+        if (error.kind === "quota-exceeded") error.message += ` Or remove ${visibleName(name)} here first, and then hand in the other file.`;
+        throw error;
+      });
+      uploads.get(fileId)?.cancel();
+      await this.#send(declared, file);
+      await call("DELETE", `${this.#path}/files/${fileId}`);
     });
   }
 
