@@ -72,7 +72,7 @@ class LecternApp extends View {
   async #route() {
     if (this.#phase !== "signedIn") return;
     const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-    const [name = "", first = "", second = ""] = path.split("/").map(decodeURIComponent);
+    const [name = "", first = "", second = ""] = path.split("/").map(decoded);
     const home = PLACES.find(({ role }) => context.me.roles.includes(role))?.href;
     /** @type {Record<string, () => [string, string, Record<string, unknown>]>} element, key and properties */
     const routes = {
@@ -154,6 +154,15 @@ class LecternApp extends View {
         return context.me.roles.length ? this.#page ?? nothing
           : html`<h1>Welcome</h1>${notice("warn", "Your account has no role yet, so there is nothing to show. Ask the person who invited you to add you to the teachers or evaluators, then sign in again.")}`;
     }
+  }
+}
+
+/** What cannot be decoded stays as it is; its page says that it does not exist. @param {string} part of an address */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 
