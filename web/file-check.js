@@ -1,6 +1,6 @@
 // What a file would be refused for after the upload, said before it.
 
-import { clock, size } from "./words.js";
+import { clock, size, visibleName } from "./words.js";
 
 /** @import {FileType} from "./types.d.ts" */
 
@@ -25,7 +25,7 @@ export const isSystemFile = ({ name }) => name.startsWith(".") || name.startsWit
  * @returns {Promise<Check>}
  */
 export async function checkFile(file, types, maxBytes) {
-  const ending = (/\.([^.]+)$/.exec(file.name)?.[1] ?? "").toLowerCase();
+  const ending = visibleName(/\.([^.]+)$/.exec(file.name)?.[1] ?? "").toLowerCase();
   const type = types.find(({ extensions }) => extensions.includes(ending));
   if (!type) {
     const what = ending ? `Files that end in .${ending} are` : "A file without an ending such as .mp4 or .pdf is";

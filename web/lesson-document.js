@@ -103,7 +103,7 @@ class LessonDocument extends View {
   /** @param {DocumentSummary} document */
   #makePlayer({ documentId, kind, fileName }) {
     const player = /** @type {any} */ (document.createElement("lesson-player"));
-    Object.assign(player, { documentId, kind, label: fileName, getUrl: () => this.#inlineUrl() });
+    Object.assign(player, { documentId, kind, label: visibleName(fileName), getUrl: () => this.#inlineUrl() });
     const { segments = [], language } = this.#record?.transcript ?? {};
     if (segments.length) player.captions = { segments, language: language ?? "" };
     player.addEventListener("time", (/** @type {CustomEvent<number>} */ { detail }) => {

@@ -52,7 +52,7 @@ class SubmissionPage extends View {
     for (const document of this.#feed?.documents ?? []) {
       const [, words] = documentState(document);
       const before = this.#known.get(document.documentId);
-      if (before !== undefined && before !== words && isFinal(document)) announce(`${document.fileName}: ${words}.`);
+      if (before !== undefined && before !== words && isFinal(document)) announce(`${visibleName(document.fileName)}: ${words}.`);
       this.#known.set(document.documentId, words);
     }
   }
