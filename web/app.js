@@ -146,8 +146,8 @@ class LecternApp extends View {
       case "broken":
         return html`<h1>Lectern</h1>${failure(this.#error, this.#start)}`;
       case "signedOut":
-        return html`<div class="welcome"><span class="mark large"></span><h1 tabindex="-1">Lessons, handed in and read with care</h1>
-          <p>Teachers hand in recordings, plans and material. Evaluators watch and read them, with transcript and findings beside.</p>
+        return html`<div class="welcome"><span class="mark large"></span><h1 tabindex="-1">Hand in lessons and evaluate them</h1>
+          <p>Teachers hand in recordings, plans and material. Evaluators watch and read them, with the transcript and findings beside them.</p>
           ${this.#error ? notice("warn", this.#error instanceof Error ? this.#error.message : String(this.#error)) : nothing}
           <button class="primary large" @click=${() => signIn()}>Sign in</button></div>`;
       default:

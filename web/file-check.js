@@ -36,7 +36,7 @@ export async function checkFile(file, types, maxBytes) {
   }
   if (file.size === 0) return { type, refusal: "The file is empty. Please choose it again, or save it once more." };
   if (file.size > maxBytes) {
-    return { type, refusal: `The file has ${size(file.size)}, and at most ${size(maxBytes)} are accepted. Please make it smaller.` };
+    return { type, refusal: `The file is ${size(file.size)}; the limit is ${size(maxBytes)}. Please make it smaller.` };
   }
   if (type.kind === "picture" || type.kind === "document") {
     return { type, warning: type.playsInBrowsers === "no" ? type.advice : undefined };
@@ -69,7 +69,7 @@ async function tryToPlay(file, type) {
   const length = Number.isFinite(duration) ? clock(duration) : undefined;
   if (type.kind === "audio") return { facts: length };
   if (videoWidth === 0) {
-    return { facts: length, warning: `This browser plays its sound but shows no picture: the video's coding is not widely supported. ${advice}` };
+    return { facts: length, warning: `This browser plays its sound but shows no picture: the video's codec is not widely supported. ${advice}` };
   }
   return { facts: [length, `${videoWidth} × ${videoHeight}`].filter(Boolean).join(", ") };
 }

@@ -113,7 +113,7 @@ class SubmissionPage extends View {
     }
     const answer = await ask({
       title: "This is another file",
-      body: html`<p>The file you chose has ${size(file.size)}, and ${visibleName(pending.name)} has ${size(pending.sizeBytes)}.
+      body: html`<p>The file you chose is ${size(file.size)}; ${visibleName(pending.name)} is ${size(pending.sizeBytes)}.
         Some phones change a video each time it is chosen.</p>`,
       actions: [{ value: "", label: "Choose again later" }, { value: "anew", label: "Send this file instead", style: "primary" }],
     });
@@ -177,7 +177,7 @@ class SubmissionPage extends View {
     const refused = submission.rejected + submission.failed;
     return html`${back}
       <header class="page-head"><div class="grow"><h1 tabindex="-1">${titleOf(submission)}</h1>
-        <p class="muted meta"><span>Begun on ${day(submission.createdAt)}</span><span>${progress(submission)}</span></p></div>
+        <p class="muted meta"><span>Created on ${day(submission.createdAt)}</span><span>${progress(submission)}</span></p></div>
         ${pending.length && tone === "good" ? badge("busy", "More files on their way") : badge(tone, words)}</header>
       ${feed.problem ? notice("warn", `${feed.problem instanceof Error ? feed.problem.message : ""} You see what was last known.`) : nothing}
       ${this.#error ? failure(this.#error) : nothing}
@@ -236,7 +236,7 @@ class SubmissionPage extends View {
       retrying: `Connection lost at ${percent} %. Trying again.`,
       cancelled: "Cancelled",
     }[upload.phase];
-    return html`<progress max=${pending.sizeBytes} .value=${sentBytes} aria-label="Sent of ${visibleName(pending.name)}"></progress>
+    return html`<progress max=${pending.sizeBytes} .value=${sentBytes} aria-label="Upload progress of ${visibleName(pending.name)}"></progress>
       <p class=${upload.phase === "offline" || upload.phase === "retrying" ? "warn-text" : "muted"}>${words}</p>`;
   }
 
