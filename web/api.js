@@ -1,22 +1,7 @@
 // Requests to the HTTP API, and the watch that keeps a page up to date.
 
+import { Problem } from "./problem.js";
 import { refresh, token } from "./session.js";
-
-/** A problem that the API described, or `offline` if there was no answer. Its message is for people. */
-export class Problem extends Error {
-  /** @param {string} kind @param {number} status @param {string} message @param {Record<string, any>} [members] */
-  constructor(kind, status, message, members = {}) {
-    super(message);
-    this.kind = kind;
-    this.status = status;
-    this.members = members;
-  }
-
-  /** Whether the same request may succeed later. */
-  get isTemporary() {
-    return this.kind === "offline" || this.status === 429 && this.kind !== "quota-exceeded" || this.status >= 500;
-  }
-}
 
 /** @typedef {{body?: unknown, query?: Record<string, string | undefined>, etag?: string, signal?: AbortSignal}} Options */
 

@@ -72,7 +72,7 @@ class LecternApp extends View {
   async #route() {
     if (this.#phase !== "signedIn") return;
     const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-    const [name = "", first = "", second = ""] = path.split("/").map(decodeURIComponent);
+    const [name = "", first = "", second = ""] = path.split("/").map(decoded);
     const home = PLACES.find(({ role }) => context.me.roles.includes(role))?.href;
     /** @type {Record<string, () => [string, string, Record<string, unknown>]>} element, key and properties */
     const routes = {
@@ -146,14 +146,23 @@ class LecternApp extends View {
       case "broken":
         return html`<h1>Lectern</h1>${failure(this.#error, this.#start)}`;
       case "signedOut":
-        return html`<div class="welcome"><span class="mark large"></span><h1 tabindex="-1">Lessons, handed in and read with care</h1>
-          <p>Teachers hand in recordings, plans and material. Evaluators watch and read them, with transcript and findings beside.</p>
+        return html`<div class="welcome"><span class="mark large"></span><h1 tabindex="-1">Hand in lessons and evaluate them</h1>
+          <p>Teachers hand in recordings, plans and material. Evaluators watch and read them, with the transcript and findings beside them.</p>
           ${this.#error ? notice("warn", this.#error instanceof Error ? this.#error.message : String(this.#error)) : nothing}
           <button class="primary large" @click=${() => signIn()}>Sign in</button></div>`;
       default:
         return context.me.roles.length ? this.#page ?? nothing
           : html`<h1>Welcome</h1>${notice("warn", "Your account has no role yet, so there is nothing to show. Ask the person who invited you to add you to the teachers or evaluators, then sign in again.")}`;
     }
+  }
+}
+
+/** What cannot be decoded stays as it is; its page says that it does not exist. @param {string} part of an address */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

@@ -1,6 +1,6 @@
 // What a file would be refused for after the upload, said before it.
 
-import { clock, size } from "./words.js";
+import { clock, size, visibleName } from "./words.js";
 
 /** @import {FileType} from "./types.d.ts" */
 
@@ -25,7 +25,7 @@ export const isSystemFile = ({ name }) => name.startsWith(".") || name.startsWit
  * @returns {Promise<Check>}
  */
 export async function checkFile(file, types, maxBytes) {
-  const ending = (/\.([^.]+)$/.exec(file.name)?.[1] ?? "").toLowerCase();
+  const ending = visibleName(/\.([^.]+)$/.exec(file.name)?.[1] ?? "").toLowerCase();
   const type = types.find(({ extensions }) => extensions.includes(ending));
   if (!type) {
     const what = ending ? `Files that end in .${ending} are` : "A file without an ending such as .mp4 or .pdf is";
@@ -36,7 +36,7 @@ export async function checkFile(file, types, maxBytes) {
   }
   if (file.size === 0) return { type, refusal: "The file is empty. Please choose it again, or save it once more." };
   if (file.size > maxBytes) {
-    return { type, refusal: `The file has ${size(file.size)}, and at most ${size(maxBytes)} are accepted. Please make it smaller.` };
+    return { type, refusal: `The file is ${size(file.size)}; the limit is ${size(maxBytes)}. Please make it smaller.` };
   }
   if (type.kind === "picture" || type.kind === "document") {
     return { type, warning: type.playsInBrowsers === "no" ? type.advice : undefined };
@@ -69,7 +69,7 @@ async function tryToPlay(file, type) {
   const length = Number.isFinite(duration) ? clock(duration) : undefined;
   if (type.kind === "audio") return { facts: length };
   if (videoWidth === 0) {
-    return { facts: length, warning: `This browser plays its sound but shows no picture: the video's coding is not widely supported. ${advice}` };
+    return { facts: length, warning: `This browser plays its sound but shows no picture: the video's codec is not widely supported. ${advice}` };
   }
   return { facts: [length, `${videoWidth} × ${videoHeight}`].filter(Boolean).join(", ") };
 }

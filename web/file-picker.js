@@ -42,8 +42,9 @@ class FilePicker extends View {
     event.preventDefault();
     this.#leave();
     // The entries must be read before the first await: the list of items is empty afterwards.
-    const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry());
-    const files = await Promise.all(entries.map((entry) => (entry ? filesOf(entry) : [])));
+    // A file that comes from another program than a file manager may have none.
+    const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+    const files = await Promise.all(entries.map((entry) => (entry instanceof File ? [entry] : entry ? filesOf(entry) : [])));
     this.#give(files.flat());
   };
 

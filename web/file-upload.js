@@ -1,6 +1,7 @@
 // Sends one file to the bucket with the requests that the API signs: small files in one request, large ones in parts.
 
-import { call, post, Problem } from "./api.js";
+import { call, post } from "./api.js";
+import { Problem } from "./problem.js";
 import { active, uploadChanges, uploads } from "./uploads.js";
 
 /** @import {SignedPart, UploadPlan} from "./types.d.ts" */
@@ -34,6 +35,8 @@ export class FileUpload {
   #sent = new Map();
   /** @type {[number, number][]} */
   #samples = [];
+  /** Whether a request was made that may have registered the file, also if its answer was lost. */
+  #mayHaveArrived = false;
 
   /**
    * @param {string} submissionId @param {string} fileId @param {File} file
@@ -72,9 +75,11 @@ export class FileUpload {
       this.#show("done");
     } catch (error) {
       if (signal.aborted) return;
+      // A file that has arrived is not pending any more.
+      const hasArrived = this.#mayHaveArrived && error instanceof Problem && error.kind === "not-found";
       this.error = error instanceof Error ? error.message : String(error);
       this.isOtherFile = error instanceof OtherFile;
-      this.#show("failed");
+      this.#show(hasArrived ? "done" : "failed");
     }
     if (signal === this.#stop.signal) this.#stop.abort();
   }
@@ -106,6 +111,7 @@ export class FileUpload {
       // Each attempt after the first has a new signature.
       const { url, fields } = plan ?? /** @type {Extract<UploadPlan, {method: "post"}>} */ (await this.#begin(signal));
       plan = undefined;
+      this.#mayHaveArrived = true;
       const body = new FormData();
       for (const [name, value] of Object.entries(fields)) body.append(name, value);
       body.append("file", this.file);
@@ -175,13 +181,12 @@ export class FileUpload {
 
   /** @param {AbortSignal} signal @returns {Promise<number[]>} the parts that the bucket does not have */
   async #complete(signal) {
+    this.#mayHaveArrived = true;
     try {
       await this.#repeat(signal, () => call("POST", `${this.path}/complete`, { body: {}, signal }));
       return [];
     } catch (error) {
       if (error instanceof Problem && error.kind === "incomplete-upload") return error.members.missing ?? [];
-      // The answer to an earlier request was lost, and the upload has become a document since.
-      if (error instanceof Problem && error.kind === "not-found") return [];
       throw error;
     }
   }

@@ -103,7 +103,7 @@ class LessonDocument extends View {
   /** @param {DocumentSummary} document */
   #makePlayer({ documentId, kind, fileName }) {
     const player = /** @type {any} */ (document.createElement("lesson-player"));
-    Object.assign(player, { documentId, kind, label: fileName, getUrl: () => this.#inlineUrl() });
+    Object.assign(player, { documentId, kind, label: visibleName(fileName), getUrl: () => this.#inlineUrl() });
     const { segments = [], language } = this.#record?.transcript ?? {};
     if (segments.length) player.captions = { segments, language: language ?? "" };
     player.addEventListener("time", (/** @type {CustomEvent<number>} */ { detail }) => {
@@ -187,7 +187,7 @@ class LessonDocument extends View {
       <header class="document-head">
         <div class="grow"><h2>${visibleName(shown.fileName)}</h2>
           <p class="muted meta">${shown.kind ? html`<span>${KIND_NAMES[shown.kind]}</span>` : nothing}<span>${size(shown.sizeBytes)}</span>
-            ${lateS > LATE_S ? html`<span>Came ${duration(lateS)} later</span>` : nothing}</p></div>
+            ${lateS > LATE_S ? html`<span>Arrived ${duration(lateS)} after the submission</span>` : nothing}</p></div>
         ${shown.state === "Ready" ? nothing : badge(tone, words)}
         ${this.#hasOriginal
           ? html`${shown.mediaType === "application/pdf" ? html`<button @click=${() => this.#open(({ kind }) => kind === "upload", true)}>${icon("read")}View</button>` : nothing}

@@ -68,8 +68,10 @@ class HandInPage extends View {
     const { quota } = context.me;
     const bytes = choices.reduce((sum, { file }) => sum + file.size, 0);
     const isBlocked = choices.some(({ check }) => !check || check.refusal);
-    const tooMany = choices.length > quota.maxFilesPerSubmission
-      ? `A lesson takes at most ${quota.maxFilesPerSubmission} files. Please remove ${choices.length - quota.maxFilesPerSubmission}.` : "";
+    const tooMuch = choices.length > quota.maxFilesPerSubmission
+      ? `A lesson takes at most ${quota.maxFilesPerSubmission} files. Please remove ${choices.length - quota.maxFilesPerSubmission}.`
+      : bytes > quota.maxOpenBytes
+        ? `The files are ${size(bytes)} in all; the limit for your unfinished lessons is ${size(quota.maxOpenBytes)}. Please remove some.` : "";
     return html`
       <nav aria-label="Back"><a class="back" href="#/submissions">${icon("back")}My lessons</a></nav>
       <header class="page-head"><h1 tabindex="-1">Hand in a lesson</h1></header>
@@ -94,10 +96,10 @@ class HandInPage extends View {
                 this.update();
               }}>${icon("close")}</button></li>`)}</ul>`
           : nothing}
-        ${tooMany ? html`<p class="bad-text">${icon("alert")}<span>${tooMany}</span></p>` : nothing}
+        ${tooMuch ? html`<p class="bad-text">${icon("alert")}<span>${tooMuch}</span></p>` : nothing}
         ${this.#error ? failure(this.#error) : nothing}
         <div class="bar">
-          <button class="primary" ?disabled=${!choices.length || isBlocked || Boolean(tooMany) || this.#isSending}>
+          <button class="primary" ?disabled=${!choices.length || isBlocked || Boolean(tooMuch) || this.#isSending}>
             ${icon("upload")}${choices.length ? `Hand in ${plural(choices.length, "file")}` : "Hand in"}</button>
           <span class="muted">${!choices.length ? "Choose files first." : choices.some(({ check }) => check?.refusal)
             ? "Remove what cannot be handed in first." : `${size(bytes)} in all. You can add files later.`}</span>

@@ -2,9 +2,10 @@
 
 import "./file-picker.js";
 import { acceptedFiles, checkResult } from "./accepted-files.js";
-import { call, post, Problem } from "./api.js";
+import { call, post } from "./api.js";
 import { context } from "./context.js";
 import { ask } from "./dialog.js";
+import { Problem } from "./problem.js";
 import { SubmissionFeed } from "./submission-feed.js";
 import { uploadChanges, uploads } from "./uploads.js";
 import { announce, badge, failure, html, icon, loading, notice, nothing, View } from "./view.js";
@@ -51,7 +52,7 @@ class SubmissionPage extends View {
     for (const document of this.#feed?.documents ?? []) {
       const [, words] = documentState(document);
       const before = this.#known.get(document.documentId);
-      if (before !== undefined && before !== words && isFinal(document)) announce(`${document.fileName}: ${words}.`);
+      if (before !== undefined && before !== words && isFinal(document)) announce(`${visibleName(document.fileName)}: ${words}.`);
       this.#known.set(document.documentId, words);
     }
   }
@@ -85,13 +86,19 @@ class SubmissionPage extends View {
     void new FileUpload(this.submissionId, fileId, file, continues).start();
   }
 
+  /** Checks a file, and shows why it cannot be handed in. @param {File} file */
+  async #isRefused(file) {
+    const check = await checkOf(file);
+    this.#refused = check.refusal ? [{ file, check }] : [];
+    this.update();
+    return Boolean(check.refusal);
+  }
+
   /** @param {DocumentSummary} document */
   async #replace(document) {
     const file = await chooseFile(document.mediaType);
     if (!file) return;
-    const check = await checkOf(file);
-    this.#refused = check.refusal ? [{ file, check }] : [];
-    if (check.refusal) return this.update();
+    if (await this.#isRefused(file)) return;
     await this.#change(async () =>
       this.#send(await post(`${this.#path}/documents/${document.documentId}/replace`, { name: file.name, sizeBytes: file.size }), file));
   }
@@ -106,19 +113,25 @@ class SubmissionPage extends View {
     }
     const answer = await ask({
       title: "This is another file",
-      body: html`<p>The file you chose has ${size(file.size)}, and ${visibleName(pending.name)} has ${size(pending.sizeBytes)}.
+      body: html`<p>The file you chose is ${size(file.size)}; ${visibleName(pending.name)} is ${size(pending.sizeBytes)}.
         Some phones change a video each time it is chosen.</p>`,
       actions: [{ value: "", label: "Choose again later" }, { value: "anew", label: "Send this file instead", style: "primary" }],
     });
     if (answer) await this.#sendInstead(pending, file);
   }
 
-  /** @param {PendingFile} pending @param {File} file */
-  #sendInstead(pending, file) {
-    uploads.get(pending.fileId)?.cancel();
-    return this.#change(async () => {
-      await call("DELETE", `${this.#path}/files/${pending.fileId}`);
-      this.#send(await post(`${this.#path}/files`, { name: file.name, sizeBytes: file.size }), file);
+  /** Gives up a pending file for another one, once that is declared. @param {PendingFile} pending @param {File} file */
+  async #sendInstead({ fileId, name, replaces }, file) {
+    if (await this.#isRefused(file)) return;
+    await this.#change(async () => {
+      const body = { name: file.name, sizeBytes: file.size };
+      const declared = await post(`${this.#path}/${replaces ? `documents/${replaces}/replace` : "files"}`, body).catch((error) => {
+        if (error.kind === "quota-exceeded") error.message += ` Or remove ${visibleName(name)} here first, and then hand in the other file.`;
+        throw error;
+      });
+      uploads.get(fileId)?.cancel();
+      await this.#send(declared, file);
+      await call("DELETE", `${this.#path}/files/${fileId}`);
     });
   }
 
@@ -164,7 +177,7 @@ class SubmissionPage extends View {
     const refused = submission.rejected + submission.failed;
     return html`${back}
       <header class="page-head"><div class="grow"><h1 tabindex="-1">${titleOf(submission)}</h1>
-        <p class="muted meta"><span>Begun on ${day(submission.createdAt)}</span><span>${progress(submission)}</span></p></div>
+        <p class="muted meta"><span>Created on ${day(submission.createdAt)}</span><span>${progress(submission)}</span></p></div>
         ${pending.length && tone === "good" ? badge("busy", "More files on their way") : badge(tone, words)}</header>
       ${feed.problem ? notice("warn", `${feed.problem instanceof Error ? feed.problem.message : ""} You see what was last known.`) : nothing}
       ${this.#error ? failure(this.#error) : nothing}
@@ -223,7 +236,7 @@ class SubmissionPage extends View {
       retrying: `Connection lost at ${percent} %. Trying again.`,
       cancelled: "Cancelled",
     }[upload.phase];
-    return html`<progress max=${pending.sizeBytes} .value=${sentBytes} aria-label="Sent of ${visibleName(pending.name)}"></progress>
+    return html`<progress max=${pending.sizeBytes} .value=${sentBytes} aria-label="Upload progress of ${visibleName(pending.name)}"></progress>
       <p class=${upload.phase === "offline" || upload.phase === "retrying" ? "warn-text" : "muted"}>${words}</p>`;
   }
 

@@ -1,5 +1,6 @@
 // A video or audio player with controls of its own. It remembers where one stopped, and gets a new URL when the old one ends.
 
+import { context } from "./context.js";
 import { html, icon, notice, nothing, View } from "./view.js";
 import { clock } from "./words.js";
 
@@ -67,8 +68,9 @@ class LessonPlayer extends View {
     this.#showCaptions();
   }
 
+  /** People who share a browser do not share where they stopped. */
   get #positionKey() {
-    return `lectern.position.${this.documentId}`;
+    return `lectern.position.${context.me.subject}.${this.documentId}`;
   }
 
   async #load() {
@@ -217,7 +219,7 @@ class LessonPlayer extends View {
           ${this.kind === "video"
             ? html`<button class="quiet square" aria-label="Captions (C)" title="Captions (C)" ?disabled=${!this.#hasCues}
                 aria-pressed=${this.#wantsCaptions && this.#hasCues} @click=${() => this.toggleCaptions()}>${icon("captions")}</button>
-              ${button("full", document.fullscreenElement ? "Leave full screen (F)" : "Full screen (F)", () => this.toggleFullscreen())}`
+              ${document.fullscreenEnabled ? button("full", document.fullscreenElement ? "Leave full screen (F)" : "Full screen (F)", () => this.toggleFullscreen()) : nothing}`
             : nothing}
         </div>
       </div>

@@ -1,5 +1,7 @@
 // The session of the person who is signed in. The access token lives in memory, the refresh token in this tab only.
 
+import { Problem } from "./problem.js";
+
 /** @import {Config} from "./types.d.ts" */
 
 const REFRESH_TOKEN = "lectern.refreshToken";
@@ -83,7 +85,7 @@ async function requestRefresh() {
   const response = await requestToken({ grant_type: "refresh_token", refresh_token: refreshToken });
   // Only the provider's refusal ends the session. An outage does not.
   if (response.status === 400 || response.status === 401) return end();
-  if (!response.ok) throw new Error("The sign-in service cannot be reached. Please try again.");
+  if (!response.ok) throw new Problem("offline", 0, "The sign-in service cannot be reached. Please try again.");
   keep(await response.json());
 }
 

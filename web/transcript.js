@@ -19,9 +19,14 @@ class LessonTranscript extends View {
   /** @param {Segment[]} segments */
   set segments(segments) {
     if (segments === this.#segments) return;
+    this.#lines[this.#current]?.removeAttribute("aria-current");
     this.#segments = segments;
     this.#current = -1;
     this.update();
+    if (!this.#query) return;
+    // The new lines must be there before words in them are marked.
+    this.updateNow();
+    this.#find();
   }
 
   disconnectedCallback() {
@@ -80,20 +85,22 @@ class LessonTranscript extends View {
 
   #search = (/** @type {any} */ event) => {
     this.#query = event.target.value;
-    const words = this.#query.trim().toLocaleLowerCase();
-    this.#matches = words ? this.#segments.flatMap(({ text }, index) => (text.toLocaleLowerCase().includes(words) ? [index] : [])) : [];
-    this.#match = 0;
-    this.#highlight(words);
+    this.#find();
     this.#showMatch(0);
   };
 
-  /** @param {string} words */
-  #highlight(words) {
+  /** Finds the words that are searched, in upper or lower case, and marks them. */
+  #find() {
+    const words = this.#query.trim().replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+    const pattern = new RegExp(words, "giu");
+    this.#matches = words ? this.#segments.flatMap(({ text }, index) => (text.search(pattern) < 0 ? [] : [index])) : [];
+    this.#match = 0;
+    this.update();
     if (!CSS.highlights) return;
     const lines = this.#lines;
     const ranges = this.#matches.flatMap((index) => {
       const node = [...(lines[index].querySelector(".text")?.childNodes ?? [])].find(({ nodeType }) => nodeType === Node.TEXT_NODE);
-      return node ? rangesOf(node, words) : [];
+      return node ? rangesOf(node, pattern) : [];
     });
     CSS.highlights.set("search", new Highlight(...ranges));
   }
@@ -154,17 +161,14 @@ function lastStarted(segments, ms) {
   return low - 1;
 }
 
-/** Every place of `words` in a text node. @param {Node} node @param {string} words lower case */
-function rangesOf(node, words) {
-  const text = (node.nodeValue ?? "").toLocaleLowerCase();
-  const ranges = [];
-  for (let at = text.indexOf(words); at >= 0; at = text.indexOf(words, at + words.length)) {
+/** Every match in a text node. @param {Node} node @param {RegExp} pattern */
+function rangesOf(node, pattern) {
+  return [...(node.nodeValue ?? "").matchAll(pattern)].map(({ 0: words, index }) => {
     const range = new Range();
-    range.setStart(node, at);
-    range.setEnd(node, Math.min(at + words.length, node.nodeValue?.length ?? 0));
-    ranges.push(range);
-  }
-  return ranges;
+    range.setStart(node, index);
+    range.setEnd(node, index + words.length);
+    return range;
+  });
 }
 
 customElements.define("lesson-transcript", LessonTranscript);

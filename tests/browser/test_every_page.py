@@ -81,6 +81,35 @@ def test_axe_finds_nothing_on_the_first_page(browser: Browser, stack: Stack, sch
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_question(visit: SignIn, lesson: Lesson, scheme: str) -> None:
+    person = visit("teacher", color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 860})
+    show(person, lesson, "#/submissions/{lesson}", "submission-page .list li")
+    person.page.get_by_role("button", name="Withdraw the lesson").click()
+    dialog = person.page.get_by_role("dialog", name="Withdraw this lesson?")
+    expect(dialog).to_be_visible()
+    assert violations(person.page) == []
+    dialog.get_by_role("button", name="Keep it").click()
+    expect(dialog).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("role", "route", "sign"),
+    [
+        ("evaluator", "#/review?from=2020-01-01&to=2020-01-02", "review-page .empty"),
+        ("evaluator", "#/read/%", "read-page [role=alert]"),
+        ("teacher", "#/submissions/unknown", "submission-page [role=alert]"),
+    ],
+)
+def test_axe_finds_nothing_where_there_is_nothing(
+    visit: SignIn, lesson: Lesson, role: str, route: str, sign: str, scheme: str
+) -> None:
+    person = visit(role, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1280, "height": 860})
+    show(person, lesson, route, sign)
+    assert violations(person.page) == []
+
+
 @pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)
 def test_nothing_is_wider_than_a_small_phone(
     visit: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str
@@ -89,6 +118,45 @@ def test_nothing_is_wider_than_a_small_phone(
     show(person, lesson, route, sign)
     width = person.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360, f"{name} is {width} pixels wide"
+
+
+@pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)
+def test_a_wide_screen_makes_no_long_lines(
+    visit: SignIn, lesson: Lesson, name: str, role: str, route: str, sign: str
+) -> None:
+    person = visit(role, viewport={"width": 1920, "height": 1080})
+    show(person, lesson, route, sign)
+    width = person.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 1920, f"{name} is {width} pixels wide"
+    widths = "elements => elements.map(element => element.getBoundingClientRect().width)"
+    [content] = person.page.eval_on_selector_all("main > *", widths)
+    assert content <= 1500, f"the content of {name} is {content} pixels wide"
+    if name == "evaluator-plan":
+        # 40 to 85 characters of the text's font.
+        columns = person.page.eval_on_selector_all(".sheet p", widths)
+        assert all(340 <= column <= 720 for column in columns), columns
+
+
+def test_the_text_is_printed_without_navigation_and_buttons(visit: SignIn, lesson: Lesson) -> None:
+    person = visit("evaluator", viewport={"width": 1280, "height": 860})
+    page = person.page
+    show(person, lesson, "#/read/{lesson}#lesson-plan.docx", "plan-text .findings li")
+    page.emulate_media(media="print")
+    try:
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.locator("plan-text .sheet")).to_be_visible()
+        assert page.locator(".top:visible, nav:visible, .button:visible").count() == 0
+        # The findings are buttons on the screen and a list on paper.
+        others = page.locator("button:visible").evaluate_all(
+            "all => all.filter(one => !one.closest('.findings li')).length"
+        )
+        assert others == 0
+        findings = page.locator(".findings li button")
+        assert page.locator(".findings li button:visible").count() == findings.count() > 0
+        for frame in (".sheet", ".findings ol"):
+            assert page.eval_on_selector(frame, "frame => frame.scrollHeight <= frame.clientHeight + 1"), frame
+    finally:
+        page.emulate_media(media="screen")
 
 
 @pytest.mark.parametrize(("name", "role", "route", "sign"), PAGES)

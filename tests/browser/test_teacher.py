@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from conftest import SAMPLES, Person
 from cutting_proxy import CuttingProxy
-from playwright.sync_api import expect
+from playwright.sync_api import Request, Route, expect
 
 SignIn = Callable[..., Person]
 
@@ -54,6 +55,33 @@ def test_a_video_that_this_browser_cannot_play_is_warned_about(sign_in: SignIn, 
     expect(teacher.page.get_by_text("This browser cannot play it")).to_be_visible()
 
 
+def test_files_are_dropped_on_the_page(sign_in: SignIn) -> None:
+    teacher = sign_in("teacher")
+    page = teacher.page
+    teacher.open("#/hand-in")
+    names = ["fractions.txt", "homework.txt", ".DS_Store"]
+    transfer = page.evaluate_handle(
+        """names => {
+            const transfer = new DataTransfer();
+            for (const name of names) transfer.items.add(new File([`This is ${name}.`], name, { type: "text/plain" }));
+            return transfer;
+        }""",
+        names,
+    )
+    field = page.locator("file-picker .drop")
+    field.dispatch_event("dragover", {"dataTransfer": transfer})
+    expect(field).to_have_class("drop over")
+    field.dispatch_event("drop", {"dataTransfer": transfer})
+
+    chosen = page.get_by_role("list", name="Chosen files").get_by_role("listitem")
+    expect(chosen).to_have_count(2)
+    expect(field).to_have_class(re.compile(r"^drop\s*$"))
+    page.get_by_label("Title of the lesson").fill("A lesson that was dropped")
+    page.get_by_role("button", name="Hand in 2 files").click()
+    for name in names[:2]:
+        expect(teacher.row(name).get_by_text("Ready", exact=True)).to_be_visible()
+
+
 def test_case_51_a_title_and_a_name_with_markup_stay_text(sign_in: SignIn, tmp_path: Path) -> None:
     title = "<img src=x onerror=document.title='run'> <script>document.title='run'</script>"
     hostile = tmp_path / "<img src=x onerror=alert(1)>\u202efdp.docx"
@@ -85,6 +113,66 @@ def test_an_upload_goes_on_after_its_connections_were_killed(sign_in: SignIn, la
         assert set(proxy.stored_before_cut) < set(proxy.stored)
     finally:
         proxy.close()
+
+
+def test_an_upload_waits_while_the_browser_is_offline(sign_in: SignIn, large_video: Path) -> None:
+    proxy = CuttingProxy(int(large_video.stat().st_size * 0.3), "hold")
+    try:
+        teacher = sign_in("teacher", proxy={"server": proxy.url})
+        page = teacher.page
+        teacher.hand_in("A lesson on a train", [large_video])
+        assert proxy.was_cut.wait(60), "a part of the file must have been sent"
+        teacher.context.set_offline(True)
+        proxy.release()
+        row = teacher.row(large_video.name)
+        expect(row.get_by_text("Offline at")).to_be_visible()
+
+        # An attempt that is repeated would begin within a second.
+        attempts: list[str] = []
+
+        def note(request: Request) -> None:
+            if re.search(r"/parts$|[?&]partNumber=", request.url):
+                attempts.append(request.url)
+
+        page.on("request", note)
+        page.wait_for_timeout(3000)
+        expect(row.get_by_text("Offline at")).to_be_visible()
+        assert attempts == [], "nothing is tried before the network is back"
+
+        teacher.context.set_offline(False)
+        expect(row.get_by_text("Ready", exact=True)).to_be_visible()
+        assert attempts
+    finally:
+        proxy.close()
+
+
+def test_a_part_whose_signature_has_expired_is_signed_again(sign_in: SignIn, large_video: Path) -> None:
+    teacher = sign_in("teacher")
+    page = teacher.page
+    refused: list[int] = []
+    signed: list[int] = []
+
+    def refuse_first(route: Route) -> None:
+        if route.request.method == "PUT" and not refused:
+            part = re.search(r"[?&]partNumber=(\d+)", route.request.url)
+            assert part
+            refused.append(int(part[1]))
+            headers = {"access-control-allow-origin": "*"}
+            route.fulfill(status=403, headers=headers, body="Request has expired")
+        else:
+            route.fallback()
+
+    def note(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/parts"):
+            signed.extend(part["partNumber"] for part in request.post_data_json["parts"])
+
+    page.route(re.compile(r"[?&]partNumber="), refuse_first)
+    page.on("request", note)
+    teacher.hand_in("A lesson with an expired signature", [large_video])
+
+    expect(teacher.row(large_video.name).get_by_text("Ready", exact=True)).to_be_visible()
+    assert len(refused) == 1
+    assert sorted(signed) == sorted([*range(1, max(signed) + 1), *refused]), "only the refused part is signed again"
 
 
 def test_an_upload_goes_on_after_a_reload_with_the_same_file_only(
