@@ -49,7 +49,11 @@ export async function start({ signIn }) {
     return true;
   }
   if (!sessionStorage.getItem(REFRESH_TOKEN)) return false;
-  return refresh().then(() => true, () => false);
+  return refresh().then(() => true, (error) => {
+    // After an outage, the session goes on.
+    if (error instanceof Problem || error instanceof TypeError) throw error;
+    return false;
+  });
 }
 
 /** Leaves for the sign-in page of the identity provider, which comes back to the route that is open now. */

@@ -172,8 +172,8 @@ def test_captions_and_files_that_come_a_day_late_appear_while_two_people_look(si
     expect(page.get_by_role("list", name="How far this file is")).to_be_visible()
     page.evaluate("window.isSamePage = true")
 
-    # The recording can be watched before its captions are there. They come by themselves, also after the access token and
-    # the video's URL have expired.
+    # The recording can be watched before its captions are there. They come by themselves, also after the access token
+    # and the video's URL have expired.
     page.clock.fast_forward("24:00:00")
     expect(page.locator("lesson-transcript li").first).to_be_visible()
     cues = "video => video.textTracks[0].cues.length"

@@ -58,7 +58,7 @@ def by_command(place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
 
 
 def by_page(_place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
-    """Uploads with the page of a teacher in Chromium, which is already open: from the click to the end of the upload."""
+    """Uploads with a teacher's page, which is already open in Chromium: from the click to the end of the upload."""
     from playwright.sync_api import sync_playwright  # Only this way of this target needs a browser.
 
     with sync_playwright() as playwright:
