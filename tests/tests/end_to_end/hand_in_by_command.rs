@@ -53,6 +53,14 @@ impl Person {
         person
     }
 
+    /// Lets the access token look expired, as it does an hour after the sign-in.
+    fn let_the_access_token_expire(&self) {
+        let file = std::fs::read_dir(self.state.path()).unwrap().next().unwrap().unwrap().path();
+        let mut sign_in: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        sign_in["expiresAt"] = "2026-01-01T00:00:00Z".into();
+        std::fs::write(file, sign_in.to_string()).unwrap();
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let binary = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("lectern");
         let mut command = Command::new(binary);
@@ -128,6 +136,7 @@ async fn upload_that_was_killed_continues_and_evaluators_read_the_captions() {
     until_a_part_has_arrived(&stack, &submission).await;
     upload.kill().unwrap();
     upload.wait().unwrap();
+    teacher.let_the_access_token_expire();
     let continued = teacher.json(&["upload", path, "--submission", &submission]);
     let files = continued["files"].as_array().unwrap();
     assert_eq!(files.iter().map(|file| &file["name"]).collect::<Vec<_>>(), ["lesson.mp4", "plan.txt"]);

@@ -10,12 +10,36 @@ import inspect
 import sys
 from typing import Any
 
-from . import cloudformation, cloudwatch, counts, dynamodb, faults, functions, guardduty, iam, s3, stepfunctions
+from . import (
+    cloudformation,
+    cloudwatch,
+    cognito,
+    counts,
+    dynamodb,
+    faults,
+    functions,
+    guardduty,
+    iam,
+    s3,
+    stepfunctions,
+)
 
 
 def apply() -> None:
     """Corrects every service that the stack uses. Call it before MiniStack serves requests."""
-    for module in (s3, guardduty, iam, dynamodb, stepfunctions, functions, cloudformation, cloudwatch, counts, faults):
+    for module in (
+        s3,
+        guardduty,
+        iam,
+        cognito,
+        dynamodb,
+        stepfunctions,
+        functions,
+        cloudformation,
+        cloudwatch,
+        counts,
+        faults,
+    ):
         module.apply()
 
 
