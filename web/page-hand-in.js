@@ -9,7 +9,7 @@ import { FileUpload } from "./file-upload.js";
 import { announce, failure, html, icon, nothing, View } from "./view.js";
 import { plural, size, visibleName } from "./words.js";
 
-/** @import {PendingFile, SubmissionDetail} from "./types.d.ts" */
+/** @import {SubmissionDetail} from "./types.d.ts" */
 /** @import {Check} from "./file-check.js" */
 
 /** @typedef {{file: File, check?: Check}} Choice */
@@ -54,7 +54,8 @@ class HandInPage extends View {
         title: this.#title.trim(),
         files: files.map(({ name, size: sizeBytes }) => ({ name, sizeBytes })),
       });
-      for (const [file, { fileId }] of pairs(files, pending)) void new FileUpload(submission.submissionId, fileId, file).start();
+      // The API answers in the order of the request. A name may differ, because the API removes hidden characters.
+      for (const [index, file] of files.entries()) void new FileUpload(submission.submissionId, pending[index].fileId, file).start();
       location.hash = `#/submissions/${submission.submissionId}`;
     } catch (error) {
       this.#error = error;
@@ -106,19 +107,6 @@ class HandInPage extends View {
         </div>
       </form>`;
   }
-}
-
-/**
- * Which declared file is which chosen one: by name and size, in order.
- * @param {File[]} files @param {PendingFile[]} pending @returns {[File, PendingFile][]}
- */
-function pairs(files, pending) {
-  const rest = [...pending];
-  return files.flatMap((file) => {
-    const index = rest.findIndex(({ name, sizeBytes }) => sizeBytes === file.size && name.normalize() === file.name.normalize());
-    const [match] = index < 0 ? [] : rest.splice(index, 1);
-    return match ? [/** @type {[File, PendingFile]} */ ([file, match])] : [];
-  });
 }
 
 customElements.define("hand-in-page", HandInPage);
