@@ -59,6 +59,8 @@ def test_axe_finds_nothing(
     if name == "evaluator-plan":
         person.page.keyboard.press("n")
     folder = ROOT / "docs" / "screenshots" if os.environ.get("UPDATE_SCREENSHOTS") else tmp_path
+    is_loaded = "() => [...document.querySelectorAll('video')].every(({ readyState }) => readyState >= 1)"
+    person.page.wait_for_function(is_loaded)
     # Without the line of the address: the focus is not where a reader of the picture expects it.
     person.page.evaluate("document.activeElement?.blur()")
     person.page.screenshot(path=folder / f"{name}-{scheme}.png")
