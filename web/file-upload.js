@@ -12,7 +12,7 @@ const PARALLEL = 4;
 const SMALL_BYTES = 8 * 1024 * 1024;
 /** A request that has sent nothing for so long is ended and repeated. */
 const STALL_MS = 30_000;
-/** How often one request is repeated before the upload stops with an error; about four minutes in all. */
+/** How often one request is tried before the upload stops with an error, with about two minutes of pauses in all. */
 const ATTEMPTS = 10;
 const LONGEST_DELAY_MS = 30_000;
 
