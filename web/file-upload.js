@@ -8,6 +8,8 @@ import { active, uploadChanges, uploads } from "./uploads.js";
 
 /** Requests with file content at the same time, over all files. */
 const PARALLEL = 4;
+/** Requests that are hashed and signed while the others are sent, over all files: few, so that no signature expires unused. */
+const AHEAD = 2;
 /** Files up to this size are sent in one request. */
 const SMALL_BYTES = 8 * 1024 * 1024;
 /** A request that has sent nothing for so long is ended and repeated. */
@@ -156,7 +158,7 @@ export class FileUpload {
     const sender = async () => {
       for (let part = parts.shift(); part !== undefined; part = parts.shift()) await this.#sendPart(part, contentOf(part), both);
     };
-    const senders = Array.from({ length: PARALLEL }, sender);
+    const senders = Array.from({ length: PARALLEL + AHEAD }, sender);
     try {
       await Promise.all(senders);
     } catch (error) {
@@ -195,21 +197,22 @@ export class FileUpload {
    * Sends content until it has arrived, in one of the places that all files share.
    * @param {number} part @param {number} bytes @param {AbortSignal} signal
    * @param {() => Promise<{method: string, url: string, headers: Record<string, string>, body: Blob | FormData}>} prepare makes
-   *   the request of one attempt, once there is a place for it
+   *   the request of one attempt, shortly before there is a place for it
    */
   async #transfer(part, bytes, signal, prepare) {
     await this.#repeat(signal, async () => {
-      const free = await place(signal);
       try {
-        const prepared = await prepare();
-        this.#show("sending");
-        await request({ ...prepared, signal, onProgress: (sent) => this.#progress(part, Math.min(sent, bytes)) });
+        await preparing.hold(signal, async () => {
+          const prepared = await prepare();
+          await sending.hold(signal, async () => {
+            this.#show("sending");
+            await request({ ...prepared, signal, onProgress: (sent) => this.#progress(part, Math.min(sent, bytes)) });
+          });
+        });
         this.#progress(part, bytes);
       } catch (error) {
         this.#progress(part, 0);
         throw error;
-      } finally {
-        free();
       }
     });
   }
@@ -300,24 +303,32 @@ function request({ method, url, headers, body, signal, onProgress }) {
   });
 }
 
-let taken = 0;
-/** @type {(() => void)[]} */
-const queue = [];
+/** Lets so much work run at the same time; the rest waits in the order of its arrival. */
+class Places {
+  /** @type {(() => void)[]} */
+  #waiting = [];
 
-/** Waits for one of the `PARALLEL` places; the result frees it. @param {AbortSignal} signal */
-async function place(signal) {
-  while (taken >= PARALLEL) await new Promise((resolve) => queue.push(() => resolve(undefined)));
-  taken += 1;
-  const free = () => {
-    taken -= 1;
-    queue.shift()?.();
-  };
-  if (signal.aborted) {
-    free();
-    throw signal.reason;
+  /** @param {number} free */
+  constructor(free) {
+    this.free = free;
   }
-  return free;
+
+  /** @param {AbortSignal} signal @param {() => Promise<void>} work */
+  async hold(signal, work) {
+    while (this.free === 0) await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
+    this.free -= 1;
+    try {
+      signal.throwIfAborted();
+      await work();
+    } finally {
+      this.free += 1;
+      this.#waiting.shift()?.();
+    }
+  }
 }
+
+const sending = new Places(PARALLEL);
+const preparing = new Places(PARALLEL + AHEAD);
 
 /** @param {Blob} content @returns {Promise<string>} Base64 */
 async function sha256(content) {

@@ -28,6 +28,8 @@ class HandInPage extends View {
     const choices = files.map((file) => /** @type {Choice} */ ({ file }));
     this.#choices.push(...choices);
     this.update();
+    // The page that comes next loads now, so that it does not delay the upload.
+    void import("./page-submission.js");
     for (const choice of choices) {
       choice.check = await checkFile(choice.file, types, context.me.quota.maxFileBytes);
       this.update();

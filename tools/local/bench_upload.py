@@ -35,6 +35,8 @@ class Measured:
     wall_s: float
     # Processor time of the sending program, without that of the local cloud.
     cpu_s: float
+    # The share of all processors' time that was used, by anything: with nearly 1, the processors limit the upload.
+    busy: float
 
     @property
     def megabytes_per_s(self) -> float:
@@ -48,13 +50,14 @@ def by_command(place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
     """Uploads with `lectern upload` in the release profile."""
     binary = cargo_metadata_target() / target_triple() / "release" / "lectern"
     with signed_in(binary, place.stack_file, stack["people"]["teacher"]) as command:
-        began = time.monotonic()
+        machine_before, began = machine_seconds(), time.monotonic()
         process = command.start("upload", str(file), "--title", "Benchmark")
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.monotonic() - began
+        busy = busy_share(machine_before, machine_seconds())
         if os.waitstatus_to_exitcode(status) != 0:
             raise Problem("`lectern upload` failed.", "Its output says why.")
-        return Measured(wall_s, used.ru_utime + used.ru_stime)
+        return Measured(wall_s, used.ru_utime + used.ru_stime, busy)
 
 
 def by_page(_place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
@@ -71,13 +74,14 @@ def by_page(_place: Place, stack: Mapping[str, Any], file: Path) -> Measured:
         button = page.get_by_role("button", name="Hand in 1 file")
         button.and_(page.locator(":enabled")).wait_for()
         processes = browser.new_browser_cdp_session()
-        cpu_before, began = cpu_seconds(processes), time.monotonic()
+        cpu_before, machine_before, began = cpu_seconds(processes), machine_seconds(), time.monotonic()
         with page.expect_response(lambda answer: answer.url.endswith("/complete"), timeout=BOUND_MS) as complete:
             button.click()
         wall_s = time.monotonic() - began
+        busy = busy_share(machine_before, machine_seconds())
         if not complete.value.ok:
             raise Problem(f"The page's upload ended with status {complete.value.status}.", "Open the page and try it.")
-        measured = Measured(wall_s, cpu_seconds(processes) - cpu_before)
+        measured = Measured(wall_s, cpu_seconds(processes) - cpu_before, busy)
         browser.close()
         return measured
 
@@ -105,6 +109,17 @@ def cpu_seconds(browser: CDPSession) -> float:
     return sum(process["cpuTime"] for process in browser.send("SystemInfo.getProcessInfo")["processInfo"])
 
 
+def machine_seconds() -> tuple[float, float]:
+    """For how long all processors have worked, and for how long they could have, since the start of the machine."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def busy_share(before: tuple[float, float], after: tuple[float, float]) -> float:
+    return (after[0] - before[0]) / max(after[1] - before[1], 1.0)
+
+
 # The ways to upload, each measured with the same file. The first one is what the others are compared with.
 WAYS: dict[str, Way] = {"lectern upload": by_command, "the page": by_page}
 
@@ -125,6 +140,10 @@ def measure(place: Place, stack: Mapping[str, Any]) -> None:
     for name, all_measured in found.items():
         rate = statistics.median(measured.megabytes_per_s for measured in all_measured)
         cpu_s = statistics.median(measured.cpu_s for measured in all_measured)
+        busy = statistics.median(measured.busy for measured in all_measured)
         compared = compared or rate
         share = f"{rate / compared:.0%}"
-        say(f"{name}: median {rate:.1f} MB/s ({share}), {cpu_s:.2f} CPU seconds for {FILE_BYTES / 1e6:.0f} MB.")
+        say(
+            f"{name}: median {rate:.1f} MB/s ({share}), {cpu_s:.2f} CPU seconds for {FILE_BYTES / 1e6:.0f} MB; "
+            f"the processors were busy for {busy:.0%} of the time."
+        )
