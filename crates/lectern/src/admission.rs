@@ -15,6 +15,7 @@
 
 mod breaker;
 pub(crate) mod lane;
+mod permits;
 mod queues;
 mod rate_limiter;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use time::OffsetDateTime;
 pub use self::{
     breaker::{Cause, CircuitBreaker},
     lane::Lane,
+    permits::{Permits, Reservation},
     queues::{QueuePosition, SubmissionQueues},
     rate_limiter::RateLimiter,
     timestamp::Timestamp,
@@ -62,12 +64,9 @@ impl Limits {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdmissionState {
-    /// The newest attempt. Each permit increases it; it is common to all documents and never reset.
-    sequence: Attempt,
-    /// The leases of jobs in flight, by attempt, oldest first.
-    leases: Vec<Lease>,
-    rate_limiter: RateLimiter,
-    breaker: CircuitBreaker,
+    /// The limits towards the third party. Attempts are numbered over all documents.
+    #[serde(flatten)]
+    permits: Permits,
     queues: SubmissionQueues,
     /// The permits of the newest write, with their task tokens. If the writer dies before it answers the tokens, SQS
     /// delivers its messages again and the next writer answers the tokens.
@@ -178,17 +177,9 @@ pub struct Outage {
 }
 
 impl AdmissionState {
-    /// The largest number of leases that are stored (about 100 KB of the item's 400 KB). Permits alone never come near
-    /// this number, but redriven documents need no permit when their jobs turn out to be running.
-    const MAX_LEASES: usize = 1000;
-
     /// Applies the time: ends expired leases, lowers the slowdown, and ends a half-open trial without a report.
     pub fn advance_to(&mut self, now: OffsetDateTime) {
-        let now = now.into();
-        self.leases.retain(|lease| lease.ends_at > now);
-        self.rate_limiter.advance_to(now);
-        let leases = &self.leases;
-        self.breaker.advance_to(now, |attempt| leases.iter().any(|lease| lease.attempt == attempt));
+        self.permits.advance_to(now);
     }
 
     /// The permits that the newest write granted.
@@ -203,54 +194,22 @@ impl AdmissionState {
 
     /// The attempt's lease, if it has not ended.
     pub fn lease(&self, attempt: Attempt) -> Option<&Lease> {
-        self.leases.iter().find(|lease| lease.attempt == attempt)
+        self.permits.lease(attempt)
     }
 
     /// Ends the attempt's lease.
     pub fn release(&mut self, attempt: Attempt) {
-        self.leases.retain(|lease| lease.attempt != attempt);
+        self.permits.release(attempt);
     }
 
-    /// Renews the lease of an attempt, because the third party confirmed that its job is running. If the lease has
-    /// ended, this function creates a new one, even above the in-flight limit, since the job is in flight in any case.
+    /// Renews the lease of an attempt ([`Permits::renew`]).
     pub fn renew(&mut self, attempt: Attempt, limits: &Limits, now: OffsetDateTime) {
-        let starts_at = Timestamp::from(now);
-        let ends_at = starts_at + limits.lease;
-        if let Some(lease) = self.leases.iter_mut().find(|lease| lease.attempt == attempt) {
-            lease.ends_at = lease.ends_at.max(ends_at);
-        } else if self.leases.len() < Self::MAX_LEASES {
-            self.leases.push(Lease { attempt, starts_at, ends_at, reported: true });
-        } else {
-            tracing::warn!(
-                leases = Self::MAX_LEASES,
-                "A job at work has no lease: too many leases are held."
-            );
-        }
+        self.permits.renew(attempt, limits, now);
     }
 
     /// Applies an attempt's outcome. A report of an attempt without a lease, or a second report, changes nothing.
     pub fn report(&mut self, attempt: Attempt, report: Report, now: OffsetDateTime) {
-        let Some(lease) = self.leases.iter_mut().find(|lease| lease.attempt == attempt && !lease.reported)
-        else {
-            return;
-        };
-        lease.reported = true;
-        let (reserved_at, now, newest) = (lease.starts_at, Timestamp::from(now), self.sequence);
-        match report {
-            Report::Accepted | Report::Rejected => self.breaker.succeeded(attempt),
-            Report::RateLimited(retry_at) => {
-                self.rate_limiter.slow_down(reserved_at, now, retry_at.map_or(now, Timestamp::from));
-                self.breaker.inconclusive(attempt, now);
-            }
-            Report::Unavailable | Report::OutcomeUnknown => {
-                self.breaker.failed(attempt, newest, Cause::Unavailable, now);
-            }
-            Report::Unauthorized => self.breaker.failed(attempt, newest, Cause::Unauthorized, now),
-            Report::Unused | Report::AlreadyUsed => self.breaker.inconclusive(attempt, now),
-        }
-        if !matches!(report, Report::Accepted | Report::OutcomeUnknown | Report::AlreadyUsed) {
-            self.release(attempt);
-        }
+        self.permits.report(attempt, report, now);
     }
 
     /// Puts a document at the end of its queue, which is in this lane.
@@ -264,18 +223,12 @@ impl AdmissionState {
     /// The half-open trial prefers a document that has not failed, so that a document that always fails cannot hold the
     /// breaker open.
     pub fn next(&self, limits: &Limits) -> Option<QueuePosition> {
-        (self.room(limits) > 0).then(|| self.queues.first(!self.breaker.is_closed())).flatten()
+        (self.room(limits) > 0).then(|| self.queues.first(!self.permits.is_closed())).flatten()
     }
 
     /// How many permits may be granted now; at most one while the circuit breaker is not closed.
     pub fn room(&self, limits: &Limits) -> usize {
-        let max_in_flight = usize::try_from(limits.max_in_flight).unwrap_or(usize::MAX);
-        let room = max_in_flight.saturating_sub(self.leases.len());
-        match (self.breaker.is_closed(), self.breaker.allows_request()) {
-            (true, _) => room,
-            (false, true) => room.min(1),
-            (false, false) => 0,
-        }
+        self.permits.room(limits)
     }
 
     /// Removes the head of a queue.
@@ -285,14 +238,9 @@ impl AdmissionState {
 
     /// Grants the next permit.
     pub fn grant(&mut self, waiting: WaitingDocument, limits: &Limits, now: OffsetDateTime) -> &Permit {
-        self.sequence = Attempt(self.sequence.0 + 1);
-        let attempt = self.sequence;
-        let half_open_trial = !self.breaker.is_closed();
-        let earliest = self.breaker.not_before().map_or(now.into(), |until| until.max(now.into()));
-        let starts_at = self.rate_limiter.reserve(earliest, limits.interval);
-        let report_success = self.breaker.admit(attempt, starts_at);
-        let (expires_at, lease_ends_at) = (starts_at + limits.tolerance(), starts_at + limits.lease);
-        self.leases.push(Lease { attempt, starts_at, ends_at: lease_ends_at, reported: false });
+        let Reservation { attempt, starts_at, lease_ends_at, report_success, half_open_trial } =
+            self.permits.reserve(now.into(), limits);
+        let expires_at = starts_at + limits.tolerance();
         self.granted.push(Permit {
             waiting,
             attempt,
@@ -329,25 +277,16 @@ impl AdmissionState {
 
     /// Why the circuit breaker is open; `None` while it is closed.
     pub fn outage(&self) -> Option<Outage> {
-        match self.breaker {
-            CircuitBreaker::Closed { .. } => None,
-            CircuitBreaker::Open { cause, until, .. } => {
-                Some(Outage { cause, trial_at: until.to_date(), has_trial: false })
-            }
-            CircuitBreaker::HalfOpen { cause, attempt, gives_up_at, .. } => {
-                let trial_at = self.lease(attempt).map_or(gives_up_at, |lease| lease.starts_at);
-                Some(Outage { cause, trial_at: trial_at.to_date(), has_trial: true })
-            }
-        }
+        self.permits.outage()
     }
 
     /// The state for operators and metrics.
     pub fn snapshot(&self) -> LimiterSnapshot {
         LimiterSnapshot {
-            leases: self.leases.len(),
+            leases: self.permits.leases(),
             waiting: self.queues.waiting(),
-            breaker_open: !self.breaker.is_closed(),
-            slowdown: self.rate_limiter.slowdown(),
+            breaker_open: !self.permits.is_closed(),
+            slowdown: self.permits.slowdown(),
         }
     }
 }

@@ -30,9 +30,14 @@ impl RateLimiter {
 
     /// Reserves the next time for a request, at `earliest` or later.
     pub(super) fn reserve(&mut self, earliest: Timestamp, interval: Duration) -> Timestamp {
-        let at = self.next_at.max(earliest);
+        let at = self.next(earliest);
         self.next_at = at + interval.saturating_mul(self.slowdown());
         at
+    }
+
+    /// The time that [`Self::reserve`] would return.
+    pub(super) fn next(&self, earliest: Timestamp) -> Timestamp {
+        self.next_at.max(earliest)
     }
 
     /// Slows down after a 429. `reserved_at` is the reservation of the request that got the 429, and `retry_at` is the end

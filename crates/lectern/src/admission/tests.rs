@@ -207,7 +207,7 @@ fn admission_state_can_be_stored_however_many_jobs_are_found_at_work() {
     for number in 0..10_000 {
         state.renew(Attempt(number), &LIMITS, START);
     }
-    assert_eq!(state.snapshot().leases, AdmissionState::MAX_LEASES);
+    assert_eq!(state.snapshot().leases, Permits::MAX_LEASES);
     let stored = serde_json::to_string(&state).unwrap();
     assert!(stored.len() < 200_000, "{} bytes", stored.len());
 }
