@@ -23,7 +23,7 @@ use super::{
 use crate::error::{defect, failed};
 
 /// The attribute that only the item of an erased submission has.
-pub(super) const ERASURE_STATE: &str = "erasureState";
+pub(crate) const ERASURE_STATE: &str = "erasureState";
 impl Erasures for DynamoDbStore {
     async fn erasure(&self, id: &SubmissionId) -> Result<Option<Erasure>, Error> {
         let item = self.submission_item(id).await?;
@@ -40,7 +40,7 @@ impl Erasures for DynamoDbStore {
                 "SET submissionId = :id, erasureState = :state, erasedBy = :by, \
                  erasureBeganAt = if_not_exists(erasureBeganAt, :now) \
                  REMOVE #state, createdAt, createdOrder, #open, #ready, #rejected, #failed, expiresAt, erasureEndedAt, \
-                 #owner, ownerState, title, kinds, declaredFiles, declaredBytes",
+                 #owner, ownerState, title, kinds, declaredFiles, declaredBytes, countChanges, countedAt",
             )
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_names("#state", "state")

@@ -52,7 +52,7 @@ impl DynamoDbStore {
             .and_then(|submission| submission.owner.clone())
             .or_else(|| document.owner.clone());
         let guard = Guard::of(before.map(|submission| submission.counts).unwrap_or_default(), change);
-        let created_at = rfc3339(now);
+        let (created_at, counted_at) = (rfc3339(now), rfc3339(now));
         // A submission expires when its last document does.
         let expires_at = match guard.after.state() {
             SubmissionState::Draft | SubmissionState::InProgress => None,
@@ -72,8 +72,8 @@ impl DynamoDbStore {
             .set_key(Some(submission_key(id)))
             .update_expression(format!(
                 "SET #state = :state, submissionId = :id, createdAt = if_not_exists(createdAt, :created), \
-                 createdOrder = if_not_exists(createdOrder, :order){ownership}{expiry} \
-                 ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed{kinds}",
+                 createdOrder = if_not_exists(createdOrder, :order), countedAt = :now{ownership}{expiry} \
+                 ADD #open :open, #ready :ready, #rejected :rejected, #failed :failed, countChanges :one{kinds}",
             ))
             .condition_expression(match guard.condition {
                 Some(condition) => format!("({condition}) AND {NOT_ERASED}"),
@@ -87,7 +87,9 @@ impl DynamoDbStore {
             .expression_attribute_values(":state", AttributeValue::S(state.as_str().to_owned()))
             .expression_attribute_values(":id", AttributeValue::S(id.to_string()))
             .expression_attribute_values(":order", AttributeValue::S(created_order(&created_at, id)))
-            .expression_attribute_values(":created", AttributeValue::S(created_at));
+            .expression_attribute_values(":created", AttributeValue::S(created_at))
+            .expression_attribute_values(":now", AttributeValue::S(counted_at))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
         if let Some(owner) = owner {
             update = update
                 .expression_attribute_names("#owner", "owner")

@@ -39,6 +39,12 @@ pub struct Submission {
     /// Their size together.
     #[serde(default)]
     pub declared_bytes: u64,
+    /// How many times the counts have changed.
+    #[serde(default)]
+    pub count_changes: u64,
+    /// When the counts last changed, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<String>,
 }
 
 impl Submission {
@@ -54,6 +60,8 @@ impl Submission {
             kinds: BTreeSet::new(),
             declared_files: 0,
             declared_bytes: 0,
+            count_changes: 0,
+            counted_at: None,
         }
     }
 

@@ -50,6 +50,7 @@ pub(super) struct State {
     /// By submission, time and number.
     audit: BTreeMap<(SubmissionId, String), AuditEntry>,
     pub(super) admission: super::admission::StoredAdmission,
+    pub(super) events: super::events::StoredEvents,
 }
 
 impl MemoryStore {
@@ -132,6 +133,8 @@ impl State {
             .or_insert_with(|| Submission::new(id.clone(), SubmissionState::InProgress, rfc3339(now)));
         submission.counts = submission.counts.after(change);
         submission.state = submission.counts.state();
+        submission.count_changes += 1;
+        submission.counted_at = Some(rfc3339(now));
         submission.kinds.extend(document.media_type.map(MediaType::kind));
         if submission.owner.is_none() {
             submission.owner.clone_from(&document.owner);

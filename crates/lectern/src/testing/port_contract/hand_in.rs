@@ -246,6 +246,8 @@ async fn registered_upload_is_no_longer_pending_and_the_submission_keeps_owner_a
         declared_bytes: 12,
         counts: Counts { open: 1, ..Counts::default() },
         kinds: [MediaKind::Document].into(),
+        count_changes: 1,
+        counted_at: Some(rfc3339(START)),
         ..Submission::new(id.clone(), SubmissionState::InProgress, rfc3339(START))
     };
     same("submission", &expected, &summary(store, &id).await?)?;
