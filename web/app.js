@@ -14,6 +14,7 @@ const PLACES = [
   { role: "teacher", href: "#/submissions", label: "My lessons", icon: "upload", pages: "submissions-page submission-page hand-in-page" },
   { role: "evaluator", href: "#/review", label: "Evaluate", icon: "read", pages: "review-page read-page" },
   { role: "operator", href: "#/operations", label: "Operations", icon: "flow", pages: "operations-page" },
+  { role: "operator", href: "#/subscribers", label: "Subscribers", icon: "send", pages: "subscribers-page" },
 ];
 
 const THEMES = ["auto", "light", "dark"];
@@ -81,6 +82,7 @@ class LecternApp extends View {
       review: () => ["review-page", query, { filters: Object.fromEntries(new URLSearchParams(query)) }],
       read: () => ["read-page", first, { submissionId: first, documentId: second }],
       operations: () => ["operations-page", "", {}],
+      subscribers: () => ["subscribers-page", "", {}],
     };
     if (!Object.hasOwn(routes, name)) {
       if (home) location.replace(home);

@@ -12,13 +12,17 @@ export function ask({ title, body, actions }) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-labelledby", "dialog-title");
   document.body.append(dialog);
+  // These buttons do not send the form, so that Enter in a field does not dismiss it and no field has to be valid for it.
+  const dismiss = () => dialog.close("");
   render(
     html`<form method="dialog">
       <header><h2 id="dialog-title">${title}</h2>
-        <button class="quiet square" value="" aria-label="Close">${icon("close")}</button></header>
+        <button type="button" class="quiet square" aria-label="Close" @click=${dismiss}>${icon("close")}</button></header>
       <div class="stack">${body}</div>
       ${actions.length
-        ? html`<footer>${actions.map(({ value, label, style }) => html`<button class=${style ?? ""} value=${value}>${label}</button>`)}</footer>`
+        ? html`<footer>${actions.map(({ value, label, style }) => value
+            ? html`<button class=${style ?? ""} value=${value}>${label}</button>`
+            : html`<button type="button" class=${style ?? ""} @click=${dismiss}>${label}</button>`)}</footer>`
         : nothing}
     </form>`,
     dialog,

@@ -1,9 +1,10 @@
 // The operators' page: the flow at a glance, the queues, the limits, and every failure with what to do.
 
+import "./operators-style.js";
 import { get, post, Watch } from "./api.js";
 import { ask } from "./dialog.js";
 import { announce, badge, emptyState, failure, html, icon, loading, notice, nothing, View } from "./view.js";
-import { duration, moment, plural, visibleName } from "./words.js";
+import { age, duration, moment, plural, visibleName } from "./words.js";
 
 /** @import {Failure, Operations} from "./types.d.ts" */
 
@@ -19,9 +20,6 @@ function stages({ queues, limiter }) {
     ["Becoming a record", queued("normalize-document")],
   ];
 }
-
-/** How long ago a time was. @param {string} time RFC 3339 */
-const age = (time) => duration((Date.now() - Date.parse(time)) / 1000);
 
 /** Why the circuit breaker opened. @type {Record<string, string>} */
 const CAUSES = { unavailable: "The third party does not answer or answers with errors", unauthorized: "The third party refuses the credentials" };

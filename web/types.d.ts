@@ -186,3 +186,68 @@ export interface Failure {
   why: string;
   todo: string[];
 }
+
+export type EventType =
+  | "submission.created" | "submission.completed" | "submission.erased" | "document.received" | "document.ready" | "document.rejected"
+  | "document.failed" | "document.redriven" | "document.superseded" | "document.withdrawn" | "subscriber.disabled"
+  | "subscriber.challenge" | "subscriber.test";
+
+export interface Subscriber {
+  subscriberId: string;
+  url: string;
+  eventTypes: EventType[];
+  kinds: Kind[];
+  format: "full" | "thin";
+  signature: "hmac" | "ed25519";
+  ordered: boolean;
+  maxBatch: number;
+  maxBatchWaitSeconds: number;
+  gzip: boolean;
+  requestsPerSecond: number;
+  maxInFlight: number;
+  timeoutSeconds: number;
+  status: "active" | "paused" | "disabled";
+  disabledReason?: "gone" | "unreachable";
+  disabledAt?: string;
+  createdAt: string;
+  deliveries: {
+    waiting: number;
+    oldestAt?: string;
+    retrying: RetryingEvent[];
+    retryingCount: number;
+    blocked: number;
+    deadLetters: number;
+    inFlight: number;
+    breakerOpen: boolean;
+    failingSince?: string;
+  };
+}
+
+export interface RetryingEvent {
+  eventId: string;
+  type: EventType;
+  subject: string;
+  attempts: number;
+  nextAt: string;
+  status?: number;
+}
+
+export interface NewSecret {
+  secret?: string;
+  publicKey?: string;
+}
+
+export interface AddedSubscriber extends NewSecret {
+  subscriber: Subscriber;
+}
+
+export interface SubscriberTrial {
+  request: { url: string; headers: Record<string, string>; body: string };
+  response?: { status: number; headers: Record<string, string>; body: string };
+  error?: string;
+}
+
+export interface ReplayedPage {
+  events: number;
+  cursor?: string;
+}

@@ -35,6 +35,9 @@ export function duration(seconds) {
   return `${Math.round(seconds / 86_400)} days`;
 }
 
+/** How long ago a time was. @param {string} time RFC 3339 */
+export const age = (time) => duration((Date.now() - Date.parse(time)) / 1000);
+
 const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 

@@ -1,12 +1,16 @@
-"""Fixtures of the browser tests: the stack, a browser, people who are signed in, and lessons to read."""
+"""Fixtures of the browser tests: the stack, a browser, people who are signed in, lessons to read, and a subscriber."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,33 @@ class Person:
         """The row of a file on the teacher's page of a submission."""
         return self.page.locator("submission-page li").filter(has_text=file_name)
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until something outside the page has happened."""
+        deadline = time.monotonic() + BOUND_MS / 1000
+        while not condition():
+            assert time.monotonic() < deadline, f"nothing happened within {BOUND_MS} ms"
+            self.page.wait_for_timeout(200)
+
+    def add_subscriber(self, subscriber_id: str, url: str) -> str:
+        """Adds a subscriber of all events and returns its secret."""
+        page = self.page
+        self.open("#/subscribers")
+        page.get_by_role("button", name="Add a subscriber").click()
+        page.get_by_label("Id", exact=True).fill(subscriber_id)
+        page.get_by_label("URL", exact=True).fill(url)
+        page.get_by_role("button", name="Add", exact=True).click()
+        dialog = page.get_by_role("dialog", name=f"{subscriber_id} is added")
+        secret: str = dialog.locator(".secret").inner_text()
+        dialog.get_by_role("button", name="I have stored it").click()
+        expect(dialog).to_have_count(0)
+        return secret
+
+    def remove_subscriber(self, subscriber_id: str) -> None:
+        self.open("#/subscribers")
+        self.page.get_by_role("button", name=f"Remove: {subscriber_id}", exact=True).click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Remove it").click()
+        expect(self.page.get_by_role("heading", name=subscriber_id, exact=True)).to_have_count(0)
+
 
 @pytest.fixture
 def sign_in(browser: Browser, stack: Stack) -> Iterator[Callable[..., Person]]:
@@ -168,3 +199,66 @@ def large_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (SAMPLES / "lesson.mp4").read_bytes() + (padding + 8).to_bytes(4, "big") + b"free" + os.urandom(padding)
     )
     return path
+
+
+class Endpoint(ThreadingHTTPServer):
+    """The endpoint of a subscriber: answers challenges, and accepts events while `status` is 2xx."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), EndpointHandler)
+        self.status = 200
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/events"
+
+
+class EndpointHandler(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        event: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        is_challenge = event["type"] == "lectern.subscriber.challenge.v1"
+        if not is_challenge:
+            self.server.events.append(event)
+        answer = json.dumps({"challenge": event["data"]["challenge"]} if is_challenge else {}).encode()
+        self.send_response(200 if is_challenge else self.server.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keeps the tests' output free of requests."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serving() as server:
+        yield server
+
+
+@contextmanager
+def serving() -> Iterator[Endpoint]:
+    with Endpoint() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def subscriber(browser: Browser, stack: Stack) -> Iterator[str]:
+    """The id of a subscriber for all tests that only read."""
+    operator = Person(browser.new_context(), stack)
+    operator.sign_in("operator")
+    subscriber_id = "school-portal"
+    with serving() as server:
+        operator.add_subscriber(subscriber_id, server.url)
+        yield subscriber_id
+        operator.remove_subscriber(subscriber_id)
+    operator.context.close()

@@ -12,6 +12,7 @@ from conftest import ROOT, Lesson, Person, Stack
 from playwright.sync_api import Browser, Page, Response, expect
 
 SignIn = Callable[..., Person]
+pytestmark = pytest.mark.usefixtures("subscriber")
 AXE = ROOT / "tools" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # Script, style and markup that a page loads before any content, uncompressed.
@@ -26,6 +27,7 @@ PAGES = [
     ("evaluator-video", "evaluator", "#/read/{lesson}", "lesson-transcript li"),
     ("evaluator-plan", "evaluator", "#/read/{lesson}#lesson-plan.docx", "plan-text .findings li"),
     ("operator", "operator", "#/operations", "operations-page table"),
+    ("subscribers", "operator", "#/subscribers", "subscribers-page li.card"),
 ]
 
 
