@@ -1,8 +1,9 @@
 # Builds, runs, tests and deploys Lectern. `make` without a target lists the targets.
 #
 # Needs Rust (rustup), Python 3.10 or newer with venv, make and a C compiler. `make web` and `make browser` also need Node 20
-# with npm. `make browser` and `make bench-upload` also need Chromium. `make e2e-malware` also needs ClamAV and installs it
-# with apt where it can. The Makefile installs all other tools: Python tools into .venv, Cargo tools into .local/tools.
+# with npm, and `make bench-events` needs Node 20. `make browser` and `make bench-upload` also need Chromium. `make
+# e2e-malware` also needs ClamAV, `make bench-events` also needs Redis, and both install it with apt where they can. The
+# Makefile installs all other tools: Python tools into .venv, Cargo tools into .local/tools.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -48,6 +49,8 @@ CARGO_NEXTEST_VERSION := 0.9.143
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 VENV := $(CURDIR)/.venv
 TOOLS := $(CURDIR)/.local/tools
+# The rival of make bench-events that is written in Python.
+CELERY := $(CURDIR)/.local/bench-events/venv
 LOCAL := $(VENV)/bin/python tools/local.py
 SMOKE := $(VENV)/bin/python tools/smoke.py
 # An installed nextest is used, because building one takes minutes. .config/nextest.toml says which versions are new enough.
@@ -210,13 +213,7 @@ e2e-malware: $(VENV)/.stamp $(NEXTEST) clamav
 # On the local cloud, ClamAV plays GuardDuty. It needs no database of signatures: the repository has one of its own.
 .PHONY: clamav
 clamav: ## Install ClamAV with apt, if it is missing: a local cloud with MalwareScan=yes needs it
-	@if command -v clamscan >/dev/null; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo 'Failed: clamscan is missing.'; \
-		echo 'Install ClamAV with the package manager of this machine.'; exit 1; fi; \
-	if [ "$$(id -u)" = 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else \
-		echo 'Failed: clamscan is missing, and this user may not install packages.'; \
-		echo 'Run as root: apt-get install --no-install-recommends clamav'; exit 1; fi; \
-	$$as_root apt-get update -qq; $$as_root apt-get install -qq --no-install-recommends clamav
+	$(call apt_package,clamscan,clamav)
 
 .PHONY: chaos
 chaos: export LECTERN_DOCUMENTS := $(DOCUMENTS)
@@ -249,6 +246,15 @@ bench-latency: $(VENV)/.stamp ## Measure a document's time in the running stack 
 bench-upload: $(VENV)/.stamp ## Measure how fast a file of 200 MB is uploaded to a local cloud, and the processor time it takes
 	@cargo build --release --locked -p lectern-cli
 	$(call on_a_local_cloud,.local/bench,,$(LOCAL) bench-upload --dir .local/bench)
+
+.PHONY: bench-events
+bench-events: $(VENV)/.stamp $(CELERY)/.stamp redis ## Measure how fast events are delivered, beside a Node client and a worker of ten threads
+	@cargo build --release --locked -p lectern-aws --example deliver_events --example event_sink
+	@$(LOCAL) bench-events
+
+.PHONY: redis
+redis: ## Install Redis with apt, if it is missing: make bench-events needs it
+	$(call apt_package,redis-server,redis-server)
 
 .PHONY: bench-start
 bench-start: $(VENV)/.stamp ## Measure the functions' size and their processor time until the first poll, beside boto3
@@ -316,6 +322,22 @@ $(VENV)/.stamp: requirements.txt | rust
 	@mkdir -p "$(VENV)/sam"
 	@echo '{"telemetryEnabled": false, "lastVersionCheck": 32503680000}' >"$(VENV)/sam/metadata.json"
 	@touch $@
+
+$(CELERY)/.stamp: tools/local/bench_events/requirements.txt
+	@$(PYTHON) -m venv --clear "$(CELERY)"
+	@"$(CELERY)/bin/python" -m pip install --quiet --no-deps --require-hashes --disable-pip-version-check -r $<
+	@touch $@
+
+# Installs Debian's package $(2), if the command $(1) is missing.
+define apt_package
+	@if command -v $(1) >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo 'Failed: $(1) is missing.'; \
+		echo 'Install $(2) with the package manager of this machine.'; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else \
+		echo 'Failed: $(1) is missing, and this user may not install packages.'; \
+		echo 'Run as root: apt-get install --no-install-recommends $(2)'; exit 1; fi; \
+	$$as_root apt-get update -qq; $$as_root apt-get install -qq --no-install-recommends $(2)
+endef
 
 # Debug builds take a third of the time, and the tools are fast enough.
 define cargo_tool

@@ -1,4 +1,4 @@
-"""The commands: up, run, upload, bench-upload, latency, start, cost, guide, down, status."""
+"""The commands: up, run, upload, bench-upload, bench-events, latency, start, cost, guide, down, status."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import bench_upload, cloud, cost, documents, fuzz, guide, latency, samples, stack, start
+from . import bench_events, bench_upload, cloud, cost, documents, fuzz, guide, latency, receiver, samples, stack, start
 from .console import Problem, fail, say
 from .place import ROOT, Place
 
@@ -64,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(command=measure_latency)
     add = commands.add_parser("bench-upload", parents=[shared], help="measure how fast a large file is uploaded")
     add.set_defaults(command=measure_upload)
+    add = commands.add_parser("bench-events", parents=[shared], help="measure how fast events are delivered")
+    add.set_defaults(command=measure_events)
     add = commands.add_parser("start", parents=[shared], help="measure the processor time that a function starts with")
     add.set_defaults(command=measure_start)
     add = commands.add_parser("cost", parents=[shared], help="count what a document costs on AWS")
@@ -93,12 +96,17 @@ def run(place: Place, options: argparse.Namespace) -> int:
     running = place.stack()
     api = documents.Evaluator(running)
     stamp = stack.timestamp()
-    say("\nState changes of the samples:")
-    sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
-    documents.follow(api, sent, callback_hint(running))
+    is_reference = running["thirdPartyAdminKey"] is not None
+    # A stack whose third party is elsewhere sends no requests to this machine.
+    subscribed = receiver.subscribed(documents.Client(running, "operator")) if is_reference else nullcontext()
+    with subscribed as subscriber:
+        say(f"\nState changes of the samples{', and the events that a subscriber gets' if subscriber else ''}:")
+        sent = documents.send(running, [(s.path, f"{'bad' if s.bad else 'demo'}-{stamp}") for s in chosen])
+        documents.follow(api, sent, callback_hint(running))
+        wrong = receiver.check(subscriber, sent) if subscriber else []
     documents.show_records(api, sent)
     pairs = list(zip(chosen, sent, strict=True))
-    wrong = samples.summarise(pairs, is_reference=running["thirdPartyAdminKey"] is not None)
+    wrong = samples.summarise(pairs, is_reference) + wrong
     if wrong:
         cloud.save_function_logs(running["endpoint"], place.logs)
         raise Problem("; ".join(wrong) + ".", look_at(place, sent))
@@ -146,6 +154,11 @@ def measure_upload(place: Place, _options: argparse.Namespace) -> int:
     running = place.stack()
     cloud.need(place, running)
     bench_upload.measure(place, running)
+    return 0
+
+
+def measure_events(_place: Place, _options: argparse.Namespace) -> int:
+    bench_events.measure()
     return 0
 
 

@@ -31,13 +31,17 @@ REPORT = re.compile(r"^REPORT RequestId: .*?Billed Duration: (\d+) ms\tMemory Si
 LIMITS = {
     "transitions": 10,
     "invocations": 9,
+    # Of route-events. The measured stack has no subscriber, so no message is sent and deliver-events is not invoked.
+    "eventInvocations": 4,
+    "deliverInvocations": 0,
     "sqsRequests": 12,
     "writeUnits": 30,
-    "readUnits": 17,
+    # Two of them look for subscribers.
+    "readUnits": 19,
     "s3Writes": 8,
     "s3Reads": 12,
     "apiRequests": 1,
-    "logBytes": 10_500,
+    "logBytes": 10_900,
 }
 
 
@@ -60,9 +64,9 @@ def measure(stack: Mapping[str, Any]) -> None:
     }
     show(each, prices)
     above = [
-        f"{name} is {each[name]:.1f}, at most {limit} is promised"
+        f"{name} is {each.get(name, 0):.1f}, at most {limit} is promised"
         for name, limit in LIMITS.items()
-        if each[name] > limit
+        if each.get(name, 0) > limit
     ]
     if above:
         raise Problem(
@@ -144,6 +148,10 @@ KINDS |= {
 }
 
 
+# The invocations of these functions are counted apart, by the names of their log groups.
+INVOCATIONS = {"RouteEventsLogGroup": "eventInvocations", "DeliverEventsLogGroup": "deliverInvocations"}
+
+
 def add_executions(stack: Mapping[str, Any], found: Counter[str]) -> None:
     """Adds the state transitions and the messages that the state machine sent."""
     machine = cloud.client(stack["endpoint"], "stepfunctions")
@@ -170,7 +178,7 @@ def add_logs(stack: Mapping[str, Any], found: Counter[str]) -> None:
                 found["logBytes"] += len(event["message"].encode())
                 for line in event["message"].splitlines():
                     if report := REPORT.match(line):
-                        found["invocations"] += 1
+                        found[INVOCATIONS.get(name.rsplit("/", 1)[-1], "invocations")] += 1
                         # The local cloud's history leaves out the one state of the Map's iterations.
                         found["transitions"] += "VerifyReturnedFile" in name
                         found["sqsRequests"] += 2 * polls

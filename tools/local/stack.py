@@ -219,6 +219,8 @@ def describe(
         "admitDocument": "AdmitDocument",
         "transferDocument": "TransferDocument",
         "normalizeDocument": "NormalizeDocument",
+        "deliverEvents": "DeliverEvents",
+        "eventTimers": "EventTimers",
     }
     return {
         "endpoint": endpoint,

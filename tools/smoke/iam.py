@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -20,7 +21,11 @@ FORBIDDEN = {
     ("states:StopExecution", "executions"): ("EraseSubmission", "ServeApi"),
 }
 # An action that each function has, which shows that the simulation reads the function's policies.
-ALLOWED = ("dynamodb:GetItem", "table")
+ALLOWED = "dynamodb:GetItem"
+# A function that reads no single item has this action instead.
+ALLOWED_INSTEAD = {"RouteEvents": "dynamodb:Query"}
+# The functions that handle what leaves Lectern. They reach no item of a submission, and both read this partition.
+OF_EVENTS, OWN_PARTITION = ("DeliverEvents", "RouteEvents"), "SUBSCRIBERS"
 
 
 def functions_are_allowed_what_they_do(run: Run) -> str:
@@ -71,20 +76,40 @@ def forbidden_actions_are_denied(run: Run) -> str:
     """Simulates the policies of each function's role."""
     iam, where = run.client("iam"), resources(run)
     for function, configuration in run.stage.functions.items():
-        role = configuration["Role"]
-        for action, resource in (ALLOWED, *FORBIDDEN):
-            try:
-                answer = iam.simulate_principal_policy(
-                    PolicySourceArn=role, ActionNames=[action], ResourceArns=[where[resource]]
-                )
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                raise NotChecked(f"SimulatePrincipalPolicy was answered {code}") from error
-            decision = answer["EvaluationResults"][0]["EvalDecision"]
-            is_expected = (action, resource) == ALLOWED or function in FORBIDDEN[action, resource]
+        allowed = (ALLOWED_INSTEAD.get(function, ALLOWED), "table")
+        for action, resource in (allowed, *FORBIDDEN):
+            partition = OWN_PARTITION if function in OF_EVENTS else ""
+            decision = simulated(iam, configuration["Role"], action, where[resource], partition)
+            is_expected = (action, resource) == allowed or function in FORBIDDEN[action, resource]
             if (decision == "allowed") != (is_expected and not run.fault):
                 raise Failed(f"{action} on {resource} is {decision} for the role of {function}")
     return f"{len(FORBIDDEN)} actions are allowed only where Lectern needs them, for {len(run.stage.functions)} roles"
+
+
+def simulated(iam: Any, role: str, action: str, arn: str, partition: str = "") -> str:
+    """What IAM decides on an action of a role; `partition` is the key of the item, if the policy looks at it."""
+    keys = {"ContextKeyName": "dynamodb:LeadingKeys", "ContextKeyType": "stringList", "ContextKeyValues": [partition]}
+    request = {"PolicySourceArn": role, "ActionNames": [action], "ResourceArns": [arn]}
+    try:
+        answer = iam.simulate_principal_policy(**request, **({"ContextEntries": [keys]} if partition else {}))
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise NotChecked(f"SimulatePrincipalPolicy was answered {code}") from error
+    return str(answer["EvaluationResults"][0]["EvalDecision"])
+
+
+def functions_of_events_reach_no_submission(run: Run) -> str:
+    """Simulates reads of items of submissions by the functions of events."""
+    iam, table = run.client("iam"), resources(run)["table"]
+    for function in OF_EVENTS:
+        action = ALLOWED_INSTEAD.get(function, ALLOWED)
+        partition = OWN_PARTITION if run.fault else f"SUBMISSION#{run.id}"
+        if simulated(iam, run.stage.functions[function]["Role"], action, table, partition) == "allowed":
+            raise Failed(
+                f"{action} on the partition {partition} is allowed for the role of {function}",
+                local="the local cloud's simulation knows no dynamodb:LeadingKeys",
+            )
+    return f"{len(OF_EVENTS)} roles reach no item of a submission"
 
 
 def resources(run: Run) -> Mapping[str, str]:
@@ -114,5 +139,13 @@ CHECKS = (
         " template.yaml.",
         forbidden_actions_are_denied,
         ("forbids what is allowed",),
+    ),
+    Check(
+        "event roles",
+        "route-events and deliver-events reach no item of a submission (invariant 9, decision 0062).",
+        "A role of a function of events may do more than it should. Look for a policy that somebody has added to the"
+        " role, or correct the conditions on dynamodb:LeadingKeys in template.yaml.",
+        functions_of_events_reach_no_submission,
+        ("takes an item of its own for one of a submission",),
     ),
 )

@@ -104,6 +104,16 @@ impl Clients {
         aws_sdk_sqs::Client::new(&self.shared)
     }
 
+    /// For the topic of all alarms.
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        aws_sdk_sns::Client::new(&self.shared)
+    }
+
+    /// For the event bus.
+    pub fn event_bridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.shared)
+    }
+
     /// For the third party's secrets.
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.shared)

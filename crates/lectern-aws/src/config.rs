@@ -9,6 +9,7 @@ use lectern::{
     api::Quota,
     contract::network::Network,
     document::{SubmissionId, retention::Retention},
+    events::Source,
     steps::transfer_document::Settings,
 };
 use serde::Serialize;
@@ -236,12 +237,40 @@ impl Config {
         Ok(queues.iter().map(queue).collect())
     }
 
+    /// The queue of `deliver-events`.
+    pub fn events_queue_url(self) -> Result<String, ConfigError> {
+        text("EVENTS_QUEUE_URL")
+    }
+
+    /// The queue of the timers of `deliver-events`.
+    pub fn event_timers_queue_url(self) -> Result<String, ConfigError> {
+        text("EVENT_TIMERS_QUEUE_URL")
+    }
+
+    /// The event bus to which all events are published besides; `-` for none.
+    pub fn event_bus_arn(self) -> Result<Option<String>, ConfigError> {
+        optional("EVENT_BUS_ARN")
+    }
+
+    /// Who sends events.
+    pub fn event_source(self) -> Result<Source, ConfigError> {
+        Ok(Source {
+            name: text("EVENT_SOURCE")?,
+            api_url: text("API_URL").map(|url| url.trim_end_matches('/').to_owned())?,
+        })
+    }
+
+    /// The topic of all alarms.
+    pub fn alarm_topic_arn(self) -> Result<String, ConfigError> {
+        text("ALARM_TOPIC_ARN")
+    }
+
     /// The third party's name in records.
     pub fn third_party_name(self) -> Result<String, ConfigError> {
         text("THIRD_PARTY_NAME")
     }
 
-    /// The network of the third party's addresses: `public` or `loopback`.
+    /// The network of the third party's addresses and of subscribers: `public` or `loopback`.
     pub fn third_party_network(self) -> Result<Network, ConfigError> {
         match text("THIRD_PARTY_NETWORK")?.as_str() {
             "public" => Ok(Network::Public),

@@ -14,6 +14,7 @@ mod admission;
 mod audit;
 mod browse;
 mod erasure;
+mod events;
 mod hand_in;
 mod items;
 mod operations;
@@ -42,6 +43,7 @@ use lectern::{
 use time::OffsetDateTime;
 
 pub use self::audit::AuditTrail;
+pub(crate) use self::erasure::ERASURE_STATE;
 use self::items::{StoredDocument, document_key};
 pub(crate) use self::retries::repeat_conflicts;
 use crate::error::{defect, failed};

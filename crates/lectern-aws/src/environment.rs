@@ -1,11 +1,11 @@
 //! Builds the clients and ports of the functions from their settings, once for each process.
 
-use lectern::{admission::Limits, api::Quota};
+use lectern::{admission::Limits, api::Quota, events::Source};
 
 use crate::{
-    AdmissionQueue, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, HttpThirdParty,
-    ObjectsOfSubmissions, ObservedQueues, ReturnedBucket, SigningSecretsSource, SourceQueue, StateMachine,
-    UploadDesk, UploadsBucket,
+    AdmissionQueue, AlarmTopic, AuditTrail, CachedSecret, Clients, Config, DynamoDbStore, EventsQueue,
+    HttpEndpoints, HttpThirdParty, ObjectsOfSubmissions, ObservedQueues, OptionalEventBus, ReturnedBucket,
+    SigningSecretsSource, SourceQueue, StateMachine, UploadDesk, UploadsBucket,
     config::{ConfigError, SignIn},
     http_third_party::ReturnedFileFetcher,
     logging,
@@ -39,6 +39,11 @@ impl Environment {
     /// The queue that invokes the function.
     pub fn source_queue(&self) -> Result<SourceQueue, ConfigError> {
         Ok(SourceQueue::new(self.clients.sqs(), self.config.queue_url()?))
+    }
+
+    /// The two queues that invoke `deliver-events`.
+    pub fn queues_of_deliver_events(&self) -> Result<SourceQueue, ConfigError> {
+        Ok(self.source_queue()?.and(self.config.event_timers_queue_url()?))
     }
 
     /// The dead-letter queue of [`Self::source_queue`].
@@ -139,6 +144,33 @@ impl Environment {
     /// The queue of `admit-document`.
     pub fn admission_queue(&self) -> Result<AdmissionQueue, ConfigError> {
         Ok(AdmissionQueue::new(self.clients.sqs(), self.config.admit_document_queue_url()?))
+    }
+
+    /// The queue of `deliver-events`, and that of its timers.
+    pub fn event_queue(&self) -> Result<EventsQueue, ConfigError> {
+        let (url, timers_url) = (self.config.events_queue_url()?, self.config.event_timers_queue_url()?);
+        Ok(EventsQueue::new(self.clients.sqs(), url, timers_url))
+    }
+
+    /// The endpoints of subscribers.
+    pub fn endpoints(&self) -> Result<HttpEndpoints, ConfigError> {
+        Ok(HttpEndpoints::new(self.config.third_party_network()?))
+    }
+
+    /// Who sends events.
+    pub fn event_source(&self) -> Result<Source, ConfigError> {
+        self.config.event_source()
+    }
+
+    /// The event bus, if the stack has one.
+    pub fn event_bus(&self) -> Result<OptionalEventBus, ConfigError> {
+        let (arn, source) = (self.config.event_bus_arn()?, self.config.event_source()?);
+        Ok(OptionalEventBus::new(self.clients.event_bridge(), arn, source))
+    }
+
+    /// The topic of all alarms.
+    pub fn alarm_topic(&self) -> Result<AlarmTopic, ConfigError> {
+        Ok(AlarmTopic::new(self.clients.sns(), self.config.alarm_topic_arn()?))
     }
 
     /// The third party's API.

@@ -2,14 +2,15 @@
 
 use lambda_runtime::Error;
 use lectern::steps::{
-    admit_document, erase_submission, fail_document, normalize_document, probe_job, receive_callback,
-    receive_upload, transfer_document, verify_returned_file,
+    admit_document, deliver_events, erase_submission, fail_document, normalize_document, probe_job,
+    receive_callback, receive_upload, route_events, transfer_document, verify_returned_file,
 };
 
 use crate::{
     Environment, HttpThirdParty, SystemClock,
     clock::SystemRandom,
     lambda::{self, HttpRequest, Received},
+    stream,
 };
 
 /// `admit-document`: batches of orders from its FIFO queue.
@@ -19,10 +20,23 @@ use crate::{
 pub async fn admit_document() -> Result<(), Error> {
     let env = &Environment::load()?;
     let (store, tasks) = (&env.store()?, &env.task_tokens());
-    let limits = &env.config.third_party_limits()?;
+    let (limits, invoking) = (&env.config.third_party_limits()?, &env.source_queue()?);
     let ports = admit_document::Ports { store, tasks, clock: &SystemClock, limits };
-    lambda::run_batches(env, async |inputs, again| {
+    lambda::run_batches(env, invoking, async |inputs, again| {
         ports.handle(admit_document::Batch { inputs, again }).await
+    })
+    .await
+}
+
+/// `deliver-events`: messages for one subscriber from its FIFO queue, and timers.
+pub async fn deliver_events() -> Result<(), Error> {
+    let env = &Environment::load()?;
+    let (invoking, store, queue) = (&env.queues_of_deliver_events()?, &env.store()?, &env.event_queue()?);
+    let (endpoints, alarms) = (&env.endpoints()?, &env.alarm_topic()?);
+    let (clock, random, source) = (&SystemClock, &SystemRandom, &env.event_source()?);
+    let ports = deliver_events::Ports { store, queue, endpoints, alarms, clock, random, source };
+    lambda::run_batches(env, invoking, async |inputs, again| {
+        ports.handle(deliver_events::Batch { inputs, again }).await
     })
     .await
 }
@@ -99,6 +113,14 @@ pub async fn receive_upload() -> Result<(), Error> {
         ports.handle(receive_upload::Message { body: &body, xray_header: xray_header.as_deref() }).await
     })
     .await
+}
+
+/// `route-events`: changes of the table.
+pub async fn route_events() -> Result<(), Error> {
+    let env = &Environment::load()?;
+    let (store, queue, bus) = (&env.store()?, &env.event_queue()?, &env.event_bus()?);
+    let ports = route_events::Ports { store, queue, bus };
+    stream::run_stream(env, async |changes: Vec<_>| ports.handle(&changes).await).await
 }
 
 /// `transfer-document`: messages of the state machine.

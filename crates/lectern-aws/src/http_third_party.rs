@@ -39,6 +39,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 pub use self::fetch::ReturnedFileFetcher;
+pub(crate) use self::fetch::{Connector, ForbiddenAddress, connector, is_caused_by};
 use crate::{clock::SystemClock, secrets::CachedSecret};
 
 /// The client reads at most this many bytes of an answer. A job's status with all its files is smaller.
@@ -171,7 +172,7 @@ impl EraseJobs for HttpThirdParty {
     }
 }
 
-const USER_AGENT: &str = concat!("lectern/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("lectern/", env!("CARGO_PKG_VERSION"));
 
 /// An HTTP client that is built for its first request, because building one parses the system's root certificates.
 struct BuiltOnFirstUse {

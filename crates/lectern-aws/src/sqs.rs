@@ -1,12 +1,18 @@
-//! SQS: orders to `admit-document`, redeliveries and dead-letter queues.
+//! SQS: orders to `admit-document`, messages to `deliver-events`, redeliveries and dead-letter queues.
+
+use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
-use aws_sdk_sqs::{Client, types::QueueAttributeName};
+use aws_sdk_sqs::{
+    Client,
+    types::{QueueAttributeName, SendMessageBatchRequestEntry},
+};
 use futures_util::future::{try_join, try_join_all};
 use lectern::{
     error::{Error, StoreError},
-    ports::{Orders, QueueDepth, Queues},
-    steps::admit_document::Input,
+    events::SubscriberId,
+    ports::{EventQueue, Orders, QueueDepth, Queues},
+    steps::{admit_document::Input, deliver_events::Message},
 };
 
 use crate::{
@@ -63,6 +69,75 @@ impl Orders for AdmissionQueue {
         let sent = request.message_body(body).send().await;
         sent.map(drop).map_err(|error| failed("SendMessage", error))
     }
+}
+
+/// The queue of `deliver-events`, and that of its timers.
+#[derive(Clone, Debug)]
+pub struct EventsQueue {
+    client: Client,
+    url: String,
+    timers_url: String,
+}
+
+impl EventsQueue {
+    /// Messages of one call.
+    const ENTRIES: usize = 10;
+    /// Bytes of the messages of one call, of the 1 MiB that SQS accepts.
+    const BYTES: usize = 900_000;
+
+    /// Sends messages to the queues with these URLs.
+    pub fn new(client: Client, url: String, timers_url: String) -> Self {
+        Self { client, url, timers_url }
+    }
+
+    async fn send_all(&self, messages: Vec<(SubscriberId, String)>) -> Result<(), Error> {
+        let mut entries = Vec::with_capacity(messages.len());
+        for (number, (subscriber, body)) in messages.into_iter().enumerate() {
+            let entry = SendMessageBatchRequestEntry::builder()
+                .id(number.to_string())
+                .message_group_id(subscriber.as_str())
+                .message_body(body)
+                .build();
+            entries.push(entry.map_err(|error| defect("a message could not be built", error))?);
+        }
+        let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let answer = request.send().await.map_err(|error| failed("SendMessageBatch", error))?;
+        if answer.failed.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::unavailable("SendMessageBatch: SQS did not take all messages").into())
+        }
+    }
+}
+
+impl EventQueue for EventsQueue {
+    /// A call has at most one message of a subscriber: SQS may take a later message of a call and not an earlier one.
+    async fn send_events(&self, messages: &[Message]) -> Result<(), Error> {
+        let (mut call, mut bytes) = (Vec::<(SubscriberId, String)>::new(), 0);
+        for message in messages {
+            let body = body_of(message)?;
+            let is_full = call.len() == Self::ENTRIES || bytes + body.len() > Self::BYTES;
+            if is_full || call.iter().any(|(subscriber, _)| *subscriber == message.subscriber_id) {
+                self.send_all(std::mem::take(&mut call)).await?;
+                bytes = 0;
+            }
+            bytes += body.len();
+            call.push((message.subscriber_id.clone(), body));
+        }
+        if call.is_empty() { Ok(()) } else { self.send_all(call).await }
+    }
+
+    async fn send_timer(&self, message: &Message, delay: Duration) -> Result<(), Error> {
+        // Rounded up, so that the timer does not end too early.
+        let delay_s = i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let request = self.client.send_message().queue_url(&self.timers_url);
+        let request = request.message_body(body_of(message)?).delay_seconds(delay_s);
+        request.send().await.map(drop).map_err(|error| failed("SendMessage", error))
+    }
+}
+
+fn body_of(message: &Message) -> Result<String, Error> {
+    serde_json::to_string(message).map_err(|error| defect("a message could not be written", error))
 }
 
 /// A queue whose depth operators see.
@@ -126,17 +201,32 @@ impl Queues for ObservedQueues {
     }
 }
 
-/// The queue that invokes a function.
+/// The queue that invokes a function, and perhaps a second one.
 #[derive(Clone, Debug)]
 pub struct SourceQueue {
     client: Client,
     url: String,
+    second_url: Option<String>,
 }
 
 impl SourceQueue {
     /// `url` is that of the queue from which the function's messages come.
     pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        Self { client, url, second_url: None }
+    }
+
+    /// Messages also come from the queue with this URL. Those of newer code wait in the first queue.
+    #[must_use]
+    pub fn and(self, second_url: String) -> Self {
+        Self { second_url: Some(second_url), ..self }
+    }
+
+    /// The URL of the queue from which a message came. A queue's ARN and its URL end in the queue's name.
+    fn url_of(&self, message: &SqsMessage) -> &str {
+        let arn = message.event_source_arn.as_deref();
+        let name = arn.and_then(|arn| arn.rsplit(':').next());
+        let second = self.second_url.as_deref().filter(|url| url.rsplit('/').next() == name);
+        second.unwrap_or(&self.url)
     }
 
     /// Sends an unreadable message to the dead-letter queue at once and unchanged, because in a FIFO queue it would
@@ -192,7 +282,7 @@ impl SourceQueue {
         let request = self
             .client
             .change_message_visibility()
-            .queue_url(&self.url)
+            .queue_url(self.url_of(message))
             .set_receipt_handle(message.receipt_handle.clone())
             .visibility_timeout(pause_s);
         if let Err(error) = request.send().await {

@@ -91,6 +91,10 @@ impl<'a> Call<'a> {
         Self { is_idempotent: false, ..Self::post(path, body) }
     }
 
+    pub(crate) fn delete(path: &[&'a str]) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
+    }
+
     pub(crate) fn query(mut self, name: &'static str, value: Option<&str>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_owned())));
         self

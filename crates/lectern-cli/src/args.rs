@@ -2,10 +2,17 @@
 
 #![expect(clippy::doc_markdown, reason = "the texts are the command's help, which shows backticks")]
 
+mod subscribers;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub(crate) use self::subscribers::{
+    AddSubscriber, OneSubscriber, RemoveSubscriber, ReplayEvents, ResumeFrom, ResumeSubscriber, Subscribers,
+    SubscribersCommand,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -96,6 +103,7 @@ Examples:
     Watch(Watch),
     Submissions(Submissions),
     Record(Record),
+    Subscribers(Subscribers),
     Completions(Completions),
 }
 
@@ -406,6 +414,10 @@ mod tests {
     #[case::no_files(&["upload", "--title", "T"])]
     #[case::vtt_and_json(&["record", "s1/d1", "--vtt", "--json"])]
     #[case::both_ways(&["redrive", "--failed", "--yes", "--dry-run"])]
+    #[case::no_endpoint(&["subscribers", "add", "portal"])]
+    #[case::wait_without_batches(&["subscribers", "add", "portal", "https://p.example", "--batch-wait", "5"])]
+    #[case::from_elsewhere(&["subscribers", "resume", "portal", "--from", "yesterday"])]
+    #[case::no_start(&["subscribers", "replay", "portal"])]
     fn contradictory_options_are_refused(#[case] arguments: &[&str]) {
         let all = [&["lectern"], arguments].concat();
         assert!(Cli::try_parse_from(all).is_err());
@@ -415,6 +427,9 @@ mod tests {
     fn every_command_has_help_that_says_what_it_does() {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
+            for command in command.get_subcommands() {
+                assert!(command.get_about().is_some(), "{}", command.get_name());
+            }
         }
         let help = Cli::command().render_long_help().to_string();
         for expected in [
@@ -427,6 +442,7 @@ mod tests {
             "reconcile",
             "upload",
             "login",
+            "subscribers",
         ] {
             assert!(help.contains(expected), "{expected} is not in:\n{help}");
         }

@@ -5,8 +5,9 @@
 //! changes show a plan first and have a rate limit, and every command may be interrupted and run again. Their output
 //! contains no task tokens, URLs or callback ids. It contains object keys, and so file names, only with `--show-names`.
 //!
-//! The commands for teachers and evaluators use the stack's HTTP API as the person who signed in with
-//! `lectern login`, and need no AWS credentials.
+//! The commands for teachers and evaluators, and `lectern subscribers` for operators, use the stack's HTTP API as the
+//! person who signed in with `lectern login`, and need no AWS credentials. Only `subscribers add` and `subscribers rotate`
+//! print a secret, which is their purpose.
 
 mod api;
 mod args;
@@ -28,6 +29,7 @@ mod redrive;
 mod stack;
 mod status;
 mod submissions;
+mod subscribers;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -69,6 +71,7 @@ async fn execute(cli: &Cli, console: &mut Console<'_>) -> anyhow::Result<Exit> {
         Command::Watch(options) => watch::run(common, options, console).await,
         Command::Submissions(options) => submissions::run(common, options, console).await,
         Command::Record(options) => record::run(common, options, console).await,
+        Command::Subscribers(options) => subscribers::run(common, options, console).await,
         Command::Completions(options) => completions(options.shell, console),
         Command::Explain(options) => explain::run(&Cloud::open(common).await?, options, console).await,
         Command::Status => status::run(&Cloud::open(common).await?, console).await,
@@ -99,7 +102,7 @@ mod tests {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             completions(*shell, &mut Console::new(&mut out, &mut err, false)).unwrap();
             let script = String::from_utf8(out).unwrap();
-            for command in ["upload", "watch", "record", "audit"] {
+            for command in ["upload", "watch", "record", "audit", "subscribers"] {
                 assert!(script.contains(command), "{shell} does not complete {command}");
             }
         }

@@ -12,6 +12,7 @@ pub mod operations;
 mod problem;
 mod reading;
 mod submissions;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod uploading;
@@ -30,6 +31,12 @@ pub use submissions::{
     DocumentSummary, DocumentsPage, ListQuery, PageQuery, SubmissionDetail, SubmissionSummary,
     SubmissionsPage, list_documents, list_submissions, read_submission,
 };
+pub use subscribers::{
+    AddSubscriber, AddedSubscriber, DeliveriesView, Replay, ReplayedPage, ResumeFrom, ResumeSubscriber,
+    ResumedSubscriber, RetryingEvent, SentRequest, SubscriberState, SubscriberTrial, SubscriberView,
+    SubscribersView, TrialResponse, add_subscriber, list_subscribers, pause_subscriber, read_subscriber,
+    remove_subscriber, replay_events, resume_subscriber, rotate_secret, test_subscriber,
+};
 pub use uploading::{
     BeginUpload, PartRequest, SignParts, SignedParts, UploadPlan, begin_upload, complete_upload, sign_parts,
 };
@@ -38,18 +45,30 @@ use self::operations::Redriven;
 use crate::{
     admission::Limits,
     document::{DocumentId, DocumentRef, SubmissionId, UploadId, submission::Submission},
+    events,
     ports::{
-        AdmissionStore, Audit, AuditAction, AuditEntry, Browse, Clock, Erasures, Executions, FindExecution,
-        HandIn, Load, Operations, Queues, Random, ReadUrls, Records, Reopening, SignUploads, StartErasure,
-        StopExecutions,
+        AdmissionStore, Audit, AuditAction, AuditEntry, Browse, Clock, Deliveries, Endpoints, Erasures,
+        EventQueue, Executions, FindExecution, HandIn, Load, Operations, Queues, Random, ReadUrls, Records,
+        Reopening, SignUploads, StartErasure, StopExecutions, Subscribers,
     },
     redrive,
 };
 
+/// How many subscribers of events there may be. Each has metrics of its own.
+pub const MAX_SUBSCRIBERS: usize = 20;
+
 /// The ports and settings of the API.
 pub trait Backend: Send + Sync + 'static {
     /// The state store.
-    type Store: AdmissionStore + Browse + Erasures + HandIn + Load + Operations + Reopening;
+    type Store: AdmissionStore
+        + Browse
+        + Deliveries
+        + Erasures
+        + HandIn
+        + Load
+        + Operations
+        + Reopening
+        + Subscribers;
     /// The audit trail.
     type Trail: Audit;
     /// The uploads bucket.
@@ -64,6 +83,10 @@ pub trait Backend: Send + Sync + 'static {
     type Runs: FindExecution + StopExecutions;
     /// The state machine of documents.
     type Machine: Executions;
+    /// The endpoints of subscribers.
+    type Endpoints: Endpoints;
+    /// The queue of `deliver-events`.
+    type Events: EventQueue;
     /// The time.
     type Clock: Clock;
     /// The source of ids.
@@ -85,6 +108,12 @@ pub trait Backend: Send + Sync + 'static {
     fn runs(&self) -> &Self::Runs;
     /// The state machine of documents.
     fn machine(&self) -> &Self::Machine;
+    /// The endpoints of subscribers.
+    fn endpoints(&self) -> &Self::Endpoints;
+    /// The queue of `deliver-events`.
+    fn events(&self) -> &Self::Events;
+    /// Who sends the events.
+    fn source(&self) -> &events::Source;
     /// The third party's limits.
     fn limits(&self) -> &Limits;
     /// What one teacher may have open at once.

@@ -13,6 +13,7 @@ pub mod display_text;
 pub mod document;
 pub mod erasure;
 pub mod error;
+pub mod events;
 pub mod limits;
 pub mod message;
 pub mod ports;

@@ -39,6 +39,10 @@ pub const MAX_PARSED_FILE_BYTES: u64 = 32 * 1024 * 1024;
 pub const MAX_RATE_LIMIT_WAIT: Duration = Duration::from_mins(15);
 /// The wait after a 429 without a usable `Retry-After`.
 pub const DEFAULT_RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait that a subscriber's `Retry-After` can cause.
+pub const MAX_SUBSCRIBER_WAIT: Duration = Duration::from_hours(24);
+/// How long an event waits for its subscriber at most: longer than the three days of attempts, and than a long pause.
+pub const WAITING_EVENT_LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// How far a callback's timestamp may differ from the present time, in both directions (Standard Webhooks).
 pub const WEBHOOK_TOLERANCE: Duration = Duration::from_mins(5);
 /// How long a callback for an unknown document, or an unusable one, is kept for an operator.

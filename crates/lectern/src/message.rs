@@ -81,7 +81,16 @@ pub enum Retryable {
 /// # Errors
 /// [`Unreadable`]; its text does not quote the message.
 pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
-    input(serde_json::from_str(body).map_err(|error| form(&error))?)
+    /// Only the version, because most of the time of parsing a batch of events would go into values that nobody needs.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        #[serde(default)]
+        schema_version: Value,
+    }
+    let Versioned { schema_version } = serde_json::from_str(body).map_err(|error| form(&error))?;
+    check_version(&schema_version)?;
+    serde_json::from_str(body).map_err(|error| form(&error))
 }
 
 /// Parses the input of a task that the state machine invokes directly.
@@ -89,10 +98,13 @@ pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Unreadable> {
 /// # Errors
 /// [`Unreadable`]; its text does not quote the input.
 pub fn input<T: DeserializeOwned>(payload: Value) -> Result<T, Unreadable> {
-    match payload.get("schemaVersion").and_then(Value::as_u64) {
-        Some(OLDEST_VERSION..=SCHEMA_VERSION) => {
-            serde_json::from_value(payload).map_err(|error| form(&error))
-        }
+    check_version(payload.get("schemaVersion").unwrap_or(&Value::Null))?;
+    serde_json::from_value(payload).map_err(|error| form(&error))
+}
+
+fn check_version(version: &Value) -> Result<(), Unreadable> {
+    match version.as_u64() {
+        Some(OLDEST_VERSION..=SCHEMA_VERSION) => Ok(()),
         Some(version) if version > SCHEMA_VERSION => Err(Unreadable::Newer(version)),
         Some(version) => Err(Unreadable::Version(version.to_string())),
         None => Err(Unreadable::Version("(none)".to_owned())),

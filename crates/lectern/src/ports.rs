@@ -16,6 +16,7 @@ mod admission;
 mod audit;
 mod documents;
 mod erasure;
+mod events;
 mod machine;
 mod operations;
 mod returned;
@@ -32,6 +33,7 @@ pub use self::{
         Results, Sequencer, SubmissionFilter, SubmissionList, Transfers, Withdrawing,
     },
     erasure::{ErasedObjects, Erasure, ErasureState, Erasures, StartErasure, SubmissionObjects},
+    events::{Alarms, Deliveries, Endpoints, EventBus, EventQueue, NoAnswer, Subscribers},
     machine::{
         ExecutionStatus, Executions, FindExecution, Resume, StartExecution, StopExecutions, Tasks, TokenUse,
         execution_name,

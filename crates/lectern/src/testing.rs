@@ -6,6 +6,7 @@
 mod admission;
 mod backend;
 mod desk;
+mod events;
 pub mod golden;
 pub mod model;
 mod objects;
@@ -20,6 +21,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 pub use backend::MemoryBackend;
 pub use desk::MemoryDesk;
+pub use events::{MemoryAlarms, MemoryBus, MemoryEndpoints, MemoryEventQueue};
 pub use objects::MemoryObjects;
 pub use outside::{MemoryClock, MemoryQueues, MemoryStates, MemoryThirdParty, SequentialRandom};
 pub use situations::every_action_from_every_situation;

@@ -16,7 +16,7 @@ use lectern::{
         Cut, Faults, MemoryDesk, MemoryObjects, MemoryStates, MemoryStore, MemoryThirdParty,
         SequentialRandom,
         port_contract::{
-            admission, audit, documents, erasure,
+            admission, audit, documents, erasure, events,
             faults::{self, write_that_meets_another_writer_can_be_repeated as repeated},
             hand_in, machine,
             objects::{self, UploadsSetup as _},
@@ -109,6 +109,16 @@ async fn erasures_keeps_its_contract() {
 #[tokio::test]
 async fn audit_keeps_its_contract() {
     keeps(audit::audit(&store()).await);
+}
+
+#[tokio::test]
+async fn subscribers_keeps_its_contract() {
+    keeps(events::subscribers(&store()).await);
+}
+
+#[tokio::test]
+async fn deliveries_keeps_its_contract() {
+    keeps(events::deliveries(&store()).await);
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@ use crate::pages::{Pages, PagesConfig};
 use lectern::{
     admission::Limits,
     api::{Backend, Quota},
+    events::Source,
 };
 use lectern_aws::{
     AuditTrail, ConfigError, DocumentExecutions, DynamoDbStore, Environment, ErasureStateMachine,
-    ObservedQueues, ReturnedBucket, StateMachine, SystemClock, SystemRandom, UploadDesk,
+    EventsQueue, HttpEndpoints, ObservedQueues, ReturnedBucket, StateMachine, SystemClock, SystemRandom,
+    UploadDesk,
 };
 use lectern_content::FileType;
 
@@ -21,6 +23,9 @@ pub(crate) struct Aws {
     queues: ObservedQueues,
     runs: DocumentExecutions,
     machine: StateMachine,
+    endpoints: HttpEndpoints,
+    events: EventsQueue,
+    source: Source,
     limits: Limits,
     quota: Quota,
 }
@@ -36,6 +41,9 @@ impl Aws {
             queues: env.observed_queues()?,
             runs: env.document_executions()?,
             machine: env.state_machine()?,
+            endpoints: env.endpoints()?,
+            events: env.event_queue()?,
+            source: env.event_source()?,
             limits: env.limits()?,
             quota: env.quota()?,
         })
@@ -51,6 +59,8 @@ impl Backend for Aws {
     type Queues = ObservedQueues;
     type Runs = DocumentExecutions;
     type Machine = StateMachine;
+    type Endpoints = HttpEndpoints;
+    type Events = EventsQueue;
     type Clock = SystemClock;
     type Random = SystemRandom;
 
@@ -84,6 +94,18 @@ impl Backend for Aws {
 
     fn machine(&self) -> &StateMachine {
         &self.machine
+    }
+
+    fn endpoints(&self) -> &HttpEndpoints {
+        &self.endpoints
+    }
+
+    fn events(&self) -> &EventsQueue {
+        &self.events
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
     }
 
     fn limits(&self) -> &Limits {

@@ -4,7 +4,7 @@ use lectern::{api::Problem, record};
 use serde_json::{Value, json};
 use utoipa::{Modify, OpenApi, openapi::security};
 
-use crate::routes;
+use crate::routes::{self, subscribers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,9 @@ use crate::routes;
         routes::add_file, routes::remove_file, routes::begin_upload, routes::sign_parts, routes::complete_upload,
         routes::list_documents, routes::remove_document, routes::replace_document, routes::read_record, routes::file_urls,
         routes::overview, routes::failures, routes::redrive_document,
+        subscribers::list_subscribers, subscribers::add_subscriber, subscribers::read_subscriber, subscribers::remove_subscriber,
+        subscribers::pause_subscriber, subscribers::resume_subscriber, subscribers::test_subscriber, subscribers::rotate_secret,
+        subscribers::replay_events,
     ),
     // utoipa finds the schemas of bodies by itself, but not those of `IntoResponses`.
     components(schemas(Problem, GatewayMessage)),

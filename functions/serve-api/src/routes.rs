@@ -1,6 +1,7 @@
 //! The API's routes: they map HTTP requests to the functions of [`lectern::api`], and the results to HTTP answers. The
 //! routes contain no knowledge of submissions. Their annotations are the source of `docs/api.openapi.json`.
 
+pub(crate) mod subscribers;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +59,7 @@ pub(crate) fn router<B: Backend>(app: Arc<App<B>>) -> Router {
         .route("/v1/submissions/{submissionId}/documents/{documentId}/redrive", post(redrive_document::<B>))
         .route("/v1/operations", get(overview::<B>))
         .route("/v1/operations/failures", get(failures::<B>))
+        .merge(subscribers::router())
         .with_state(app)
         .fallback(|| async { Refusal(ApiError::NotFound) })
         .method_not_allowed_fallback(|| async { Refusal(ApiError::MethodNotAllowed) })

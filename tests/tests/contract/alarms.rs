@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     asl::Machine,
     metrics::{OURS, problem},
+    queues::is_of_a_stream,
     sources::{captures, read},
     template::{Template, list},
 };
@@ -61,7 +62,9 @@ fn every_alarm_goes_off_by_one_bad_value() {
         let expected = match subject(alarm).1.as_str() {
             // Message counts and ages are gauges, so their sum over time means nothing.
             "ApproximateNumberOfMessagesVisible" => ("Maximum", "GreaterThanThreshold", 0),
-            "ApproximateAgeOfOldestMessage" => ("Maximum", "GreaterThanThreshold", threshold),
+            "ApproximateAgeOfOldestMessage" | "IteratorAge" | "OldestEventSeconds" => {
+                ("Maximum", "GreaterThanThreshold", threshold)
+            }
             // The SDK repeats such a write. Single documents fail for their content, which needs no operator.
             "TransactionConflict" | "Documents" => ("Sum", "GreaterThanThreshold", threshold),
             // If admission makes progress within a minute, at least one data point is 0.
@@ -72,9 +75,11 @@ fn every_alarm_goes_off_by_one_bad_value() {
         };
         let operator = alarm["ComparisonOperator"].as_str().unwrap();
         assert_eq!((statistic, operator, threshold), expected, "{name}");
-        // admit-document emits these metrics only when it handles orders; nothing changes in between.
-        let of_the_limiter = ["BreakerOpen", "AdmissionStalledSeconds"].contains(&subject(alarm).1.as_str());
-        let missing = if of_the_limiter { "ignore" } else { "notBreaching" };
+        // admit-document and deliver-events emit these metrics only when they run; nothing changes for the better in
+        // between.
+        let of_runs = ["BreakerOpen", "AdmissionStalledSeconds", "OldestEventSeconds"]
+            .contains(&subject(alarm).1.as_str());
+        let missing = if of_runs { "ignore" } else { "notBreaching" };
         assert_eq!(alarm["TreatMissingData"], missing, "{name}: missing data must not set the alarm off");
         let period = template.number(&alarm["Period"]);
         assert!(period >= 60 && period.is_multiple_of(60), "{name}: AWS emits its metrics once a minute");
@@ -105,6 +110,12 @@ fn a15_everything_that_can_go_wrong_has_its_alarm() {
         need("AWS/Lambda", "Throttles", &[(*function).to_owned()]);
         need("AWS/Lambda", "Errors", &[(*function).to_owned()]);
     }
+    for (_, mapping) in template.resources("AWS::Lambda::EventSourceMapping") {
+        if is_of_a_stream(mapping) {
+            let function = mapping["FunctionName"]["Ref"].as_str().unwrap().trim_end_matches(".Alias");
+            need("AWS/Lambda", "IteratorAge", &[function.to_owned()]);
+        }
+    }
     for api in template.resources("AWS::ApiGatewayV2::Api").keys() {
         need("AWS/ApiGateway", "5xx", &[(*api).to_owned()]);
     }
@@ -128,6 +139,10 @@ fn a15_everything_that_can_go_wrong_has_its_alarm() {
         ("BreakerOpen", vec![]),
         ("AdmissionStalledSeconds", vec![]),
         ("NewerInputs", vec![]),
+        ("OldestEventSeconds", vec![]),
+        ("EventsGivenUp", vec![]),
+        ("SubscribersDisabled", vec![]),
+        ("UnreadableChanges", vec![]),
     ] {
         need("AWS::StackName", metric, &of);
     }
@@ -150,8 +165,9 @@ fn api_errors_that_are_minutes_apart_set_the_alarm_off_within_the_hour() {
 /// An alarm is trusted only if a test has set it off.
 #[test]
 fn every_alarm_on_a_metric_of_ours_is_driven_to_alarm_end_to_end() {
-    let tests = read("tests/tests/end_to_end/alone/alarms.rs");
-    let driven = captures(r#"goes_off\("(\w+)""#, &tests);
+    let tests =
+        ["alarms", "event_alarms"].map(|file| read(&format!("tests/tests/end_to_end/alone/{file}.rs")));
+    let driven = captures(r#"goes_off\("(\w+)""#, &tests.concat());
     let template = Template::load();
     let alarms = template.resources(ALARM).into_iter();
     let ours = alarms.filter(|(_, alarm)| subject(alarm).0 == OURS).map(|(name, _)| name.to_owned());
@@ -181,6 +197,7 @@ fn alarms_are_named_after_what_they_watch() {
             "ApproximateAgeOfOldestMessage" => "QueueAgeAlarm",
             "Throttles" => "ThrottlesAlarm",
             "Errors" => "ErrorsAlarm",
+            "IteratorAge" => "AgeAlarm",
             _ => continue,
         };
         let stem = of[0].split('.').next().unwrap().trim_end_matches("Function").trim_end_matches("Queue");

@@ -6,7 +6,8 @@ use lectern_content::MediaType;
 use serde_json::Value;
 
 use super::{
-    metrics::problem,
+    metrics::{A_SUBSCRIBER, problem},
+    queues::is_of_a_stream,
     sources::{captures, regex},
     template::Template,
 };
@@ -60,6 +61,7 @@ fn searched(expression: &str) -> Shown {
 fn any_value(dimension: &str) -> &'static str {
     match dimension {
         "MediaType" => MediaType::Mp4.as_str(),
+        "Subscriber" => A_SUBSCRIBER,
         _ => lectern::telemetry::metrics::OTHER,
     }
 }
@@ -108,6 +110,11 @@ fn every_metric_of_ours_every_queue_every_function_and_the_api_are_shown() {
         for metric in ["Errors", "Throttles", "Duration"] {
             assert!(of(metric, function), "no widget shows the {metric} of {function}");
         }
+    }
+    for (name, mapping) in template.resources("AWS::Lambda::EventSourceMapping") {
+        let function = mapping["FunctionName"]["Ref"].as_str().unwrap().trim_end_matches(".Alias");
+        let shown = of("IteratorAge", function);
+        assert!(shown || !is_of_a_stream(mapping), "{name}: no widget shows the age of the stream's records");
     }
     for api in template.resources("AWS::ApiGatewayV2::Api").keys() {
         for metric in ["Count", "5xx", "Latency"] {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
+    queues::is_of_a_stream,
     sources::{captures, read},
     template::{Template, walk},
 };
@@ -59,12 +60,18 @@ fn a07_nothing_invokes_a_function_or_starts_an_execution_but_by_the_alias() {
 #[test]
 fn a07_alarms_roll_back_a_gradual_deployment() {
     let template = Template::load();
-    let alarms: BTreeSet<&str> = template.resources("AWS::CloudWatch::Alarm").into_keys().collect();
+    let mappings = template.resources("AWS::Lambda::EventSourceMapping");
     for (name, function) in template.resources(FUNCTION) {
         let stem = name.trim_end_matches("Function");
         let mut expected = vec![format!("{stem}ErrorsAlarm"), format!("{stem}ThrottlesAlarm")];
-        if alarms.contains(format!("{stem}DeadLetterAlarm").as_str()) {
-            expected.push(format!("{stem}DeadLetterAlarm"));
+        let alias = json!({ "Ref": format!("{name}.Alias") });
+        for (mapping, properties) in mappings.iter().filter(|(_, mapping)| mapping["FunctionName"] == alias) {
+            expected.push(if is_of_a_stream(properties) {
+                // A change that the function cannot read is skipped, and becomes no dead letter.
+                "UnreadableChangesAlarm".to_owned()
+            } else {
+                format!("{}DeadLetterAlarm", mapping.trim_end_matches("EventSource"))
+            });
         }
         if ["ReceiveCallback", "ServeApi"].contains(&stem) {
             expected.push("ApiErrorsAlarm".to_owned());

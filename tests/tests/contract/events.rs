@@ -10,19 +10,26 @@ use lectern::{
     api::Caller,
     contract::callback::{self, verify_callback_body},
     contract::webhook::SigningSecrets,
+    events::{EventItem, EventType, of_change},
     message,
     steps::admit_document,
+    steps::deliver_events::{self, Order},
     steps::erase_submission,
     steps::fail_document,
     steps::normalize_document,
     steps::probe_job,
     steps::receive_upload::parse_event,
+    steps::route_events::Change,
     steps::transfer_document,
     steps::verify_returned_file,
     telemetry::trace::TRACEPARENT,
 };
-use lectern_aws::http_api::HttpRequest;
+use lectern_aws::{
+    http_api::HttpRequest,
+    stream::{self, StreamEvent},
+};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::sources::{Source, files, folders};
@@ -183,6 +190,86 @@ fn case_50_events_pin_the_current_version_with_its_trace() {
             let version = format!("\"schemaVersion\":{}", message::SCHEMA_VERSION);
             assert!(text.contains(&version), "{}", event.path);
             assert!(text.contains(&format!("\"{TRACEPARENT}\":\"00-")), "{}", event.path);
+        }
+    }
+}
+
+#[test]
+fn events_of_deliver_events_parse_and_show_every_kind_of_order() {
+    assert_batches("deliver-events", task_message::<deliver_events::Message>);
+    let mut orders = std::collections::BTreeSet::new();
+    for event in events("deliver-events") {
+        let SqsEvent { records, .. } = parsed(&event);
+        let of_timers = |record: &SqsMessage| {
+            record.event_source_arn.as_deref().is_some_and(|arn| arn.contains("-EventTimersQueue-"))
+        };
+        assert!(
+            records.len() == 1 || records.iter().all(of_timers),
+            "{}: the FIFO queue delivers one message at a time",
+            event.path
+        );
+        for record in &records {
+            let Ok(message) = message::parse::<deliver_events::Message>(body(record)) else { continue };
+            assert_eq!(of_timers(record), matches!(message.order, Order::Wake { .. }), "{}", event.path);
+            let group = record.attributes.get("MessageGroupId").map(String::as_str);
+            assert!(of_timers(record) || group == Some(message.subscriber_id.as_str()), "{}", event.path);
+            orders.insert(match message.order {
+                Order::Deliver { .. } => "deliver",
+                Order::Continue { .. } => "continue",
+                Order::Wake { .. } => "wake",
+            });
+        }
+    }
+    assert_eq!(orders.len(), 3, "{orders:?}");
+}
+
+/// The changes in a sample of the stream, and the types of their events.
+fn routed(case: &str) -> (Vec<Change>, Vec<EventType>) {
+    let sample = events("route-events").into_iter().find(|event| event.path.ends_with(case));
+    let sample = sample.unwrap_or_else(|| panic!("add events/route-events/{case}"));
+    let changes = stream::changes(parsed::<StreamEvent>(&sample));
+    let events = changes.iter().flat_map(|change| of_change(change.old.as_ref(), &change.new));
+    let types = events.map(|event| event.event_type).collect();
+    (changes, types)
+}
+
+#[test]
+fn events_of_route_events_parse_and_show_what_becomes_an_event() {
+    let received = [EventType::DocumentReceived];
+    let (changes, types) = routed("document-received.json");
+    assert_eq!(types, received);
+    assert!(changes[0].old.is_none() && changes[1].old.is_some(), "a new item, and a change of another one");
+    assert!(matches!((&changes[0].new, &changes[1].new), (EventItem::Document(_), EventItem::Submission(_))));
+    let (_, types) = routed("document-ready-and-submission-completed.json");
+    assert_eq!(types, [EventType::DocumentReady, EventType::SubmissionCompleted]);
+    assert_eq!(routed("submission-erased.json").1, [EventType::SubmissionErased]);
+    assert_eq!(routed("subscriber-disabled.json").1, [EventType::SubscriberDisabled]);
+    let (changes, types) = routed("newer-item-beside-others.json");
+    assert_eq!(
+        (changes.len(), types),
+        (1, vec![EventType::SubmissionCompleted]),
+        "it blocks no other change"
+    );
+}
+
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_Record.html>, and what Lambda adds.
+#[test]
+fn events_of_route_events_have_the_shape_of_records_of_a_stream() {
+    for sample in events("route-events") {
+        let event: Value = parsed(&sample);
+        for record in event["Records"].as_array().unwrap() {
+            let of = &record["dynamodb"];
+            for field in ["eventID", "eventVersion", "awsRegion"] {
+                assert!(record[field].is_string(), "{}: {field}", sample.path);
+            }
+            assert_eq!(record["eventSource"], "aws:dynamodb", "{}", sample.path);
+            assert!(record["eventSourceARN"].as_str().unwrap().contains(":table/"), "{}", sample.path);
+            assert_eq!(of["StreamViewType"], "NEW_AND_OLD_IMAGES", "{}", sample.path);
+            assert!(of["SequenceNumber"].as_str().is_some_and(|number| number.parse::<u128>().is_ok()));
+            assert_eq!(record["eventName"] == "INSERT", of["OldImage"].is_null(), "{}", sample.path);
+            for key in ["pk", "sk"] {
+                assert_eq!(of["Keys"][key], of["NewImage"][key], "{}: {key}", sample.path);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    sources::{folders, pascal_case, read, root},
+    sources::{captures, folders, pascal_case, read, root},
     template::Template,
 };
 
@@ -109,6 +109,25 @@ fn requests_to_the_third_party_end_before_their_function_does() {
         checked += 1;
     }
     assert!(checked > 0, "no function has REQUEST_TIMEOUT_SECONDS any more; correct this test");
+}
+
+/// The last round of a run begins before `LONGEST_RUN` is over and waits for the slowest answer. The API waits for the
+/// answer to a challenge, and API Gateway waits 30 seconds for the API.
+#[test]
+fn requests_to_subscribers_end_before_their_function_does() {
+    let template = Template::load();
+    let settings = read("crates/lectern/src/api/subscribers/add.rs");
+    let longest = captures(r"const TIMEOUT_SECONDS: .*\(\d+\.\.=(\d+),", &settings);
+    let longest_s: u64 = longest.first().expect("the limit of a subscriber's timeout").parse().unwrap();
+    let timeout_s = |name: &str| template.timeout_s(template.resource(FUNCTION, name));
+    // The writes before and after the requests take less than ten seconds, also if the SDK repeats them.
+    let run_s = lectern::steps::deliver_events::LONGEST_RUN.as_secs() + longest_s + 10;
+    assert!(timeout_s("DeliverEventsFunction") >= run_s, "a run may take {run_s} s");
+    let api_s = timeout_s("ServeApiFunction");
+    assert!(
+        (longest_s + 5..30).contains(&api_s),
+        "the API gives an endpoint {longest_s} s, and ends after {api_s} s"
+    );
 }
 
 /// Otherwise the state machine would time out while the function still runs, and invoke it a second time.

@@ -57,13 +57,20 @@ fn nothing_sleeps_polls_or_retries() {
         "MAX_RATE_LIMIT_WAIT",
         "RETRY_AFTER",
     ];
+    // The deliveries to subscribers are no work of the state machine. A pure function computes the time of the next
+    // attempt, and a message that SQS delays starts the run that makes it, so no function waits or repeats a request.
+    let of_deliveries = ["FIRST_BACKOFF", "MAX_BACKOFF", "backoff"];
+    let is_of_deliveries = |path: &str| path == "crates/lectern/src/events/delivery.rs";
     for file in rust_files(&["crates/lectern/src", "functions"]) {
         // The in-memory ports are test code.
         if is_test_file(&file.path) || file.path.contains("/testing") {
             continue;
         }
         let code = product_code(&file.text);
-        let found = pattern.find_iter(&code).find(|found| !allowed.contains(&found.as_str()));
+        let found = pattern.find_iter(&code).find(|found| {
+            let is_computed = is_of_deliveries(&file.path) && of_deliveries.contains(&found.as_str());
+            !is_computed && !allowed.contains(&found.as_str())
+        });
         assert_eq!(
             found.map(|found| found.as_str()),
             None,

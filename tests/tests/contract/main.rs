@@ -9,6 +9,8 @@ mod dashboard;
 mod deployment;
 mod docs;
 mod erasure;
+mod event_docs;
+mod event_filter;
 mod events;
 mod failure_cases;
 mod file_types;

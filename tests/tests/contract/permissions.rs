@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The calls to AWS that each function's code makes, `<file below crates/lectern-aws/src>:<SDK method>`.
-const CALLS: [(&str, &[&str]); 10] = [
+const CALLS: [(&str, &[&str]); 12] = [
     (
         "receive-upload",
         &[
@@ -141,6 +141,12 @@ const CALLS: [(&str, &[&str]); 10] = [
             "dynamodb/browse.rs:query",
             "dynamodb/browse.rs:batch_get_item",
             "dynamodb/erasure.rs:update_item",
+            "dynamodb/events.rs:batch_get_item",
+            "dynamodb/events.rs:delete_item",
+            "dynamodb/events.rs:get_item",
+            "dynamodb/events.rs:put_item",
+            "dynamodb/events.rs:query",
+            "dynamodb/events.rs:update_item",
             "dynamodb/hand_in.rs:get_item",
             "dynamodb/hand_in.rs:query",
             "dynamodb/hand_in.rs:update_item",
@@ -163,6 +169,21 @@ const CALLS: [(&str, &[&str]); 10] = [
             "sfn.rs:describe_execution",
             "sfn.rs:stop_execution",
             "sqs.rs:get_queue_attributes",
+            "sqs.rs:send_message_batch",
+        ],
+    ),
+    ("route-events", &["dynamodb/events.rs:query", "event_bus.rs:put_events", "sqs.rs:send_message_batch"]),
+    (
+        "deliver-events",
+        &[
+            "dynamodb/events.rs:batch_get_item",
+            "dynamodb/events.rs:batch_write_item",
+            "dynamodb/events.rs:get_item",
+            "dynamodb/events.rs:update_item",
+            "sns.rs:publish",
+            "sqs.rs:change_message_visibility",
+            "sqs.rs:send_message",
+            "sqs.rs:send_message_batch",
         ],
     ),
 ];
@@ -235,10 +256,14 @@ fn actions(function: &str, call: &str) -> &'static [&'static str] {
         "sfn.rs:send_task_heartbeat" => &["states:SendTaskHeartbeat"],
         "secrets.rs:get_secret_value" => &["secretsmanager:GetSecretValue"],
         "sqs.rs:change_message_visibility" => &["sqs:ChangeMessageVisibility"],
-        "sqs.rs:send_message" => &["sqs:SendMessage"],
+        "sqs.rs:send_message" | "sqs.rs:send_message_batch" => &["sqs:SendMessage"],
+        "sns.rs:publish" => &["sns:Publish"],
+        "event_bus.rs:put_events" => &["events:PutEvents"],
         _ => match call.split(':').next_back() {
             Some("get_item") => &["dynamodb:GetItem"],
             Some("batch_get_item") => &["dynamodb:BatchGetItem"],
+            // Unlike a transaction, a batch needs no action of its parts.
+            Some("batch_write_item") => &["dynamodb:BatchWriteItem"],
             Some("query") => &["dynamodb:Query"],
             Some("put_item") => &["dynamodb:PutItem"],
             Some("update_item") => &["dynamodb:UpdateItem"],
@@ -255,6 +280,13 @@ fn actions_without_a_call(function: &str) -> &'static [&'static str] {
         "normalize-document" | "verify-returned-file" => &["s3:ListBucket"],
         // They also read the current version, without naming it.
         "receive-upload" | "transfer-document" | "serve-api" => &["s3:ListBucket", "s3:GetObject"],
+        // Lambda reads the stream with the function's role.
+        "route-events" => &[
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+        ],
         _ => &[],
     }
 }
@@ -344,12 +376,51 @@ fn s02_only_a_stack_with_the_gate_may_read_tags() {
             let always = texts(&statement["Action"]);
             assert!(!always.iter().any(|action| action.ends_with("Tagging")), "{name}: {statement}");
             if let Some(branches) = statement.get("Fn::If") {
+                // The only other statement that some stacks lack is that of the event bus.
+                let is_of_the_bus = branches[1]["Action"] == json!(["events:PutEvents"]);
+                let condition = if is_of_the_bus { "HasEventBus" } else { "ScansForMalware" };
                 assert_eq!(
                     (&branches[0], &branches[2]),
-                    (&json!("ScansForMalware"), &json!({ "Ref": "AWS::NoValue" }))
+                    (&json!(condition), &json!({ "Ref": "AWS::NoValue" }))
                 );
             }
         }
+    }
+}
+
+/// These two functions handle what leaves Lectern, so their roles reach no item of a submission. An item's partition key
+/// begins with one of these words.
+#[test]
+fn functions_of_events_reach_only_the_items_of_events() {
+    let template = Template::load();
+    let items = super::sources::read("crates/lectern-aws/src/dynamodb/items.rs");
+    for built in [r#""SUBSCRIBERS""#, r#"format!("DELIVERIES#{id}")"#, r#"format!("EVENTS#{id}")"#] {
+        assert!(items.contains(built), "items.rs builds no key by {built}; correct the conditions");
+    }
+    let conditions = [
+        (
+            "RouteEventsFunction",
+            json!({ "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": ["SUBSCRIBERS"] } }),
+        ),
+        (
+            "DeliverEventsFunction",
+            json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["SUBSCRIBERS", "DELIVERIES#*", "EVENTS#*"] } }),
+        ),
+    ];
+    for (function, condition) in conditions {
+        let mut limited = 0;
+        for statement in Template::statements(template.resource("AWS::Serverless::Function", function)) {
+            let of_the_table =
+                texts(&statement["Action"]).iter().any(|action| action.starts_with("dynamodb:"));
+            if of_the_table && statement["Resource"] == json!({ "Fn::GetAtt": "Table.Arn" }) {
+                assert_eq!(statement["Condition"], condition, "{function}: {statement}");
+                limited += 1;
+            } else {
+                let of_the_stream = statement["Resource"] == json!({ "Fn::GetAtt": "Table.StreamArn" });
+                assert!(!of_the_table || of_the_stream, "{function}: {statement}");
+            }
+        }
+        assert_eq!(limited, 1, "{function}");
     }
 }
 
@@ -419,13 +490,18 @@ fn permissions_name_their_resources() {
 }
 
 #[test]
-fn functions_send_only_to_their_own_dead_letter_queue_and_to_admission() {
+fn functions_send_only_to_the_queues_that_they_feed_and_to_their_own_dead_letter_queue() {
     let template = Template::load();
     for (name, function) in template.resources("AWS::Serverless::Function") {
         for statement in Template::statements(function) {
             if texts(&statement["Action"]).contains(&"sqs:SendMessage") {
                 // admit-document also puts orders of newer code back into its queue (A07).
                 let queues: &[&str] = match name {
+                    "RouteEventsFunction" | "ServeApiFunction" => &["DeliverEventsQueue"],
+                    // The next run of a subscriber, messages of newer code, and timers.
+                    "DeliverEventsFunction" => {
+                        &["DeliverEventsQueue", "DeliverEventsDeadLetterQueue", "EventTimersQueue"]
+                    }
                     "ReceiveCallbackFunction" | "TransferDocumentFunction" => &["AdmitDocumentQueue"],
                     "AdmitDocumentFunction" => &["AdmitDocumentQueue", "AdmitDocumentDeadLetterQueue"],
                     _ => panic!("{name} sends to no queue"),

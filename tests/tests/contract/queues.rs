@@ -8,6 +8,19 @@ use super::{asl::Machine, template::Template};
 
 const QUEUE: &str = "AWS::SQS::Queue";
 const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
+/// The FIFO queues.
+const FIFO: [&str; 2] = ["AdmitDocumentQueue", "DeliverEventsQueue"];
+
+/// Whether a mapping reads a stream of the table, and no queue.
+pub(crate) fn is_of_a_stream(mapping: &Value) -> bool {
+    mapping["EventSourceArn"]["Fn::GetAtt"].as_str().is_some_and(|arn| arn.ends_with(".StreamArn"))
+}
+
+/// The function that a queue invokes, both without their suffixes. `deliver-events` has a second queue for its timers,
+/// because a message of a FIFO queue has no delay of its own.
+fn function_of(queue: &str) -> &str {
+    if queue == "EventTimers" { "DeliverEvents" } else { queue }
+}
 
 /// Source queues and their dead-letter queues.
 fn pairs(template: &Template) -> BTreeMap<&str, &str> {
@@ -67,17 +80,26 @@ fn messages_are_received_at_least_five_times() {
     }
 }
 
-/// A failing order blocks all later orders of the message group, which SQS redelivers with it for as long as `DynamoDB`
+/// A failing message blocks all later messages of its message group, which SQS redelivers with it for as long as `DynamoDB`
 /// is down.
 #[test]
-fn case_23_orders_to_admit_document_are_received_as_often_as_sqs_allows() {
+fn case_23_messages_of_fifo_queues_are_received_as_often_as_sqs_allows() {
     let template = Template::load();
-    let queue = template.resource(QUEUE, "AdmitDocumentQueue");
-    let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
-    assert_eq!(
-        times, 1_000,
-        "1,000 is the maximum of SQS; the function itself moves unreadable messages to the dead-letter queue"
-    );
+    for name in FIFO {
+        let queue = template.resource(QUEUE, name);
+        let times = template.number(&queue["RedrivePolicy"]["maxReceiveCount"]);
+        assert_eq!(
+            times, 1_000,
+            "{name}: 1,000 is the maximum of SQS; the function itself moves unreadable messages to the dead-letter queue"
+        );
+        // An order that SQS has deleted is repeated within the hour, and the events of a message are not.
+        let received_s = times * template.number(&queue["VisibilityTimeout"]);
+        let kept_s = template.number(&queue["MessageRetentionPeriod"]);
+        assert!(
+            name != "DeliverEventsQueue" || kept_s > received_s,
+            "{name}: SQS deletes a message before its last delivery, so it never becomes a dead letter"
+        );
+    }
 }
 
 /// An asynchronous invocation that fails is lost, or needs a destination with an alarm. So S3's events come through a
@@ -113,20 +135,44 @@ fn queues_and_functions_belong_together_by_their_names() {
     let mappings = template.resources(MAPPING);
     let sources: BTreeSet<String> =
         pairs(&template).keys().map(|queue| queue.trim_end_matches("Queue").to_owned()).collect();
-    let mapped = mappings.keys().map(|mapping| mapping.trim_end_matches("EventSource").to_owned());
+    let (streams, of_queues): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        mappings.into_iter().partition(|(_, mapping)| is_of_a_stream(mapping));
+    assert_eq!(streams.into_keys().collect::<Vec<_>>(), ["RouteEventsEventSource"]);
+    let mapped = of_queues.keys().map(|mapping| mapping.trim_end_matches("EventSource").to_owned());
     assert_eq!(sources, mapped.collect(), "left: queues; right: event source mappings");
-    for (name, mapping) in mappings {
+    for (name, mapping) in of_queues {
         let stem = name.trim_end_matches("EventSource");
-        assert_eq!(mapping["FunctionName"], json!({"Ref": format!("{stem}Function.Alias")}), "{name}");
+        let invoked = function_of(stem);
+        assert_eq!(mapping["FunctionName"], json!({"Ref": format!("{invoked}Function.Alias")}), "{name}");
         assert_eq!(mapping["EventSourceArn"], json!({"Fn::GetAtt": format!("{stem}Queue.Arn")}), "{name}");
-        let function = template.resource("AWS::Serverless::Function", &format!("{stem}Function"));
-        let url = &function["Environment"]["Variables"]["QUEUE_URL"];
+        let function = template.resource("AWS::Serverless::Function", &format!("{invoked}Function"));
+        let variable = if invoked == stem { "QUEUE_URL" } else { "EVENT_TIMERS_QUEUE_URL" };
         assert_eq!(
-            *url,
+            function["Environment"]["Variables"][variable],
             json!({"Ref": format!("{stem}Queue")}),
-            "{stem}Function has to pause messages of its queue"
+            "{invoked}Function has to pause messages of {stem}Queue"
         );
     }
+}
+
+/// One message group for each subscriber. Deduplication of the whole queue would limit its throughput, and would take the
+/// same text for two subscribers for one message.
+#[test]
+fn subscribers_share_neither_a_message_group_nor_an_invocation() {
+    let template = Template::load();
+    let queue = template.resource(QUEUE, "DeliverEventsQueue");
+    assert_eq!(queue["DeduplicationScope"], "messageGroup");
+    assert_eq!(queue["FifoThroughputLimit"], "perMessageGroupId");
+    assert_eq!(template.resource(MAPPING, "DeliverEventsEventSource")["BatchSize"], 1);
+    let sends = super::sources::read("crates/lectern-aws/src/sqs.rs");
+    assert!(sends.contains(".message_group_id(subscriber.as_str())"), "the group is the subscriber");
+    let concurrency = &template.resource(MAPPING, "DeliverEventsEventSource")["ScalingConfig"];
+    let runs = template.number(&concurrency["MaximumConcurrency"]);
+    let subscribers = lectern::api::MAX_SUBSCRIBERS as u64;
+    assert!(
+        runs > subscribers,
+        "{runs} runs at a time; a stalled subscriber would take the place of another one"
+    );
 }
 
 #[test]
@@ -166,7 +212,7 @@ fn dead_letter_queue_of_a_fifo_queue_is_a_fifo_queue_and_both_deduplicate_by_con
     let template = Template::load();
     for (source, dead) in pairs(&template) {
         let [source_queue, dead_queue] = [source, dead].map(|name| template.resource(QUEUE, name));
-        assert_eq!(source_queue["FifoQueue"] == true, source == "AdmitDocumentQueue", "{source}");
+        assert_eq!(source_queue["FifoQueue"] == true, FIFO.contains(&source), "{source}");
         for field in ["FifoQueue", "ContentBasedDeduplication"] {
             assert_eq!(
                 source_queue.get(field),
@@ -181,20 +227,44 @@ fn dead_letter_queue_of_a_fifo_queue_is_a_fifo_queue_and_both_deduplicate_by_con
 
 #[test]
 fn mappings_report_failures_one_by_one_and_are_bounded() {
-    for (name, mapping) in Template::load().resources(MAPPING) {
+    let template = Template::load();
+    for (name, mapping) in template.resources(MAPPING).into_iter().filter(|(_, it)| !is_of_a_stream(it)) {
         assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{name}");
         let scaling =
             mapping["ScalingConfig"].get("Fn::If").map_or(&mapping["ScalingConfig"], |choice| &choice[2]);
-        let concurrency = Template::load().number(&scaling["MaximumConcurrency"]);
+        let concurrency = template.number(&scaling["MaximumConcurrency"]);
         assert!((2..=1000).contains(&concurrency), "{name}: MaximumConcurrency is {concurrency}");
     }
+}
+
+/// No change is skipped: from LATEST, Lambda may miss changes that are made while it creates or updates the mapping, and
+/// with a limit of attempts or of age, Lambda discards a batch that fails.
+#[test]
+fn case_47_stream_is_read_from_its_beginning_and_a_failing_batch_is_repeated_until_it_expires() {
+    let template = Template::load();
+    let streams: Vec<_> =
+        template.resources(MAPPING).into_iter().filter(|(_, mapping)| is_of_a_stream(mapping)).collect();
+    assert!(!streams.is_empty());
+    for (name, mapping) in streams {
+        assert_eq!(mapping["StartingPosition"], "TRIM_HORIZON", "{name}");
+        assert_eq!(mapping["BisectBatchOnFunctionError"], true, "{name}");
+        for limit in ["MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "Enabled"] {
+            assert!(mapping.get(limit).is_none(), "{name}: leave {limit} at its default");
+        }
+        assert!(
+            mapping.get("ParallelizationFactor").is_none(),
+            "{name}: changes of one submission are routed one after the other"
+        );
+    }
+    let table = template.resource("AWS::DynamoDB::Table", "Table");
+    assert_eq!(table["StreamSpecification"], json!({ "StreamViewType": "NEW_AND_OLD_IMAGES" }));
 }
 
 #[test]
 fn messages_stay_hidden_for_six_times_as_long_as_their_function_may_take() {
     let template = Template::load();
     for source in pairs(&template).keys() {
-        let stem = source.trim_end_matches("Queue");
+        let stem = function_of(source.trim_end_matches("Queue"));
         let function = template.resource("AWS::Serverless::Function", &format!("{stem}Function"));
         let hidden_s = template.number(&template.resource(QUEUE, source)["VisibilityTimeout"]);
         let function_s = template.timeout_s(function);

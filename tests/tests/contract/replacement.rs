@@ -9,11 +9,15 @@ use super::template::Template;
 
 /// The resources that hold messages or data. `CloudFormation` takes a resource with another logical id for another resource:
 /// it creates an empty one, and deletes or abandons the old one with what it holds.
-const HOLDING: [(&str, &str); 16] = [
+const HOLDING: [(&str, &str); 20] = [
     ("AdmitDocumentDeadLetterQueue", "messages that an operator has to look at"),
     ("AdmitDocumentQueue", "orders; running executions send to its URL for 60 days"),
+    ("DeliverEventsDeadLetterQueue", "messages that an operator has to look at"),
+    ("DeliverEventsQueue", "events; each is routed once"),
     ("DocumentStateMachine", "running executions, which would be deleted with it"),
     ("EraseSubmissionStateMachine", "erasures that are not complete"),
+    ("EventTimersDeadLetterQueue", "messages that an operator has to look at"),
+    ("EventTimersQueue", "timers of events that wait"),
     ("HttpApi", "the host of the callback URLs that the third party was given"),
     ("NormalizeDocumentDeadLetterQueue", "messages that an operator has to look at"),
     ("NormalizeDocumentQueue", "messages; running executions send to its URL for 60 days"),
@@ -47,7 +51,14 @@ const REPLACING: [(&str, &[&str]); 7] = [
     ("AWS::S3::Bucket", &["BucketName", "BucketNamePrefix", "BucketNamespace", "ObjectLockEnabled"]),
     (
         "AWS::DynamoDB::Table",
-        &["TableName", "KeySchema", "LocalSecondaryIndexes", "ImportSourceSpecification"],
+        // With another view type the table stays, and gets another stream: what the old one holds is not read.
+        &[
+            "TableName",
+            "KeySchema",
+            "LocalSecondaryIndexes",
+            "ImportSourceSpecification",
+            "StreamSpecification",
+        ],
     ),
     ("AWS::SecretsManager::Secret", &["Name"]),
     ("AWS::Cognito::UserPool", &["UsernameAttributes", "AliasAttributes", "UsernameConfiguration"]),
@@ -60,6 +71,9 @@ fn pinned() -> BTreeMap<(&'static str, &'static str), Value> {
     BTreeMap::from([
         (("AdmitDocumentQueue", "FifoQueue"), json!(true)),
         (("AdmitDocumentDeadLetterQueue", "FifoQueue"), json!(true)),
+        (("DeliverEventsQueue", "FifoQueue"), json!(true)),
+        (("DeliverEventsDeadLetterQueue", "FifoQueue"), json!(true)),
+        (("Table", "StreamSpecification"), json!({"StreamViewType": "NEW_AND_OLD_IMAGES"})),
         (
             ("Table", "KeySchema"),
             json!([

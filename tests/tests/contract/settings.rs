@@ -38,6 +38,7 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
     let environment = bodies("crates/lectern-aws/src/environment.rs");
     let mut glue = bodies("crates/lectern-aws/src/lambda.rs");
     glue.extend(bodies("crates/lectern-aws/src/lambda/batches.rs"));
+    glue.extend(bodies("crates/lectern-aws/src/stream.rs"));
     let mut functions = bodies("crates/lectern-aws/src/functions.rs");
     let main: String = rust_files(&[&format!("functions/{function}/src")])
         .into_iter()
@@ -45,7 +46,7 @@ fn asked_for(function: &str, accessors: &BTreeMap<String, BTreeSet<String>>) -> 
         .map(|file| file.text)
         .collect();
     let mut code = functions.remove(&function.replace('-', "_")).unwrap_or(main);
-    for name in captures(r"lambda::(run_\w+)\(", &code) {
+    for name in captures(r"(?:lambda|stream)::(run_\w+)\(", &code) {
         let runs = glue[&name].clone();
         code += &runs;
         // `run_messages` calls `run_sqs`.
@@ -125,6 +126,11 @@ fn settings_refer_to_the_resources_they_are_named_after() {
         ("RETURNED_BUCKET", json!({"Ref": "ReturnedBucket"})),
         ("STATE_MACHINE_ARN", json!({"Ref": "DocumentStateMachineAliaslive"})),
         ("API_KEY_SECRET_ARN", json!({"Fn::GetAtt": "ThirdPartyApiKey.Id"})),
+        ("EVENTS_QUEUE_URL", json!({"Ref": "DeliverEventsQueue"})),
+        ("EVENT_TIMERS_QUEUE_URL", json!({"Ref": "EventTimersQueue"})),
+        ("EVENT_SOURCE", json!({"Fn::Sub": "urn:lectern:${AWS::StackName}"})),
+        ("API_URL", json!({"Fn::GetAtt": "HttpApi.ApiEndpoint"})),
+        ("ALARM_TOPIC_ARN", json!({"Ref": "AlarmTopic"})),
         ("SIGNING_SECRET_ARN", json!({"Fn::GetAtt": "WebhookSigningSecret.Id"})),
         (
             "CALLBACK_BASE_URL",

@@ -120,8 +120,14 @@ fn a08_every_item_of_a_document_can_expire() {
         let row = model.lines().find(|line| line.starts_with(&format!("| {name}")));
         row.unwrap_or_else(|| panic!("docs/data-model.md has no item {name}"))
     };
-    for item in ["document", "submission", "newest version of a file", "callback id", "well-signed callback"]
-    {
+    for item in [
+        "document",
+        "submission",
+        "newest version of a file",
+        "callback id",
+        "well-signed callback",
+        "event that waits for a subscriber",
+    ] {
         assert!(row(item).contains("`expiresAt`"), "docs/data-model.md says when {item} expires");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Subscriber<'s> {
     queue_url: String,
     subscription: String,
     heard: BTreeSet<String>,
+    /// The messages that are not from alarms.
+    told: Vec<String>,
 }
 
 impl<'s> Subscriber<'s> {
@@ -51,7 +53,7 @@ impl<'s> Subscriber<'s> {
         let answer = form(stack, "sns", &subscribe).await;
         let (_, rest) = answer.split_once("<SubscriptionArn>").expect("the subscription's ARN");
         let subscription = rest.split('<').next().unwrap().to_owned();
-        Self { stack, queue_url, subscription, heard: BTreeSet::new() }
+        Self { stack, queue_url, subscription, heard: BTreeSet::new(), told: Vec::new() }
     }
 
     /// Waits until the queue has received that this alarm, by its logical id in the template, is on.
@@ -65,15 +67,31 @@ impl<'s> Subscriber<'s> {
         .await;
     }
 
+    /// Waits for a message that is not from an alarm and contains this text.
+    pub(crate) async fn is_told(&mut self, what: &str) -> String {
+        eventually(what, LATER, async || {
+            self.receive().await?;
+            let told = self.told.iter().find(|told| told.contains(what));
+            told.cloned().ok_or_else(|| format!("{:?}", self.told))
+        })
+        .await
+    }
+
     async fn receive(&mut self) -> Result<(), String> {
         let sqs = &self.stack.sqs;
         let request = sqs.receive_message().queue_url(&self.queue_url).max_number_of_messages(10);
         let received = request.send().await.map_err(|error| format!("{error:?}"))?;
         for message in received.messages.unwrap_or_default() {
             let envelope: Value = serde_json::from_str(message.body().unwrap()).unwrap();
-            let notice: Value = serde_json::from_str(envelope["Message"].as_str().unwrap()).unwrap();
-            assert_eq!(notice["NewStateValue"], "ALARM", "the alarms notify of nothing else");
-            self.heard.insert(notice["AlarmName"].as_str().unwrap().to_owned());
+            let text = envelope["Message"].as_str().unwrap();
+            match serde_json::from_str::<Value>(text) {
+                Ok(notice) => {
+                    assert_eq!(notice["NewStateValue"], "ALARM", "the alarms notify of nothing else");
+                    self.heard.insert(notice["AlarmName"].as_str().unwrap().to_owned());
+                }
+                // What Lectern itself publishes is for people.
+                Err(_) => self.told.push(text.to_owned()),
+            }
             let delete = sqs.delete_message().queue_url(&self.queue_url);
             let delete = delete.set_receipt_handle(message.receipt_handle);
             delete.send().await.map_err(|error| format!("{error:?}"))?;

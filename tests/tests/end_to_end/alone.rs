@@ -5,6 +5,7 @@ mod alarms;
 mod changed_stack;
 mod command;
 mod deployments;
+mod event_alarms;
 mod large_files;
 mod logs;
 mod queues;

@@ -134,7 +134,14 @@ async fn status_shows_limits_queues_and_submissions_without_a_secret() {
     assert!(found["limiter"]["waiting"].as_u64().is_some(), "{found}");
     let queues: Vec<&str> =
         found["queues"].as_array().unwrap().iter().filter_map(|queue| queue["queue"].as_str()).collect();
-    let all = ["AdmitDocument", "NormalizeDocument", "ReceiveUpload", "TransferDocument"];
+    let all = [
+        "AdmitDocument",
+        "DeliverEvents",
+        "EventTimers",
+        "NormalizeDocument",
+        "ReceiveUpload",
+        "TransferDocument",
+    ];
     assert_eq!(queues, all);
     assert!(!format!("{}{found}", ran.out).contains("secret name"));
 }

@@ -19,6 +19,7 @@ use lectern::{
         admission::{self, OrdersSetup},
         audit, documents,
         erasure::{self, ObjectsSetup},
+        events,
         hand_in::{self, PartsSetup},
         machine::{self, ErasuresSetup, ExecutionsSetup, TaskOutcome, TasksSetup},
         objects::{self, UploadsSetup},
@@ -130,6 +131,15 @@ async fn audit_on_dynamodb_keeps_its_contract() {
     let stack = Stack::open();
     let table = like_the_stacks_table(&stack).await;
     keeps(audit::audit(&AuditTrail::new(stack.dynamodb, table)).await);
+}
+
+#[tokio::test]
+async fn subscribers_and_deliveries_on_dynamodb_keep_their_contracts() {
+    let stack = Stack::open();
+    let table = like_the_stacks_table(&stack).await;
+    let store = DynamoDbStore::new(stack.dynamodb, table);
+    keeps(events::subscribers(&store).await);
+    keeps(events::deliveries(&store).await);
 }
 
 /// The prefixes are different, so one bucket can be both.

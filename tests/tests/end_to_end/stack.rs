@@ -41,6 +41,7 @@ pub(crate) struct QueueUrls {
     pub(crate) admit_document: String,
     pub(crate) transfer_document: String,
     pub(crate) normalize_document: String,
+    pub(crate) deliver_events: String,
 }
 
 /// The people whom `tools/local.py up` has created.

@@ -10,6 +10,7 @@ use lectern::{
         UploadId, submission::SubmissionState,
     },
     error::Error,
+    events::SubscriberId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -169,6 +170,21 @@ pub(super) fn position_key(QueuePosition { queue, opening, number }: &QueuePosit
 
 pub(super) fn waiting_key(document: &DocumentRef) -> Item {
     key(format!("WAITING#{}", document.document_id), "WAITING".to_owned())
+}
+
+/// The partition of all subscribers.
+pub(super) const SUBSCRIBERS: &str = "SUBSCRIBERS";
+
+pub(super) fn subscriber_key(id: &SubscriberId) -> Item {
+    key(SUBSCRIBERS.to_owned(), format!("SUBSCRIBER#{id}"))
+}
+
+pub(super) fn deliveries_key(id: &SubscriberId) -> Item {
+    key(format!("DELIVERIES#{id}"), "DELIVERIES".to_owned())
+}
+
+pub(super) fn event_key(id: &SubscriberId, number: u64) -> Item {
+    key(format!("EVENTS#{id}"), number.to_string())
 }
 
 pub(super) fn to_item<T: Serialize>(value: &T) -> Result<Item, Error> {

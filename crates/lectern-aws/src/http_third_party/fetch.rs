@@ -45,7 +45,8 @@ use tower::Service;
 /// A download fails if neither an answer nor bytes arrive for this long.
 const STALLED_AFTER: Duration = Duration::from_mins(1);
 
-type Connector = HttpsConnector<HttpConnector<CheckedResolver>>;
+/// Connects only to addresses of its network.
+pub(crate) type Connector = HttpsConnector<HttpConnector<CheckedResolver>>;
 
 /// Fetches returned files.
 #[derive(Debug)]
@@ -69,18 +70,23 @@ impl ReturnedFileFetcher {
 }
 
 fn client(network: Network) -> io::Result<Client<Connector, Empty<Bytes>>> {
-    let mut http = HttpConnector::new_with_resolver(CheckedResolver(network));
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(ring::default_provider())?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
     Ok(Client::builder(TokioExecutor::new())
         // A connection that was idle while Lambda froze the function is usually dead.
         .pool_max_idle_per_host(0)
-        .build(https))
+        .build(connector(network)?))
+}
+
+/// Connects to the addresses of names and checks each of them ([`Network::allows`]).
+pub(crate) fn connector(network: Network) -> io::Result<Connector> {
+    let mut http = HttpConnector::new_with_resolver(CheckedResolver(network));
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    Ok(HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(ring::default_provider())?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http))
 }
 
 impl Fetch for ReturnedFileFetcher {
@@ -155,7 +161,7 @@ fn unavailable(what: &str) -> Error {
 
 /// Resolves a name and refuses it if any of its addresses is forbidden.
 #[derive(Clone, Copy, Debug)]
-struct CheckedResolver(Network);
+pub(crate) struct CheckedResolver(Network);
 
 impl Service<Name> for CheckedResolver {
     type Response = vec::IntoIter<SocketAddr>;
@@ -181,10 +187,12 @@ impl Service<Name> for CheckedResolver {
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the name resolves to an address that may not be reached")]
-struct ForbiddenAddress;
+pub(crate) struct ForbiddenAddress;
 
 /// Whether an error of this type is among an error's causes.
-fn is_caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_caused_by<E: std::error::Error + 'static>(
+    error: &(dyn std::error::Error + 'static),
+) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
         if cause.is::<E>() {

@@ -21,22 +21,25 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Runs a function that a FIFO queue invokes. The handler gets all readable messages of a batch together, and whether
-/// any of them was delivered before. If the handler fails, SQS delivers all of them again. Unreadable messages are sent
+/// Runs a function that a FIFO queue invokes. `queue` is the queue that invokes the function. The handler gets all readable
+/// messages of a batch together, and whether any of them was delivered before. If the handler fails, SQS delivers all of them again. Unreadable messages are sent
 /// to the dead-letter queue at once. Messages of newer code wait in a message group of their own, where they block no
 /// others (A07).
 ///
 /// # Errors
 /// If a setting is missing or the runtime itself fails.
-pub async fn run_batches<I, H, F, T>(env: &Environment, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn run_batches<I, H, F, T>(
+    env: &Environment,
+    queue: &SourceQueue,
+    handle: H,
+) -> Result<(), lambda_runtime::Error>
 where
     I: DeserializeOwned,
     H: Fn(Vec<I>, bool) -> F,
     F: Future<Output = Result<T, Error>>,
 {
-    let (function, queue) = (env.function_name()?, env.source_queue()?);
-    let dead_letters = env.dead_letter_queue_url()?;
-    let (function, dead_letters, queue, handle) = (&function, &dead_letters, &queue, &handle);
+    let (function, dead_letters) = (env.function_name()?, env.dead_letter_queue_url()?);
+    let (function, dead_letters, handle) = (&function, &dead_letters, &handle);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let span = logging::invocation_span(function, event.context.xray_trace_id.as_deref());
         let answer = Box::pin(handle_all(dead_letters, queue, handle, event.payload)).instrument(span);

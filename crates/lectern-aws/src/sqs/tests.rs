@@ -40,6 +40,25 @@ async fn pause_is_set_for_just_this_delivery() {
     assert_eq!(request.visibility_timeout(), Some(10));
 }
 
+/// `deliver-events` has two queues. A receipt handle is of one queue only.
+#[tokio::test]
+async fn pause_is_set_in_the_queue_from_which_the_message_came() {
+    for (queue, url) in [("events.fifo", "https://sqs/1/events.fifo"), ("timers", "https://sqs/1/timers")] {
+        let seen = Seen::<ChangeMessageVisibilityInput>::new();
+        let noted = seen.clone();
+        let rule = mock!(Client::change_message_visibility).then_compute_output(move |request| {
+            noted.note(request);
+            ChangeMessageVisibilityOutput::builder().build()
+        });
+        let queues = SourceQueue::new(client!(aws_sdk_sqs, rule), "https://sqs/1/events.fifo".to_owned());
+        let queues = queues.and("https://sqs/1/timers".to_owned());
+        let mut message = message("body", 1);
+        message.event_source_arn = Some(format!("arn:aws:sqs:us-east-1:1:{queue}"));
+        queues.redeliver_soon(&message).await;
+        assert_eq!(seen.only().queue_url(), Some(url));
+    }
+}
+
 #[tokio::test]
 async fn order_is_a_message_that_admit_document_reads() {
     let seen = Seen::<SendMessageInput>::new();

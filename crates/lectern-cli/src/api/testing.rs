@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     faults: Vec<Fault>,
     /// `METHOD path` of each request, in their order.
     pub(crate) requests: Vec<String>,
+    /// The JSON bodies of these requests; `Null` for a request without one.
+    pub(crate) bodies: Vec<Value>,
     pub(crate) pending: Vec<Value>,
     pub(crate) documents: Vec<Value>,
     /// The parts of files that are not complete, by the file's id and the part's number.
@@ -117,6 +119,11 @@ impl FakeStack {
         self.shared().faults.push(Fault { on: on.to_owned(), status, body, has_effect: false, times });
     }
 
+    /// Answers the next request whose `METHOD path` begins with `on`.
+    pub(crate) fn answer(&self, on: &str, status: u16, body: Value) {
+        self.refuse(on, status, body, 1);
+    }
+
     /// Requests have their effect, but their answer is lost.
     pub(crate) fn lose_answer(&self, on: &str, times: usize) {
         let fault = Fault { on: on.to_owned(), status: 502, body: Value::Null, has_effect: true, times };
@@ -155,6 +162,7 @@ async fn answer(
     let path = uri.path().strip_prefix("/pages").unwrap_or(uri.path()).to_owned();
     let request = format!("{method} {path}");
     shared.requests.push(request.clone());
+    shared.bodies.push(serde_json::from_slice(&body).unwrap_or_default());
     let fault = shared.faults.iter_mut().find(|fault| fault.times > 0 && request.starts_with(&fault.on));
     if let Some(fault) = fault {
         fault.times -= 1;

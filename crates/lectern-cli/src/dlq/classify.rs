@@ -2,10 +2,10 @@
 
 use lectern::{
     document::DocumentRef,
-    message::{self, SCHEMA_VERSION},
-    steps::receive_upload,
+    message::{self, Unreadable},
+    steps::{deliver_events, receive_upload},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::queue::Message;
 use crate::stack::DeadLetterQueue;
@@ -53,7 +53,7 @@ impl Class {
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) class: Class,
-    /// The reason for the class. Quotes nothing of the message except ids and error names.
+    /// The reason for the class, or whom a readable message is for. Quotes nothing of the message except ids and error names.
     pub(crate) why: String,
     /// The first document that the message is about.
     pub(crate) document: Option<DocumentRef>,
@@ -62,6 +62,7 @@ pub(crate) struct Verdict {
 pub(crate) fn classify(queue: &DeadLetterQueue, message: &Message) -> Verdict {
     let verdict = match queue.name.as_str() {
         "ReceiveUpload" => upload(&message.body),
+        "DeliverEvents" | "EventTimers" => delivery(&message.body),
         _ => task(&message.body),
     };
     if verdict.class == Class::Readable && message.redrives >= MAX_REDRIVES {
@@ -89,19 +90,30 @@ fn upload(body: &str) -> Verdict {
 }
 
 fn task(body: &str) -> Verdict {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Versioned {
-        schema_version: u64,
+    match message::parse::<DocumentRef>(body) {
+        Ok(document) => Verdict::readable(Some(document)),
+        Err(error) => refused(&error),
     }
-    match (message::parse::<DocumentRef>(body), serde_json::from_str(body)) {
-        (Ok(document), _) => Verdict::readable(Some(document)),
-        (Err(_), Ok(Versioned { schema_version })) if schema_version > SCHEMA_VERSION => Verdict::new(
+}
+
+/// A message about a subscriber. It may have events of several documents, or of none.
+fn delivery(body: &str) -> Verdict {
+    match message::parse::<deliver_events::Message>(body) {
+        Ok(message) => Verdict {
+            why: format!("for the subscriber {}", message.subscriber_id),
+            ..Verdict::readable(None)
+        },
+        Err(error) => refused(&error),
+    }
+}
+
+/// The verdict on a message that cannot be parsed.
+fn refused(error: &Unreadable) -> Verdict {
+    match error {
+        Unreadable::Newer(version) => Verdict::new(
             Class::Newer,
-            format!(
-                "it has schema version {schema_version}; deploy a version that reads it, then redrive it"
-            ),
+            format!("it has schema version {version}; deploy a version that reads it, then redrive it"),
         ),
-        (Err(error), _) => Verdict::new(Class::Unreadable, error.to_string()),
+        Unreadable::Form(_) | Unreadable::Version(_) => Verdict::new(Class::Unreadable, error.to_string()),
     }
 }

@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 /// Fields whose values are ids, times, or fixed words of Lectern or AWS.
-const SHOWN: [&str; 19] = [
+const SHOWN: [&str; 22] = [
     "schemaVersion",
     "submissionId",
     "documentId",
+    "subscriberId",
+    "order",
+    "type",
     "attempt",
     "round",
     "kind",

@@ -60,6 +60,33 @@ async fn upload_event_is_readable_and_names_its_document() {
     assert_eq!(verdict(&uploads("[".to_owned()), 0).await.class, Class::Unreadable);
 }
 
+/// A redrive sends each message back to the queue from which it came, also a timer.
+#[rstest]
+#[case::continuation(
+    r#"{"schemaVersion":2,"subscriberId":"portal","order":"continue","after":"x"}"#,
+    Class::Readable
+)]
+#[case::timer(
+    r#"{"schemaVersion":2,"subscriberId":"portal","order":"wake","dueAt":1795190645000000}"#,
+    Class::Readable
+)]
+#[case::another_order(r#"{"schemaVersion":2,"subscriberId":"portal","order":"cancel"}"#, Class::Unreadable)]
+#[case::newer(r#"{"schemaVersion":99,"order":"cancel"}"#, Class::Newer)]
+#[case::of_another_queue(&task(1), Class::Unreadable)]
+#[tokio::test]
+async fn message_about_a_subscriber_is_classified_by_what_deliver_events_reads(
+    #[case] body: &str,
+    #[case] class: Class,
+) {
+    for queue in ["DeliverEvents", "EventTimers"] {
+        let mut fake = Fake::of([body.to_owned()], queue == "DeliverEvents");
+        fake.queue.name = queue.to_owned();
+        let found = verdict(&fake, 0).await;
+        assert_eq!((found.class, found.document), (class, None), "{}", found.why);
+        assert!(class != Class::Readable || found.why.contains("portal"), "{}", found.why);
+    }
+}
+
 #[test]
 fn only_what_is_known_to_be_harmless_is_shown() {
     let body = task(1001).replace("\"round\"", "\"url\":\"https://secret\",\"round\"");

@@ -2,17 +2,20 @@
 //! signed; but only text that [`encode`] could have returned is accepted.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::ApiError;
 use crate::{
-    document::SubmissionId,
+    document::{DocumentId, SubmissionId},
     error::{Error, StoreError, rfc3339},
     ports::Cursor,
 };
 
 /// Longer than any cursor that [`encode`] returns.
 const MAX_CURSOR_BYTES: usize = 512;
+/// What a caller is told whose cursor is made up.
+pub(super) const INVALID: &str = "cursor must be the cursor of a page before, unchanged.";
 
 /// The cursor as text.
 pub(super) fn encode(cursor: &Cursor) -> Result<String, ApiError> {
@@ -21,9 +24,7 @@ pub(super) fn encode(cursor: &Cursor) -> Result<String, ApiError> {
 
 /// Parses a cursor.
 pub(super) fn decode(text: &str) -> Result<Cursor, ApiError> {
-    read(text).ok_or_else(|| {
-        ApiError::InvalidQuery("cursor must be the cursor of a page before, unchanged.".to_owned())
-    })
+    read(text).ok_or_else(|| ApiError::InvalidQuery(INVALID.to_owned()))
 }
 
 fn read(text: &str) -> Option<Cursor> {
@@ -41,6 +42,32 @@ fn read(text: &str) -> Option<Cursor> {
 
 fn to_text(cursor: &Cursor) -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).ok()?))
+}
+
+/// Where a page starts that looks at submissions and their documents: behind a submission, or within one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DocumentsCursor {
+    pub(super) submission: Cursor,
+    /// The last document that was looked at, if the submission has more.
+    pub(super) document: Option<DocumentId>,
+}
+
+impl DocumentsCursor {
+    pub(super) fn encode(&self) -> Result<String, Error> {
+        let json = serde_json::to_vec(self);
+        let json = json.map_err(|error| StoreError::defect_of("a cursor could not be written", error))?;
+        Ok(URL_SAFE_NO_PAD.encode(json))
+    }
+
+    /// Accepts only text that [`Self::encode`] could have returned.
+    pub(super) fn decode(text: &str) -> Option<Self> {
+        let json = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let cursor: Self = serde_json::from_slice(&json).ok()?;
+        let is_genuine = OffsetDateTime::parse(&cursor.submission.created_at, &Rfc3339).is_ok()
+            && SubmissionId::try_from(cursor.submission.submission_id.clone()).is_ok()
+            && cursor.encode().is_ok_and(|encoded| encoded == text);
+        is_genuine.then_some(cursor)
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 //! Every function makes a bounded number of calls, whatever the number of submissions is. The caller has checked that the
 //! person is an operator.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lectern_content::{MediaKind, MediaType};
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::ApiError;
+use super::{
+    ApiError,
+    cursor::{self, DocumentsCursor},
+};
 use crate::{
     admission::{Cause, LimiterSnapshot, Limits, Outage},
     advice,
@@ -16,7 +17,7 @@ use crate::{
     document::{
         Document, DocumentId, DocumentRef, DocumentState, Reason, SubmissionId, submission::SubmissionState,
     },
-    error::{Error, StoreError, rfc3339},
+    error::{Error, rfc3339},
     ports::{
         AdmissionStore, Browse, Clock, Cursor, Executions, FindExecution, Load, Operations, Queues,
         Reopening, StopExecutions, SubmissionFilter,
@@ -205,58 +206,30 @@ impl FailureSummary {
     }
 }
 
-/// Where a page of failures starts: behind a submission, or within one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FailuresCursor {
-    submission: Cursor,
-    /// The last document that was looked at, if the submission has more.
-    document: Option<DocumentId>,
-}
-
-impl FailuresCursor {
-    fn encode(&self) -> Result<String, Error> {
-        let json = serde_json::to_vec(self);
-        let json = json.map_err(|error| StoreError::defect_of("a cursor could not be written", error))?;
-        Ok(URL_SAFE_NO_PAD.encode(json))
-    }
-
-    /// Accepts only text that [`Self::encode`] could have returned.
-    fn decode(text: &str) -> Result<Self, ApiError> {
-        let json = URL_SAFE_NO_PAD.decode(text).ok();
-        let cursor = json.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
-        let is_genuine = |cursor: &Self| {
-            OffsetDateTime::parse(&cursor.submission.created_at, &Rfc3339).is_ok()
-                && SubmissionId::try_from(cursor.submission.submission_id.clone()).is_ok()
-                && cursor.encode().is_ok_and(|encoded| encoded == text)
-        };
-        cursor.filter(is_genuine).ok_or_else(|| {
-            ApiError::InvalidQuery("cursor must be the cursor of a page before, unchanged.".to_owned())
-        })
-    }
-}
-
 /// The documents that failed, of submissions that need attention. A failed document of a submission in progress appears
 /// when the submission's other documents have ended.
 ///
 /// # Errors
 /// [`ApiError::InvalidQuery`] for a malformed cursor.
 pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Result<FailuresPage, ApiError> {
-    let start = cursor.map(FailuresCursor::decode).transpose()?;
+    let refused = || ApiError::InvalidQuery(cursor::INVALID.to_owned());
+    let start = cursor.map(|text| DocumentsCursor::decode(text).ok_or_else(refused)).transpose()?;
     let mut page = Page::default();
-    if let Some(FailuresCursor { submission, document: Some(after) }) = &start {
+    if let Some(DocumentsCursor { submission, document: Some(after) }) = &start {
         let id = SubmissionId::try_from(submission.submission_id.clone()).map_err(|_| ApiError::NotFound)?;
         let title = store.summary(&id).await?.and_then(|submission| submission.title);
         let document = page.collect(store, &id, title, Some(*after)).await?;
         if document.is_some() {
             return page
-                .ending(store, Some(FailuresCursor { submission: submission.clone(), document }))
+                .ending(store, Some(DocumentsCursor { submission: submission.clone(), document }))
                 .await;
         }
     }
     let behind = start.map(|start| start.submission);
     let filter = SubmissionFilter::in_state(Some(SubmissionState::NeedsAttention));
     let found = store.submissions(&filter, behind.as_ref(), SUBMISSIONS).await?;
-    let mut last = None;
+    // A page that is full before it has looked at another submission continues where it began.
+    let mut last = behind.map(|submission| DocumentsCursor { submission, document: None });
     for submission in found.submissions {
         let position = Cursor::at(&submission);
         if page.is_full() {
@@ -268,12 +241,12 @@ pub async fn failures(store: &(impl Browse + Load), cursor: Option<&str>) -> Res
             None
         };
         let stops = document.is_some();
-        last = Some(FailuresCursor { submission: position, document });
+        last = Some(DocumentsCursor { submission: position, document });
         if stops {
             return page.ending(store, last).await;
         }
     }
-    let next = found.next.map(|submission| FailuresCursor { submission, document: None });
+    let next = found.next.map(|submission| DocumentsCursor { submission, document: None });
     page.ending(store, next).await
 }
 
@@ -318,7 +291,11 @@ impl Page {
     }
 
     /// Reads the failed documents with their results, on which the advice depends.
-    async fn ending(self, store: &impl Load, next: Option<FailuresCursor>) -> Result<FailuresPage, ApiError> {
+    async fn ending(
+        self,
+        store: &impl Load,
+        next: Option<DocumentsCursor>,
+    ) -> Result<FailuresPage, ApiError> {
         let mut failures = Vec::with_capacity(self.found.len());
         for (document, title) in self.found {
             let document = store.load(&document).await?;
@@ -326,7 +303,7 @@ impl Page {
             let failed = document.filter(|document| document.state == DocumentState::Failed);
             failures.extend(failed.map(|document| FailureSummary::of(&document, title)));
         }
-        let cursor = next.as_ref().map(FailuresCursor::encode).transpose()?;
+        let cursor = next.as_ref().map(DocumentsCursor::encode).transpose()?;
         Ok(FailuresPage { failures, cursor })
     }
 }

@@ -50,6 +50,15 @@ pub enum ApiError {
     /// The document cannot be redriven in its state. Contains the message for the operator.
     #[error("the document cannot be redriven")]
     NotRedrivable(String),
+    /// There is a subscriber of this id.
+    #[error("the subscriber's id is taken")]
+    SubscriberExists,
+    /// There are [`MAX_SUBSCRIBERS`](super::MAX_SUBSCRIBERS) subscribers.
+    #[error("there are too many subscribers")]
+    TooManySubscribers,
+    /// The endpoint of a new subscriber has not answered the challenge. Contains the message for the operator.
+    #[error("the endpoint has not answered the challenge")]
+    ChallengeFailed(String),
     /// Lectern failed; the caller may try again.
     #[error(transparent)]
     Internal(#[from] Error),
@@ -128,6 +137,21 @@ impl ApiError {
             Self::NotRedrivable(detail) => {
                 ("urn:problem-type:lectern:not-redrivable", "Cannot be redriven", 409, detail.as_str())
             }
+            Self::SubscriberExists => (
+                "urn:problem-type:lectern:subscriber-exists",
+                "Subscriber exists",
+                409,
+                "There is a subscriber of this id. Choose another id, or remove the subscriber first.",
+            ),
+            Self::TooManySubscribers => (
+                "urn:problem-type:lectern:too-many-subscribers",
+                "Too many subscribers",
+                409,
+                "There are as many subscribers as there may be. Remove one that is not needed any more.",
+            ),
+            Self::ChallengeFailed(detail) => {
+                ("urn:problem-type:lectern:challenge-failed", "Challenge failed", 422, detail.as_str())
+            }
             Self::Internal(_) => (
                 "urn:problem-type:lectern:unavailable",
                 "Temporarily unavailable",
@@ -135,23 +159,7 @@ impl ApiError {
                 "Lectern cannot answer at the moment. Try again in a minute.",
             ),
         };
-        let missing = match self {
-            Self::IncompleteUpload(missing) => Some(missing.clone()),
-            Self::Unauthenticated
-            | Self::Forbidden
-            | Self::NotFound
-            | Self::Expired
-            | Self::MethodNotAllowed
-            | Self::InvalidQuery(_)
-            | Self::InvalidRequest(_)
-            | Self::FileRefused(_)
-            | Self::QuotaExceeded(_)
-            | Self::OtherType
-            | Self::Superseded
-            | Self::FileInUse
-            | Self::NotRedrivable(_)
-            | Self::Internal(_) => None,
-        };
+        let missing = if let Self::IncompleteUpload(missing) = self { Some(missing.clone()) } else { None };
         Problem { kind, title, status, detail: detail.to_owned(), missing }
     }
 }

@@ -136,7 +136,7 @@ fn limit(text: Option<&str>, default: usize) -> Result<usize, ApiError> {
 }
 
 fn invalid_cursor() -> ApiError {
-    ApiError::InvalidQuery("cursor must be the cursor of a page before, unchanged.".to_owned())
+    ApiError::InvalidQuery(cursor::INVALID.to_owned())
 }
 
 /// The raw query of `GET /v1/submissions`. Deserialisation refuses unknown parameters.
@@ -206,14 +206,20 @@ impl ListQuery {
     }
 }
 
-/// A time of a query in the form in which the store compares times.
 fn moment(name: &str, text: &str) -> Result<String, ApiError> {
+    parse_moment(name, text).map_err(ApiError::InvalidQuery)
+}
+
+/// A time of a query or body, in the form in which the store compares times.
+///
+/// # Errors
+/// A sentence for the caller.
+pub(super) fn parse_moment(name: &str, text: &str) -> Result<String, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok();
     let time = time.or_else(|| Some(Date::parse(text, &Iso8601::DATE).ok()?.midnight().assume_utc()));
     let utc = time.and_then(|time| time.checked_to_offset(UtcOffset::UTC));
-    utc.filter(|time| (1..=9999).contains(&time.year())).map(rfc3339).ok_or_else(|| {
-        ApiError::InvalidQuery(format!("{name} must be a time such as 2026-11-30T08:00:00Z, or a date."))
-    })
+    let utc = utc.filter(|time| (1..=9999).contains(&time.year())).map(rfc3339);
+    utc.ok_or_else(|| format!("{name} must be a time such as 2026-11-30T08:00:00Z, or a date."))
 }
 
 /// The raw query of a list without filters.

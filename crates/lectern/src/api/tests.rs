@@ -2,6 +2,7 @@
 
 mod hand_in;
 mod read;
+mod subscribers;
 
 use std::collections::HashMap;
 

@@ -34,6 +34,19 @@ impl Network {
     /// # Errors
     /// [`ForbiddenUrl`] names the violated rule and never repeats the URL.
     pub fn check(self, url: &str, allowed_hosts: &[String]) -> Result<Uri, ForbiddenUrl> {
+        self.check_any(url, Some(allowed_hosts))
+    }
+
+    /// Whether requests may be sent to the URL of a subscriber, which may be on any host: like [`Self::check`] without the
+    /// list of hosts.
+    ///
+    /// # Errors
+    /// [`ForbiddenUrl`], likewise.
+    pub fn check_subscriber(self, url: &str) -> Result<Uri, ForbiddenUrl> {
+        self.check_any(url, None)
+    }
+
+    fn check_any(self, url: &str, allowed_hosts: Option<&[String]>) -> Result<Uri, ForbiddenUrl> {
         const NO_URL: ForbiddenUrl = ForbiddenUrl("it is no URL");
         let parsed = Url::parse(url).map_err(|_| NO_URL)?;
         match (self, parsed.scheme()) {
@@ -54,7 +67,8 @@ impl Network {
             None => return Err(ForbiddenUrl("it has no host")),
         }
         let host = parsed.host_str().unwrap_or_default();
-        if !allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+        let is_on = |list: &[String]| list.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
+        if !allowed_hosts.is_none_or(is_on) {
             return Err(ForbiddenUrl("its host is not on the list of allowed hosts"));
         }
         let uri: Uri = url.parse().map_err(|_| NO_URL)?;
@@ -71,7 +85,7 @@ impl Network {
 
 /// A URL that must not be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the URL must not be fetched: {0}")]
+#[error("the URL must not be used: {0}")]
 pub struct ForbiddenUrl(pub &'static str);
 
 /// Whether an address belongs to the public internet. The rules follow the IANA special-purpose registries

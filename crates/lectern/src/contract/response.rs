@@ -9,7 +9,7 @@ use crate::{
     display_text::Sentence,
     document::Reason,
     error::Error,
-    limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT},
+    limits::{DEFAULT_RATE_LIMIT_WAIT, MAX_RATE_LIMIT_WAIT, MAX_SUBSCRIBER_WAIT},
 };
 
 /// The workflow error for an answer other than 2xx. `body` is the beginning of the answer's body.
@@ -48,6 +48,12 @@ fn rate_limited(seconds: Option<f64>, now: OffsetDateTime) -> Error {
         .unwrap_or(DEFAULT_RATE_LIMIT_WAIT.as_secs_f64())
         .clamp(1.0, MAX_RATE_LIMIT_WAIT.as_secs_f64());
     Error::RateLimited { retry_at: now + time::Duration::seconds_f64(wait_s) }
+}
+
+/// The time that a subscriber's `Retry-After` gives, if it can be read: at most a day from now.
+pub fn retry_at(headers: &HeaderMap, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let wait_s = retry_after(headers, now)?.clamp(0.0, MAX_SUBSCRIBER_WAIT.as_secs_f64());
+    Some(now + time::Duration::seconds_f64(wait_s))
 }
 
 /// Seconds until the time that `Retry-After` gives, as seconds or as an HTTP date.

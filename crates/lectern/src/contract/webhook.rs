@@ -101,7 +101,14 @@ impl SigningSecret {
     /// [`SecretError`] if it is not base64 or of another length.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let encoded = text.strip_prefix(SECRET_PREFIX).unwrap_or(text);
-        let key = STANDARD.decode(encoded).map_err(|_| SecretError)?;
+        Self::of_key(STANDARD.decode(encoded).map_err(|_| SecretError)?)
+    }
+
+    /// A secret with this key.
+    ///
+    /// # Errors
+    /// [`SecretError`] if the key has not 24 to 64 bytes.
+    pub fn of_key(key: Vec<u8>) -> Result<Self, SecretError> {
         if (24..=64).contains(&key.len()) { Ok(Self(key)) } else { Err(SecretError) }
     }
 

@@ -17,6 +17,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     document::{Document, DocumentState, Reason},
     error::Error,
+    events::SubscriberId,
     steps::probe_job::Status,
 };
 
@@ -79,6 +80,51 @@ pub fn permit_missed() {
 /// Newer code wrote a message or an input, so this code cannot handle it. It waits for the newer code.
 pub fn newer_input() {
     tracing::info!(target: TARGET, NewerInputs = 1u64);
+}
+
+/// Events were delivered to a subscriber, this long after their changes: one line, in which the oldest event stands for all,
+/// because a line for each event would cost more than the deliveries.
+pub fn delivered(subscriber: &SubscriberId, after: impl ExactSizeIterator<Item = std::time::Duration>) {
+    let events = after.len() as u64;
+    let Some(oldest) = after.max() else { return };
+    tracing::info!(
+        target: TARGET,
+        EventsDelivered = events,
+        EventDeliverySeconds = oldest.as_secs_f64(),
+        Subscriber = subscriber.as_str()
+    );
+}
+
+/// A request to a subscriber has failed.
+pub fn delivery_failed(subscriber: &SubscriberId) {
+    tracing::info!(target: TARGET, EventDeliveryFailures = 1u64, Subscriber = subscriber.as_str());
+}
+
+/// Events of a subscriber were given up.
+pub fn events_given_up(subscriber: &SubscriberId, events: usize) {
+    if events > 0 {
+        tracing::info!(target: TARGET, EventsGivenUp = events as u64, Subscriber = subscriber.as_str());
+    }
+}
+
+/// A subscriber after a run: how many events wait, and the age of the oldest one, from its change on.
+pub fn subscriber(subscriber: &SubscriberId, waiting: u64, oldest: std::time::Duration) {
+    tracing::info!(
+        target: TARGET,
+        EventsWaiting = waiting,
+        OldestEventSeconds = oldest.as_secs_f64(),
+        Subscriber = subscriber.as_str()
+    );
+}
+
+/// A subscriber was disabled.
+pub fn subscriber_disabled(subscriber: &SubscriberId) {
+    tracing::info!(target: TARGET, SubscribersDisabled = 1u64, Subscriber = subscriber.as_str());
+}
+
+/// A change of the table could not be read, so its events are not sent.
+pub fn unreadable_change() {
+    tracing::info!(target: TARGET, UnreadableChanges = 1u64);
 }
 
 /// The outcome of a callback.

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Faults, MemoryClock, MemoryDesk, MemoryObjects, MemoryQueues, MemoryStates, MemoryStore,
-    SequentialRandom,
+    Faults, MemoryClock, MemoryDesk, MemoryEndpoints, MemoryEventQueue, MemoryObjects, MemoryQueues,
+    MemoryStates, MemoryStore, SequentialRandom,
     world::{BUCKET, START},
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         metadata::FileName,
     },
     error::{Error, StoreError, rfc3339},
+    events::Source,
     ports::{
         Browse as _, Clock as _, FinalOutcome, Finishing as _, HandIn as _, NewDocument, QueueDepth,
         Random as _, Records as _, Register as _, Registration, Results as _, Sequencer,
@@ -42,6 +43,12 @@ pub struct MemoryBackend {
     pub states: MemoryStates,
     /// The queues of the stack, which are empty.
     pub queues: MemoryQueues,
+    /// The endpoints of subscribers, which answer every challenge.
+    pub endpoints: MemoryEndpoints,
+    /// The queue of `deliver-events`.
+    pub events: MemoryEventQueue,
+    /// Who sends the events.
+    pub source: Source,
     /// The third party's limits.
     pub limits: Limits,
     /// The time.
@@ -66,6 +73,12 @@ impl Default for MemoryBackend {
                 in_flight: 0,
                 dead_letters: 0,
             }]),
+            endpoints: MemoryEndpoints::default(),
+            events: MemoryEventQueue::new(faults.clone()),
+            source: Source {
+                name: "https://lectern.example".to_owned(),
+                api_url: "https://lectern.example".to_owned(),
+            },
             limits: Limits {
                 interval: Duration::from_secs(1),
                 burst: 10,
@@ -163,6 +176,8 @@ impl Backend for MemoryBackend {
     type Queues = MemoryQueues;
     type Runs = MemoryStates;
     type Machine = MemoryStates;
+    type Endpoints = MemoryEndpoints;
+    type Events = MemoryEventQueue;
     type Clock = MemoryClock;
     type Random = SequentialRandom;
 
@@ -196,6 +211,18 @@ impl Backend for MemoryBackend {
 
     fn machine(&self) -> &MemoryStates {
         &self.states
+    }
+
+    fn endpoints(&self) -> &MemoryEndpoints {
+        &self.endpoints
+    }
+
+    fn events(&self) -> &MemoryEventQueue {
+        &self.events
+    }
+
+    fn source(&self) -> &Source {
+        &self.source
     }
 
     fn limits(&self) -> &Limits {

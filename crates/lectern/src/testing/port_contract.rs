@@ -11,6 +11,7 @@ pub mod admission;
 pub mod audit;
 pub mod documents;
 pub mod erasure;
+pub mod events;
 pub mod faults;
 pub mod hand_in;
 pub mod machine;

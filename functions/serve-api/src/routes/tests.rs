@@ -238,6 +238,66 @@ async fn failing_port_is_a_503_that_tells_nothing(
     assert!(!answer.body.to_string().contains(call), "{}", answer.body);
 }
 
+#[rstest]
+#[case::taken_id("", json!({"subscriberId": "portal"}), StatusCode::CONFLICT, "subscriber-exists")]
+// The endpoints of these tests do not decompress the challenge, and answer 204.
+#[case::no_challenge("", json!({"gzip": true}), StatusCode::UNPROCESSABLE_ENTITY, "challenge-failed")]
+#[case::plain_http("", json!({"url": "http://portal.example"}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::large_batch("", json!({"maxBatch": 101}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::unknown_setting("", json!({"timeout": 5}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::unknown_position("/portal/resume", json!({"from": "then"}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::no_time("/portal/replay", json!({}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::made_up_cursor("/portal/replay", json!({"from": "2026-01-01", "cursor": "e30"}), StatusCode::BAD_REQUEST, "invalid-request")]
+#[case::unknown_subscriber("/unknown/pause", json!({}), StatusCode::NOT_FOUND, "not-found")]
+#[tokio::test]
+async fn refused_request_about_subscribers_is_a_problem_with_a_sentence(
+    #[case] path: &str,
+    #[case] body: Value,
+    #[case] status: StatusCode,
+    #[case] kind: &str,
+) {
+    let world = World::new().await;
+    let portal = json!({"subscriberId": "portal", "url": "https://portal.example/events"});
+    assert_eq!(world.post("/v1/subscribers", OPERATOR, &portal).await.status, StatusCode::CREATED);
+    let mut request = if path.is_empty() {
+        json!({"subscriberId": "another", "url": "https://another.example/events"})
+    } else {
+        json!({})
+    };
+    request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+    let answer = world.post(&format!("/v1/subscribers{path}"), OPERATOR, &request).await;
+    assert_eq!(answer.status, status, "{}", answer.body);
+    assert_eq!(answer.body["type"], format!("urn:problem-type:lectern:{kind}"));
+    assert!(answer.body["detail"].as_str().unwrap().ends_with('.'));
+}
+
+#[rstest]
+#[case(Method::GET, "", "subscribers")]
+#[case(Method::POST, "", "add_subscriber")]
+#[case(Method::GET, "/portal", "subscriber")]
+#[case(Method::GET, "/portal", "delivery_state")]
+#[case(Method::DELETE, "/portal", "remove_subscriber")]
+#[case(Method::POST, "/portal/pause", "set_status")]
+#[case(Method::POST, "/portal/resume", "commit_deliveries")]
+#[case(Method::POST, "/portal/resume", "send_events")]
+#[case(Method::POST, "/portal/rotate", "set_secrets")]
+#[tokio::test]
+async fn failing_port_of_subscribers_is_a_503_that_tells_nothing(
+    #[case] method: Method,
+    #[case] path: &str,
+    #[case] call: &'static str,
+) {
+    let world = World::new().await;
+    let settings = |id: &str| json!({"subscriberId": id, "url": "https://portal.example/events"});
+    world.post("/v1/subscribers", OPERATOR, &settings("portal")).await;
+    let body = if path.is_empty() { settings("another") } else { json!({}) };
+    world.app.backend.faults.cut_next(call, Cut::Before);
+    let path = format!("/v1/subscribers{path}");
+    let answer = world.send(request(method, &path, Some(OPERATOR), Some(&body))).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.body.to_string().contains(call), "{}", answer.body);
+}
+
 #[tokio::test]
 async fn case_51_markup_and_formulas_come_out_as_json_text_only() {
     let world = World::new().await;

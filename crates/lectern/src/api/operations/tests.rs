@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::*;
@@ -91,6 +92,24 @@ async fn pages_of_failures_are_bounded_and_together_show_each_failure_once() {
     assert_eq!((shown.len(), ids.len()), (65, 65), "each once");
     let order: Vec<&str> = shown.iter().map(|failure| failure.submission_id.as_str()).collect();
     assert!(order.is_sorted_by_key(|id| ["newest", "large", "oldest"].iter().position(|known| known == id)));
+}
+
+#[tokio::test]
+async fn page_that_is_full_at_the_end_of_a_submission_is_not_the_last_one() {
+    let world = MemoryWorld::default();
+    submission(&world, "oldest", 1, true).await;
+    world.clock.advance(Duration::from_secs(1));
+    submission(&world, "large", 50, true).await;
+    let (mut shown, mut cursor) = (0, None);
+    loop {
+        let page = failures(&world.store, cursor.as_deref()).await.unwrap();
+        shown += page.failures.len();
+        cursor = page.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(shown, 51);
 }
 
 #[tokio::test]

@@ -47,8 +47,11 @@ const fn metric(name: &'static str, unit: Unit, dimensions: &'static [&'static [
 /// No dimensions.
 const WHOLE: &[&[&str]] = &[&[]];
 
+/// In all, and by subscriber. There are at most [`crate::api::MAX_SUBSCRIBERS`] subscribers.
+const BY_SUBSCRIBER: &[&[&str]] = &[&[], &["Subscriber"]];
+
 /// All metrics.
-pub const ALL: [Metric; 25] = [
+pub const ALL: [Metric; 33] = [
     // Documents that were registered or have ended: by state, and by reason if there is one.
     metric("Documents", Unit::Count, &[&["State"], &["State", "Reason"]]),
     // Files that were uploaded to an erased submission.
@@ -86,6 +89,17 @@ pub const ALL: [Metric; 25] = [
     metric("PermitsMissed", Unit::Count, WHOLE),
     // Deliveries of messages and inputs that newer code wrote and that wait for it.
     metric("NewerInputs", Unit::Count, WHOLE),
+    // Domain events: in all, and by subscriber.
+    metric("EventsDelivered", Unit::Count, BY_SUBSCRIBER),
+    // From the change of the table to the delivery, of the oldest event of a round.
+    metric("EventDeliverySeconds", Unit::Seconds, BY_SUBSCRIBER),
+    metric("EventDeliveryFailures", Unit::Count, BY_SUBSCRIBER),
+    metric("EventsGivenUp", Unit::Count, BY_SUBSCRIBER),
+    metric("EventsWaiting", Unit::Count, &[&["Subscriber"]]),
+    // The age of the oldest event that waits for an active subscriber, from the change of the table on.
+    metric("OldestEventSeconds", Unit::Seconds, BY_SUBSCRIBER),
+    metric("SubscribersDisabled", Unit::Count, BY_SUBSCRIBER),
+    metric("UnreadableChanges", Unit::Count, WHOLE),
 ];
 
 /// The codes of Lectern's own reasons. A code of the third party that is not in this list is counted as [`OTHER`].

@@ -175,6 +175,17 @@ const OUTCOMES: [&str; 13] = [
     "gone",
 ];
 
+/// Runs of route-events and deliver-events.
+fn events() {
+    let portal = "portal".parse().unwrap();
+    delivered(&portal, [1, 2].map(std::time::Duration::from_secs).into_iter());
+    delivery_failed(&portal);
+    events_given_up(&portal, 1);
+    subscriber(&portal, 3, std::time::Duration::from_secs(4));
+    subscriber_disabled(&portal);
+    unreadable_change();
+}
+
 /// Runs of admit-document and transfer-document.
 fn limits_and_transfers() {
     limiter(&Limiter {
@@ -199,6 +210,7 @@ fn every_metric_of_the_catalogue_is_told_and_nothing_else() {
         probe(None, Some(Error::Unauthorized)).await;
         probe(None, None).await;
         limits_and_transfers();
+        events();
         newer_input();
     });
     let known: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();

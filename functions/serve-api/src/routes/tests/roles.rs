@@ -139,6 +139,56 @@ async fn s01_only_teachers_hand_in_and_only_operators_see_the_flow(
     assert_eq!(world.get("/v1/operations/failures", Some(&claims)).await.status, watched);
 }
 
+/// Every route of subscribers, with a body and the answer to an operator if `subscriber` exists.
+fn requests_of_subscribers(subscriber: &str) -> Vec<(Method, String, Value, StatusCode)> {
+    let one = format!("/v1/subscribers/{subscriber}");
+    let new = json!({"subscriberId": "another", "url": "https://another.example/events"});
+    let none = Value::Null;
+    vec![
+        (Method::GET, "/v1/subscribers".to_owned(), none.clone(), StatusCode::OK),
+        (Method::POST, "/v1/subscribers".to_owned(), new, StatusCode::CREATED),
+        (Method::GET, one.clone(), none.clone(), StatusCode::OK),
+        (Method::POST, format!("{one}/pause"), none.clone(), StatusCode::OK),
+        (Method::POST, format!("{one}/resume"), json!({}), StatusCode::OK),
+        (Method::POST, format!("{one}/test"), none.clone(), StatusCode::OK),
+        (Method::POST, format!("{one}/rotate"), none.clone(), StatusCode::OK),
+        (Method::POST, format!("{one}/replay"), json!({"from": "2026-01-01"}), StatusCode::OK),
+        (Method::DELETE, one, none, StatusCode::NO_CONTENT),
+    ]
+}
+
+#[rstest]
+#[case::teacher("[teachers]", false)]
+#[case::evaluator("[evaluators]", false)]
+#[case::teacher_who_evaluates("[evaluators teachers]", false)]
+#[case::operator("[operators]", true)]
+#[case::everything("[operators evaluators teachers]", true)]
+#[tokio::test]
+async fn s01_only_operators_see_or_change_subscribers(#[case] groups: &str, #[case] is_operator: bool) {
+    let world = World::new().await;
+    let portal = json!({"subscriberId": "portal", "url": "https://portal.example/events"});
+    world.post("/v1/subscribers", super::world::OPERATOR, &portal).await;
+    let claims = claims(groups);
+    for subscriber in ["portal", "unknown", "Malformed_ID"] {
+        for (method, path, body, done) in requests_of_subscribers(subscriber) {
+            let expected = match (is_operator, subscriber) {
+                (false, _) => StatusCode::FORBIDDEN,
+                (true, "portal") => done,
+                (true, _) if path.contains(subscriber) => StatusCode::NOT_FOUND,
+                (true, _) if method == Method::POST => StatusCode::CONFLICT,
+                (true, _) => done,
+            };
+            let before = world.app.backend.faults.calls().len();
+            let answer = world.send(request(method.clone(), &path, Some(&claims), Some(&body))).await;
+            assert_eq!(answer.status, expected, "{method} {path}: {}", answer.body);
+            if !is_operator {
+                let calls = world.app.backend.faults.calls();
+                assert_eq!(calls.len(), before, "{method} {path}: nothing was done");
+            }
+        }
+    }
+}
+
 #[rstest]
 #[case::no_group(Some(r#"{"sub":"teacher","token_use":"access"}"#), StatusCode::FORBIDDEN)]
 #[case::another_group(Some(r#"{"sub":"teacher","cognito:groups":"[pupils]"}"#), StatusCode::FORBIDDEN)]
@@ -162,6 +212,8 @@ async fn s01_person_without_a_role_or_a_token_gets_the_same_answer_from_every_ro
         (Method::GET, "/v1/operations".to_owned(), Value::Null),
         (Method::GET, "/v1/operations/failures".to_owned(), Value::Null),
     ];
+    let of_subscribers = requests_of_subscribers("portal").into_iter();
+    all.extend(of_subscribers.map(|(method, path, body, _)| (method, path, body)));
     for named in [world.own.clone(), world.foreign.clone(), unknown()] {
         all.extend(requests(&named).into_iter().map(|(method, path, body, ..)| (method, path, body)));
     }
