@@ -252,7 +252,7 @@ impl Config {
         optional("EVENT_BUS_ARN")
     }
 
-    /// Who sends events.
+    /// The sender that events name.
     pub fn event_source(self) -> Result<Source, ConfigError> {
         Ok(Source {
             name: text("EVENT_SOURCE")?,

@@ -157,7 +157,7 @@ impl Environment {
         Ok(HttpEndpoints::new(self.config.third_party_network()?))
     }
 
-    /// Who sends events.
+    /// The sender that events name.
     pub fn event_source(&self) -> Result<Source, ConfigError> {
         self.config.event_source()
     }

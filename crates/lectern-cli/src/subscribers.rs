@@ -141,7 +141,7 @@ async fn rotate(client: &Client, options: &OneSubscriber) -> Result<Rotated, Pro
     Ok(Rotated(secret))
 }
 
-/// Replays all pages. `progress` is told how many events were sent so far.
+/// Replays all pages. After each page, calls `progress` with the number of events that were sent so far.
 async fn replay(
     client: &Client,
     options: &ReplayEvents,

@@ -112,7 +112,7 @@ pub trait Backend: Send + Sync + 'static {
     fn endpoints(&self) -> &Self::Endpoints;
     /// The queue of `deliver-events`.
     fn events(&self) -> &Self::Events;
-    /// Who sends the events.
+    /// The sender that events name.
     fn source(&self) -> &events::Source;
     /// The third party's limits.
     fn limits(&self) -> &Limits;

@@ -1,4 +1,4 @@
-//! Domain events: what other systems are told about submissions. docs/events.md is their contract.
+//! Domain events, which tell other systems what happens to submissions. docs/events.md is the contract with these systems.
 //!
 //! An event is a function of an item of the table: [`of_item`] lists the events that an item implies. A change
 //! of an item causes the events that the new item implies and the old one did not. So an event exists if and only if

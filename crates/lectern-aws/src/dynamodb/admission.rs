@@ -1,7 +1,7 @@
 //! The admission state and the documents that wait for a permit: `ADMISSION`/`ADMISSION`,
 //! `QUEUE#<queue>#<opening>`/`POSITION#<number>` and `WAITING#<document>`/`WAITING`. Every read is of one item by its key.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem, Update};
 use lectern::{
     admission::{AdmissionState, QueuePosition, WaitingDocument},
     document::DocumentRef,
@@ -53,16 +53,8 @@ impl AdmissionStore for DynamoDbStore {
         changes: QueueChanges,
     ) -> Result<(), Error> {
         let attributes = to_item(&StoredAdmission { revision: revision + 1, state: state.clone() })?;
-        let removed: Vec<&str> =
-            OPTIONAL.into_iter().filter(|name| !attributes.contains_key(*name)).collect();
-        let Assignment { expression, names, mut values } = Assignment::of(attributes, &removed);
-        // Revision 0 is that of a state that was never written.
-        let condition = if revision == 0 {
-            "attribute_not_exists(pk)"
-        } else {
-            values.insert(":read".to_owned(), AttributeValue::N(revision.to_string()));
-            "revision = :read"
-        };
+        let (Assignment { expression, names, values }, condition) =
+            Assignment::of_state(attributes, &OPTIONAL, revision);
         if changes == QueueChanges::default() {
             let request = self
                 .client

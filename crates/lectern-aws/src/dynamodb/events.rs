@@ -119,16 +119,8 @@ impl Deliveries for DynamoDbStore {
         revision: u64,
     ) -> Result<(), Error> {
         let attributes = to_item(&StoredState { revision: revision + 1, state: state.clone() })?;
-        let removed: Vec<&str> =
-            OPTIONAL.into_iter().filter(|name| !attributes.contains_key(*name)).collect();
-        let Assignment { expression, names, mut values } = Assignment::of(attributes, &removed);
-        // Revision 0 is that of a state that was never written.
-        let condition = if revision == 0 {
-            "attribute_not_exists(pk)"
-        } else {
-            values.insert(":read".to_owned(), AttributeValue::N(revision.to_string()));
-            "revision = :read"
-        };
+        let (Assignment { expression, names, values }, condition) =
+            Assignment::of_state(attributes, &OPTIONAL, revision);
         let request = self
             .client
             .update_item()

@@ -206,6 +206,20 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
+    /// An update of a whole state that has a revision, and its condition: nobody has written the state since the revision was
+    /// read. Of the `optional` attributes, those that the state does not have are removed.
+    pub(super) fn of_state(attributes: Item, optional: &[&str], read_revision: u64) -> (Self, &'static str) {
+        let removed: Vec<&str> =
+            optional.iter().copied().filter(|name| !attributes.contains_key(*name)).collect();
+        let mut assignment = Self::of(attributes, &removed);
+        // Revision 0 is that of a state that was never written.
+        if read_revision == 0 {
+            return (assignment, "attribute_not_exists(pk)");
+        }
+        assignment.values.insert(":read".to_owned(), AttributeValue::N(read_revision.to_string()));
+        (assignment, "revision = :read")
+    }
+
     pub(super) fn of(attributes: Item, removed: &[&str]) -> Self {
         let mut attributes: Vec<(String, AttributeValue)> = attributes.into_iter().collect();
         attributes.sort_by(|(one, _), (other, _)| one.cmp(other));

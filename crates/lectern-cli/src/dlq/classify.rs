@@ -53,7 +53,8 @@ impl Class {
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) class: Class,
-    /// The reason for the class, or whom a readable message is for. Quotes nothing of the message except ids and error names.
+    /// The reason for the class or, of a readable message, the document or subscriber that it names. The text quotes only ids
+    /// and error names of the message.
     pub(crate) why: String,
     /// The first document that the message is about.
     pub(crate) document: Option<DocumentRef>,

@@ -14,7 +14,7 @@ use crate::{
 
 /// Longer than any cursor that [`encode`] returns.
 const MAX_CURSOR_BYTES: usize = 512;
-/// What a caller is told whose cursor is made up.
+/// The message of the 400 answer to a cursor that the API has not given out.
 pub(super) const INVALID: &str = "cursor must be the cursor of a page before, unchanged.";
 
 /// The cursor as text.

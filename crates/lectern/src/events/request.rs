@@ -23,7 +23,7 @@ pub const CHALLENGE: &str = "challenge";
 const ONE: &str = "application/cloudevents+json; charset=utf-8";
 const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
 
-/// Who sends the events.
+/// The sender that events name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The attribute `source` of all events: a URI reference that names the stack.

@@ -93,7 +93,7 @@ pub struct Subscriber {
     /// Whether events are delivered.
     #[serde(flatten)]
     pub status: SubscriberStatus,
-    /// When it was added, RFC 3339. Earlier events are not delivered, unless they are replayed.
+    /// When an operator added it, RFC 3339.
     pub created_at: String,
     /// The secret that signs, first, and one that was rotated and is still valid.
     pub secrets: Vec<Secret>,

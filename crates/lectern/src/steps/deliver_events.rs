@@ -92,7 +92,7 @@ pub struct Ports<'p, S, Q, E, A, C, R> {
     pub clock: &'p C,
     /// Randomness.
     pub random: &'p R,
-    /// Who sends the events.
+    /// The sender that events name.
     pub source: &'p Source,
 }
 

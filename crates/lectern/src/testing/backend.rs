@@ -47,7 +47,7 @@ pub struct MemoryBackend {
     pub endpoints: MemoryEndpoints,
     /// The queue of `deliver-events`.
     pub events: MemoryEventQueue,
-    /// Who sends the events.
+    /// The sender that events name.
     pub source: Source,
     /// The third party's limits.
     pub limits: Limits,
